@@ -1,0 +1,87 @@
+"""Every error hostd raises on purpose, in one hierarchy.
+
+A message says what happened, to which instance or file, and what to do. Errors know nothing of DIMSE, HTTP or exit
+codes: each face turns them into its own status (`scp.storage`, `web.errors`, `cli`).
+"""
+
+from __future__ import annotations
+
+
+class HostdError(Exception):
+    """Base of all errors that are meant to be read by people."""
+
+
+class ConfigurationError(HostdError):
+    """The configuration cannot be used as it is written."""
+
+
+class NodeError(HostdError):
+    """The node cannot start or go on: its folder is taken, not private, or on a file system that loses locks."""
+
+
+class NotFoundError(HostdError):
+    """What was asked for is not in the archive or not in the configuration."""
+
+
+# -- receiving --------------------------------------------------------------------------------------------------------
+
+
+class ReceptionError(HostdError):
+    """An instance was not taken; the sender keeps its copy."""
+
+
+class UnparsableError(ReceptionError):
+    """What arrived is not a DICOM instance that can be identified (DIMSE 0xC000)."""
+
+
+class MismatchError(ReceptionError):
+    """The data set does not match the SOP class or instance of the command (DIMSE 0xA900)."""
+
+
+class ConflictError(ReceptionError):
+    """Other content is stored under the same identity, and the configuration refuses a second (DIMSE 0x0111)."""
+
+
+class StorageError(ReceptionError):
+    """The instance could not be put on stable storage; what was there before is untouched (DIMSE 0xA700)."""
+
+
+# -- transcoding ------------------------------------------------------------------------------------------------------
+
+
+class TranscodeError(HostdError):
+    """A transcode gave no result; the original is untouched."""
+
+
+class CannotTranscodeError(TranscodeError):
+    """This file cannot be brought to that transfer syntax without loss, by what is installed; the message says why."""
+
+
+class WrongPixelsError(TranscodeError):
+    """A codec gave pixels that differ from the original's. Its result was thrown away."""
+
+
+class CodecCrashedError(TranscodeError):
+    """A codec process died, hung or ran out of memory on this file."""
+
+
+# -- scripts ----------------------------------------------------------------------------------------------------------
+
+
+class ScriptError(HostdError):
+    """A script cannot be used: it does not compile, breaks the policy, or asks for what it may not have."""
+
+
+# -- the network ------------------------------------------------------------------------------------------------------
+
+
+class AssociationError(HostdError):
+    """An association could not be made, was rejected, or broke."""
+
+
+class DestinationFault(HostdError):  # noqa: N818 - a fault is a verdict on whom to blame, not only an error
+    """A delivery failed because of the destination: it holds the queue and counts against no instance (P3)."""
+
+
+class InstanceFault(HostdError):  # noqa: N818 - see DestinationFault
+    """A delivery failed because of the instance: sending it again unchanged would fail again."""
