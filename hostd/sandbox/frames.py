@@ -1,0 +1,254 @@
+"""What host and worker say to each other: length-prefixed msgpack frames over a socket pair.
+
+Both sides decode into the types below and refuse everything else. Never pickle: what comes back from a process that ran
+a stranger's script is data, and is treated as hostile data.
+
+An element's values travel as they stand in the file, so that they are converted only when a script asks for them:
+text VRs as strings without padding, binary numbers as numbers, AT as integers, bytes for OB and its kin, and for SQ a
+list of items. `None` instead of a list says that the value is too large to travel and can be asked for.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+from typing import Any, Literal
+
+import msgspec
+
+MAX_FRAME = 8 << 20
+"""Bytes. A frame that claims more ends the connection; what a worker sends is further limited by `MAX_RESULT`."""
+MAX_RESULT = 1 << 20
+"""Bytes that a worker may send in one frame."""
+
+Elements = dict[int, tuple[str, list[Any] | None]]
+"""Tag → (VR, values); an item of a sequence is again `Elements`."""
+
+
+class FrameError(Exception):
+    """The other side sent something that is not a frame of this protocol."""
+
+
+# -- host to worker ---------------------------------------------------------------------------------------------------
+
+
+class Syntax(msgspec.Struct, frozen=True):
+    """A transfer syntax as a script sees it."""
+
+    uid: str
+    keyword: str
+    is_compressed: bool
+    is_lossy: bool
+
+
+class Load(msgspec.Struct, frozen=True, tag="load"):
+    """The script to run, and all it needs to know of the world."""
+
+    name: str
+    source: str
+    keywords: dict[str, tuple[int, str]]
+    """DICOM keyword → (tag, VR)."""
+    syntaxes: dict[str, Syntax]
+    """Every name a person may use (UID, keyword, short name) → syntax."""
+    lossless_of: dict[str, str]
+    """UID of a syntax that may lose information → short name of the lossless one to name in an error."""
+    destinations: list[str]
+    """What `to=` may name for this script."""
+    known_destinations: list[str]
+    """What the configuration has, allowed to this script or not: for a better refusal."""
+    may: list[str]
+    config: dict[str, Any] = {}
+    max_actions: int = 1000
+    max_log_bytes: int = 65536
+    memory_bytes: int = 256 << 20
+
+
+class Origin(msgspec.Struct, frozen=True):
+    """Where an instance came from."""
+
+    kind: Literal["dicom", "http", "script", "import"]
+    calling_aet: str | None = None
+    called_aet: str | None = None
+    ip: str | None = None
+    username: str | None = None
+    modality: str | None = None
+    association: int | None = None
+
+
+class Instance(msgspec.Struct, frozen=True):
+    """An instance as it was at an event; `tags` holds what travels with the event."""
+
+    id: str
+    sop_instance_uid: str
+    sop_class: str
+    series_instance_uid: str
+    study_instance_uid: str
+    patient_id: str
+    transfer_syntax: Syntax
+    has_pixels: bool
+    frames: int
+    size: int
+    origin: Origin
+    tags: Elements
+
+
+class Event(msgspec.Struct, frozen=True, tag="event"):
+    """Run one handler. `instance` is None for `on_start` and `on_stop`, which take `host` only."""
+
+    id: int
+    handler: str
+    now: float
+    instance: Instance | None = None
+
+
+class Answer(msgspec.Struct, frozen=True, tag="answer"):
+    """The answer to a question, or why there is none."""
+
+    id: int
+    value: Any = None
+    error: str | None = None
+
+
+# -- worker to host ---------------------------------------------------------------------------------------------------
+
+
+class Hello(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="hello"):
+    """The worker has entered its jail; which layers are in force."""
+
+    layers: dict[str, int]
+
+
+class Finding(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Something that reading the script found: line 1-based, column 0-based, `kind` says what `name` is."""
+
+    kind: Literal["handler", "unknown_handler", "destination", "keyword", "unknown_keyword", "problem"]
+    line: int
+    column: int
+    name: str
+    message: str = ""
+
+
+class Ready(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="ready"):
+    """The script was compiled under the policy and its module body has run."""
+
+    handlers: list[str]
+    findings: list[Finding]
+    log: list[tuple[str, str]] = []
+
+
+class Refused(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="refused"):
+    """The script does not compile, breaks the policy, or failed while its module body ran."""
+
+    problems: list[Finding]
+
+
+class Transcode(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="transcode"):
+    """Make the same image in another transfer syntax. `x` is an instance's id, or the index of the action that makes a handle."""
+
+    x: str | int
+    to: str
+    """UID."""
+    quality: float | None = None
+    ratio: float | None = None
+    near: int | None = None
+    or_original: bool = True
+    line: int = 0
+
+
+class Forward(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="forward"):
+    """Deliver an instance or a product to a destination."""
+
+    x: str | int
+    to: str
+    priority: Literal["low", "normal", "high", "stat"] = "normal"
+    not_before: float | None = None
+    syntax: str | None = None
+    again: bool = False
+    back: bool = False
+    line: int = 0
+
+
+class Delete(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="delete"):
+    """Delete an instance; `after` names what must have happened before: all its deliveries, or these (action indexes)."""
+
+    x: str
+    after: Literal["delivered", "committed"] | list[int] | None = None
+    line: int = 0
+
+
+Action = Transcode | Forward | Delete
+
+
+class Failure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How a run failed. `traceback` has only the script's own frames: (line, function)."""
+
+    type: str
+    message: str
+    line: int | None = None
+    traceback: list[tuple[int, str]] = []
+
+
+class Question(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="question"):
+    """A question of a running script. For `value` the argument is the path of the element: tag, item, tag, …"""
+
+    id: int
+    verb: Literal["value"]
+    path: list[int]
+
+
+class Result(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="result"):
+    """What one run asked for, said and read."""
+
+    id: int
+    actions: list[Action]
+    log: list[tuple[str, str]]
+    """(level, text)."""
+    tags_read: list[str]
+    """Names, never values."""
+    failure: Failure | None = None
+
+
+FromHost = Load | Event | Answer
+FromWorker = Hello | Ready | Refused | Question | Result
+
+
+class Channel:
+    """Frames over one end of a socket pair: four bytes of length, big-endian, then msgpack."""
+
+    def __init__(self, sock: socket.socket, receives: Any, *, max_receive: int) -> None:
+        self._socket = sock
+        self._decoder = msgspec.msgpack.Decoder(receives)
+        self._encoder = msgspec.msgpack.Encoder()
+        self._max_receive = max_receive
+
+    def send(self, message: Any) -> None:
+        """Send one frame. Raises `OSError` when the other side is gone."""
+        body = self._encoder.encode(message)
+        self._socket.sendall(struct.pack(">I", len(body)) + body)
+
+    def receive(self) -> Any:
+        """Return the next frame. Raises `EOFError` at the end, `TimeoutError` by the socket's time limit, `FrameError` otherwise."""
+        (length,) = struct.unpack(">I", self._read(4))
+        if length > self._max_receive:
+            raise FrameError(f"a frame of {length} bytes is over the limit of {self._max_receive}")
+        try:
+            return self._decoder.decode(self._read(length))
+        except (msgspec.DecodeError, RecursionError) as error:
+            raise FrameError(f"not a frame of this protocol: {error}") from error
+
+    def _read(self, count: int) -> bytes:
+        received = bytearray()
+        while len(received) < count:
+            chunk = self._socket.recv(min(count - len(received), 1 << 20))
+            if not chunk:
+                raise EOFError("the other side closed the connection")
+            received += chunk
+        return bytes(received)
+
+    def settimeout(self, seconds: float | None) -> None:
+        """Limit how long one read or write may block."""
+        self._socket.settimeout(seconds)
+
+    def close(self) -> None:
+        """Close this end."""
+        self._socket.close()
