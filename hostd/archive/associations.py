@@ -1,0 +1,99 @@
+"""Associations: every one leaves its row, rejected and aborted ones too."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from hostd.archive import rows
+from hostd.archive import tables as t
+
+
+@dataclass(frozen=True, slots=True)
+class AssociationRow:
+    """One association. `ended` is None while it lasts; `facts` holds what was proposed and accepted."""
+
+    id: int
+    at: float
+    calling_aet: str
+    called_aet: str
+    ip: str
+    port: int
+    facts: dict[str, Any]
+    ended: str | None
+    reason: str | None
+    ended_at: float | None
+    received: int
+    stored: int
+    failed: int
+    bytes: int
+
+
+def open_row(
+    connection: Connection, *, at: float, calling_aet: str, called_aet: str, ip: str, port: int, facts: dict[str, Any]
+) -> int:
+    """Enter an association that has begun, or was refused; return its number."""
+    return rows.insert(
+        connection, t.association, at=at, calling_aet=calling_aet, called_aet=called_aet, ip=ip, port=port, facts=facts
+    )
+
+
+def close_row(
+    connection: Connection,
+    number: int,
+    *,
+    ended: str,
+    reason: str,
+    ended_at: float,
+    received: int,
+    stored: int,
+    failed: int,
+    size: int,
+) -> None:
+    """Note how an association ended. `size` is in bytes of data sets."""
+    connection.execute(
+        sa.update(t.association)
+        .where(t.association.c.id == number)
+        .values(
+            ended=ended, reason=reason, ended_at=ended_at, received=received, stored=stored, failed=failed, bytes=size
+        )
+    )
+
+
+def close_interrupted(connection: Connection, at: float) -> None:
+    """Close the rows of associations that an end without warning left open."""
+    connection.execute(
+        sa.update(t.association)
+        .where(t.association.c.ended.is_(None))
+        .values(ended="interrupted", reason="hostd ended while it lasted", ended_at=at)
+    )
+
+
+def listing(
+    connection: Connection, *, failed: bool = False, calling_aet: str | None = None, limit: int = 100
+) -> list[AssociationRow]:
+    """Return the newest associations; with `failed` only those that were not released, or had an instance that was not stored."""
+    query = sa.select(t.association).order_by(t.association.c.id.desc()).limit(limit)
+    if failed:
+        query = query.where(
+            sa.or_(
+                t.association.c.failed > 0,
+                sa.and_(t.association.c.ended.is_not(None), t.association.c.ended != "released"),
+            )
+        )
+    if calling_aet is not None:
+        query = query.where(t.association.c.calling_aet == calling_aet)
+    return [AssociationRow(**row._mapping) for row in connection.execute(query)]  # noqa: SLF001 - SQLAlchemy's public name
+
+
+def purge(connection: Connection, *, older_than: float, limit: int) -> int:
+    """Forget old associations that have ended; return how many."""
+    old = (
+        sa.select(t.association.c.id)
+        .where(t.association.c.at < older_than, t.association.c.ended.is_not(None))
+        .limit(limit)
+    )
+    return connection.execute(sa.delete(t.association).where(t.association.c.id.in_(old))).rowcount

@@ -1,0 +1,137 @@
+"""Files of the archive: written once under a fresh random name, made durable, never changed (DESIGN.md §4)."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+from hostd.errors import StorageError
+
+_FAN_OUT = 256
+
+
+class BlobFile:
+    """A file being written. Nothing of it counts until a row names it."""
+
+    def __init__(self, name: str, path: Path) -> None:
+        self.name = name
+        self.path = path
+        self.size = 0
+        self._file: BinaryIO | None = None
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise StorageError(f"no file can be created in {path.parent}: {error.strerror}") from error
+        self._file = os.fdopen(descriptor, "w+b", buffering=0)
+
+    def write(self, piece: bytes | memoryview) -> None:
+        """Append. Raises `StorageError` when the disk refuses it."""
+        assert self._file is not None
+        view = memoryview(piece)
+        try:
+            while view:
+                written = self._file.write(view)
+                self.size += written
+                view = view[written:]
+        except OSError as error:
+            raise StorageError(f"writing to {self.path.parent} failed: {error.strerror}") from error
+
+    def reader(self) -> BinaryIO:
+        """Return the open file for reading back; it stays owned by this object."""
+        assert self._file is not None
+        return self._file
+
+    def seal(self) -> None:
+        """Put the content on stable storage. A failed fsync is never retried: the file must be abandoned."""
+        assert self._file is not None
+        try:
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise StorageError(f"{self.path.parent} could not be synced: {error.strerror}") from error
+
+    def close(self) -> None:
+        """Close the descriptor; what was written stays."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def abandon(self) -> None:
+        """Close and remove the file."""
+        self.close()
+        self.path.unlink(missing_ok=True)
+
+
+class Blobs(Protocol):
+    """Where the files are: a folder here, an object store perhaps elsewhere."""
+
+    def create(self) -> BlobFile:
+        """Begin a new file under a fresh name."""
+        ...
+
+    def path(self, name: str) -> Path:
+        """Return where the file of that name is."""
+        ...
+
+    def sync_directories(self, names: Iterable[str]) -> None:
+        """Put the names of these files on stable storage."""
+        ...
+
+    def unlink(self, name: str) -> None:
+        """Remove the file; one that is gone already is no error."""
+        ...
+
+
+class FolderBlobs:
+    """Files in `folder/prefix/xx/`, where the prefix is this node's own and the name is random.
+
+    All sub-folders exist and are synced before the first file is written, so that a new file needs its own folder synced only.
+    """
+
+    def __init__(self, folder: Path, prefix: str) -> None:
+        self._folder = folder
+        self._prefix = prefix
+        own = folder / prefix
+        if not (own / f"{_FAN_OUT - 1:02x}").is_dir():
+            for index in range(_FAN_OUT):
+                (own / f"{index:02x}").mkdir(mode=0o700, parents=True, exist_ok=True)
+            for directory in (own, folder, folder.parent):
+                _sync_directory(directory)
+
+    def create(self) -> BlobFile:
+        """Begin a new file under a fresh name. Raises `StorageError` when that fails."""
+        random = secrets.token_hex(16)
+        name = f"{self._prefix}/{random[:2]}/{random}"
+        return BlobFile(name, self._folder / name)
+
+    def path(self, name: str) -> Path:
+        """Return where the file of that name is."""
+        return self._folder / name
+
+    def sync_directories(self, names: Iterable[str]) -> None:
+        """Put the names of these files on stable storage, each folder once. Raises `StorageError`."""
+        for directory in {self._folder / name.rpartition("/")[0] for name in names}:
+            _sync_directory(directory)
+
+    def unlink(self, name: str) -> None:
+        """Remove the file; one that is gone already is no error."""
+        self.path(name).unlink(missing_ok=True)
+
+    def names(self) -> Iterator[str]:
+        """Yield the names of all files under this node's own prefix."""
+        for directory in sorted((self._folder / self._prefix).iterdir()):
+            for entry in directory.iterdir():
+                yield f"{self._prefix}/{directory.name}/{entry.name}"
+
+
+def _sync_directory(directory: Path) -> None:
+    try:
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise StorageError(f"{directory} could not be synced: {error.strerror}") from error

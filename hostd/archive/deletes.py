@@ -1,0 +1,75 @@
+"""Deletes that scripts ask for: at once, or when all deliveries of the instance are done."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from hostd.archive import instances
+from hostd.archive import tables as t
+
+_UNDER_WAY = ("preparing", "waiting", "sending")
+
+
+def wait_for(connection: Connection, action: int, deliveries: list[int]) -> None:
+    """Tie a delete to the deliveries that must be done before it."""
+    if deliveries:
+        connection.execute(
+            sa.insert(t.waiting_delete), [{"action": action, "delivery": number} for number in sorted(set(deliveries))]
+        )
+
+
+def all_of(connection: Connection, instance: str, content: str) -> list[int]:
+    """Return the newest delivery of that content of the instance for each (destination, transform)."""
+    query = (
+        sa.select(sa.func.max(t.delivery.c.id))
+        .where(t.delivery.c.instance == instance, t.delivery.c.content == content)
+        .group_by(t.delivery.c.destination, t.delivery.c.transform)
+    )
+    return list(connection.execute(query).scalars())
+
+
+def settle(connection: Connection, action: int, now: float) -> str:
+    """Carry out a delete whose deliveries are done, or hold it where one failed; return the action's state.
+
+    Only a delivery that the peer took without a warning releases a delete. What was never forwarded is not deleted "after delivery".
+    """
+    row = connection.execute(sa.select(t.action.c.inputs).where(t.action.c.id == action)).one()
+    instance, content = row.inputs["instance"], row.inputs["content"]
+    if row.inputs["after"] is None:
+        return _close(
+            connection, action, "done", {"outcome": instances.hide(connection, instance, now, content=content)}
+        )
+    states = connection.execute(
+        sa.select(t.delivery.c.id, t.delivery.c.state)
+        .join(t.waiting_delete, t.waiting_delete.c.delivery == t.delivery.c.id)
+        .where(t.waiting_delete.c.action == action)
+    ).all()
+    if not states:
+        return _close(
+            connection, action, "held", {"reason": "no delivery of the instance was asked for, so none can be done"}
+        )
+    hindering = [f"delivery {row.id} is {row.state}" for row in states if row.state not in (*_UNDER_WAY, "delivered")]
+    if hindering:
+        return _close(connection, action, "held", {"reason": "; ".join(hindering)})
+    if any(row.state in _UNDER_WAY for row in states):
+        return _close(connection, action, "open", None)
+    return _close(connection, action, "done", {"outcome": instances.hide(connection, instance, now, content=content)})
+
+
+def reconsider(connection: Connection, delivery: int, now: float) -> None:
+    """Look again at the deletes that wait for a delivery, after it was settled."""
+    query = (
+        sa.select(t.action.c.id)
+        .join(t.waiting_delete, t.waiting_delete.c.action == t.action.c.id)
+        .where(t.waiting_delete.c.delivery == delivery, t.action.c.state.in_(["open", "held"]))
+    )
+    for action in connection.execute(query).scalars().all():
+        settle(connection, action, now)
+
+
+def _close(connection: Connection, action: int, state: str, result: dict[str, Any] | None) -> str:
+    connection.execute(sa.update(t.action).where(t.action.c.id == action).values(state=state, result=result))
+    return state

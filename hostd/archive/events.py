@@ -1,0 +1,91 @@
+"""The event log: what happened, in commit order (P2)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Connection, Row
+
+from hostd.archive import rows
+from hostd.archive import tables as t
+from hostd.archive.records import Event, Origin
+
+
+def append(
+    connection: Connection,
+    kind: str,
+    subject: str,
+    at: float,
+    *,
+    blob: str | None = None,
+    content: str | None = None,
+    header: bytes | None = None,
+    origin: Origin | None = None,
+) -> int:
+    """Write an event and return its number. On SQLite numbers are commit-ordered, since one transaction writes at a time."""
+    return rows.insert(
+        connection,
+        t.event,
+        kind=kind,
+        subject=subject,
+        blob=blob,
+        content=content,
+        header=header,
+        origin=origin.to_json() if origin else None,
+        at=at,
+    )
+
+
+def after(connection: Connection, number: int, kinds: Collection[str], limit: int) -> list[Event]:
+    """Return the events of these kinds above `number`, in order."""
+    query = (
+        sa.select(t.event)
+        .where(t.event.c.number > number, t.event.c.kind.in_(sorted(kinds)))
+        .order_by(t.event.c.number)
+        .limit(limit)
+    )
+    return [_event(row) for row in connection.execute(query)]
+
+
+def get(connection: Connection, number: int) -> Event | None:
+    """Return one event."""
+    row = connection.execute(sa.select(t.event).where(t.event.c.number == number)).first()
+    return _event(row) if row else None
+
+
+def last_number(connection: Connection) -> int:
+    """Return the number of the newest event, 0 when there was none."""
+    return connection.execute(sa.select(sa.func.max(t.event.c.number))).scalar() or 0
+
+
+def count_after(connection: Connection, number: int) -> int:
+    """Return how many events are above `number`."""
+    return connection.execute(
+        sa.select(sa.func.count()).select_from(t.event).where(t.event.c.number > number)
+    ).scalar_one()
+
+
+def purge(connection: Connection, *, older_than: float, limit: int) -> int:
+    """Forget old events that every script has passed; return how many. At most `limit`, so that the writer stays free."""
+    lowest = sa.select(sa.func.min(t.cursor.c.low_water)).scalar_subquery()
+    old = (
+        sa.select(t.event.c.number)
+        .where(t.event.c.at < older_than, t.event.c.number <= sa.func.coalesce(lowest, sa.literal(2**62)))
+        .limit(limit)
+    )
+    return connection.execute(sa.delete(t.event).where(t.event.c.number.in_(old))).rowcount
+
+
+def _event(row: Row[Any]) -> Event:
+    return Event(
+        number=row.number,
+        kind=row.kind,
+        subject=row.subject,
+        blob=row.blob,
+        content=row.content,
+        header=row.header,
+        origin=Origin(**row.origin) if row.origin else None,
+        at=row.at,
+    )

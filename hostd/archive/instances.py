@@ -1,0 +1,267 @@
+"""Instances: taking one in, finding it, and letting it go."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import sqlalchemy as sa
+from sqlalchemy import Connection, Row
+
+from hostd.archive import events
+from hostd.archive import tables as t
+from hostd.archive.records import Blob, Instance, Origin
+from hostd.dicom.header import Header, main_tags
+
+OnConflict = Literal["newest", "first", "refuse"]
+Outcome = Literal["stored", "already stored", "replaced", "kept as version", "refused"]
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """An instance that has come in: its header, its file, the SHA-256 of its data set as received, whence and when."""
+
+    header: Header
+    blob: Blob
+    content: str
+    origin: Origin
+    at: float
+
+
+def take_in(connection: Connection, arrival: Arrival, on_conflict: OnConflict) -> Outcome:
+    """Enter an arrival with its event.
+
+    A repeat of the same data set changes nothing but the log. Other content under the same identity becomes the current one
+    ("newest"), a version beside it ("first"), or is not kept ("refuse"). The file is wanted unless the outcome is "already stored"
+    or "refused".
+    """
+    present = connection.execute(
+        sa.select(t.instance.c.blob, t.instance.c.received_sha256, t.instance.c.origin, t.instance.c.received_at).where(
+            t.instance.c.id == arrival.header.identity.instance
+        )
+    ).first()
+    if present is None:
+        _insert_blob(connection, arrival)
+        connection.execute(sa.insert(t.instance).values(**_columns(arrival), metadata={}, labels=[]))
+        return _tell(connection, arrival, "stored_instance", arrival.blob.name, "stored")
+    if present.received_sha256 == arrival.content:
+        return _tell(connection, arrival, "received_again", present.blob, "already stored")
+    if on_conflict == "refuse":
+        return _tell(connection, arrival, "conflicting_instance", None, "refused")
+    return _take_in_other_content(connection, arrival, present, on_conflict)
+
+
+def _take_in_other_content(
+    connection: Connection, arrival: Arrival, present: Row[str, str, dict[str, Any], float], on_conflict: OnConflict
+) -> Outcome:
+    identity = arrival.header.identity.instance
+    known = connection.execute(
+        sa.select(t.version.c.id, t.version.c.blob).where(
+            t.version.c.instance == identity, t.version.c.received_sha256 == arrival.content
+        )
+    ).first()
+    if on_conflict == "first":
+        if known is not None:
+            return _tell(connection, arrival, "received_again", known.blob, "already stored")
+        _insert_blob(connection, arrival)
+        _insert_version(
+            connection, arrival, identity, arrival.blob.name, arrival.content, arrival.origin.to_json(), arrival.at
+        )
+        return _tell(connection, arrival, "conflicting_instance", arrival.blob.name, "kept as version")
+    if known is not None:  # a former content comes back: it is current again, and no longer a version
+        connection.execute(sa.delete(t.version).where(t.version.c.id == known.id))
+        release(connection, [known.blob])
+    _insert_blob(connection, arrival)
+    _insert_version(
+        connection, arrival, identity, present.blob, present.received_sha256, present.origin, present.received_at
+    )
+    swapped = connection.execute(
+        sa.update(t.instance)
+        .where(t.instance.c.id == identity, t.instance.c.blob == present.blob)
+        .values(**_columns(arrival))
+    )
+    assert swapped.rowcount == 1, "the current blob changed inside one transaction"
+    return _tell(connection, arrival, "conflicting_instance", arrival.blob.name, "replaced")
+
+
+def _tell(connection: Connection, arrival: Arrival, kind: str, blob: str | None, outcome: Outcome) -> Outcome:
+    events.append(
+        connection,
+        kind,
+        arrival.header.identity.instance,
+        arrival.at,
+        blob=blob,
+        content=arrival.content,
+        header=arrival.header.encode(),
+        origin=arrival.origin,
+    )
+    return outcome
+
+
+def _columns(arrival: Arrival) -> dict[str, Any]:
+    header = arrival.header
+    identity = header.identity
+    return {
+        "id": identity.instance,
+        "patient": identity.patient,
+        "study": identity.study,
+        "series": identity.series,
+        "patient_id": identity.patient_id,
+        "study_instance_uid": identity.study_instance_uid,
+        "series_instance_uid": identity.series_instance_uid,
+        "sop_instance_uid": identity.sop_instance_uid,
+        "sop_class_uid": header.sop_class_uid,
+        "attributes": main_tags(header),
+        "blob": arrival.blob.name,
+        "received_sha256": arrival.content,
+        "origin": arrival.origin.to_json(),
+        "received_at": arrival.at,
+    }
+
+
+def _insert_blob(connection: Connection, arrival: Arrival) -> None:
+    add_blob(connection, arrival.blob, arrival.at)
+
+
+def add_blob(connection: Connection, blob: Blob, at: float) -> None:
+    """Enter a file. From now on the sweep leaves it alone."""
+    connection.execute(sa.insert(t.blob).values(**asdict(blob), created_at=at))
+
+
+def _insert_version(
+    connection: Connection,
+    arrival: Arrival,
+    identity: str,
+    blob: str,
+    content: str,
+    origin: dict[str, Any],
+    received_at: float,
+) -> None:
+    connection.execute(
+        sa.insert(t.version).values(
+            instance=identity,
+            blob=blob,
+            received_sha256=content,
+            origin=origin,
+            received_at=received_at,
+            at=arrival.at,
+        )
+    )
+
+
+def release(connection: Connection, blobs: Sequence[str]) -> None:
+    """Let go of files: the collector removes each once nothing pins it any more."""
+    connection.execute(sa.update(t.blob).where(t.blob.c.name.in_(blobs)).values(released=True))
+
+
+def hide(
+    connection: Connection, instance: str, at: float, *, content: str | None = None
+) -> Literal["deleted", "gone", "superseded"]:
+    """Take an instance out of the archive at once; its files go when nothing pins them (P4).
+
+    With `content`, only while that is still its content: what came later under the same identity was not meant.
+    """
+    row = connection.execute(
+        sa.select(t.instance.c.blob, t.instance.c.received_sha256).where(t.instance.c.id == instance)
+    ).first()
+    if row is None:
+        return "gone"
+    if content is not None and row.received_sha256 != content:
+        return "superseded"
+    versions = connection.execute(sa.select(t.version.c.blob).where(t.version.c.instance == instance)).scalars().all()
+    connection.execute(sa.delete(t.version).where(t.version.c.instance == instance))
+    connection.execute(sa.delete(t.instance).where(t.instance.c.id == instance))
+    release(connection, [row.blob, *versions])
+    events.append(connection, "deleted_instance", instance, at, content=row.received_sha256)
+    return "deleted"
+
+
+# -- reading ----------------------------------------------------------------------------------------------------------
+
+_WITH_BLOB = sa.select(t.instance, t.blob.c.size, t.blob.c.sha256, t.blob.c.transfer_syntax).join(
+    t.blob, t.blob.c.name == t.instance.c.blob
+)
+
+
+def get(connection: Connection, instance: str) -> Instance | None:
+    """Return the instance with Orthanc's identifier `instance`."""
+    row = connection.execute(_WITH_BLOB.where(t.instance.c.id == instance)).first()
+    return _instance(row) if row else None
+
+
+def by_sop_instance_uid(connection: Connection, uid: str) -> list[Instance]:
+    """Return the instances of that SOP Instance UID: usually one, but other patients' data may use it too."""
+    return [_instance(row) for row in connection.execute(_WITH_BLOB.where(t.instance.c.sop_instance_uid == uid))]
+
+
+def ids(connection: Connection, *, since: int = 0, limit: int | None = None) -> list[str]:
+    """Return Orthanc's identifiers of the instances, in their order."""
+    query = sa.select(t.instance.c.id).order_by(t.instance.c.id).offset(since).limit(limit)
+    return list(connection.execute(query).scalars())
+
+
+def page(connection: Connection, *, since: int = 0, limit: int | None = None) -> list[Instance]:
+    """Return instances in the order of their identifiers."""
+    query = _WITH_BLOB.order_by(t.instance.c.id).offset(since).limit(limit)
+    return [_instance(row) for row in connection.execute(query)]
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """How much the archive holds. `size` counts the bytes of current files."""
+
+    patients: int
+    studies: int
+    series: int
+    instances: int
+    size: int
+
+
+def count(connection: Connection) -> int:
+    """Return how many instances there are."""
+    return connection.execute(sa.select(sa.func.count()).select_from(t.instance)).scalar_one()
+
+
+def statistics(connection: Connection) -> Statistics:
+    """Count the four levels and the bytes."""
+    levels = connection.execute(
+        sa.select(
+            sa.func.count(sa.distinct(t.instance.c.patient)).label("patients"),
+            sa.func.count(sa.distinct(t.instance.c.study)).label("studies"),
+            sa.func.count(sa.distinct(t.instance.c.series)).label("series"),
+            sa.func.count().label("instances"),
+        )
+    ).one()
+    size = connection.execute(
+        sa.select(sa.func.coalesce(sa.func.sum(t.blob.c.size), 0)).join(t.instance, t.instance.c.blob == t.blob.c.name)
+    ).scalar_one()
+    return Statistics(levels.patients, levels.studies, levels.series, levels.instances, size)
+
+
+def siblings(connection: Connection, column: Literal["patient", "study", "series"], identifier: str) -> int:
+    """Return how many instances share that patient, study or series."""
+    return connection.execute(
+        sa.select(sa.func.count()).select_from(t.instance).where(t.instance.c[column] == identifier)
+    ).scalar_one()
+
+
+def _instance(row: Row[Any]) -> Instance:
+    return Instance(
+        id=row.id,
+        patient=row.patient,
+        study=row.study,
+        series=row.series,
+        patient_id=row.patient_id,
+        study_instance_uid=row.study_instance_uid,
+        series_instance_uid=row.series_instance_uid,
+        sop_instance_uid=row.sop_instance_uid,
+        sop_class_uid=row.sop_class_uid,
+        attributes=row.attributes,
+        received_sha256=row.received_sha256,
+        origin=Origin(**row.origin),
+        metadata=row.metadata,
+        labels=row.labels,
+        received_at=row.received_at,
+        blob=Blob(row.blob, row.size, row.sha256, row.transfer_syntax),
+    )

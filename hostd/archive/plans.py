@@ -1,0 +1,183 @@
+"""Plans: what one run of a script asked for, entered together with its cursor, or not at all (P2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from hostd.archive import deletes, deliveries, rows, scripts
+from hostd.archive import tables as t
+from hostd.archive.records import Event
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedTranscode:
+    """A product that other actions may name; it is made when a delivery of it is tried. `inputs` is what the script wrote."""
+
+    position: int
+    inputs: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedForward:
+    """A delivery to ask for, or, with `skip`, the reason why there is nothing to deliver."""
+
+    position: int
+    inputs: dict[str, Any]
+    destination: str
+    transform: str = ""
+    syntax: str | None = None
+    priority: int = deliveries.PRIORITIES["normal"]
+    not_before: float = 0.0
+    skip: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedDelete:
+    """A delete of the event's instance: at once (None), after all its deliveries ("delivered"), or after those of these positions."""
+
+    position: int
+    inputs: dict[str, Any]
+    after: str | tuple[int, ...] | None
+
+
+PlannedAction = PlannedTranscode | PlannedForward | PlannedDelete
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a run leaves behind. `outcome` is done or parked; a run that is to be repeated has no plan."""
+
+    script: str
+    version: str
+    event: Event
+    sop_instance_uid: str
+    sop_class_uid: str
+    outcome: str
+    actions: tuple[PlannedAction, ...]
+    tags_read: tuple[str, ...]
+    log: tuple[tuple[str, str], ...]
+    error: str | None
+    at: float
+    seconds: float
+
+
+def enter(connection: Connection, plan: Plan, token: int, *, in_order: bool) -> None:
+    """Enter a plan's actions and move the script's cursor past its event, in the caller's transaction.
+
+    `in_order`: everything before the event is done too. Raises `scripts.StaleTokenError` when another version has taken over.
+    """
+    if in_order:
+        scripts.advance(connection, plan.script, token, plan.event.number)
+    else:
+        scripts.finish_out_of_order(connection, plan.script, token, plan.event.number)
+    if plan.actions or plan.log or plan.error:
+        run = write_run(connection, plan)
+        _enter_actions(connection, plan, run)
+
+
+def write_run(connection: Connection, plan: Plan) -> int:
+    """Write the row of a run and return its number."""
+    return rows.insert(
+        connection,
+        t.run,
+        script=plan.script,
+        version=plan.version,
+        event=plan.event.number,
+        outcome=plan.outcome,
+        tags_read=list(plan.tags_read),
+        log=[list(line) for line in plan.log],
+        error=plan.error,
+        at=plan.at,
+        seconds=plan.seconds,
+    )
+
+
+def failures(connection: Connection, script: str, event: int) -> int:
+    """Return how often the script failed on that event."""
+    return connection.execute(
+        sa.select(sa.func.count())
+        .select_from(t.run)
+        .where(t.run.c.script == script, t.run.c.event == event, t.run.c.outcome == "failed")
+    ).scalar_one()
+
+
+def _enter_actions(connection: Connection, plan: Plan, run: int) -> None:
+    asked: dict[int, int] = {}
+    pending_deletes: list[tuple[int, PlannedDelete]] = []
+    for planned in plan.actions:
+        match planned:
+            case PlannedTranscode():
+                _insert(connection, plan, run, planned, "transcode", "done")
+            case PlannedForward():
+                _enter_forward(connection, plan, run, planned, asked)
+            case PlannedDelete():
+                inputs = {"instance": plan.event.subject, "content": plan.event.content, **planned.inputs}
+                number = _insert(connection, plan, run, planned, "delete", "open", inputs=inputs)
+                pending_deletes.append((number, planned))
+    # Deletes come last, wherever the script wrote them: a forward of the same plan is meant to be delivered.
+    for number, planned in pending_deletes:
+        assert plan.event.content is not None
+        if planned.after == "delivered":
+            deletes.wait_for(connection, number, deletes.all_of(connection, plan.event.subject, plan.event.content))
+        elif isinstance(planned.after, tuple):
+            deletes.wait_for(connection, number, [asked[position] for position in planned.after if position in asked])
+        deletes.settle(connection, number, plan.at)
+
+
+def _enter_forward(
+    connection: Connection, plan: Plan, run: int, planned: PlannedForward, asked: dict[int, int]
+) -> None:
+    if planned.skip is not None:
+        _insert(connection, plan, run, planned, "forward", "skipped", result={"reason": planned.skip})
+        return
+    assert plan.event.blob is not None
+    assert plan.event.content is not None
+    action = _insert(connection, plan, run, planned, "forward", "done")
+    number, new = deliveries.ask(
+        connection,
+        instance=plan.event.subject,
+        sop_instance_uid=plan.sop_instance_uid,
+        sop_class_uid=plan.sop_class_uid,
+        destination=planned.destination,
+        content=plan.event.content,
+        blob=plan.event.blob,
+        transform=planned.transform,
+        syntax=planned.syntax,
+        priority=planned.priority,
+        not_before=planned.not_before,
+        now=plan.at,
+        script=plan.script,
+        action=action,
+    )
+    asked[planned.position] = number
+    result = {"delivery": number, "absorbed": not new}
+    connection.execute(sa.update(t.action).where(t.action.c.id == action).values(result=result))
+
+
+def _insert(
+    connection: Connection,
+    plan: Plan,
+    run: int,
+    planned: PlannedAction,
+    verb: str,
+    state: str,
+    *,
+    inputs: dict[str, Any] | None = None,
+    result: dict[str, Any] | None = None,
+) -> int:
+    return rows.insert(
+        connection,
+        t.action,
+        run=run,
+        script=plan.script,
+        event=plan.event.number,
+        position=planned.position,
+        verb=verb,
+        inputs=planned.inputs if inputs is None else inputs,
+        state=state,
+        result=result,
+    )

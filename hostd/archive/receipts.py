@@ -1,0 +1,55 @@
+"""Receipts: proof of what a transform made of a file, one for each (file, transform) (P4)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from hostd.archive import tables as t
+from hostd.archive.instances import add_blob
+from hostd.archive.records import Blob
+
+
+@dataclass(frozen=True, slots=True)
+class StoredReceipt:
+    """`result` is the product's file: None when the original was kept (`outcome` "kept original"), or the product was let go."""
+
+    source: str
+    transform: str
+    outcome: str
+    facts: dict[str, Any]
+    result: Blob | None
+
+
+def find(connection: Connection, source: str, transform: str) -> StoredReceipt | None:
+    """Return the receipt of that transform of that file."""
+    row = connection.execute(
+        sa.select(t.receipt, t.blob.c.size, t.blob.c.sha256, t.blob.c.transfer_syntax)
+        .outerjoin(t.blob, t.blob.c.name == t.receipt.c.result)
+        .where(t.receipt.c.source == source, t.receipt.c.transform == transform)
+    ).first()
+    if row is None:
+        return None
+    result = (
+        Blob(row.result, row.size, row.sha256, row.transfer_syntax) if row.result and row.size is not None else None
+    )
+    return StoredReceipt(row.source, row.transform, row.outcome, row.facts, result)
+
+
+def keep(connection: Connection, receipt: StoredReceipt, at: float) -> None:
+    """Enter a receipt, and its product's file, which the collector removes once no delivery wants it."""
+    if receipt.result is not None:
+        add_blob(connection, receipt.result, at)
+        connection.execute(sa.update(t.blob).where(t.blob.c.name == receipt.result.name).values(released=True))
+    values = {
+        "result": receipt.result.name if receipt.result else None,
+        "outcome": receipt.outcome,
+        "facts": receipt.facts,
+        "at": at,
+    }
+    where = (t.receipt.c.source == receipt.source, t.receipt.c.transform == receipt.transform)
+    if connection.execute(sa.update(t.receipt).where(*where).values(**values)).rowcount == 0:
+        connection.execute(sa.insert(t.receipt).values(source=receipt.source, transform=receipt.transform, **values))

@@ -1,0 +1,128 @@
+"""The stored forms, as plain values."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where an instance came from.
+
+    `modality` is the configured name of the sending modality, when there is one; `association` the number of its association.
+    """
+
+    kind: Literal["dicom", "http", "script", "import"]
+    calling_aet: str | None = None
+    called_aet: str | None = None
+    ip: str | None = None
+    username: str | None = None
+    modality: str | None = None
+    association: int | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what is set, for a JSON column."""
+        return {key: value for key, value in asdict(self).items() if value is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """One stored file: its random name, size in bytes, SHA-256 of the whole file, and transfer syntax UID."""
+
+    name: str
+    size: int
+    sha256: str
+    transfer_syntax: str
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """An instance of the archive with its current file. `attributes` holds Orthanc's main tags by level, `revision` counts changes."""
+
+    id: str
+    patient: str
+    study: str
+    series: str
+    patient_id: str
+    study_instance_uid: str
+    series_instance_uid: str
+    sop_instance_uid: str
+    sop_class_uid: str
+    attributes: dict[str, dict[str, str]]
+    received_sha256: str
+    origin: Origin
+    metadata: dict[str, str]
+    labels: list[str]
+    received_at: float
+    blob: Blob
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A row of the event log.
+
+    `subject` is an instance's id, or a script's name for `start` and `stop`; `blob` the file that the event speaks of, None when it
+    was not kept; `header` an encoded `dicom.header.Header`; `content` the SHA-256 of the data set as received.
+    """
+
+    number: int
+    kind: str
+    subject: str
+    blob: str | None
+    content: str | None
+    header: bytes | None
+    origin: Origin | None
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """A script's place in the event log: all events up to `low_water` are done, and those in `finished` above it."""
+
+    script: str
+    low_water: int
+    finished: frozenset[int]
+    token: int
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One instance to one destination.
+
+    `destination` is `kind:name`; `transform` the canonical form of what is to be done to the file first, '' for nothing.
+    """
+
+    id: int
+    instance: str
+    sop_instance_uid: str
+    sop_class_uid: str
+    destination: str
+    content: str
+    blob: str
+    transform: str
+    syntax: str | None
+    priority: int
+    state: str
+    attempts: int
+    not_before: float
+    next_attempt_at: float
+    last_error: str | None
+    possible_doubles: int
+    created_at: float
+    finished_at: float | None
+    script: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One try of a delivery and what the peer said. `outcome` is delivered, warning, failed, waiting, lost or stray."""
+
+    delivery: int
+    number: int
+    at: float
+    outcome: str
+    answer: str
+    status: int | None = None
+    seconds: float | None = None
+    sent_syntax: str | None = None

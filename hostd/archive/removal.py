@@ -1,0 +1,61 @@
+"""The one place where bytes of the archive are removed, whoever asked (P4)."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from sqlalchemy import ColumnElement, Connection
+
+from hostd.archive import tables as t
+from hostd.archive.deliveries import PINNING
+
+
+def collect(connection: Connection, *, now: float, trash_seconds: float, limit: int = 200) -> list[str]:
+    """Forget the files that were let go and that nothing has pinned for `trash_seconds`; return their names.
+
+    The caller removes the files after the commit: a file without a row is swept, a row without a file would be a loss. A product, which
+    can be made again, does not wait. At most `limit` at a time, so that the writer stays free.
+    """
+    name = t.blob.c.name
+    pinned = _is_pinned(name)
+    is_product = sa.exists().where(t.receipt.c.result == name)
+    freed = t.blob.c.released, t.blob.c.unpinned_at.is_(None), ~pinned
+    connection.execute(sa.update(t.blob).where(*freed).values(unpinned_at=now))
+    connection.execute(
+        sa.update(t.blob).where(t.blob.c.released, t.blob.c.unpinned_at.is_not(None), pinned).values(unpinned_at=None)
+    )
+    due = sa.or_(t.blob.c.unpinned_at <= now - trash_seconds, is_product)
+    names = list(
+        connection.execute(
+            sa.select(name).where(t.blob.c.released, t.blob.c.unpinned_at.is_not(None), due).limit(limit)
+        ).scalars()
+    )
+    connection.execute(sa.update(t.receipt).where(t.receipt.c.result.in_(names)).values(result=None))
+    connection.execute(sa.delete(t.blob).where(name.in_(names)))
+    return names
+
+
+def _is_pinned(name: ColumnElement[str]) -> ColumnElement[bool]:
+    """Tell whether an instance, a version, an event not yet passed, or an open or failed delivery needs the file."""
+    lowest_cursor = sa.select(sa.func.min(t.cursor.c.low_water)).scalar_subquery()
+    return sa.or_(
+        sa.exists().where(t.instance.c.blob == name),
+        sa.exists().where(t.version.c.blob == name),
+        sa.exists().where(t.event.c.blob == name, t.event.c.number > lowest_cursor),
+        sa.exists().where(t.delivery.c.blob == name, t.delivery.c.state.in_(PINNING)),
+        sa.exists().where(
+            t.receipt.c.result == name,
+            t.delivery.c.blob == t.receipt.c.source,
+            t.delivery.c.transform == t.receipt.c.transform,
+            t.delivery.c.state.in_(PINNING),
+        ),
+    )
+
+
+def names_present(connection: Connection, prefix: str) -> set[str]:
+    """Return the names of all files under a prefix that have a row."""
+    return set(connection.execute(sa.select(t.blob.c.name).where(t.blob.c.name.startswith(prefix + "/"))).scalars())
+
+
+def mark_missing(connection: Connection, names: list[str]) -> None:
+    """Note that files are gone although their rows are there."""
+    connection.execute(sa.update(t.blob).where(t.blob.c.name.in_(names)).values(state="missing"))

@@ -1,0 +1,199 @@
+"""Scripts, their versions and their cursors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from hostd.archive import events
+from hostd.archive import tables as t
+from hostd.archive.records import Cursor
+from hostd.errors import HostdError
+
+
+class StaleTokenError(HostdError):
+    """Another holder of this cursor has taken over; what this run asked for is discarded."""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownScript:
+    """A script as the index knows it. `version` is the hash of the source that runs, or ran last."""
+
+    name: str
+    version: str | None
+    state: str
+    error: str | None
+    absent_since: float | None
+    cursor: Cursor
+    handlers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One accepted source of a script."""
+
+    hash: str
+    source: str
+    handlers: tuple[str, ...]
+
+
+def known(connection: Connection) -> list[KnownScript]:
+    """Return all scripts that have a cursor, by name."""
+    query = (
+        sa.select(t.script, t.cursor.c.low_water, t.cursor.c.finished, t.cursor.c.token, t.script_version.c.handlers)
+        .join(t.cursor, t.cursor.c.script == t.script.c.name)
+        .outerjoin(
+            t.script_version,
+            sa.and_(t.script_version.c.script == t.script.c.name, t.script_version.c.hash == t.script.c.version),
+        )
+        .order_by(t.script.c.name)
+    )
+    return [
+        KnownScript(
+            row.name,
+            row.version,
+            row.state,
+            row.error,
+            row.absent_since,
+            Cursor(row.name, row.low_water, frozenset(row.finished), row.token),
+            tuple(row.handlers or ()),
+        )
+        for row in connection.execute(query)
+    ]
+
+
+def find(connection: Connection, name: str) -> KnownScript | None:
+    """Return the script of that name, if its name was ever seen and is not forgotten."""
+    return next((script for script in known(connection) if script.name == name), None)
+
+
+def get_cursor(connection: Connection, script: str) -> Cursor:
+    """Return a script's place in the event log."""
+    row = connection.execute(sa.select(t.cursor).where(t.cursor.c.script == script)).one()
+    return Cursor(script, row.low_water, frozenset(row.finished), row.token)
+
+
+def meet(connection: Connection, name: str, at: float, *, from_beginning: bool) -> Cursor:
+    """Make the acquaintance of a script: a name never seen starts at now, or at the oldest event when asked to.
+
+    A name that is known goes on where it stopped.
+    """
+    if find(connection, name) is None:
+        low_water = 0 if from_beginning else events.last_number(connection)
+        connection.execute(sa.insert(t.script).values(name=name, state="expected", first_seen=at))
+        connection.execute(sa.insert(t.cursor).values(script=name, low_water=low_water, finished=[], token=0))
+    return get_cursor(connection, name)
+
+
+def accept(connection: Connection, name: str, version: Version, at: float) -> tuple[Cursor, bool]:
+    """Let a version run: its source is kept, the fencing token moves, so that no earlier run can commit any more.
+
+    Return the cursor, and whether this is another version than the one that ran last or a return after absence; then a `start` event for
+    it is in the log.
+    """
+    script = find(connection, name)
+    assert script is not None, "a script is met before a version of it is accepted"
+    if (
+        connection.execute(
+            sa.select(t.script_version.c.hash).where(
+                t.script_version.c.script == name, t.script_version.c.hash == version.hash
+            )
+        ).first()
+        is None
+    ):
+        connection.execute(
+            sa.insert(t.script_version).values(
+                script=name, hash=version.hash, source=version.source, handlers=list(version.handlers), accepted_at=at
+            )
+        )
+    is_new = script.version != version.hash or script.absent_since is not None
+    if is_new:
+        events.append(connection, "start", name, at, content=version.hash)
+    connection.execute(
+        sa.update(t.script)
+        .where(t.script.c.name == name)
+        .values(version=version.hash, state="running", error=None, absent_since=None)
+    )
+    connection.execute(sa.update(t.cursor).where(t.cursor.c.script == name).values(token=t.cursor.c.token + 1))
+    return get_cursor(connection, name), is_new
+
+
+def get_version(connection: Connection, name: str, version: str) -> Version | None:
+    """Return a source that ran once."""
+    row = connection.execute(
+        sa.select(t.script_version).where(t.script_version.c.script == name, t.script_version.c.hash == version)
+    ).first()
+    return Version(row.hash, row.source, tuple(row.handlers)) if row else None
+
+
+def refuse(connection: Connection, name: str, error: str) -> None:
+    """Note why the newest edit of a script was not taken; what runs goes on running (P5)."""
+    connection.execute(
+        sa.update(t.script)
+        .where(t.script.c.name == name)
+        .values(error=error, state=sa.case((t.script.c.version.is_(None), "broken"), else_=t.script.c.state))
+    )
+
+
+def vanish(connection: Connection, name: str, at: float) -> None:
+    """Note that a script's file is gone. Its cursor stays, and no run of it can commit any more."""
+    connection.execute(
+        sa.update(t.script)
+        .where(t.script.c.name == name, t.script.c.absent_since.is_(None))
+        .values(state="absent", absent_since=at)
+    )
+    connection.execute(sa.update(t.cursor).where(t.cursor.c.script == name).values(token=t.cursor.c.token + 1))
+
+
+def forget_absent(connection: Connection, *, absent_before: float) -> list[str]:
+    """Forget the scripts that were gone for too long, with their cursors; return their names. Their runs and actions stay."""
+    names = list(
+        connection.execute(sa.select(t.script.c.name).where(t.script.c.absent_since < absent_before)).scalars()
+    )
+    for table in (t.cursor, t.script_version):
+        connection.execute(sa.delete(table).where(table.c.script.in_(names)))
+    connection.execute(sa.delete(t.script).where(t.script.c.name.in_(names)))
+    return names
+
+
+def advance(connection: Connection, script: str, token: int, number: int) -> None:
+    """Move a cursor: every event up to `number` is done. Raises `StaleTokenError` when the token is no longer the caller's."""
+    finished = [done for done in get_cursor(connection, script).finished if done > number]
+    _move(connection, script, token, low_water=number, finished=finished)
+
+
+def finish_out_of_order(connection: Connection, script: str, token: int, number: int) -> None:
+    """Note that one event above the low-water mark is done, those before it not yet. Raises `StaleTokenError`."""
+    cursor = get_cursor(connection, script)
+    _move(connection, script, token, low_water=cursor.low_water, finished=sorted(cursor.finished | {number}))
+
+
+def _move(connection: Connection, script: str, token: int, *, low_water: int, finished: Sequence[int]) -> None:
+    moved = connection.execute(
+        sa.update(t.cursor)
+        .where(t.cursor.c.script == script, t.cursor.c.token == token, t.cursor.c.low_water <= low_water)
+        .values(low_water=low_water, finished=list(finished))
+    )
+    if moved.rowcount != 1:
+        raise StaleTokenError(f"{script}: another version has taken over; this run is discarded")
+
+
+__all__ = [
+    "KnownScript",
+    "StaleTokenError",
+    "Version",
+    "accept",
+    "advance",
+    "find",
+    "finish_out_of_order",
+    "forget_absent",
+    "get_cursor",
+    "get_version",
+    "known",
+    "meet",
+    "refuse",
+    "vanish",
+]

@@ -1,0 +1,247 @@
+"""The tables of the index (DESIGN.md §4), for SQLite now and written so that PostgreSQL can follow.
+
+Times are seconds since 1970 UTC. JSON columns hold small values that no query searches by.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+metadata = sa.MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+# A number that grows and is never used again: AUTOINCREMENT needs SQLite's own INTEGER.
+_Number = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+
+OPEN_STATES = ("preparing", "waiting", "sending", "held")
+"""States of a delivery that still wants to be sent; `failed` is final until someone retries it, but pins its file."""
+
+_OPEN = "state IN ('preparing', 'waiting', 'sending', 'held')"
+
+blob = sa.Table(
+    "blob",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("size", sa.BigInteger, nullable=False),
+    sa.Column("sha256", sa.Text, nullable=False),
+    sa.Column("transfer_syntax", sa.Text, nullable=False),
+    sa.Column("created_at", sa.Float, nullable=False),
+    sa.Column("state", sa.Text, nullable=False, server_default="present"),  # present | missing
+    sa.Column("released", sa.Boolean, nullable=False, server_default=sa.false()),  # the collector looks at it
+    sa.Column("unpinned_at", sa.Float),  # since when nothing pins it
+    sa.Index("ix_blob_released", "released", sqlite_where=sa.text("released"), postgresql_where=sa.text("released")),
+)
+
+instance = sa.Table(
+    "instance",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("patient", sa.Text, nullable=False, index=True),
+    sa.Column("study", sa.Text, nullable=False, index=True),
+    sa.Column("series", sa.Text, nullable=False, index=True),
+    sa.Column("patient_id", sa.Text, nullable=False),
+    sa.Column("study_instance_uid", sa.Text, nullable=False, index=True),
+    sa.Column("series_instance_uid", sa.Text, nullable=False),
+    sa.Column("sop_instance_uid", sa.Text, nullable=False, index=True),
+    sa.Column("sop_class_uid", sa.Text, nullable=False),
+    sa.Column("attributes", sa.JSON, nullable=False),
+    sa.Column("blob", sa.Text, sa.ForeignKey("blob.name"), nullable=False, index=True),
+    sa.Column("received_sha256", sa.Text, nullable=False),
+    sa.Column("origin", sa.JSON, nullable=False),
+    sa.Column("metadata", sa.JSON, nullable=False),
+    sa.Column("labels", sa.JSON, nullable=False),
+    sa.Column("received_at", sa.Float, nullable=False),
+)
+
+version = sa.Table(
+    "version",
+    metadata,
+    sa.Column("id", _Number, primary_key=True),
+    sa.Column("instance", sa.Text, sa.ForeignKey("instance.id", ondelete="CASCADE"), nullable=False, index=True),
+    sa.Column("blob", sa.Text, sa.ForeignKey("blob.name"), nullable=False, index=True),
+    sa.Column("received_sha256", sa.Text, nullable=False),
+    sa.Column("origin", sa.JSON, nullable=False),
+    sa.Column("received_at", sa.Float, nullable=False),
+    sa.Column("at", sa.Float, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+event = sa.Table(
+    "event",
+    metadata,
+    sa.Column("number", _Number, primary_key=True),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("subject", sa.Text, nullable=False, index=True),
+    sa.Column("blob", sa.Text, index=True),  # no foreign key: an event outlives the file it speaks of
+    sa.Column("content", sa.Text),
+    sa.Column("header", sa.LargeBinary),
+    sa.Column("origin", sa.JSON),
+    sa.Column("at", sa.Float, nullable=False, index=True),
+    sqlite_autoincrement=True,  # numbers of deleted events are never given again
+)
+
+script = sa.Table(
+    "script",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("version", sa.Text),  # the one that runs, or ran last
+    sa.Column("state", sa.Text, nullable=False),  # running | broken | absent | expected
+    sa.Column("error", sa.Text),  # why the newest edit was not taken
+    sa.Column("first_seen", sa.Float, nullable=False),
+    sa.Column("absent_since", sa.Float),
+)
+
+script_version = sa.Table(
+    "script_version",
+    metadata,
+    sa.Column("script", sa.Text, sa.ForeignKey("script.name", ondelete="CASCADE"), primary_key=True),
+    sa.Column("hash", sa.Text, primary_key=True),
+    sa.Column("source", sa.Text, nullable=False),
+    sa.Column("handlers", sa.JSON, nullable=False),
+    sa.Column("accepted_at", sa.Float, nullable=False),
+)
+
+cursor = sa.Table(
+    "cursor",
+    metadata,
+    sa.Column("script", sa.Text, sa.ForeignKey("script.name", ondelete="CASCADE"), primary_key=True),
+    sa.Column("low_water", sa.BigInteger, nullable=False),
+    sa.Column("finished", sa.JSON, nullable=False),
+    sa.Column("token", sa.BigInteger, nullable=False),
+)
+
+run = sa.Table(
+    "run",
+    metadata,
+    sa.Column("id", _Number, primary_key=True),
+    sa.Column("script", sa.Text, nullable=False),
+    sa.Column("version", sa.Text, nullable=False),
+    sa.Column("event", sa.BigInteger, nullable=False),
+    sa.Column("outcome", sa.Text, nullable=False),  # done | failed | parked
+    sa.Column("tags_read", sa.JSON, nullable=False),
+    sa.Column("log", sa.JSON, nullable=False),
+    sa.Column("error", sa.Text),
+    sa.Column("at", sa.Float, nullable=False),
+    sa.Column("seconds", sa.Float, nullable=False),
+    sa.Index("ix_run_script_event", "script", "event"),
+    sqlite_autoincrement=True,
+)
+
+action = sa.Table(
+    "action",
+    metadata,
+    sa.Column("id", _Number, primary_key=True),
+    sa.Column("run", sa.BigInteger, sa.ForeignKey("run.id"), nullable=False, index=True),
+    sa.Column("script", sa.Text, nullable=False),
+    sa.Column("event", sa.BigInteger, nullable=False),
+    sa.Column("position", sa.Integer, nullable=False),
+    sa.Column("verb", sa.Text, nullable=False),
+    sa.Column("inputs", sa.JSON, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),  # open | done | held | skipped
+    sa.Column("result", sa.JSON),
+    sa.UniqueConstraint("script", "event", "position"),  # entered exactly once
+    sqlite_autoincrement=True,
+)
+
+delivery = sa.Table(
+    "delivery",
+    metadata,
+    sa.Column("id", _Number, primary_key=True),
+    sa.Column("action", sa.BigInteger, sa.ForeignKey("action.id"), index=True),
+    sa.Column("script", sa.Text),
+    sa.Column("instance", sa.Text, nullable=False, index=True),
+    sa.Column("sop_instance_uid", sa.Text, nullable=False),
+    sa.Column("sop_class_uid", sa.Text, nullable=False),
+    sa.Column("destination", sa.Text, nullable=False),
+    sa.Column("content", sa.Text, nullable=False),  # SHA-256 of the data set as received
+    sa.Column("blob", sa.Text, nullable=False, index=True),
+    sa.Column("transform", sa.Text, nullable=False, server_default=""),
+    sa.Column("syntax", sa.Text),
+    sa.Column("priority", sa.Integer, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),  # preparing waiting sending held | delivered warning failed
+    sa.Column("token", sa.BigInteger),
+    sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("not_before", sa.Float, nullable=False),
+    sa.Column("next_attempt_at", sa.Float, nullable=False),
+    sa.Column("last_error", sa.Text),
+    sa.Column("possible_doubles", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("created_at", sa.Float, nullable=False),
+    sa.Column("finished_at", sa.Float),
+    sa.Index(
+        "uq_delivery_open", "destination", "content", "transform",
+        unique=True, sqlite_where=sa.text(_OPEN), postgresql_where=sa.text(_OPEN),
+    ),
+    sa.Index("ix_delivery_claim", "destination", "state", "priority", "id"),
+    sa.Index("ix_delivery_state", "state", "id"),
+    sqlite_autoincrement=True,
+)  # fmt: skip
+
+waiting_delete = sa.Table(
+    "waiting_delete",
+    metadata,
+    sa.Column("action", sa.BigInteger, sa.ForeignKey("action.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("delivery", sa.BigInteger, sa.ForeignKey("delivery.id"), primary_key=True, index=True),
+)
+
+attempt = sa.Table(
+    "attempt",
+    metadata,
+    sa.Column("id", _Number, primary_key=True),
+    sa.Column("delivery", sa.BigInteger, sa.ForeignKey("delivery.id"), nullable=False, index=True),
+    sa.Column("number", sa.Integer, nullable=False),
+    sa.Column("at", sa.Float, nullable=False),
+    sa.Column("outcome", sa.Text, nullable=False),
+    sa.Column("answer", sa.Text, nullable=False),
+    sa.Column("status", sa.Integer),
+    sa.Column("seconds", sa.Float),
+    sa.Column("sent_syntax", sa.Text),
+    sqlite_autoincrement=True,
+)
+
+receipt = sa.Table(
+    "receipt",
+    metadata,
+    sa.Column("id", _Number, primary_key=True),
+    sa.Column("source", sa.Text, nullable=False),  # blob
+    sa.Column("transform", sa.Text, nullable=False),
+    sa.Column("result", sa.Text, index=True),  # blob, None when the original was kept or the product was let go
+    sa.Column("outcome", sa.Text, nullable=False),
+    sa.Column("facts", sa.JSON, nullable=False),
+    sa.Column("at", sa.Float, nullable=False),
+    sa.UniqueConstraint("source", "transform"),
+    sqlite_autoincrement=True,
+)
+
+lease = sa.Table(
+    "lease",
+    metadata,
+    sa.Column("what", sa.Text, primary_key=True),
+    sa.Column("who", sa.Text, nullable=False),
+    sa.Column("token", sa.BigInteger, nullable=False),
+    sa.Column("until", sa.Float, nullable=False),
+)
+
+association = sa.Table(
+    "association",
+    metadata,
+    sa.Column("id", _Number, primary_key=True),
+    sa.Column("at", sa.Float, nullable=False, index=True),
+    sa.Column("calling_aet", sa.Text, nullable=False),
+    sa.Column("called_aet", sa.Text, nullable=False),
+    sa.Column("ip", sa.Text, nullable=False),
+    sa.Column("port", sa.Integer, nullable=False),
+    sa.Column("facts", sa.JSON, nullable=False),
+    sa.Column("ended", sa.Text),  # None while it lasts
+    sa.Column("reason", sa.Text),
+    sa.Column("ended_at", sa.Float),
+    sa.Column("received", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("stored", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("failed", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("bytes", sa.BigInteger, nullable=False, server_default="0"),
+    sqlite_autoincrement=True,
+)

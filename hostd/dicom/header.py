@@ -1,0 +1,407 @@
+"""The header of an instance as plain values: what a script sees, what the index needs, and nothing that is large.
+
+Values stand as they do in the file: text without padding, binary numbers as numbers. Nothing is interpreted here that a script
+may not ask for; a text that is no number under a DS is still that text.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator
+from io import BytesIO
+from typing import Any, BinaryIO, cast
+
+import msgspec
+from pydicom.charset import convert_encodings, decode_bytes
+from pydicom.datadict import dictionary_VR
+from pydicom.dataelem import DataElement, RawDataElement
+from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence
+from pydicom.tag import BaseTag
+from pydicom.valuerep import TEXT_VR_DELIMS
+
+from hostd.dicom import syntaxes
+from hostd.dicom.identity import Identity, is_uid
+from hostd.errors import UnparsableError
+
+Elements = dict[int, tuple[str, list[Any] | None]]
+"""Tag → (VR, values); items of a sequence are `Elements` again; None instead of a list: too large to travel."""
+
+MAX_VALUE = 1024
+"""Bytes of an element that travel with an event; a larger one is asked for when a script wants it."""
+MAX_ELEMENTS = 48 << 10
+"""Bytes of values that travel in all; what comes later in the data set is asked for."""
+_MAX_HEADER = 64 << 20
+_MAX_DEPTH = 16
+
+_TEXT = frozenset(
+    ["AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "LT", "PN", "SH", "ST", "TM", "UC", "UI", "UR", "UT"]
+)
+_UNSPLIT = frozenset(["LT", "ST", "UT", "UR"])
+_CHARSET = frozenset(["LO", "LT", "PN", "SH", "ST", "UC", "UT"])
+_NUMBERS = {"US": "H", "SS": "h", "UL": "I", "SL": "i", "FL": "f", "FD": "d", "UV": "Q", "SV": "q"}
+_PIXELS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
+
+
+class Header(msgspec.Struct, frozen=True):
+    """What hostd knows of an instance without its pixels. UIDs and the patient ID are without padding."""
+
+    patient_id: str
+    study_instance_uid: str
+    series_instance_uid: str
+    sop_instance_uid: str
+    sop_class_uid: str
+    transfer_syntax: str
+    has_pixels: bool
+    frames: int
+    size: int
+    """Bytes of the whole file."""
+    tags: Elements
+
+    @property
+    def identity(self) -> Identity:
+        """The four identifiers."""
+        return Identity(self.patient_id, self.study_instance_uid, self.series_instance_uid, self.sop_instance_uid)
+
+    def text(self, tag: int) -> str:
+        """Return the element's values as one text, '' when it is absent, empty, large or not text."""
+        vr, values = self.tags.get(tag, ("", None))
+        return "\\".join(map(str, values)) if values and vr in _TEXT else ""
+
+    def encode(self) -> bytes:
+        """Return the stored form."""
+        return _ENCODER.encode(self)
+
+    @staticmethod
+    def decode(stored: bytes) -> Header:
+        """Return the header of its stored form."""
+        return _DECODER.decode(stored)
+
+
+_ENCODER = msgspec.msgpack.Encoder()
+_DECODER = msgspec.msgpack.Decoder(Header)
+
+
+def read_header(file: BinaryIO, *, offset: int, transfer_syntax: str, size: int) -> Header:
+    """Read the header of the data set that begins at `offset`.
+
+    `file` must be seekable. At most 64 MiB are read, whatever the file claims. Raises `UnparsableError` when it is no data set, or
+    lacks a SOP class, SOP instance, series or study UID.
+    """
+    dataset, has_pixels = _parse(file, offset, transfer_syntax)
+    reader = _ElementReader(dataset, syntaxes.by_uid(transfer_syntax).is_little_endian)
+    tags = reader.elements()
+    return Header(
+        patient_id=_one(tags, 0x00100020),
+        study_instance_uid=_uid(tags, 0x0020000D, "Study Instance UID"),
+        series_instance_uid=_uid(tags, 0x0020000E, "Series Instance UID"),
+        sop_instance_uid=_uid(tags, 0x00080018, "SOP Instance UID"),
+        sop_class_uid=_uid(tags, 0x00080016, "SOP Class UID"),
+        transfer_syntax=transfer_syntax,
+        has_pixels=has_pixels,
+        frames=_frames(tags) if has_pixels else 0,
+        size=size,
+        tags=tags,
+    )
+
+
+def element_value(
+    file: BinaryIO, *, offset: int, transfer_syntax: str, path: list[int], limit: int
+) -> list[Any] | None:
+    """Return the values of one element (`path`: tag, item, tag, …), None when it is absent or has more than `limit` bytes.
+
+    Raises `UnparsableError` when the file cannot be read.
+    """
+    dataset, _ = _parse(file, offset, transfer_syntax, defer_over=limit)
+    little = syntaxes.by_uid(transfer_syntax).is_little_endian
+    for tag, item in zip(path[:-1:2], path[1:-1:2], strict=True):
+        if tag not in dataset or len(dataset[tag].value or ()) <= item:
+            return None
+        dataset = dataset[tag].value[item]
+    return _ElementReader(dataset, little, max_value=limit, max_elements=limit).values(path[-1])
+
+
+def _parse(
+    file: BinaryIO, offset: int, transfer_syntax: str, defer_over: int = _MAX_HEADER // 64
+) -> tuple[Dataset, bool]:
+    """Parse up to the pixel data; tell whether there is any."""
+    syntax = syntaxes.by_uid(transfer_syntax)
+    file.seek(offset)
+    bounded = cast("BinaryIO", BytesIO(_inflate(file)) if syntax.is_deflated else _Bounded(file))
+    met_pixels = False
+
+    def at_pixels(tag: BaseTag, _vr: str | None, _length: int) -> bool:
+        nonlocal met_pixels
+        met_pixels = int(tag) in _PIXELS
+        return met_pixels
+
+    from pydicom.filereader import read_dataset  # noqa: PLC0415 - a name that the module does not export
+
+    try:
+        dataset = read_dataset(
+            bounded,
+            syntax.is_implicit_vr,
+            syntax.is_little_endian,
+            stop_when=at_pixels,
+            defer_size=defer_over,
+        )
+    except RecursionError as error:
+        raise UnparsableError("the data set nests sequences too deeply to be read") from error
+    except Exception as error:
+        raise UnparsableError(f"not a DICOM data set in {syntax.name}: {error}") from error
+    return dataset, met_pixels
+
+
+def _inflate(file: BinaryIO) -> bytes:
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    pieces: list[bytes] = []
+    room = _MAX_HEADER
+    try:
+        while room > 0 and (piece := file.read(1 << 16)):
+            while piece and room > 0:
+                pieces.append(inflater.decompress(piece, room))
+                room -= len(pieces[-1])
+                piece = inflater.unconsumed_tail
+    except zlib.error as error:
+        raise UnparsableError(f"the deflated data set is damaged: {error}") from error
+    return b"".join(pieces)
+
+
+class _Bounded:
+    """Reads at most `_MAX_HEADER` bytes of a file, however large a value the file claims to have."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._left = _MAX_HEADER
+        self.name = ""
+
+    def read(self, count: int = -1) -> bytes:
+        if count < 0 or count > self._left:
+            raise UnparsableError(f"the header is larger than {_MAX_HEADER >> 20} MiB")
+        self._left -= count
+        return self._file.read(count)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+
+class _ElementReader:
+    """Turns a parsed data set into `Elements`, decoding text by its own Specific Character Set."""
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        little: bool,
+        *,
+        encodings: list[str] | None = None,
+        max_value: int = MAX_VALUE,
+        max_elements: int = MAX_ELEMENTS,
+        depth: int = 0,
+    ) -> None:
+        self._dataset = dataset
+        self._order = "<" if little else ">"
+        self._max_value = max_value
+        self._room = max_elements
+        self._depth = depth
+        self._encodings = self._own_encodings() or encodings or ["iso8859"]
+        self._signed = False
+
+    def elements(self) -> Elements:
+        """Return all elements but pixel data and group lengths."""
+        if 0x00280103 in self._dataset:  # decides between US and SS
+            _, signed = self._read(0x00280103)
+            self._signed = bool(signed and signed[0])
+        return {tag: self._read(tag) for tag in self._tags()}
+
+    def values(self, tag: int) -> list[Any] | None:
+        """Return the values of one element."""
+        return self._read(tag)[1] if tag in self._dataset else None
+
+    def _tags(self) -> Iterator[int]:
+        for tag in sorted(self._dataset._dict):  # noqa: SLF001 - keys() would do, but sorts through DataElement
+            if tag.element != 0 and int(tag) not in _PIXELS:
+                yield int(tag)
+
+    def _raw(self, tag: int) -> RawDataElement | DataElement:
+        """Return the element as it was read: the data set's own access would go back to the file for what was passed over."""
+        return self._dataset._dict[BaseTag(tag)]  # noqa: SLF001
+
+    def _own_encodings(self) -> list[str] | None:
+        if 0x00080005 not in self._dataset:
+            return None
+        raw = self._raw(0x00080005).value
+        names = raw.decode("ascii", "replace") if isinstance(raw, bytes) else ""
+        try:
+            return convert_encodings([name.strip(" \0") for name in names.split("\\")])
+        except LookupError:  # a character set nobody knows: the bytes are shown as Latin-1, never lost
+            return ["iso8859"]
+
+    def _read(self, tag: int) -> tuple[str, list[Any] | None]:
+        element = self._raw(tag)
+        vr = self._vr(element)
+        if vr == "SQ":
+            return vr, self._items(tag)
+        value = element.value
+        length = len(value) if isinstance(value, bytes) else getattr(element, "length", 0) or 0
+        if (value is None and length) or length > self._max_value or length > self._room:
+            return vr, None
+        self._room -= length
+        return vr, self._plain(vr, value)
+
+    def _vr(self, element: RawDataElement | DataElement) -> str:
+        vr = element.VR
+        if vr is None or vr == "UN":
+            try:
+                vr = dictionary_VR(element.tag)
+            except KeyError:
+                vr = "LO" if element.tag.is_private_creator else "UN"
+        if " or " in vr:
+            vr = {"U": "SS" if self._signed else "US", "O": "OW"}[vr[0]]
+        return str(vr)
+
+    def _plain(self, vr: str, value: Any) -> list[Any]:
+        if not isinstance(value, bytes) or not value:
+            return []
+        if vr in _TEXT:
+            return self._text(vr, value)
+        if vr == "AT":
+            return [
+                group << 16 | element
+                for group, element in struct.iter_unpack(self._order + "HH", value[: len(value) // 4 * 4])
+            ]
+        if code := _NUMBERS.get(vr):
+            size = struct.calcsize(code)
+            return [number for (number,) in struct.iter_unpack(self._order + code, value[: len(value) // size * size])]
+        return [value]
+
+    def _text(self, vr: str, value: bytes) -> list[str]:
+        if vr in _CHARSET:
+            try:
+                text = decode_bytes(value, self._encodings, TEXT_VR_DELIMS if vr != "PN" else {0x5E, 0x3D})
+            except (LookupError, UnicodeError):
+                text = value.decode("iso8859")
+        else:
+            text = value.decode("ascii", "replace")
+        if vr in _UNSPLIT:
+            text = text.rstrip(" \0")
+            return [text] if text else []
+        parts = [part.strip(" \0") for part in text.split("\\")]
+        return parts if any(parts) else []
+
+    def _items(self, tag: int) -> list[Any] | None:
+        if self._depth >= _MAX_DEPTH or self._room <= 0:
+            return None
+        raw = self._raw(tag)
+        if isinstance(raw, RawDataElement) and (raw.value is None or len(raw.value) > self._room):
+            return [] if not raw.length else None
+        try:
+            sequence = self._dataset[tag].value
+        except Exception:  # noqa: BLE001 - pydicom raises what it likes on a damaged sequence; the others still count
+            return None
+        if not isinstance(sequence, Sequence):
+            return None
+        items: list[Any] = []
+        for item in sequence:
+            reader = _ElementReader(
+                item,
+                self._order == "<",
+                encodings=self._encodings,
+                max_value=self._max_value,
+                max_elements=self._room,
+                depth=self._depth + 1,
+            )
+            items.append(reader.elements())
+            self._room = reader._room - 16
+        return items
+
+
+def _one(tags: Elements, tag: int) -> str:
+    values = tags.get(tag, ("", None))[1]
+    return str(values[0]) if values else ""
+
+
+def _uid(tags: Elements, tag: int, name: str) -> str:
+    uid = _one(tags, tag)
+    if not uid:
+        raise UnparsableError(f"the instance has no {name} ({tag >> 16:04X},{tag & 0xFFFF:04X})")
+    if not is_uid(uid):
+        raise UnparsableError(f"the {name} ({tag >> 16:04X},{tag & 0xFFFF:04X}) is not a UID: {uid[:64]!r}")
+    return uid
+
+
+def _frames(tags: Elements) -> int:
+    text = _one(tags, 0x00280008)
+    return int(text) if text.isdigit() and int(text) > 0 else 1
+
+
+def main_tags(header: Header) -> dict[str, dict[str, str]]:
+    """Return Orthanc's main DICOM tags of the four levels, those that are not empty, by keyword."""
+    return {
+        level: {keyword: text for keyword, tag in keywords.items() if (text := header.text(tag))}
+        for level, keywords in _MAIN_TAGS.items()
+    }
+
+
+_MAIN_TAGS = {
+    "patient": {
+        "PatientName": 0x00100010,
+        "PatientID": 0x00100020,
+        "PatientBirthDate": 0x00100030,
+        "PatientSex": 0x00100040,
+        "OtherPatientIDs": 0x00101000,
+    },
+    "study": {
+        "StudyDate": 0x00080020,
+        "StudyTime": 0x00080030,
+        "StudyID": 0x00200010,
+        "StudyDescription": 0x00081030,
+        "AccessionNumber": 0x00080050,
+        "StudyInstanceUID": 0x0020000D,
+        "RequestedProcedureDescription": 0x00321060,
+        "InstitutionName": 0x00080080,
+        "RequestingPhysician": 0x00321032,
+        "ReferringPhysicianName": 0x00080090,
+    },
+    "series": {
+        "SeriesDate": 0x00080021,
+        "SeriesTime": 0x00080031,
+        "Modality": 0x00080060,
+        "Manufacturer": 0x00080070,
+        "StationName": 0x00081010,
+        "SeriesDescription": 0x0008103E,
+        "BodyPartExamined": 0x00180015,
+        "SequenceName": 0x00180024,
+        "ProtocolName": 0x00181030,
+        "SeriesNumber": 0x00200011,
+        "CardiacNumberOfImages": 0x00181090,
+        "ImagesInAcquisition": 0x00201002,
+        "NumberOfTemporalPositions": 0x00200105,
+        "NumberOfSlices": 0x00540081,
+        "NumberOfTimeSlices": 0x00540101,
+        "SeriesInstanceUID": 0x0020000E,
+        "ImageOrientationPatient": 0x00200037,
+        "SeriesType": 0x00541000,
+        "OperatorsName": 0x00081070,
+        "PerformedProcedureStepDescription": 0x00400254,
+        "AcquisitionDeviceProcessingDescription": 0x00181400,
+        "ContrastBolusAgent": 0x00180010,
+    },
+    "instance": {
+        "InstanceCreationDate": 0x00080012,
+        "InstanceCreationTime": 0x00080013,
+        "AcquisitionNumber": 0x00200012,
+        "ImageIndex": 0x00541330,
+        "InstanceNumber": 0x00200013,
+        "NumberOfFrames": 0x00280008,
+        "TemporalPositionIdentifier": 0x00200100,
+        "SOPInstanceUID": 0x00080018,
+        "ImagePositionPatient": 0x00200032,
+        "ImageComments": 0x00204000,
+        "ImageOrientationPatient": 0x00200037,
+    },
+}
+"""Orthanc's main DICOM tags (its default set)."""

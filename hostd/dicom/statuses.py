@@ -1,0 +1,77 @@
+"""DIMSE statuses (PS3.7 Annex C, PS3.4 §B.2.3): what each is called, and whether it means success."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+Category = Literal["success", "warning", "failure", "cancel", "pending"]
+
+SUCCESS = 0x0000
+INVALID_ATTRIBUTE_VALUE = 0x0106
+PROCESSING_FAILURE = 0x0110
+DUPLICATE_SOP_INSTANCE = 0x0111
+SOP_CLASS_NOT_SUPPORTED = 0x0122
+UNRECOGNIZED_OPERATION = 0x0211
+OUT_OF_RESOURCES = 0xA700
+DATA_SET_DOES_NOT_MATCH = 0xA900
+CANNOT_UNDERSTAND = 0xC000
+
+_NAMES = {
+    SUCCESS: "success",
+    0x0001: "requested optional attributes are not supported",
+    0x0105: "no such attribute",
+    INVALID_ATTRIBUTE_VALUE: "invalid attribute value",
+    0x0107: "attribute list error",
+    PROCESSING_FAILURE: "processing failure",
+    DUPLICATE_SOP_INSTANCE: "duplicate SOP instance",
+    0x0112: "no such SOP instance",
+    0x0113: "no such event type",
+    0x0114: "no such argument",
+    0x0115: "invalid argument value",
+    0x0116: "attribute value out of range",
+    0x0117: "invalid SOP instance",
+    0x0118: "no such SOP class",
+    0x0119: "class-instance conflict",
+    0x0120: "missing attribute",
+    0x0121: "missing attribute value",
+    SOP_CLASS_NOT_SUPPORTED: "SOP class not supported",
+    0x0123: "no such action",
+    0x0124: "not authorized",
+    0x0210: "duplicate invocation",
+    UNRECOGNIZED_OPERATION: "unrecognized operation",
+    0x0212: "mistyped argument",
+    0x0213: "resource limitation",
+    0xA801: "move destination unknown",
+    0xB000: "coercion of data elements",
+    0xB006: "elements discarded",
+    0xB007: "data set does not match SOP class",
+    0xFE00: "cancelled",
+    0xFF00: "pending",
+    0xFF01: "pending, optional keys not supported",
+}
+
+# PS3.4 Table B.2-1 gives whole ranges of statuses one meaning.
+_RANGES = {
+    0xA700: "out of resources",
+    0xA900: "data set does not match SOP class",
+    0xC000: "cannot understand",
+}
+
+
+def category(status: int) -> Category:
+    """Return what kind of answer the status is (PS3.7 §C.1 to §C.5); one that the standard does not know is a failure."""
+    if status == SUCCESS:
+        return "success"
+    if status in (0x0001, 0x0107, 0x0116) or 0xB000 <= status <= 0xBFFF:
+        return "warning"
+    if status == 0xFE00:
+        return "cancel"
+    if status in (0xFF00, 0xFF01):
+        return "pending"
+    return "failure"
+
+
+def describe(status: int) -> str:
+    """Return the status in hexadecimal with its name, as `0xA700 (out of resources)`."""
+    name = _NAMES.get(status) or _RANGES.get(status & 0xFF00) or (_RANGES[0xC000] if status >> 12 == 0xC else None)
+    return f"0x{status:04X} ({name or 'not a status of the standard'})"
