@@ -23,6 +23,7 @@ from pydicom.valuerep import TEXT_VR_DELIMS
 
 from hostd.dicom import syntaxes
 from hostd.dicom.identity import Identity, is_uid
+from hostd.dicom.truncation import missing_bytes
 from hostd.errors import UnparsableError
 
 Elements = dict[int, tuple[str, list[Any] | None]]
@@ -90,7 +91,10 @@ def read_header(file: BinaryIO, *, offset: int, transfer_syntax: str, size: int)
     lacks a SOP class, SOP instance, series or study UID.
     """
     dataset, has_pixels = _parse(file, offset, transfer_syntax)
-    reader = _ElementReader(dataset, syntaxes.by_uid(transfer_syntax).is_little_endian)
+    syntax = syntaxes.by_uid(transfer_syntax)
+    if has_pixels and not syntax.is_deflated and (missing := missing_bytes(file, file.tell(), size, syntax)):
+        raise UnparsableError(f"the file is truncated: its pixel data lacks {missing} bytes")
+    reader = _ElementReader(dataset, syntax.is_little_endian)
     tags = reader.elements()
     return Header(
         patient_id=_one(tags, 0x00100020),

@@ -1,0 +1,1 @@
+"""The one door: every instance comes in here, whichever face it came through."""

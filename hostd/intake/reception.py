@@ -1,0 +1,149 @@
+"""Receptions: one instance on its way in, written to its file as it arrives."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from io import BytesIO
+
+from hostd.archive.blobs import BlobFile
+from hostd.archive.instances import Outcome
+from hostd.dicom.header import Header, read_header
+from hostd.dicom.part10 import data_set_offset, file_header
+from hostd.errors import MismatchError, UnparsableError
+
+_LONGEST_META = 64 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """What became of an instance; the identifiers are Orthanc's."""
+
+    instance: str
+    patient: str
+    study: str
+    series: str
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Complete:
+    """An instance that has wholly arrived in its file, which is not yet durable."""
+
+    file: BlobFile
+    header: Header
+    file_sha256: str
+    data_set_sha256: str
+
+
+class _Reception:
+    """What both kinds share: a file that is removed unless `keep` takes it over."""
+
+    def __init__(self, file: BlobFile, keep: Callable[[Complete], Received]) -> None:
+        self._file = file
+        self._keep = keep
+        self._file_hash = hashlib.sha256()
+        self._data_set_hash = hashlib.sha256()
+
+    def abandon(self) -> None:
+        """Give up: nothing of the instance stays."""
+        self._file.abandon()
+
+    def _store(self, piece: bytes | memoryview) -> None:
+        try:
+            self._file.write(piece)
+        except BaseException:
+            self.abandon()
+            raise
+        self._file_hash.update(piece)
+
+    def _complete(self, offset: int, transfer_syntax: str) -> Complete:
+        header = read_header(self._file.reader(), offset=offset, transfer_syntax=transfer_syntax, size=self._file.size)
+        return Complete(self._file, header, self._file_hash.hexdigest(), self._data_set_hash.hexdigest())
+
+
+class DataSetReception(_Reception):
+    """A data set as C-STORE brings it: preamble and file meta information are hostd's (PS3.10 §7.1)."""
+
+    def __init__(
+        self,
+        file: BlobFile,
+        keep: Callable[[Complete], Received],
+        *,
+        sop_class_uid: str,
+        sop_instance_uid: str,
+        transfer_syntax: str,
+        source_aet: str | None,
+    ) -> None:
+        super().__init__(file, keep)
+        self._sop_class_uid = sop_class_uid
+        self._sop_instance_uid = sop_instance_uid
+        self._transfer_syntax = transfer_syntax
+        head = file_header(sop_class_uid, sop_instance_uid, transfer_syntax, source_aet=source_aet)
+        self._offset = len(head)
+        self._store(head)
+
+    def write(self, fragment: bytes | memoryview) -> None:
+        """Take the next fragment of the data set. Raises `StorageError` when the disk refuses it."""
+        self._store(fragment)
+        self._data_set_hash.update(fragment)
+
+    def finish(self) -> Received:
+        """Return once the instance is on stable storage. Raises a `ReceptionError` when it was not taken."""
+        try:
+            complete = self._complete(self._offset, self._transfer_syntax)
+            _require_same("SOP Class UID", complete.header.sop_class_uid, self._sop_class_uid)
+            _require_same("SOP Instance UID", complete.header.sop_instance_uid, self._sop_instance_uid)
+        except BaseException:
+            self.abandon()
+            raise
+        return self._keep(complete)
+
+
+class FileReception(_Reception):
+    """A DICOM file (PS3.10) as HTTP brings it, kept byte for byte."""
+
+    def __init__(self, file: BlobFile, keep: Callable[[Complete], Received]) -> None:
+        super().__init__(file, keep)
+        self._head: bytearray | None = bytearray()
+        self._offset = 0
+        self._transfer_syntax = ""
+
+    def write(self, piece: bytes | memoryview) -> None:
+        """Take the next piece of the file. Raises `StorageError`, or `UnparsableError` as soon as it cannot be DICOM."""
+        self._store(piece)
+        if self._head is None:
+            self._data_set_hash.update(piece)
+            return
+        self._head += piece
+        if len(self._head) >= _LONGEST_META:
+            self._read_head()
+
+    def finish(self) -> Received:
+        """Return once the instance is on stable storage. Raises a `ReceptionError` when it was not taken."""
+        if self._head is not None:
+            self._read_head()
+        try:
+            complete = self._complete(self._offset, self._transfer_syntax)
+        except BaseException:
+            self.abandon()
+            raise
+        return self._keep(complete)
+
+    def _read_head(self) -> None:
+        """Find where the data set begins; what came of it so far is hashed."""
+        assert self._head is not None
+        head, self._head = bytes(self._head), None
+        try:
+            start = data_set_offset(BytesIO(head))
+        except UnparsableError:
+            self.abandon()
+            raise
+        self._offset, self._transfer_syntax = start.offset, start.transfer_syntax_uid
+        self._data_set_hash.update(head[start.offset :])
+
+
+def _require_same(name: str, in_data_set: str, in_command: str) -> None:
+    if in_data_set != in_command:
+        raise MismatchError(f"{name}: data set {in_data_set}, command {in_command}")
