@@ -49,7 +49,10 @@ def settle(connection: Connection, action: int, now: float) -> str:
     ).all()
     if not states:
         return _close(
-            connection, action, "held", {"reason": "no delivery of the instance was asked for, so none can be done"}
+            connection,
+            action,
+            "held",
+            {"reason": "nothing was forwarded, so nothing is delivered; after=None deletes what is not forwarded"},
         )
     hindering = [f"delivery {row.id} is {row.state}" for row in states if row.state not in (*_UNDER_WAY, "delivered")]
     if hindering:

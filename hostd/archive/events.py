@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Row
 
 from hostd.archive import rows
 from hostd.archive import tables as t
-from hostd.archive.records import Event, Origin
+from hostd.archive.records import Cursor, Event, Origin
 
 
 def append(
@@ -47,6 +47,24 @@ def after(connection: Connection, number: int, kinds: Collection[str], limit: in
         .limit(limit)
     )
     return [_event(row) for row in connection.execute(query)]
+
+
+def pending_own(connection: Connection, kind: str, script: str, version: str, cursor: Cursor) -> Event | None:
+    """Return the `start` or `stop` event of that version of a script, when the script has not had it yet."""
+    query = (
+        sa.select(t.event)
+        .where(
+            t.event.c.subject == script,
+            t.event.c.kind == kind,
+            t.event.c.content == version,
+            t.event.c.number > cursor.low_water,
+            t.event.c.number.not_in(sorted(cursor.finished)),
+        )
+        .order_by(t.event.c.number.desc())
+        .limit(1)
+    )
+    row = connection.execute(query).first()
+    return _event(row) if row else None
 
 
 def get(connection: Connection, number: int) -> Event | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -29,7 +29,6 @@ class PlannedForward:
     inputs: dict[str, Any]
     destination: str
     transform: str = ""
-    syntax: str | None = None
     priority: int = deliveries.PRIORITIES["normal"]
     not_before: float = 0.0
     skip: str | None = None
@@ -49,7 +48,7 @@ PlannedAction = PlannedTranscode | PlannedForward | PlannedDelete
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a run leaves behind. `outcome` is done or parked; a run that is to be repeated has no plan."""
+    """What a run leaves behind. `outcome` is done or parked; one that failed and is to be repeated is not entered."""
 
     script: str
     version: str
@@ -65,15 +64,16 @@ class Plan:
     seconds: float
 
 
-def enter(connection: Connection, plan: Plan, token: int, *, in_order: bool) -> None:
+def enter(connection: Connection, plan: Plan, token: int, *, after: int | None) -> None:
     """Enter a plan's actions and move the script's cursor past its event, in the caller's transaction.
 
-    `in_order`: everything before the event is done too. Raises `scripts.StaleTokenError` when another version has taken over.
+    `after` is where the cursor is expected to stand, everything up to it being done; None for an event that is taken out of order. Raises
+    `scripts.StaleTokenError` when the cursor stands elsewhere or another version has taken over.
     """
-    if in_order:
-        scripts.advance(connection, plan.script, token, plan.event.number)
-    else:
+    if after is None:
         scripts.finish_out_of_order(connection, plan.script, token, plan.event.number)
+    else:
+        scripts.advance(connection, plan.script, token, after=after, to=plan.event.number)
     if plan.actions or plan.log or plan.error:
         run = write_run(connection, plan)
         _enter_actions(connection, plan, run)
@@ -94,6 +94,11 @@ def write_run(connection: Connection, plan: Plan) -> int:
         at=plan.at,
         seconds=plan.seconds,
     )
+
+
+def write_failure(connection: Connection, plan: Plan) -> None:
+    """Write the row of a run that failed and is to be repeated; the cursor stays where it is."""
+    write_run(connection, replace(plan, outcome="failed", actions=()))
 
 
 def failures(connection: Connection, script: str, event: int) -> int:
@@ -146,7 +151,6 @@ def _enter_forward(
         content=plan.event.content,
         blob=plan.event.blob,
         transform=planned.transform,
-        syntax=planned.syntax,
         priority=planned.priority,
         not_before=planned.not_before,
         now=plan.at,

@@ -101,7 +101,6 @@ class Delivery:
     content: str
     blob: str
     transform: str
-    syntax: str | None
     priority: int
     state: str
     attempts: int

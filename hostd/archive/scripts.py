@@ -76,16 +76,17 @@ def get_cursor(connection: Connection, script: str) -> Cursor:
     return Cursor(script, row.low_water, frozenset(row.finished), row.token)
 
 
-def meet(connection: Connection, name: str, at: float, *, from_beginning: bool) -> Cursor:
+def meet(connection: Connection, name: str, at: float, *, from_beginning: bool) -> bool:
     """Make the acquaintance of a script: a name never seen starts at now, or at the oldest event when asked to.
 
-    A name that is known goes on where it stopped.
+    A name that is known goes on where it stopped. Return whether it was new.
     """
-    if find(connection, name) is None:
-        low_water = 0 if from_beginning else events.last_number(connection)
-        connection.execute(sa.insert(t.script).values(name=name, state="expected", first_seen=at))
-        connection.execute(sa.insert(t.cursor).values(script=name, low_water=low_water, finished=[], token=0))
-    return get_cursor(connection, name)
+    if find(connection, name) is not None:
+        return False
+    low_water = 0 if from_beginning else events.last_number(connection)
+    connection.execute(sa.insert(t.script).values(name=name, state="expected", first_seen=at))
+    connection.execute(sa.insert(t.cursor).values(script=name, low_water=low_water, finished=[], token=0))
+    return True
 
 
 def accept(connection: Connection, name: str, version: Version, at: float) -> tuple[Cursor, bool]:
@@ -129,8 +130,8 @@ def get_version(connection: Connection, name: str, version: str) -> Version | No
     return Version(row.hash, row.source, tuple(row.handlers)) if row else None
 
 
-def refuse(connection: Connection, name: str, error: str) -> None:
-    """Note why the newest edit of a script was not taken; what runs goes on running (P5)."""
+def refuse(connection: Connection, name: str, error: str | None) -> None:
+    """Note why the newest edit of a script was not taken; what runs goes on running (P5). None: the edit was taken back."""
     connection.execute(
         sa.update(t.script)
         .where(t.script.c.name == name)
@@ -159,10 +160,18 @@ def forget_absent(connection: Connection, *, absent_before: float) -> list[str]:
     return names
 
 
-def advance(connection: Connection, script: str, token: int, number: int) -> None:
-    """Move a cursor: every event up to `number` is done. Raises `StaleTokenError` when the token is no longer the caller's."""
-    finished = [done for done in get_cursor(connection, script).finished if done > number]
-    _move(connection, script, token, low_water=number, finished=finished)
+def advance(connection: Connection, script: str, token: int, *, after: int, to: int) -> None:
+    """Move a cursor that stands at `after`: every event up to `to` is done.
+
+    Raises `StaleTokenError` when the token is no longer the caller's, or the cursor stands elsewhere: an earlier plan of the caller was not
+    committed, and this one must not pass it.
+    """
+    cursor = get_cursor(connection, script)
+    if cursor.low_water != after:
+        raise StaleTokenError(
+            f"{script}: the cursor stands at {cursor.low_water}, not at {after}; this run is discarded"
+        )
+    _move(connection, script, token, low_water=to, finished=[done for done in cursor.finished if done > to])
 
 
 def finish_out_of_order(connection: Connection, script: str, token: int, number: int) -> None:
@@ -174,7 +183,7 @@ def finish_out_of_order(connection: Connection, script: str, token: int, number:
 def _move(connection: Connection, script: str, token: int, *, low_water: int, finished: Sequence[int]) -> None:
     moved = connection.execute(
         sa.update(t.cursor)
-        .where(t.cursor.c.script == script, t.cursor.c.token == token, t.cursor.c.low_water <= low_water)
+        .where(t.cursor.c.script == script, t.cursor.c.token == token)
         .values(low_water=low_water, finished=list(finished))
     )
     if moved.rowcount != 1:

@@ -161,7 +161,6 @@ delivery = sa.Table(
     sa.Column("content", sa.Text, nullable=False),  # SHA-256 of the data set as received
     sa.Column("blob", sa.Text, nullable=False, index=True),
     sa.Column("transform", sa.Text, nullable=False, server_default=""),
-    sa.Column("syntax", sa.Text),
     sa.Column("priority", sa.Integer, nullable=False),
     sa.Column("state", sa.Text, nullable=False),  # preparing waiting sending held | delivered warning failed
     sa.Column("token", sa.BigInteger),

@@ -113,17 +113,19 @@ def read_header(file: BinaryIO, *, offset: int, transfer_syntax: str, size: int)
 def element_value(
     file: BinaryIO, *, offset: int, transfer_syntax: str, path: list[int], limit: int
 ) -> list[Any] | None:
-    """Return the values of one element (`path`: tag, item, tag, …), None when it is absent or has more than `limit` bytes.
+    """Return the values of one element (`path`: tag, item, tag and so on), empty when it is absent, None when over `limit` bytes.
 
     Raises `UnparsableError` when the file cannot be read.
     """
     dataset, _ = _parse(file, offset, transfer_syntax, defer_over=limit)
     little = syntaxes.by_uid(transfer_syntax).is_little_endian
-    for tag, item in zip(path[:-1:2], path[1:-1:2], strict=True):
-        if tag not in dataset or len(dataset[tag].value or ()) <= item:
-            return None
-        dataset = dataset[tag].value[item]
-    return _ElementReader(dataset, little, max_value=limit, max_elements=limit).values(path[-1])
+    reader = _ElementReader(dataset, little, max_value=limit, max_elements=limit)
+    for tag, index in zip(path[:-1:2], path[1:-1:2], strict=True):
+        item = reader.item(tag, index)
+        if item is None:
+            return []
+        reader = item
+    return reader.values(path[-1])
 
 
 def _parse(
@@ -222,8 +224,27 @@ class _ElementReader:
         return {tag: self._read(tag) for tag in self._tags()}
 
     def values(self, tag: int) -> list[Any] | None:
-        """Return the values of one element."""
-        return self._read(tag)[1] if tag in self._dataset else None
+        """Return the values of one element, empty when it is absent."""
+        return self._read(tag)[1] if tag in self._dataset else []
+
+    def item(self, tag: int, index: int) -> _ElementReader | None:
+        """Return the reader of one item of a sequence, None when there is none."""
+        if tag not in self._dataset:
+            return None
+        sequence = self._dataset[tag].value
+        if not isinstance(sequence, Sequence) or not 0 <= index < len(sequence):
+            return None
+        return self._reader_of(sequence[index])
+
+    def _reader_of(self, item: Dataset) -> _ElementReader:
+        return _ElementReader(
+            item,
+            self._order == "<",
+            encodings=self._encodings,
+            max_value=self._max_value,
+            max_elements=self._room,
+            depth=self._depth + 1,
+        )
 
     def _tags(self) -> Iterator[int]:
         for tag in sorted(self._dataset._dict):  # noqa: SLF001 - keys() would do, but sorts through DataElement
@@ -310,16 +331,9 @@ class _ElementReader:
             return None
         items: list[Any] = []
         for item in sequence:
-            reader = _ElementReader(
-                item,
-                self._order == "<",
-                encodings=self._encodings,
-                max_value=self._max_value,
-                max_elements=self._room,
-                depth=self._depth + 1,
-            )
+            reader = self._reader_of(item)
             items.append(reader.elements())
-            self._room = reader._room - 16
+            self._room = reader._room - 16  # noqa: SLF001 - its own kind
         return items
 
 

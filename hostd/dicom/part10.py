@@ -48,6 +48,7 @@ def file_header(
     """Return preamble, prefix and file meta information (PS3.10 §7.1) of a file that hostd writes.
 
     `transfer_syntax` is a UID. `source_aet` is who sent the instance, and is left out when there is nobody to name.
+    Raises `ValueError` for a UID that is not ASCII.
     """
     elements = b"".join(
         (

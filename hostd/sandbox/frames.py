@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import socket
 import struct
+import time
 from typing import Any, Literal
 
 import msgspec
@@ -20,6 +21,10 @@ MAX_FRAME = 8 << 20
 """Bytes. A frame that claims more ends the connection; what a worker sends is further limited by `MAX_RESULT`."""
 MAX_RESULT = 1 << 20
 """Bytes that a worker may send in one frame."""
+MAX_VALUE = 1 << 20
+"""Bytes, as encoded, of one value that a script asks for."""
+MAX_VALUES = 8 << 20
+"""Bytes of all values that one run asks for."""
 
 Elements = dict[int, tuple[str, list[Any] | None]]
 """Tag → (VR, values); an item of a sequence is again `Elements`."""
@@ -102,11 +107,16 @@ class Event(msgspec.Struct, frozen=True, tag="event"):
 
 
 class Answer(msgspec.Struct, frozen=True, tag="answer"):
-    """The answer to a question, or why there is none."""
+    """The answer to a question, or why there is none.
+
+    To `value`: the list of values, as in `Elements`; empty when the element is absent.
+    """
 
     id: int
     value: Any = None
     error: str | None = None
+    too_large: bool = False
+    """The error is that the value is over a limit: the script gets `ValueTooLarge`, otherwise `ValueError`."""
 
 
 # -- worker to host ---------------------------------------------------------------------------------------------------
@@ -189,7 +199,7 @@ class Failure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Question(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="question"):
-    """A question of a running script. For `value` the argument is the path of the element: tag, item, tag, …"""
+    """A question of a running script. For `value` the argument is the path of the element: tag, item, tag and so on."""
 
     id: int
     verb: Literal["value"]
@@ -226,19 +236,27 @@ class Channel:
         body = self._encoder.encode(message)
         self._socket.sendall(struct.pack(">I", len(body)) + body)
 
-    def receive(self) -> Any:
-        """Return the next frame. Raises `EOFError` at the end, `TimeoutError` by the socket's time limit, `FrameError` otherwise."""
-        (length,) = struct.unpack(">I", self._read(4))
+    def receive(self, *, deadline: float | None = None) -> Any:
+        """Return the next frame; with a deadline (seconds of `time.monotonic`) by then, however slowly it trickles in.
+
+        Raises `EOFError` at the end, `TimeoutError` by the deadline or the socket's time limit, `FrameError` otherwise.
+        """
+        (length,) = struct.unpack(">I", self._read(4, deadline))
         if length > self._max_receive:
             raise FrameError(f"a frame of {length} bytes is over the limit of {self._max_receive}")
         try:
-            return self._decoder.decode(self._read(length))
+            return self._decoder.decode(self._read(length, deadline))
         except (msgspec.DecodeError, RecursionError) as error:
             raise FrameError(f"not a frame of this protocol: {error}") from error
 
-    def _read(self, count: int) -> bytes:
+    def _read(self, count: int, deadline: float | None) -> bytes:
         received = bytearray()
         while len(received) < count:
+            if deadline is not None:
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    raise TimeoutError("the frame was not complete in time")
+                self._socket.settimeout(left)
             chunk = self._socket.recv(min(count - len(received), 1 << 20))
             if not chunk:
                 raise EOFError("the other side closed the connection")

@@ -195,7 +195,6 @@ def upgrade() -> None:
         sa.Column("content", sa.Text(), nullable=False),
         sa.Column("blob", sa.Text(), nullable=False),
         sa.Column("transform", sa.Text(), server_default="", nullable=False),
-        sa.Column("syntax", sa.Text(), nullable=True),
         sa.Column("priority", sa.Integer(), nullable=False),
         sa.Column("state", sa.Text(), nullable=False),
         sa.Column("token", sa.BigInteger(), nullable=True),

@@ -1,0 +1,96 @@
+"""`hostd config`: show the settings in force, check them, make a password hash."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Column, Table
+
+from hostd.config.passwords import hash_password
+from hostd.config.problems import InvalidConfigurationError, Loc, Problem, dotted
+from hostd.config.settings import Loaded, load_with_origins
+from hostd.config.startup import startup_problems
+from hostd.errors import ConfigurationError
+
+app = typer.Typer(help="Show and check the configuration.", no_args_is_help=True)
+
+ConfigPath = Annotated[
+    Path | None, typer.Argument(metavar="[CONFIG]", help="The TOML file; hostd.toml of this folder when it exists.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+DEFAULT_FILE = Path("hostd.toml")
+
+
+@app.command()
+def show(config: ConfigPath = None, as_json: AsJson = False) -> None:
+    """Print every setting, its value (secrets masked), and where it comes from: default, file or environment."""
+    try:
+        loaded = load_with_origins(_file(config))
+    except ConfigurationError as error:
+        typer.echo(error, err=True)
+        raise typer.Exit(2) from None
+    rows = [{"key": dotted(loc), "value": value, "origin": loaded.origin(loc)} for loc, value in _values(loaded)]
+    if as_json:
+        typer.echo(json.dumps({"file": str(loaded.file) if loaded.file else None, "settings": rows}, indent=2))
+        return
+    columns = [Column(name, overflow="fold") for name in ("setting", "value", "from")]  # what is cut cannot be checked
+    table = Table(*columns, title=str(loaded.file or "no configuration file"), box=None)
+    for row in rows:
+        value = "" if row["value"] is None else json.dumps(row["value"], ensure_ascii=False)
+        table.add_row(*(escape(str(cell)) for cell in (row["key"], value, row["origin"])))
+    console = Console()
+    if not console.is_terminal:
+        console.width = 200
+    console.print(table)
+
+
+@app.command()
+def check(config: ConfigPath = None, as_json: AsJson = False) -> None:
+    """Say what is wrong with the configuration, all at one time. Exit code 0: nothing; 2: problems."""
+    file = _file(config)
+    problems: list[Problem] = []
+    try:
+        problems += [Problem("", text) for text in startup_problems(load_with_origins(file).settings)]
+    except InvalidConfigurationError as error:
+        problems += error.problems
+    except ConfigurationError as error:
+        problems.append(Problem("", str(error)))
+    if as_json:
+        typer.echo(json.dumps({"ok": not problems, "problems": [asdict(p) for p in problems]}, indent=2, default=str))
+    elif problems:
+        for problem in problems:
+            typer.echo(problem, err=True)
+    else:
+        typer.echo(f"{file or 'the defaults (no configuration file)'}: nothing is wrong")
+    if problems:
+        raise typer.Exit(2)
+
+
+@app.command("hash-password")
+def hash_password_command() -> None:
+    """Ask for a password, and print the line for the user's table, `[users.NAME]`."""
+    password = typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+    typer.echo(f'password_hash = "{hash_password(password)}"')
+    typer.echo('Paste it under [users.NAME], with role = "read", "write" or "admin".', err=True)
+
+
+def _file(config: Path | None) -> Path | None:
+    return config or (DEFAULT_FILE if DEFAULT_FILE.exists() else None)
+
+
+def _values(loaded: Loaded) -> Iterator[tuple[Loc, Any]]:
+    # pydantic's JSON form of a secret is a row of asterisks.
+    for section, table in loaded.settings.model_dump(mode="json").items():
+        if section in {"modalities", "peers", "scripts", "users"}:
+            for name, entry in table.items():
+                yield from (((section, name, key), value) for key, value in entry.items())
+        else:
+            yield from (((section, key), value) for key, value in table.items())

@@ -1,0 +1,342 @@
+"""The sections of the configuration: one model a section, one field a setting.
+
+A field's description is what docs/configuration.md says of it; its unit is in its name, its type or its description.
+"""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
+
+from argon2 import extract_parameters
+from argon2.exceptions import InvalidHashError
+from argon2.low_level import Type
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+
+from hostd.config.values import (
+    AeTitle,
+    AeTitles,
+    Count,
+    Days,
+    FilePath,
+    Host,
+    ListenPort,
+    NodeName,
+    Port,
+    Seconds,
+    Strings,
+    absolute,
+)
+from hostd.dicom.syntaxes import TransferSyntax, UnknownSyntaxError, lookup
+
+CAPABILITIES = ("delete", "lossy")
+"""What `may` can allow in this release."""
+LATER_CAPABILITIES = ("anonymize", "filters", "http", "modify", "redact", "replace", "store", "tools")
+"""What `may` will allow in later releases."""
+
+
+class Section(BaseModel):
+    """A table of the configuration: cannot be changed, takes no unknown keys, never prints what it was given."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, validate_default=True)
+
+
+class Node(Section):
+    """The node itself: its name, its folders, and how long it keeps what it no longer needs."""
+
+    name: NodeName = Field(default="hostd", description="The node's name. No two nodes on one database may share it.")
+    data: FilePath = Field(
+        default=Path("./hostd-data"),
+        description="The folder of index, files and state. It is created for its owner alone (0700).",
+    )
+    scripts: FilePath = Field(
+        default=Path("./scripts"), description="The folder of scripts; each file NAME.py in it is a script."
+    )
+    database: str | None = Field(
+        default=None,
+        description="The index, as an SQLAlchemy URL. Absent: SQLite in the data folder. Only sqlite is served in this release.",
+    )
+    trash_days: Days = Field(default=1.0, description="Days that a deleted file waits before its bytes go.")
+    events_days: Days = Field(
+        default=30.0, description="Days that events are kept for rehearsal, also after all scripts have passed them."
+    )
+    associations_days: Days = Field(default=90.0, description="Days that the record of an association is kept.")
+    allow_insecure_permissions: bool = Field(
+        default=False,
+        description="Use the configuration and the scripts folder even though other users may write them.",
+    )
+
+    @field_validator("database")
+    @classmethod
+    def _only_sqlite(cls, url: str | None) -> str | None:
+        if url is None:
+            return None
+        scheme, separator, rest = url.partition("://")
+        if scheme.split("+")[0] in {"postgresql", "postgres"}:
+            raise ValueError(
+                "PostgreSQL comes with a later release: leave `database` out to use SQLite in the data folder"
+            )
+        if scheme not in {"sqlite", "sqlite+pysqlite"} or not separator:
+            raise ValueError("should be a URL such as sqlite:///index.db; only sqlite is served in this release")
+        path, question, query = rest.partition("?")
+        if not path.startswith("/"):
+            raise ValueError("an SQLite URL has three slashes before its path, as sqlite:///index.db")
+        if path[1:] in {"", ":memory:"}:
+            raise ValueError(
+                "a database in memory would lose everything at the end: name a file, as sqlite:///index.db"
+            )
+        return f"{scheme}:///{absolute(Path(path[1:]))}{question}{query}"
+
+
+class Dicom(Section):
+    """The DICOM face: where other systems send by C-STORE."""
+
+    enabled: bool = Field(default=True, description="Whether to listen for associations.")
+    host: Host = Field(
+        default="127.0.0.1", description="The address to listen on. Beyond loopback anyone who reaches it may send."
+    )
+    port: ListenPort = Field(default=4242, description="The TCP port to listen on; 0: any free one.")
+    aets: AeTitles = Field(
+        default=("HOSTD",),
+        description="The AE titles that the node answers to; the first is also its own when it calls.",
+    )
+    check_called_aet: bool = Field(
+        default=False, description="Reject an association that calls an AE title not in `aets`."
+    )
+    max_associations: Count = Field(
+        default=100, description="How many associations may be open at one time; more are rejected."
+    )
+    timeout_s: Seconds = Field(default=60.0, description="Seconds that a silent association stays open.")
+    max_pdu: int = Field(
+        default=131072, ge=4096, le=16777216, description="Bytes of the largest PDU to receive (PS3.8 Annex D.1)."
+    )
+
+
+class Http(Section):
+    """The HTTP face: Orthanc-compatible routes, pages and metrics."""
+
+    enabled: bool = Field(default=True, description="Whether to listen for HTTP.")
+    host: Host = Field(default="127.0.0.1", description="The address to listen on. Beyond loopback only with users.")
+    port: ListenPort = Field(default=8042, description="The TCP port to listen on; 0: any free one.")
+    max_upload_mb: Count = Field(default=4096, description="Megabytes (MiB) of the largest upload in one request.")
+
+
+class Ingest(Section):
+    """What is decided when an instance arrives."""
+
+    on_conflict: Literal["newest", "first", "refuse"] = Field(
+        default="newest",
+        description="Other content under a known identity: `newest` becomes the current one and the earlier is kept as a"
+        " version, `first` stays and the newer is kept as a version, `refuse` tells the sender 0x0111.",
+    )
+
+
+class Transcoding(Section):
+    """The codec processes."""
+
+    workers: Count = Field(default=2, description="How many codec processes may work at one time.")
+    memory_mb: Annotated[int, Field(ge=128)] = Field(
+        default=2048, description="Megabytes (MiB) that one codec process may use."
+    )
+    time_limit_s: Seconds = Field(default=600.0, description="Seconds that one transcode may take.")
+
+
+class Scripting(Section):
+    """How scripts are run; what one script may do is in its own entry, `[scripts."NAME.py"]`."""
+
+    isolation: Literal["required", "best-effort"] = Field(
+        default="required",
+        description="`required`: run no script where the kernel cannot jail its process; `best-effort`: jail as well as it can.",
+    )
+    forget_after_days: Days = Field(
+        default=30.0, description="Days after which a script whose file is gone no longer holds events."
+    )
+    rescan_s: Seconds = Field(
+        default=30.0, description="Seconds between looks at the scripts folder, besides the kernel's hints."
+    )
+    attempts: Count = Field(
+        default=3, description="How many failures of a script at one event before that event is parked."
+    )
+
+
+class Delivery(Section):
+    """How deliveries are tried, and tried again."""
+
+    first_retry_s: Seconds = Field(
+        default=5.0, description="Seconds before the second attempt; the wait doubles with each attempt."
+    )
+    max_retry_s: Seconds = Field(default=3600.0, description="Seconds of the longest wait between two attempts.")
+    batch: Count = Field(default=20, description="How many deliveries go over one association before it is closed.")
+    timeout_s: Seconds = Field(
+        default=30.0, description="Seconds to wait for an answer, where a destination says nothing else."
+    )
+    calling_aet: AeTitle = Field(
+        default="HOSTD", description="The AE title the node calls itself. Absent: the first of `dicom.aets`."
+    )
+
+    @model_validator(mode="after")
+    def _waits_grow(self) -> Self:
+        if self.max_retry_s < self.first_retry_s:
+            raise ValueError("max_retry_s is less than first_retry_s: make it at least that")
+        return self
+
+
+class Modality(Section):
+    """A destination that speaks DICOM, by C-STORE."""
+
+    aet: AeTitle = Field(description="Its AE title.")
+    host: Host = Field(description="Its host name or address.")
+    port: Port = Field(description="Its TCP port.")
+    calling_aet: AeTitle | None = Field(
+        default=None, description="The AE title to call it with. Absent: that of `[delivery]`."
+    )
+    timeout_s: Seconds = Field(
+        default=30.0, description="Seconds to wait for its answer. Absent: that of `[delivery]`."
+    )
+    prefer: str = Field(
+        default="explicit",
+        description="The transfer syntax to bring an instance to when it does not take the one it has: UID, keyword or short name.",
+    )
+
+    @field_validator("prefer")
+    @classmethod
+    def _syntax_exists(cls, name: str) -> str:
+        try:
+            lookup(name)
+        except UnknownSyntaxError as error:
+            raise ValueError(str(error)) from error
+        return name
+
+    @property
+    def preferred_syntax(self) -> TransferSyntax:
+        """The transfer syntax that `prefer` names."""
+        return lookup(self.prefer)
+
+
+def _peer_url(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:  # its message may quote the URL, and with it a password
+        raise ValueError("should be a URL such as https://buffer.example/") from error
+    if parts.scheme not in {"http", "https"}:
+        raise ValueError("should begin with https:// or http://")
+    if "@" in parts.netloc:
+        raise ValueError(
+            "credentials in a URL end up in logs: write `username` and `password_file` (or `password_env`) instead"
+        )
+    if not parts.hostname or port == 0 or any(c.isspace() for c in url):
+        raise ValueError("should name a host, as https://buffer.example/")
+    if parts.query or parts.fragment:
+        raise ValueError(
+            "should have no '?' and no '#': it is the root of the other system, as https://buffer.example/"
+        )
+    return url.rstrip("/") + "/"
+
+
+class Peer(Section):
+    """A destination that speaks Orthanc's HTTP interface."""
+
+    url: Annotated[str, AfterValidator(_peer_url)] = Field(
+        description="Its root, http or https, without credentials; it always ends in '/'."
+    )
+    username: str | None = Field(default=None, description="The user to sign in as.")
+    password: SecretStr | None = Field(
+        default=None,
+        description="The password. Better in a file of its own (`password_file`) or a variable (`password_env`).",
+    )
+    password_file: FilePath | None = Field(
+        default=None, description="A file that holds the password; one newline at its end is left out."
+    )
+    password_env: str | None = Field(default=None, description="The environment variable that holds the password.")
+    ca_file: FilePath | None = Field(
+        default=None,
+        description="The certificates (PEM) to trust for it. Absent: those of the system. Certificates are always checked.",
+    )
+    timeout_s: Seconds = Field(
+        default=30.0, description="Seconds to wait for its answer. Absent: that of `[delivery]`."
+    )
+    compress: bool = Field(
+        default=False, description="Send compressed (gzip): for slow lines and uncompressed instances."
+    )
+
+    @model_validator(mode="after")
+    def _credentials_go_together(self) -> Self:
+        given = [k for k in ("password", "password_file", "password_env") if getattr(self, k) is not None]
+        if len(given) > 1:
+            raise ValueError(f"has {' and '.join(given)}: keep one of them")
+        if given and self.username is None:
+            raise ValueError(f"has {given[0]} but no username: add the username")
+        if self.username is not None and not given:
+            raise ValueError("has a username but no password: add password_file, password_env or password")
+        return self
+
+    @property
+    def verify(self) -> str | bool:
+        """What `requests` calls `verify`: the file of trusted certificates, or True for those of the system."""
+        return str(self.ca_file) if self.ca_file else True
+
+
+class Script(Section):
+    """What one script may do, its limits, and its own settings. A script without an entry has the defaults."""
+
+    destinations: Strings | None = Field(default=None, description="The destinations it may send to. Absent: all.")
+    may: Strings = Field(
+        default=(),
+        description=f"What it may do beyond the default: {', '.join(map(repr, CAPABILITIES))}.".replace("'", '"'),
+    )
+    time_limit_s: Seconds = Field(default=5.0, description="Seconds that one run may take.")
+    memory_mb: Annotated[int, Field(ge=64)] = Field(
+        default=256, description="Megabytes (MiB) that its process may use."
+    )
+    max_actions: Count = Field(default=1000, description="How many actions one run may ask for.")
+    log_kb: Count = Field(default=64, description="Kilobytes (KiB) that one run may log.")
+    start: Literal["now", "beginning"] = Field(
+        default="now",
+        description="A new script begins with the events from `now` on, or from the `beginning` of the event log.",
+    )
+    config: dict[str, Any] = Field(default={}, description="Its own settings, which it reads as `host.config`.")
+
+    @field_validator("may")
+    @classmethod
+    def _known_capabilities(cls, may: tuple[str, ...]) -> tuple[str, ...]:
+        known = ", ".join(f'"{c}"' for c in CAPABILITIES)
+        for capability in may:
+            if capability in LATER_CAPABILITIES:
+                raise ValueError(f'"{capability}" is not in this release; what can be allowed: {known}')
+            if capability not in CAPABILITIES:
+                near = get_close_matches(capability, CAPABILITIES, n=1, cutoff=0.5)
+                hint = f'did you mean "{near[0]}"? ' if near else ""
+                raise ValueError(f'there is no capability "{capability}"; {hint}What can be allowed: {known}')
+        return may
+
+
+class User(Section):
+    """A user of the HTTP face, by Basic authentication."""
+
+    password_hash: SecretStr = Field(description="The argon2id hash that `hostd config hash-password` prints.")
+    role: Literal["read", "write", "admin"] = Field(
+        default="read", description="`read` sees, `write` also stores and sends, `admin` may do everything."
+    )
+
+    @field_validator("password_hash")
+    @classmethod
+    def _is_argon2id(cls, hashed: SecretStr) -> SecretStr:
+        try:
+            known = extract_parameters(hashed.get_secret_value()).type is Type.ID
+        except InvalidHashError:
+            known = False
+        if not known:
+            raise ValueError("is not an argon2id hash: run `hostd config hash-password` and paste what it prints")
+        return hashed
+
+
+class Log(Section):
+    """What the node says about itself, on standard error."""
+
+    format: Literal["text", "json"] = Field(
+        default="text", description="`text` for people, `json` (a line an entry) for machines."
+    )
+    level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="The least level to write.")

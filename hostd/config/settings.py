@@ -1,0 +1,265 @@
+"""The settings of a node, and how they are loaded: a TOML file, and environment variables over it."""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from hostd.config import environment
+from hostd.config.peer_passwords import password_of
+from hostd.config.permissions import refuse_writable_by_others
+from hostd.config.problems import InvalidConfigurationError, Loc, Problem, place, problems_of
+from hostd.config.sections import (
+    Delivery,
+    Dicom,
+    Http,
+    Ingest,
+    Log,
+    Modality,
+    Node,
+    Peer,
+    Script,
+    Scripting,
+    Transcoding,
+    User,
+)
+from hostd.config.values import DestinationName, ScriptName, UserName, relative_to
+from hostd.errors import ConfigurationError, NotFoundError
+
+DestinationKind = Literal["modality", "peer"]
+
+
+class Settings(BaseSettings):
+    """All settings of a node. They cannot be changed; loading again makes new ones.
+
+    `Settings(...)` takes what it is given and defaults; `load` reads the file and the environment. What `[delivery]`
+    says of `calling_aet` and `timeout_s` is filled in where a modality or peer says nothing.
+    """
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, validate_default=True)
+
+    node: Node = Field(default_factory=Node, description=Node.__doc__)
+    dicom: Dicom = Field(default_factory=Dicom, description=Dicom.__doc__)
+    http: Http = Field(default_factory=Http, description=Http.__doc__)
+    ingest: Ingest = Field(default_factory=Ingest, description=Ingest.__doc__)
+    transcoding: Transcoding = Field(default_factory=Transcoding, description=Transcoding.__doc__)
+    scripting: Scripting = Field(default_factory=Scripting, description=Scripting.__doc__)
+    delivery: Delivery = Field(default_factory=Delivery, description=Delivery.__doc__)
+    log: Log = Field(default_factory=Log, description=Log.__doc__)
+    modalities: dict[DestinationName, Modality] = Field(default={}, description=Modality.__doc__)
+    peers: dict[DestinationName, Peer] = Field(default={}, description=Peer.__doc__)
+    scripts: dict[ScriptName, Script] = Field(default={}, description=Script.__doc__)
+    users: dict[UserName, User] = Field(default={}, description=User.__doc__)
+
+    @classmethod
+    def settings_customise_sources(  # noqa: D102 - pydantic-settings' own
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - the signature is pydantic-settings'
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the signature is pydantic-settings'
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the signature is pydantic-settings'
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the signature is pydantic-settings'
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        # `load` reads file and environment itself, so that each value and each problem knows where it comes from.
+        return (init_settings,)
+
+    @field_validator("delivery")
+    @classmethod
+    def _calls_as_it_is_called(cls, delivery: Delivery, info: ValidationInfo) -> Delivery:
+        dicom = info.data.get("dicom")
+        if dicom is None or "calling_aet" in delivery.model_fields_set:
+            return delivery
+        return delivery.model_copy(update={"calling_aet": dicom.aets[0]})
+
+    @field_validator("modalities")
+    @classmethod
+    def _modalities_inherit(cls, modalities: dict[str, Modality], info: ValidationInfo) -> dict[str, Modality]:
+        delivery = info.data.get("delivery")
+        if delivery is None:
+            return modalities
+        return {
+            name: modality.model_copy(
+                update={
+                    "calling_aet": modality.calling_aet or delivery.calling_aet,
+                    "timeout_s": modality.timeout_s if "timeout_s" in modality.model_fields_set else delivery.timeout_s,
+                }
+            )
+            for name, modality in modalities.items()
+        }
+
+    @field_validator("peers")
+    @classmethod
+    def _peers_inherit(cls, peers: dict[str, Peer], info: ValidationInfo) -> dict[str, Peer]:
+        delivery = info.data.get("delivery")
+        if delivery is None:
+            return peers
+        return {
+            name: peer
+            if "timeout_s" in peer.model_fields_set
+            else peer.model_copy(update={"timeout_s": delivery.timeout_s})
+            for name, peer in peers.items()
+        }
+
+    def destination_names(self) -> tuple[str, ...]:
+        """Return what scripts may write in `to=`, sorted; a name of both kinds is there as `modality:x` and `peer:x`."""
+        names = (self.modalities.keys() | self.peers.keys()) - (both := self.modalities.keys() & self.peers.keys())
+        return tuple(sorted([*names, *(f"{kind}:{name}" for kind in ("modality", "peer") for name in both)]))
+
+    def resolve_destination(self, name: str) -> tuple[DestinationKind, str]:
+        """Return the kind and the plain name of a destination, written `x`, `modality:x` or `peer:x`.
+
+        Raises `NotFoundError` when there is none of that name, and `ConfigurationError` when there are two.
+        """
+        kind, separator, plain = name.rpartition(":")
+        is_modality = plain in self.modalities and (not separator or kind == "modality")
+        is_peer = plain in self.peers and (not separator or kind == "peer")
+        if is_modality and is_peer:
+            raise ConfigurationError(
+                f"{name!r} is both a modality and a peer: write 'modality:{name}' or 'peer:{name}'"
+            )
+        if is_modality:
+            return "modality", plain
+        if is_peer:
+            return "peer", plain
+        near = get_close_matches(name, self.destination_names(), n=2, cutoff=0.5)
+        hint = f"did you mean {' or '.join(map(repr, near))}?" if near else "add [modalities.NAME] or [peers.NAME]."
+        raise NotFoundError(f"there is no destination {name!r} in the configuration; {hint}")
+
+    def script(self, name: str) -> Script:
+        """Return the entry of the script file of that name; the defaults when it has none."""
+        return self.scripts.get(name) or Script()
+
+    def destinations_of(self, script: str) -> tuple[str, ...]:
+        """Return the names, as in `destination_names`, to which the script of that file name may send."""
+        allowed = self.script(script).destinations
+        if allowed is None:
+            return self.destination_names()
+        resolved = {self.resolve_destination(name) for name in allowed}
+        return tuple(name for name in self.destination_names() if self.resolve_destination(name) in resolved)
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Settings, and where each came from."""
+
+    settings: Settings
+    file: Path | None
+    variables: Mapping[Loc, str]
+    """Which environment variable gave which setting."""
+    in_file: frozenset[Loc]
+
+    def origin(self, loc: Loc) -> str:
+        """Say where that setting comes from: `default`, `file`, `environment NAME`, or `password_file` and its like."""
+        if variable := next((name for given, name in self.variables.items() if _overlap(given, loc)), None):
+            return f"environment {variable}"
+        if any(_overlap(given, loc) for given in self.in_file):
+            return "file"
+        if loc[0] == "peers" and loc[-1] == "password":
+            peer = self.settings.peers[str(loc[1])]
+            return next((key for key in ("password_file", "password_env") if getattr(peer, key)), "default")
+        return "default"
+
+
+def _overlap(one: Loc, other: Loc) -> bool:
+    return all(mine == theirs for mine, theirs in zip(one, other, strict=False))
+
+
+def load(path: Path | None, *, environ: Mapping[str, str] = os.environ) -> Settings:
+    """Return the settings of that TOML file, with environment variables `HOSTD_...` over it.
+
+    Without a file there are the defaults, and relative paths are relative to the current folder instead of the file's.
+    Passwords of peers are read from their files and variables. Raises `ConfigurationError` listing every problem, with
+    file and line or variable; what was given is never repeated, for it may be a secret.
+    """
+    return load_with_origins(path, environ=environ).settings
+
+
+def load_with_origins(path: Path | None, *, environ: Mapping[str, str] = os.environ) -> Loaded:
+    """Do as `load`, and keep where each setting came from."""
+    path = path and Path(os.path.abspath(path))  # noqa: PTH100 - a symbolic link is kept as written
+    text = _read(path) if path else ""
+    values = _parse(path, text)
+    given = environment.over(values, environ, Settings)
+    try:
+        with relative_to(path.parent if path else Path.cwd()):
+            settings = Settings(**given.values)
+    except ValidationError as error:
+        found = problems_of(error, Settings, file=path, text=text, variables=given.variables)
+        raise InvalidConfigurationError([*given.problems, *found]) from None
+    problems = given.problems
+    if path and not settings.node.allow_insecure_permissions:
+        try:
+            refuse_writable_by_others(path)
+        except ConfigurationError as error:
+            problems.append(Problem("", str(error)))
+    settings, secrets = _with_secrets(settings, environ)
+    for loc, message in (*secrets, *_contradictions(settings)):
+        problems.append(place(loc, message, file=path, text=text, variables=given.variables))
+    if problems:
+        raise InvalidConfigurationError(problems)
+    return Loaded(settings, path, given.variables, frozenset(_keys(values)))
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError:
+        raise ConfigurationError(f"there is no configuration file {path}") from None
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"{path} is not UTF-8 text (byte {error.start}): save it as UTF-8") from None
+    except OSError as error:
+        raise ConfigurationError(f"the configuration file {path} cannot be read: {error.strerror}") from error
+
+
+def _parse(path: Path | None, text: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        line = re.search(r"at line (\d+)", str(error))
+        number = int(line[1]) if line else None
+        raise InvalidConfigurationError([Problem("", f"this is not TOML: {error}", path, number)]) from None
+
+
+def _with_secrets(settings: Settings, environ: Mapping[str, str]) -> tuple[Settings, list[tuple[Loc, str]]]:
+    peers: dict[str, Peer] = {}
+    problems: list[tuple[Loc, str]] = []
+    for name, peer in settings.peers.items():
+        password: SecretStr | None = None
+        try:
+            password = password_of(peer, environ)
+        except ValueError as error:
+            problems.append((("peers", name, "password_file" if peer.password_file else "password_env"), str(error)))
+        peers[name] = peer.model_copy(update={"password": password})
+    return settings.model_copy(update={"peers": peers}), problems
+
+
+def _contradictions(settings: Settings) -> Iterator[tuple[Loc, str]]:
+    """Find what is right by itself and wrong together."""
+    for name, script in settings.scripts.items():
+        for destination in script.destinations or ():
+            try:
+                settings.resolve_destination(destination)
+            except (ConfigurationError, NotFoundError) as error:
+                yield ("scripts", name, "destinations"), str(error)
+    for name, peer in settings.peers.items():
+        if peer.ca_file and not peer.ca_file.is_file():
+            yield ("peers", name, "ca_file"), f"there is no file {peer.ca_file}"
+    if settings.node.data == settings.node.scripts:
+        yield ("node", "scripts"), "is the data folder too: keep scripts in a folder of their own"
+
+
+def _keys(values: Mapping[str, Any], at: Loc = ()) -> Iterator[Loc]:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _keys(value, (*at, key))
+        else:
+            yield (*at, key)

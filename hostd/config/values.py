@@ -1,0 +1,118 @@
+"""The kinds of value that settings are made of: AE titles, ports, times, paths, names."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+_base: ContextVar[Path | None] = ContextVar("_base", default=None)
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+@contextmanager
+def relative_to(folder: Path) -> Iterator[None]:
+    """Take relative paths, of settings made in this block, relative to that folder instead of the current one."""
+    token = _base.set(folder)
+    try:
+        yield
+    finally:
+        _base.reset(token)
+
+
+def absolute(path: Path) -> Path:
+    """Return the path, absolute; a relative one is relative to the configuration file. `~` is the home folder."""
+    try:
+        path = path.expanduser()
+    except RuntimeError as error:
+        raise ValueError("there is no home folder to put in the place of '~': write the whole path") from error
+    # Not Path.resolve(): a symbolic link is kept as written, so that it may be pointed elsewhere.
+    return Path(os.path.abspath((_base.get() or Path.cwd()) / path))  # noqa: PTH100 - pathlib's absolute() keeps `..`
+
+
+def _not_bool(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("should be a number, not true or false")  # noqa: TRY004 - pydantic reports only ValueError
+    return value
+
+
+def _listed(value: Any) -> Any:
+    if isinstance(value, str):
+        return [part.strip() for part in value.split(",") if part.strip()]
+    return value
+
+
+def _ae_title(value: str) -> str:
+    value = value.strip(" ")
+    if not 1 <= len(value) <= 16:
+        raise ValueError("an AE title has 1 to 16 characters (PS3.5 §6.2)")
+    if not value.isascii() or not value.isprintable() or "\\" in value:
+        raise ValueError("an AE title is of printable ASCII characters without backslash (PS3.5 §6.2)")
+    return value
+
+
+def _host(value: str) -> str:
+    if value.startswith("[") and value.endswith("]"):
+        raise ValueError("write an IPv6 address without brackets")
+    if not value or any(c.isspace() or c in "/@[]" for c in value):
+        raise ValueError("should be a host name or an address, such as 127.0.0.1, without scheme, port or path")
+    return value
+
+
+def _name_of(what: str, example: str) -> Callable[[str], str]:
+    def check(value: str) -> str:
+        if _NAME.fullmatch(value) is None:
+            raise ValueError(
+                f"{what} is of 1 to 64 letters, digits, '.', '_' and '-', and begins with a letter or digit, as {example}"
+            )
+        return value
+
+    return check
+
+
+def _script_name(value: str) -> str:
+    if _NAME.fullmatch(value) is None or not value.endswith(".py"):
+        raise ValueError('this is the name of a file in the scripts folder, as [scripts."compress.py"]')
+    return value
+
+
+AeTitle = Annotated[str, AfterValidator(_ae_title)]
+"""An AE title (PS3.5 §6.2), without padding."""
+
+Host = Annotated[str, AfterValidator(_host)]
+"""A host name, or an IPv4 or IPv6 address without brackets."""
+
+ListenPort = Annotated[int, BeforeValidator(_not_bool), Field(ge=0, le=65535)]
+"""A TCP port to listen on; 0: any free one."""
+
+Port = Annotated[int, BeforeValidator(_not_bool), Field(ge=1, le=65535)]
+"""A TCP port of another system."""
+
+Seconds = Annotated[float, BeforeValidator(_not_bool), Field(gt=0, allow_inf_nan=False)]
+"""A duration in seconds."""
+
+Days = Annotated[float, BeforeValidator(_not_bool), Field(ge=0, allow_inf_nan=False)]
+"""A duration in days; parts of a day are allowed."""
+
+Count = Annotated[int, BeforeValidator(_not_bool), Field(ge=1)]
+"""How many, at least one."""
+
+Strings = Annotated[tuple[str, ...], BeforeValidator(_listed)]
+"""A list of texts; one text with commas is taken apart, which suits environment variables."""
+
+AeTitles = Annotated[tuple[AeTitle, ...], BeforeValidator(_listed), Field(min_length=1)]
+"""At least one AE title."""
+
+FilePath = Annotated[Path, AfterValidator(absolute)]
+"""A path; a relative one is relative to the configuration file."""
+
+NodeName = Annotated[str, AfterValidator(_name_of("a node's name", "hostd"))]
+DestinationName = Annotated[str, AfterValidator(_name_of("the name of a modality or peer", "archive"))]
+UserName = Annotated[str, AfterValidator(_name_of("a user's name", "anna"))]
+ScriptName = Annotated[str, AfterValidator(_script_name)]

@@ -1,0 +1,168 @@
+"""Command sets (PS3.7 §6.3.1 and Annex E): implicit VR little endian, by struct."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from hostd.dimse.errors import SERVICE_USER, ProtocolError
+
+AFFECTED_SOP_CLASS_UID = 0x0002
+REQUESTED_SOP_CLASS_UID = 0x0003
+COMMAND_FIELD = 0x0100
+MESSAGE_ID = 0x0110
+MESSAGE_ID_BEING_RESPONDED_TO = 0x0120
+PRIORITY = 0x0700
+COMMAND_DATA_SET_TYPE = 0x0800
+STATUS = 0x0900
+ERROR_COMMENT = 0x0902
+AFFECTED_SOP_INSTANCE_UID = 0x1000
+"""Element numbers of group 0000 (PS3.7 Table E.1-1)."""
+
+C_STORE_RQ = 0x0001
+C_ECHO_RQ = 0x0030
+C_CANCEL_RQ = 0x0FFF
+RESPONSE = 0x8000
+"""Command Field; a response is its request with this bit set."""
+
+NO_DATA_SET = 0x0101
+WITH_DATA_SET = 0x0001
+
+LIMIT = 64 << 10
+"""Bytes. A command set is a few hundred; more is garbage."""
+
+_ELEMENT = struct.Struct("<HHI")
+_US = struct.Struct("<H")
+
+
+@dataclass(frozen=True, slots=True)
+class CommandSet:
+    """A decoded command set: element number of group 0000 → value as it stood."""
+
+    elements: dict[int, bytes]
+
+    def number(self, element: int) -> int | None:
+        """Return a US value, None when absent. Some senders write it as UL; its low half is taken."""
+        value = self.elements.get(element, b"")
+        return int(_US.unpack_from(value)[0]) if len(value) >= 2 else None
+
+    def text(self, element: int) -> str:
+        """Return a text or UID without padding, '' when absent."""
+        return self.elements.get(element, b"").rstrip(b"\0 ").lstrip(b" ").decode("ascii", "replace")
+
+    @property
+    def command(self) -> int:
+        """Command Field (0000,0100), 0 when absent."""
+        return self.number(COMMAND_FIELD) or 0
+
+    @property
+    def message_id(self) -> int:
+        """Message ID (0000,0110), 0 when absent."""
+        return self.number(MESSAGE_ID) or 0
+
+    @property
+    def has_data_set(self) -> bool:
+        """Whether a data set follows. Where the sender forgot to say, only C-STORE-RQ has one."""
+        data_set_type = self.number(COMMAND_DATA_SET_TYPE)
+        if data_set_type is None:
+            return self.command == C_STORE_RQ
+        return data_set_type != NO_DATA_SET
+
+
+def decode(encoded: bytes | bytearray) -> CommandSet:
+    """Decode a command set. Its group length is not believed, the order of elements not checked, other groups are skipped.
+
+    Raises `ProtocolError` when it is cut short or has no Command Field.
+    """
+    elements: dict[int, bytes] = {}
+    position = 0
+    while position < len(encoded):
+        if len(encoded) - position < _ELEMENT.size:
+            raise ProtocolError("a command set ends in the middle of an element", source=SERVICE_USER, reason=0)
+        group, element, length = _ELEMENT.unpack_from(encoded, position)
+        position += _ELEMENT.size
+        if length > len(encoded) - position:
+            raise ProtocolError(
+                f"a command set claims {length} bytes for element ({group:04X},{element:04X}), more than it has",
+                source=SERVICE_USER,
+                reason=0,
+            )
+        if group == 0:
+            elements[element] = bytes(encoded[position : position + length])
+        position += length
+    command = CommandSet(elements)
+    if command.number(COMMAND_FIELD) is None:
+        raise ProtocolError("a command set has no Command Field (0000,0100)", source=SERVICE_USER, reason=0)
+    return command
+
+
+def encode(elements: Iterable[tuple[int, bytes]]) -> bytes:
+    """Encode a command set from elements in ascending order, with its group length."""
+    body = b"".join(_ELEMENT.pack(0, element, len(value)) + value for element, value in elements)
+    return struct.pack("<HHII", 0, 0, 4, len(body)) + body
+
+
+def us(value: int) -> bytes:
+    """Encode a US value."""
+    return _US.pack(value)
+
+
+def uid(value: str) -> bytes:
+    """Encode a UID, padded to even length."""
+    return _even(value.encode("ascii", "replace"))
+
+
+def _even(encoded: bytes) -> bytes:
+    return encoded + b"\0" if len(encoded) % 2 else encoded
+
+
+def comment(text: str) -> bytes:
+    """Encode an Error Comment: LO of at most 64 characters of the default repertoire, without backslash (PS3.5 §6.2)."""
+    plain = "".join(c if c.isascii() and c.isprintable() and c != "\\" else "?" for c in " ".join(text.split()))[:64]
+    encoded = plain.encode("ascii")
+    return encoded + b" " if len(encoded) % 2 else encoded
+
+
+def store_request(*, message_id: int, sop_class_uid: str, sop_instance_uid: str, priority: int) -> bytes:
+    """Encode a C-STORE-RQ (PS3.7 §9.3.1.1)."""
+    return encode(
+        (
+            (AFFECTED_SOP_CLASS_UID, uid(sop_class_uid)),
+            (COMMAND_FIELD, us(C_STORE_RQ)),
+            (MESSAGE_ID, us(message_id)),
+            (PRIORITY, us(priority)),
+            (COMMAND_DATA_SET_TYPE, us(WITH_DATA_SET)),
+            (AFFECTED_SOP_INSTANCE_UID, uid(sop_instance_uid)),
+        )
+    )
+
+
+def echo_request(*, message_id: int, sop_class_uid: str) -> bytes:
+    """Encode a C-ECHO-RQ (PS3.7 §9.3.5.1)."""
+    return encode(
+        (
+            (AFFECTED_SOP_CLASS_UID, uid(sop_class_uid)),
+            (COMMAND_FIELD, us(C_ECHO_RQ)),
+            (MESSAGE_ID, us(message_id)),
+            (COMMAND_DATA_SET_TYPE, us(NO_DATA_SET)),
+        )
+    )
+
+
+def response(request: CommandSet, status: int, error_comment: str = "") -> bytes:
+    """Encode the response to a request: its command with the response bit, its UIDs as they stood, the status."""
+    elements = [
+        (COMMAND_FIELD, us(request.command | RESPONSE)),
+        (MESSAGE_ID_BEING_RESPONDED_TO, us(request.message_id)),
+        (COMMAND_DATA_SET_TYPE, us(NO_DATA_SET)),
+        (STATUS, us(status)),
+    ]
+    sop_class = request.elements.get(AFFECTED_SOP_CLASS_UID) or request.elements.get(REQUESTED_SOP_CLASS_UID)
+    if sop_class:
+        elements.insert(0, (AFFECTED_SOP_CLASS_UID, _even(sop_class)))
+    if error_comment:
+        elements.append((ERROR_COMMENT, comment(error_comment)))
+    if instance := request.elements.get(AFFECTED_SOP_INSTANCE_UID):
+        elements.append((AFFECTED_SOP_INSTANCE_UID, _even(instance)))
+    return encode(elements)

@@ -1,0 +1,328 @@
+"""The requesting side of an association: connect, verify, store, release."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import BinaryIO, NoReturn, Self
+
+import structlog
+
+from hostd.dimse import commands
+from hostd.dimse.associate import CONTEXTS_LIMIT, Proposal, decode_acceptance, encode_request
+from hostd.dimse.association import MAX_PDU, Association, Context, Message, read_abort
+from hostd.dimse.errors import (
+    UNEXPECTED_PDU,
+    BrokenError,
+    CouldNotConnectError,
+    DimseError,
+    NoContextError,
+    ProtocolError,
+    RejectedError,
+    ShortDataSetError,
+)
+from hostd.dimse.pdu import RELEASE_RP, RELEASE_RQ, Connection, PduType, name
+from hostd.dimse.rejection import Rejection
+from hostd.errors import ConfigurationError
+
+VERIFICATION = "1.2.840.10008.1.1"
+PRIORITY_MEDIUM, PRIORITY_HIGH, PRIORITY_LOW = 0, 1, 2
+"""Priority (0000,0700)."""
+
+_LOG = structlog.get_logger(__name__)
+_RELEASE_WAIT_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class StoreAnswer:
+    """The peer's answer to a C-STORE: its status, and its Error Comment, '' when there is none."""
+
+    status: int
+    comment: str
+
+
+def connect(
+    host: str,
+    port: int,
+    *,
+    calling_aet: str,
+    called_aet: str,
+    contexts: Sequence[tuple[str, Sequence[str]]],
+    connect_timeout_s: float = 10,
+    timeout_s: float = 30,
+    max_pdu: int = MAX_PDU,
+) -> Requestor:
+    """Make an association with the peer.
+
+    Each of `contexts` is (SOP class, transfer syntaxes, best first) and is proposed as one presentation context; the peer
+    chooses one of its syntaxes. `timeout_s` limits every wait for the peer, answers included.
+
+    Raises `ConfigurationError` for a title or UID that the standard does not allow, `CouldNotConnectError`, `RejectedError`,
+    and the other kinds of `DimseError`.
+    """
+    if not 1 <= len(contexts) <= CONTEXTS_LIMIT:
+        raise ConfigurationError(f"an association has 1 to {CONTEXTS_LIMIT} presentation contexts, not {len(contexts)}")
+    proposals = [
+        Proposal(2 * index + 1, sop_class, tuple(syntaxes)) for index, (sop_class, syntaxes) in enumerate(contexts)
+    ]
+    try:
+        request = encode_request(calling_aet=calling_aet, called_aet=called_aet, proposals=proposals, max_pdu=max_pdu)
+    except ValueError as error:
+        raise ConfigurationError(f"cannot ask {called_aet!r} at {host}:{port} for an association: {error}") from error
+    try:
+        sock = socket.create_connection((host, port), timeout=connect_timeout_s)
+    except OSError as error:
+        why = "no answer in time" if isinstance(error, TimeoutError) else error.strerror or str(error)
+        raise CouldNotConnectError(f"could not connect to {called_aet!r} at {host}:{port}: {why}") from error
+    connection = Connection(sock, timeout_s=timeout_s)
+    try:
+        return Requestor(_open(connection, request, proposals, called_aet, timeout_s))
+    except BaseException as error:
+        if isinstance(error, ProtocolError):
+            connection.abort(error.abort_source, error.abort_reason)
+        connection.close()
+        raise
+
+
+def _open(
+    connection: Connection, request: bytes, proposals: Sequence[Proposal], called_aet: str, timeout_s: float
+) -> Association:
+    connection.limit(timeout_s)
+    connection.send(request)
+    pdu_type, length = connection.header()
+    if pdu_type == PduType.A_ABORT:
+        raise read_abort(connection, length)
+    body = connection.take(length)
+    if pdu_type == PduType.A_ASSOCIATE_RJ and length >= 4:
+        why = Rejection(result=body[1], source=body[2], reason=body[3])
+        lasting = "transient" if why.result == 2 else "permanent"
+        raise RejectedError(
+            f"{called_aet!r} rejected the association: {why.words} ({lasting})",
+            result=why.result, source=why.source, reason=why.reason,
+        )  # fmt: skip
+    if pdu_type != PduType.A_ASSOCIATE_AC:
+        raise ProtocolError(f"{called_aet!r} answered A-ASSOCIATE-RQ with {name(pdu_type)}", reason=UNEXPECTED_PDU)
+    results, user = decode_acceptance(body)
+    connection.limit(None)
+    contexts = {}
+    for proposal in proposals:
+        result, syntax = results.get(proposal.id, (2, ""))
+        # An acceptance of what was not proposed is no acceptance.
+        if result == 0 and syntax in proposal.transfer_syntaxes:
+            contexts[proposal.id] = Context(proposal.id, proposal.abstract_syntax, syntax)
+    return Association(connection, contexts, peer_max_pdu=user.max_pdu)
+
+
+class Requestor:
+    """An association that hostd asked for. Leaving its `with` releases it, or aborts it when an error leaves with it.
+
+    After any `DimseError` but `NoContextError` the association is over and its connection closed.
+    """
+
+    def __init__(self, association: Association) -> None:
+        self._association = association
+        self._connection = association.connection
+        self._message_id = 0
+        self._is_open = True
+        self.accepted: dict[tuple[str, str], int] = {}
+        """(SOP class, transfer syntax) → presentation context id."""
+        for context in association.contexts.values():
+            self.accepted.setdefault((context.abstract_syntax, context.transfer_syntax), context.id)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.release()
+        else:
+            self.abort()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether requests can still be sent."""
+        return self._is_open
+
+    def echo(self) -> int:
+        """Send C-ECHO; return the status. Raises `NoContextError` when the peer did not accept Verification."""
+        context_id = next((id_ for (sop_class, _), id_ in self.accepted.items() if sop_class == VERIFICATION), None)
+        if context_id is None:
+            raise NoContextError("the peer accepted no presentation context for Verification")
+        request = commands.echo_request(message_id=self._next_message_id(), sop_class_uid=VERIFICATION)
+        try:
+            self._association.send_command(context_id, request)
+        except DimseError as error:
+            self._fail(error, answer_lost=False)
+        return self._answer(commands.C_ECHO_RQ).status
+
+    def store(
+        self,
+        sop_class: str,
+        sop_instance_uid: str,
+        syntax: str,
+        data: BinaryIO,
+        length: int | None,
+        *,
+        priority: int = PRIORITY_MEDIUM,
+    ) -> StoreAnswer:
+        """Send one instance by C-STORE, read from `data` as it is sent; return the answer.
+
+        `data` stands at the beginning of the data set (behind the file meta information), encoded in `syntax`; `length` is how
+        many bytes it has, None for up to the end of the file.
+
+        Raises `NoContextError`, `ShortDataSetError` when the file ends early, or another `DimseError`: its `answer_lost` says
+        whether the peer may have stored the instance all the same.
+        """
+        context_id = self.accepted.get((sop_class, syntax))
+        if context_id is None:
+            raise NoContextError(f"the peer accepted no presentation context for SOP class {sop_class} in {syntax}")
+        request = commands.store_request(
+            message_id=self._next_message_id(),
+            sop_class_uid=sop_class,
+            sop_instance_uid=sop_instance_uid,
+            priority=priority,
+        )
+        try:
+            self._association.send_command(context_id, request)
+            self._association.send_data_set(context_id, _Reader(data, length, sop_instance_uid).readinto)
+        except DimseError as error:
+            self._fail(self._reason_of(error), answer_lost=False)
+        except BaseException:
+            # The message cannot be finished, and half of it must not be taken for all.
+            self.abort()
+            raise
+        return self._answer(commands.C_STORE_RQ)
+
+    def release(self) -> bool:
+        """Release the association; return whether the peer confirmed it.
+
+        Never raises for what the peer does: all answers have been had, so nothing is lost if it breaks here.
+        """
+        if not self._is_open:
+            return False
+        self._is_open = False
+        try:
+            self._connection.limit(_RELEASE_WAIT_S)
+            self._connection.send(RELEASE_RQ)
+            self._await_release()
+        except DimseError as error:
+            _LOG.info("an association was not released properly", reason=str(error))
+            if isinstance(error, ProtocolError):
+                self._connection.abort(error.abort_source, error.abort_reason)
+            return False
+        else:
+            return True
+        finally:
+            self._connection.close()
+
+    def abort(self) -> None:
+        """Abort the association (A-ABORT of the service-user)."""
+        if self._is_open:
+            self._is_open = False
+            self._connection.abort()
+            self._connection.close()
+
+    def _await_release(self) -> None:
+        while True:
+            pdu_type, length = self._connection.header()
+            if pdu_type == PduType.A_ABORT:
+                raise read_abort(self._connection, length)
+            for _ in self._connection.pieces(length):
+                pass
+            if pdu_type == PduType.A_RELEASE_RP:
+                return
+            if pdu_type == PduType.A_RELEASE_RQ:
+                # Both asked at once: the requestor answers first and then waits for its own answer (PS3.8 §7.2.2.7).
+                self._connection.send(RELEASE_RP)
+            elif pdu_type != PduType.P_DATA_TF:
+                raise ProtocolError(f"{name(pdu_type)} arrived while release was awaited", reason=UNEXPECTED_PDU)
+
+    def _next_message_id(self) -> int:
+        if not self._is_open:
+            raise BrokenError("the association has ended; make another")
+        self._message_id = self._message_id % 0xFFFF + 1
+        return self._message_id
+
+    def _answer(self, request: int) -> StoreAnswer:
+        try:
+            self._connection.limit(None)
+            message = self._association.receive()
+            if message is None:
+                self._association.confirm_release()
+                raise BrokenError("the peer released the association instead of answering")
+            return self._checked(message, request)
+        except DimseError as error:
+            self._fail(error, answer_lost=True)
+
+    def _checked(self, message: Message, request: int) -> StoreAnswer:
+        command = message.command
+        answered = command.number(commands.MESSAGE_ID_BEING_RESPONDED_TO)
+        status = command.number(commands.STATUS)
+        if command.command != request | commands.RESPONSE or answered != self._message_id or status is None:
+            raise ProtocolError(
+                f"the peer sent command 0x{command.command:04X} for message {answered} with status {status}, "
+                f"which does not answer 0x{request:04X}, message {self._message_id}",
+                source=0, reason=0,
+            )  # fmt: skip
+        self._association.drain()
+        return StoreAnswer(status, command.text(commands.ERROR_COMMENT))
+
+    def _reason_of(self, error: DimseError) -> DimseError:
+        """Return the A-ABORT that made the connection break while sending, if it can still be read."""
+        if isinstance(error, BrokenError):
+            with contextlib.suppress(DimseError):
+                self._connection.limit(1)
+                pdu_type, length = self._connection.header()
+                if pdu_type == PduType.A_ABORT:
+                    return read_abort(self._connection, length)
+        return error
+
+    def _fail(self, error: DimseError, *, answer_lost: bool) -> NoReturn:
+        """End the association and raise the error that ended it."""
+        error.answer_lost = answer_lost
+        if self._is_open:
+            self._is_open = False
+            if isinstance(error, ProtocolError):
+                self._connection.abort(error.abort_source, error.abort_reason)
+            elif not isinstance(error, BrokenError):
+                self._connection.abort()
+            self._connection.close()
+        raise error
+
+
+class _Reader:
+    """The data set in the file, bounded by its length."""
+
+    def __init__(self, data: BinaryIO, length: int | None, sop_instance_uid: str) -> None:
+        self._data = data
+        self._left = length
+        self._sop_instance_uid = sop_instance_uid
+
+    def readinto(self, view: memoryview) -> int:
+        """Read into the view; return how many bytes, 0 at the end of the data set."""
+        if self._left is not None:
+            view = view[: self._left]
+            if not view:
+                return 0
+        count = _readinto(self._data, view)
+        if self._left is not None:
+            if not count:
+                raise ShortDataSetError(
+                    f"the file of instance {self._sop_instance_uid} ends {self._left} bytes before its data set does"
+                )
+            self._left -= count
+        return count
+
+
+def _readinto(data: BinaryIO, view: memoryview) -> int:
+    readinto = getattr(data, "readinto", None)
+    if readinto is not None:
+        return int(readinto(view) or 0)
+    piece = data.read(len(view))
+    view[: len(piece)] = piece
+    return len(piece)

@@ -1,0 +1,342 @@
+"""What scripts see, declared once: the events of this release, and the objects that handlers are given.
+
+A handler is a function of a script named after its event: the class `StoredInstance` gives `on_stored_instance`. It takes
+the event's fields and `host`, by position. Documentation, `hostd check`, the host and the sandbox all read this module.
+
+A script's module body runs once, when the script is loaded; its globals live as long as the worker and are lost with it.
+The plan, the log and the record of what was read begin anew with each run.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Literal, get_args
+
+from hostd.sandbox import frames
+from hostd.sandbox.refusals import SCRIPT_EXCEPTIONS, NotAllowed, TooManyActions, UnknownKeyword, ValueTooLarge
+from hostd.sandbox.run import Run, World, near
+from hostd.sandbox.values import DateText, DateTimeText, PersonName, TimeText
+from hostd.sandbox.views import Delivery, Handle, Instance, Origin, ReadOnly, Tags, TransferSyntax
+
+__all__ = [
+    "EVENTS", "HANDLERS", "LEVELS", "SCRIPT_EXCEPTIONS", "ConflictingInstance", "DateText", "DateTimeText", "Delivery", "Handle",
+    "Host", "Instance", "NotAllowed", "Notification", "Origin", "PersonName", "ReceivedAgain", "Start", "Stop", "StoredInstance",
+    "Tags", "TimeText", "TooManyActions", "TransferSyntax", "UnknownKeyword", "ValueTooLarge", "World", "handler_name", "parameters",
+]  # fmt: skip
+
+
+# -- events -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Notification:
+    """Something that has happened, told to every script that handles it, at least once, in order for one study."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredInstance(Notification):
+    """A new instance is safely stored.
+
+    Raised once for each instance that hostd keeps, whichever way it came, after file and index are committed and ingest
+    transcoding has ended. An identical repeat raises `on_received_again`, other content under the same identity
+    `on_conflicting_instance`; what this script itself produced raises nothing for it.
+    """
+
+    instance: Instance
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedAgain(Notification):
+    """An instance was received that is stored already, with the same content.
+
+    Nothing was stored and nothing was changed; `instance` is the one that is stored.
+    """
+
+    instance: Instance
+
+
+@dataclass(frozen=True, slots=True)
+class ConflictingInstance(Notification):
+    """An instance was received whose identity is taken by other content.
+
+    Both are kept. What was stored before stays the current one, unless the configuration says otherwise; `instance` is
+    what arrived.
+    """
+
+    instance: Instance
+
+
+@dataclass(frozen=True, slots=True)
+class Start(Notification):
+    """This version of the script begins to run: once a version, not once a node or a restart."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stop(Notification):
+    """This version of the script is about to be replaced or taken away: once a version."""
+
+
+def handler_name(event: type[Notification]) -> str:
+    """Return the name of an event's handler: `StoredInstance` gives `on_stored_instance`."""
+    return "on" + re.sub(r"([A-Z])", lambda letter: "_" + letter[1].lower(), event.__name__)
+
+
+def parameters(event: type[Notification]) -> list[str]:
+    """Return the names of what an event's handler takes, in order."""
+    return [*(field.name for field in fields(event)), "host"]
+
+
+EVENTS: tuple[type[Notification], ...] = (StoredInstance, ReceivedAgain, ConflictingInstance, Start, Stop)
+HANDLERS: dict[str, type[Notification]] = {handler_name(event): event for event in EVENTS}
+"""Handler's name → event."""
+
+# -- host -------------------------------------------------------------------------------------------------------------
+
+Priority = Literal["low", "normal", "high", "stat"]
+LEVELS = ("debug", "info", "warning", "error")
+
+
+class Host(ReadOnly):
+    """What a script may do. Actions enter the plan of this run and are carried out after it, all or none of them committed."""
+
+    __slots__ = ("_run",)
+    _run: Run
+
+    def __init__(self, run: Run) -> None:
+        object.__setattr__(self, "_run", run)
+
+    # -- actions
+
+    def transcode(
+        self,
+        x: Instance | Handle,
+        to: str,
+        quality: float | None = None,
+        ratio: float | None = None,
+        near: int | None = None,
+        or_original: bool = True,
+        lossy: bool = False,
+    ) -> Handle:
+        """Make the same image in another transfer syntax; return a handle, which `forward` takes.
+
+        `to` is a UID, a keyword or a short name; short names ("j2k", "htj2k", "jpegls", "jpeg-lossless", "jxl", "rle",
+        "explicit", "implicit", "deflated") are always lossless. A lossy result needs a `quality` (1 to 100), a `ratio`
+        (20 for 20:1), a `near` (JPEG-LS: the largest difference of a pixel) or `lossy=True`, and the capability "lossy".
+        With `or_original`, what cannot be transcoded without loss goes on as it is, and the receipt says so; a failed
+        lossy transcode never does.
+
+        Raises `ValueError` for an unknown syntax, or one that may lose information when no loss was asked for, and
+        `NotAllowed` without the capability.
+        """
+        source = self._source(x, "transcode")
+        syntax = self._syntax(to)
+        quality = _number("quality", quality, 1, 100)
+        ratio = _number("ratio", ratio, 1, 10_000)
+        if near is not None and (isinstance(near, bool) or not isinstance(near, int) or not 0 <= near <= 0xFFFF):
+            raise ValueError("near must be a whole number from 0 to 65535")
+        self._check_loss(syntax, asked=bool(lossy) or quality is not None or ratio is not None or bool(near))
+        action = frames.Transcode(source, syntax.uid, quality, ratio, near, bool(or_original), _line())
+        return Handle(self._run, self._run.add(action))
+
+    def forward(
+        self,
+        x: Instance | Handle,
+        to: str,
+        priority: Priority = "normal",
+        not_before: dt.datetime | float | None = None,
+        syntax: str | None = None,
+        again: bool = False,
+        back: bool = False,
+    ) -> Delivery:
+        """Deliver an instance, or what a handle stands for, to a destination; return a delivery handle.
+
+        `to` is the name of a modality, peer or folder of the configuration. `priority` is "low", "normal", "high" or
+        "stat". `not_before` is an aware datetime, or seconds since 1970 UTC. `syntax` names the (lossless) transfer
+        syntax to send in. `again` sends also what that destination has had; `back` also to where it came from.
+
+        Raises `ValueError` for an unknown destination, `NotAllowed` for one that this script is not given.
+        """
+        source = self._source(x, "forward")
+        destination = self._destination(to)
+        if priority not in get_args(Priority):
+            raise ValueError(f'priority must be "low", "normal", "high" or "stat", not {_shown(priority)}')
+        uid = None
+        if syntax is not None:
+            resolved = self._syntax(syntax)
+            self._check_loss(resolved, asked=False)
+            uid = resolved.uid
+        action = frames.Forward(
+            source, destination, priority, _moment(not_before), uid, bool(again), bool(back), _line()
+        )
+        return Delivery(self._run, self._run.add(action))
+
+    def delete(
+        self, x: Instance, after: Literal["delivered", "committed"] | Sequence[Delivery] | None = "delivered"
+    ) -> None:
+        """Delete an instance. Needs the capability "delete".
+
+        `after` names what must have happened before: "delivered", all its deliveries have arrived; "committed", the
+        archives that got it have committed to keep it; a list of deliveries of this run, these have arrived; None, at
+        once. If one of them fails, the instance stays and the delete is held, visibly.
+        """
+        self._run.check_open()
+        if not isinstance(x, Instance):
+            raise TypeError(f"host.delete takes the instance, not {_shown(x)}")
+        source = self._source(x, "delete")
+        assert isinstance(source, str)
+        waits = self._after(after)
+        self._need("delete")
+        self._run.add(frames.Delete(source, waits, _line()))
+
+    # -- questions
+
+    def log(self, text: object, level: str = "info") -> None:
+        """Write a line to the log of this run; `level` is "debug", "info", "warning" or "error". `print(...)` writes at "info"."""
+        self._run.check_open()
+        if level not in LEVELS:
+            raise ValueError(f"level must be one of {', '.join(LEVELS)}, not {_shown(level)}")
+        self._run.log.write(str.__str__(level), str(text))
+
+    def now(self) -> dt.datetime:
+        """Return the time of the event, aware, in UTC: the same again when the event is rehearsed."""
+        self._run.check_open()
+        return dt.datetime.fromtimestamp(self._run.now, dt.UTC)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The script's own settings, from `[scripts."x.py".config]`; a copy."""
+        copy: dict[str, Any] = _copy(self._run.world.load.config)
+        return copy
+
+    def __repr__(self) -> str:
+        return "<host>"
+
+    # -- checks
+
+    def _source(self, x: object, verb: str) -> str | int:
+        if not isinstance(x, (Instance, Handle)):
+            hint = "; a delivery cannot be sent on" if isinstance(x, Delivery) else ""
+            raise TypeError(
+                f"host.{verb} takes an instance or the handle that host.transcode gave, not {_shown(x)}{hint}"
+            )
+        run: Run = object.__getattribute__(x, "_run")
+        self._run.check_open()
+        if run is not self._run:
+            raise RuntimeError(f"host.{verb} was given something of an earlier event")
+        return x.id if isinstance(x, Instance) else int(object.__getattribute__(x, "_index"))
+
+    def _syntax(self, name: object) -> frames.Syntax:
+        if not isinstance(name, str):
+            raise TypeError(f'a transfer syntax is named by a text such as "j2k", not {_shown(name)}')
+        world = self._run.world
+        found = world.syntaxes.get(str.__str__(name).lower())
+        if found is None:
+            raise ValueError(f"no transfer syntax is called {_shown(name)}{near(name, world.load.syntaxes)}")
+        return found
+
+    def _check_loss(self, syntax: frames.Syntax, *, asked: bool) -> None:
+        world = self._run.world
+        lossless = world.load.lossless_of.get(syntax.uid)
+        if syntax.is_lossy and not asked:
+            instead = f'say "{lossless}" for the lossless one, or ' if lossless else ""
+            raise ValueError(
+                f"{syntax.keyword} may lose information: {instead}ask for loss with a quality or lossy=True"
+            )
+        if asked:
+            self._need("lossy")
+            if not syntax.is_lossy:
+                lossy = [world.load.syntaxes[uid].keyword for uid, short in world.load.lossless_of.items()
+                         if uid in world.load.syntaxes and world.syntaxes.get(short) == syntax]  # fmt: skip
+                instead = f"; for a lossy result name {lossy[0]}" if lossy else ""
+                raise ValueError(f"{syntax.keyword} is lossless, so a quality or lossy=True means nothing{instead}")
+
+    def _destination(self, name: object) -> str:
+        if not isinstance(name, str):
+            raise TypeError(f"a destination is named by a text, not {_shown(name)}")
+        text, load = str.__str__(name), self._run.world.load
+        if text in load.destinations:
+            return text
+        if text in load.known_destinations:
+            line = self._run.world.config_line("destinations", [*load.destinations, text])
+            raise NotAllowed(
+                f"this script may not send to {text!r}; this line of the configuration would allow it: {line}"
+            )
+        known = ", ".join(load.known_destinations) or "none is configured"
+        raise ValueError(
+            f"no destination is called {_shown(text)}; there are: {known}{near(text, load.known_destinations)}"
+        )
+
+    def _need(self, capability: str) -> None:
+        load = self._run.world.load
+        if capability not in load.may:
+            line = self._run.world.config_line("may", [*load.may, capability])
+            raise NotAllowed(
+                f"this script may not do that ({capability}); this line of the configuration would allow it: {line}"
+            )
+
+    def _after(self, after: object) -> Literal["delivered", "committed"] | list[int] | None:
+        if after is None:
+            return None
+        if isinstance(after, str) and after in ("delivered", "committed"):
+            return "delivered" if after == "delivered" else "committed"
+        if isinstance(after, (list, tuple)) and all(isinstance(one, Delivery) for one in after):
+            if any(object.__getattribute__(one, "_run") is not self._run for one in after):
+                raise RuntimeError("after= was given a delivery of an earlier event")
+            if len(after) > len(self._run.actions):
+                raise ValueError("after= names a delivery twice")
+            return [int(object.__getattribute__(one, "_index")) for one in after]
+        raise TypeError(f'after must be "delivered", "committed", None or a list of deliveries, not {_shown(after)}')
+
+
+def _number(name: str, value: object, low: float, high: float) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
+        raise ValueError(f"{name} must be a number from {low} to {high}, not {_shown(value)}")
+    return float(value)
+
+
+def _moment(value: object) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, dt.datetime):
+        if value.tzinfo is None:
+            raise ValueError("not_before has no time zone: build it from host.now(), or give it one")
+        return value.timestamp()
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1e11 or math.isnan(value):
+        raise ValueError(f"not_before must be an aware datetime or seconds since 1970 UTC, not {_shown(value)}")
+    return float(value)
+
+
+def _shown(value: object) -> str:
+    """Name a value in an error without asking a script's object for its text."""
+    if isinstance(value, str):
+        return repr(str.__str__(value)[:64])
+    if isinstance(value, (bool, float)) or value is None or (isinstance(value, int) and abs(value) < 1 << 64):
+        return repr(value)
+    return f"a {type(value).__name__}"
+
+
+def _copy(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _copy(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_copy(item) for item in value]
+    return value
+
+
+def _line() -> int:
+    """Return the line of the script that called an action; 0 when no frame of it is on the stack."""
+    frame = sys._getframe(1)  # noqa: SLF001 - the only way to know the caller's line
+    while frame is not None:
+        if frame.f_code.co_filename == "<script>":
+            return frame.f_lineno
+        if frame.f_back is None:
+            break
+        frame = frame.f_back
+    return 0

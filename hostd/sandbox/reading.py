@@ -1,0 +1,125 @@
+"""What a script's text says before it runs: its handlers, and the destinations and keywords it names.
+
+This reads, it does not judge: names that are only known when the script runs are not found. It works on the tree that the
+worker has parsed, so that no stranger's text is parsed in the host.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from hostd.sandbox import api
+from hostd.sandbox.frames import Finding
+from hostd.sandbox.run import World, near
+
+_READERS = ("get", "text", "private")
+
+
+def read(tree: ast.Module, world: World) -> list[Finding]:
+    """Return what the script's text says, in the order of its lines. The tree is not changed."""
+    findings = [*_handlers(tree), *_destinations(tree, world), *_keywords(tree, world)]
+    return sorted(findings, key=lambda finding: (finding.line, finding.column))
+
+
+def problems(findings: list[Finding]) -> list[Finding]:
+    """Return those findings for which the script is refused."""
+    return [finding for finding in findings if finding.kind == "problem"]
+
+
+# -- handlers ---------------------------------------------------------------------------------------------------------
+
+
+def _handlers(tree: ast.Module) -> Iterator[Finding]:
+    for node in tree.body:
+        if not isinstance(node, ast.FunctionDef):
+            continue
+        if node.name in api.HANDLERS:
+            yield Finding("handler", node.lineno, node.col_offset, node.name)
+            wrong = _wrong_parameters(node)
+            if wrong:
+                yield Finding("problem", node.lineno, node.col_offset, node.name, wrong)
+        elif node.name.startswith(("on_", "filter_")):
+            there_are = f"; there are: {', '.join(api.HANDLERS)}"
+            message = f"no event of this release calls {node.name}{near(node.name, api.HANDLERS) or there_are}"
+            yield Finding("unknown_handler", node.lineno, node.col_offset, node.name, message)
+
+
+def _wrong_parameters(node: ast.FunctionDef) -> str:
+    wanted = api.parameters(api.HANDLERS[node.name])
+    takes = node.args
+    positional = len(takes.posonlyargs) + len(takes.args)
+    required = positional - len(takes.defaults)
+    keyword_only = any(default is None for default in takes.kw_defaults)
+    if required <= len(wanted) and (positional >= len(wanted) or takes.vararg) and not keyword_only:
+        return ""
+    return f"{node.name} is called with ({', '.join(wanted)}): write `def {node.name}({', '.join(wanted)}):`"
+
+
+# -- destinations -----------------------------------------------------------------------------------------------------
+
+
+def _destinations(tree: ast.Module, world: World) -> Iterator[Finding]:
+    load = world.load
+    for node in ast.walk(tree):
+        if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "forward"):
+            continue
+        named = [keyword.value for keyword in node.keywords if keyword.arg == "to"] or node.args[1:2]
+        for to in named:
+            if isinstance(to, ast.Constant) and isinstance(to.value, str):
+                message = ""
+                if to.value in load.destinations:
+                    pass
+                elif to.value in load.known_destinations:
+                    line = world.config_line("destinations", [*load.destinations, to.value])
+                    message = f"this script may not send to {to.value!r}; this line of the configuration would allow it: {line}"
+                else:
+                    known = ", ".join(load.known_destinations) or "none is configured"
+                    message = f"no destination is called {to.value!r}; there are: {known}{near(to.value, load.known_destinations)}"
+                yield Finding("destination", to.lineno, to.col_offset, to.value, message)
+
+
+# -- keywords ---------------------------------------------------------------------------------------------------------
+
+
+def _keywords(tree: ast.Module, world: World) -> Iterator[Finding]:
+    # `tags = instance.tags` is what people write first; a name that stands for tags anywhere is taken to do so everywhere.
+    aliases = {
+        target.id
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assign) and _is_tags(node.value, frozenset())
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+    for node in ast.walk(tree):
+        found = _keyword(node, frozenset(aliases))
+        if found is not None:
+            name, line, column = found
+            if name in world.load.keywords:
+                yield Finding("keyword", line, column, name)
+            else:
+                message = f"no element has the keyword {name!r}{near(name, world.load.keywords)}"
+                yield Finding("unknown_keyword", line, column, name, message)
+
+
+def _keyword(node: ast.AST, aliases: frozenset[str]) -> tuple[str, int, int] | None:
+    """Return the keyword that a node reads from tags, with its place."""
+    literal: ast.expr | None = None
+    if isinstance(node, ast.Attribute) and node.attr not in _READERS and _is_tags(node.value, aliases):
+        line, end = node.end_lineno or node.lineno, node.end_col_offset or len(node.attr)
+        return node.attr, line, end - len(node.attr)
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in ("get", "text"):
+        literal = node.args[0] if node.args and _is_tags(node.func.value, aliases) else None
+    elif isinstance(node, ast.Compare) and isinstance(node.ops[0], (ast.In, ast.NotIn)):
+        literal = node.left if _is_tags(node.comparators[0], aliases) else None
+    elif isinstance(node, ast.Subscript) and _is_tags(node.value, aliases):
+        literal = node.slice
+    if isinstance(literal, ast.Constant) and isinstance(literal.value, str):
+        return literal.value, literal.lineno, literal.col_offset
+    return None
+
+
+def _is_tags(node: ast.expr, aliases: frozenset[str]) -> bool:
+    return (isinstance(node, ast.Attribute) and node.attr == "tags") or (
+        isinstance(node, ast.Name) and node.id in aliases
+    )

@@ -1,0 +1,119 @@
+"""What lasts as long as one run of a script: its plan, its log, what it has read. The next run starts with none of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from difflib import get_close_matches
+from typing import Any
+
+from hostd.sandbox import frames
+from hostd.sandbox.refusals import TooManyActions, UnknownKeyword
+
+MAX_NAMES_READ = 1000
+"""How many different tags a run records as read; more are read, but not recorded."""
+
+Ask = Callable[[list[int]], list[Any]]
+"""Fetch the values of the element at a path from the host."""
+
+
+class World:
+    """What a script knows from its `frames.Load`, turned for looking up."""
+
+    __slots__ = ("keyword_of", "load", "lossy_of", "syntaxes")
+
+    def __init__(self, load: frames.Load) -> None:
+        self.load = load
+        self.keyword_of = {tag: keyword for keyword, (tag, _) in load.keywords.items()}
+        self.syntaxes = {name.lower(): syntax for name, syntax in load.syntaxes.items()}
+        self.lossy_of = {
+            short: load.syntaxes[uid].keyword for uid, short in load.lossless_of.items() if uid in load.syntaxes
+        }
+
+    def tag(self, keyword: str) -> int:
+        """Return the tag of a keyword. Raises `UnknownKeyword` with the nearest one."""
+        known = self.load.keywords.get(keyword)
+        if known is None:
+            raise UnknownKeyword(f"no element has the keyword {keyword[:64]!r}{near(keyword, self.load.keywords)}")
+        return known[0]
+
+    def name(self, tag: int) -> str:
+        """Return the keyword of a tag, or the tag as the standard writes it."""
+        return self.keyword_of.get(tag) or f"({tag >> 16:04X},{tag & 0xFFFF:04X})"
+
+    def config_line(self, key: str, values: list[str]) -> str:
+        """Return the lines of the configuration that would give this script those values."""
+        listed = ", ".join(f'"{value}"' for value in values)
+        return f'[scripts."{self.load.name}"] {key} = [{listed}]'
+
+
+def near(name: str, known: Any) -> str:
+    """Return "; did you mean …?" with the nearest of the known names, or nothing when none is near."""
+    if len(name) > 64:
+        return ""
+    by_lower = {candidate.lower(): candidate for candidate in known}
+    found = get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6)
+    return f"; did you mean {by_lower[found[0]]}?" if found else ""
+
+
+class Log:
+    """Lines of (level, text), of so many bytes together; then one line says that it was cut."""
+
+    __slots__ = ("_left", "lines")
+
+    def __init__(self, max_bytes: int) -> None:
+        self.lines: list[tuple[str, str]] = []
+        self._left = max_bytes
+
+    def write(self, level: str, text: str) -> None:
+        """Add a line, as much of it as there is room for. An empty line takes room, too."""
+        if self._left <= 0:
+            return
+        content = text[: self._left].encode("utf-8", "replace")  # lone surrogates cannot travel
+        kept = content[: self._left].decode("utf-8", "ignore")
+        self.lines.append((level, kept))
+        self._left -= len(content) + 16
+        if self._left <= 0:
+            self.lines.append(("warning", "the log of this run was cut here: it is over its limit"))
+
+
+class Run:
+    """One run: what the host and the views of the API write to. Closed at its end, so that nothing kept in a global acts later."""
+
+    __slots__ = ("_ask", "_fetched", "actions", "closed", "log", "now", "read", "world")
+
+    def __init__(self, world: World, now: float, ask: Ask) -> None:
+        self.world = world
+        self.now = now
+        self.actions: list[frames.Action] = []
+        self.log = Log(world.load.max_log_bytes)
+        self.read: dict[str, None] = {}
+        self.closed = False
+        self._ask = ask
+        self._fetched: dict[tuple[int, ...], list[Any]] = {}
+
+    def check_open(self) -> None:
+        """Raise `RuntimeError` when this run is over."""
+        if self.closed:
+            raise RuntimeError(
+                "this belongs to an earlier event: keep plain values in globals, not `host` or an instance"
+            )
+
+    def add(self, action: frames.Action) -> int:
+        """Enter an action into the plan and return its index."""
+        self.check_open()
+        if len(self.actions) >= self.world.load.max_actions:
+            raise TooManyActions(f"one run may ask for {self.world.load.max_actions} actions, and this one has")
+        self.actions.append(action)
+        return len(self.actions) - 1
+
+    def note(self, name: str) -> None:
+        """Record that the script has read the element of that name."""
+        if len(self.read) < MAX_NAMES_READ:
+            self.read[name] = None
+
+    def fetch(self, path: tuple[int, ...]) -> list[Any]:
+        """Return the values of an element that did not travel. Raises `ValueTooLarge`."""
+        if path not in self._fetched:
+            self.check_open()
+            self._fetched[path] = self._ask(list(path))
+        return self._fetched[path]

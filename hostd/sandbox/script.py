@@ -1,0 +1,129 @@
+"""One script inside its worker: compile it, run its module body, run its handlers, and say what came of it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any
+
+from hostd.sandbox import api, frames, policy, reading
+from hostd.sandbox.run import Ask, Log, Run, World
+from hostd.sandbox.views import Instance
+
+_MAX_MESSAGE = 2000
+_MAX_FRAMES = 20
+
+
+class RefusedScriptError(Exception):
+    """The script cannot be used; `problems` says why, with lines."""
+
+    def __init__(self, problems: list[frames.Finding]) -> None:
+        super().__init__(f"{len(problems)} problems")
+        self.problems = problems
+
+
+class Script:
+    """A script that was compiled and whose module body has run. Its globals last as long as this object."""
+
+    def __init__(self, load: frames.Load) -> None:
+        """Compile and run the module body. Raises `RefusedScriptError`."""
+        self._world = World(load)
+        self._output: Log = Log(load.max_log_bytes)
+        try:
+            tree = policy.parse(load.source)
+            self.findings = _read(tree, self._world)
+            code = policy.compile_tree(tree)
+        except policy.PolicyError as error:
+            problems = [frames.Finding("problem", p.line, p.column, "", p.message) for p in error.problems]
+            raise RefusedScriptError(problems[:100]) from None
+        wrong = reading.problems(self.findings)
+        if wrong:
+            raise RefusedScriptError(wrong)
+        self._globals = policy.Language.namespace({"print": self._print, **api.SCRIPT_EXCEPTIONS})
+        failure = _failure_of(lambda: exec(code, self._globals))  # noqa: S102 - compiled under the policy, inside the jail
+        if failure is not None:
+            message = f"the script failed while it was loaded: {failure.type}: {failure.message}"
+            raise RefusedScriptError([frames.Finding("problem", failure.line or 1, 0, "", message)])
+        self.handlers = [name for name in api.HANDLERS if callable(self._globals.get(name))]
+        self.load_log = self._output.lines
+
+    def run(self, event: frames.Event, ask: Ask) -> frames.Result:
+        """Run the handler of an event. Whatever the script does becomes part of the result; nothing is raised."""
+        run = Run(self._world, event.now, ask)
+        self._output = run.log
+        host = api.Host(run)
+        subject = () if event.instance is None else (Instance(run, event.instance),)
+        handler = self._globals.get(event.handler) if event.handler in api.HANDLERS else None
+        try:
+            if callable(handler):
+                failure = _failure_of(lambda: handler(*subject, host))
+            else:
+                failure = frames.Failure("LookupError", f"the script has no function called {event.handler}")
+        finally:
+            run.closed = True
+        actions = [] if failure is not None else run.actions
+        return frames.Result(event.id, actions, run.log.lines, list(run.read), failure)
+
+    def _print(self, *values: object, sep: str | None = " ", end: str | None = "\n", flush: bool = False) -> None:
+        """Write to the log of the run at level "info"; what print's own end would add is the log's line."""
+        del flush
+        separator, ending = (" " if sep is None else str(sep)), ("" if end in (None, "\n") else str(end))
+        self._output.write("info", separator.join(map(str, values)) + ending)
+
+
+def _read(tree: Any, world: World) -> list[frames.Finding]:
+    try:
+        return reading.read(tree, world)[:1000]
+    except RecursionError:
+        return []  # the compiler, which meets the same tree next, refuses it with a reason
+
+
+def _failure_of(call: Callable[[], object]) -> frames.Failure | None:
+    """Call something of the script's; return how it failed, or None."""
+    try:
+        call()
+    except BaseException as error:  # noqa: BLE001 - whatever a script raises ends its run, never its worker
+        failure = _describe(error)
+        _forget(error)
+        return failure
+    return None
+
+
+def _describe(error: BaseException) -> frames.Failure:
+    places = _script_frames(error.__traceback__)
+    text = ""
+    with contextlib.suppress(BaseException):  # a script's own exception may have arguments that cannot be shown
+        text = str(error)
+    if isinstance(error, MemoryError):
+        text = text or "the script used more memory than it may"
+    elif isinstance(error, RecursionError):
+        text = "the script's functions call one another too deeply"
+    return frames.Failure(
+        _text(type(error).__name__), _text(text), places[-1][0] if places else None, places[-_MAX_FRAMES:]
+    )
+
+
+def _script_frames(trace: TracebackType | None) -> list[tuple[int, str]]:
+    """Return (line, function) of the script's own frames, outermost first."""
+    places: list[tuple[int, str]] = []
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        if code.co_filename == policy.FILENAME:
+            places.append((trace.tb_lineno, _text(code.co_name)))
+        trace = trace.tb_next
+    return places
+
+
+def _forget(error: BaseException) -> None:
+    """Let go of the frames, and of all the memory that their variables hold, before the result is made."""
+    chain: BaseException | None = error
+    for _ in range(100):
+        if chain is None:
+            break
+        chain.__traceback__ = None
+        chain = chain.__context__
+
+
+def _text(text: str) -> str:
+    return text[:_MAX_MESSAGE].encode("utf-8", "replace").decode()

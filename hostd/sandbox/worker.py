@@ -1,0 +1,111 @@
+"""The process that runs one version of one script: enter the jail, take the script, answer events until the connection ends.
+
+Started by `hostd.scripting.runtime` with an empty environment and one open descriptor. Everything is imported before the
+jail closes; the first byte that a stranger wrote is read after.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import select
+import socket
+import sys
+import threading
+import warnings
+from typing import Any, NoReturn
+
+import msgspec
+
+from hostd.sandbox import facades, frames, jail
+from hostd.sandbox.refusals import ValueTooLarge
+from hostd.sandbox.script import RefusedScriptError, Script
+
+EXIT_DONE, EXIT_PROTOCOL, EXIT_MEMORY = 0, 70, 71
+"""Exit codes that tell the host why a worker left."""
+
+_RESERVE_BYTES = 4 << 20
+_M_ARENA_MAX = -8  # malloc.h
+
+
+class _Conversation:
+    """The worker's side: frames in turn, and questions in the middle of a run."""
+
+    def __init__(self, channel: frames.Channel) -> None:
+        self._channel = channel
+        self._questions = 0
+
+    def ask(self, path: list[int]) -> list[Any]:
+        """Ask the host for the values of an element. Raises `ValueTooLarge`, or `ValueError` with the host's reason."""
+        self._questions += 1
+        self._channel.send(frames.Question(self._questions, "value", path))
+        answer = self._channel.receive()
+        if not isinstance(answer, frames.Answer) or answer.id != self._questions:
+            os._exit(EXIT_PROTOCOL)  # not an exception: a script's bare `except` would catch it
+        if answer.error is not None:
+            raise (ValueTooLarge if answer.too_large else ValueError)(answer.error)
+        return msgspec.convert(answer.value, list[Any])
+
+    def serve(self) -> int:
+        """Load the script and run events until the host closes the connection; return the exit code."""
+        load = self._channel.receive()
+        if not isinstance(load, frames.Load):
+            return EXIT_PROTOCOL
+        try:
+            script = Script(load)
+        except RefusedScriptError as refused:
+            self._channel.send(frames.Refused(refused.problems))
+            return EXIT_DONE
+        self._channel.send(frames.Ready(script.handlers, script.findings, script.load_log))
+        while True:
+            event = self._channel.receive()
+            if not isinstance(event, frames.Event):
+                return EXIT_PROTOCOL
+            self._channel.send(_within_limit(script.run(event, self.ask)))
+
+
+def _within_limit(result: frames.Result) -> frames.Result:
+    size = len(msgspec.msgpack.encode(result))
+    if size <= frames.MAX_RESULT:
+        return result
+    reason = f"what this run asked for takes {size} bytes, over the limit of {frames.MAX_RESULT}"
+    return frames.Result(result.id, [], [], [], frames.Failure("TooManyActions", reason))
+
+
+def _leave_with_the_host(descriptor: int) -> None:
+    """End this process when the other end of the connection is gone, also in the middle of a script's endless loop."""
+    hang_up = select.poll()
+    hang_up.register(descriptor, 0)  # reports only that the other side has closed
+    hang_up.poll()
+    os._exit(EXIT_DONE)
+
+
+def main(descriptor: int, memory_bytes: int) -> NoReturn:
+    """Run as a worker on an open socket. Never returns."""
+    facades.preload()
+    warnings.simplefilter("ignore")  # showing one would open a file
+    sys.unraisablehook = _say_nothing
+    channel = frames.Channel(socket.socket(fileno=descriptor), frames.FromHost, max_receive=frames.MAX_FRAME)
+    # The C library would set 64 MiB of address space aside for the second thread, out of what the script may use.
+    with contextlib.suppress(AttributeError):  # only glibc has it
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
+    threading.stack_size(256 << 10)
+    threading.Thread(target=_leave_with_the_host, args=(descriptor,), daemon=True).start()
+    layers = jail.enter(memory_bytes=memory_bytes, open_files=descriptor + 1, file_bytes=0)
+    reserve = [bytes(_RESERVE_BYTES)]
+    try:
+        channel.send(frames.Hello(layers))
+        code = _Conversation(channel).serve()
+    except (EOFError, OSError):
+        code = EXIT_DONE  # the host is gone or has closed: that is how a worker is told to leave
+    except frames.FrameError:
+        code = EXIT_PROTOCOL
+    except MemoryError:
+        reserve.clear()
+        code = EXIT_MEMORY
+    os._exit(code)  # not sys.exit: a script's leftovers get no turn
+
+
+def _say_nothing(_: object) -> None:
+    """Stand in for the traceback that Python prints when a leftover of a script fails: there is nowhere to print it."""

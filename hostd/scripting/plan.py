@@ -1,0 +1,128 @@
+"""From what a script asked for to what is entered: the host trusts nothing that a worker sends (P6)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from hostd.archive.deliveries import PRIORITIES
+from hostd.archive.plans import PlannedAction, PlannedDelete, PlannedForward, PlannedTranscode
+from hostd.archive.records import Event
+from hostd.dicom import syntaxes
+from hostd.dicom.header import Header
+from hostd.errors import ScriptError
+from hostd.sandbox import frames
+from hostd.scripting.vocabulary import as_frame
+from hostd.transcoding.transform import Transform
+
+Destinations = Callable[[str], str]
+"""Turns a name that a script wrote into `kind:name`; raises `NotFoundError` when there is none, or several."""
+
+
+def handler_of(event: Event) -> str:
+    """Return the name of the handler that takes an event."""
+    return f"on_{event.kind}"
+
+
+def as_frames_event(event: Event) -> frames.Event:
+    """Return an event as the worker gets it."""
+    instance = None
+    if event.header is not None:
+        header = Header.decode(event.header)
+        assert event.origin is not None
+        instance = frames.Instance(
+            id=event.subject,
+            sop_instance_uid=header.sop_instance_uid,
+            sop_class=header.sop_class_uid,
+            series_instance_uid=header.series_instance_uid,
+            study_instance_uid=header.study_instance_uid,
+            patient_id=header.patient_id,
+            transfer_syntax=as_frame(syntaxes.by_uid(header.transfer_syntax)),
+            has_pixels=header.has_pixels,
+            frames=header.frames,
+            size=header.size,
+            origin=frames.Origin(**event.origin.to_json()),
+            tags=header.tags,
+        )
+    return frames.Event(event.number, handler_of(event), event.at, instance)
+
+
+def resolve(actions: Sequence[frames.Action], event: Event, destinations: Destinations) -> tuple[PlannedAction, ...]:
+    """Turn the actions of a run on `event` into a plan.
+
+    Raises `ScriptError`, naming the line of the script, for what cannot be carried out.
+    """
+    transforms: dict[int, Transform] = {}
+    planned: list[PlannedAction] = []
+    for position, action in enumerate(actions):
+        try:
+            match action:
+                case frames.Transcode():
+                    transforms[position] = _transform(action, event, transforms)
+                    planned.append(PlannedTranscode(position, _inputs(action)))
+                case frames.Forward():
+                    planned.append(_forward(position, action, event, transforms, destinations))
+                case frames.Delete():
+                    planned.append(_delete(position, action, event, planned))
+        except ScriptError as error:
+            raise ScriptError(f"line {action.line}: {error}") from error
+    return tuple(planned)
+
+
+def _transform(action: frames.Transcode, event: Event, made: dict[int, Transform]) -> Transform:
+    if action.quality is not None or action.ratio is not None or action.near is not None:
+        raise ScriptError("lossy transcoding is not in this release; leave out quality, ratio and near")
+    source = _source(action.x, event, made)
+    return Transform(to=action.to, or_original=action.or_original and (source is None or source.or_original))
+
+
+def _forward(
+    position: int, action: frames.Forward, event: Event, made: dict[int, Transform], destinations: Destinations
+) -> PlannedForward:
+    transform = _source(action.x, event, made)
+    if action.syntax is not None:
+        transform = Transform(to=action.syntax, or_original=transform is None or transform.or_original)
+    destination = destinations(action.to)
+    skip = None
+    if event.blob is None:
+        skip = "its content was refused, so there is nothing to send"
+    elif not action.back and event.origin and destination == f"modality:{event.origin.modality}":
+        skip = f"it came from {destination}; back=True would send it back"
+    return PlannedForward(
+        position,
+        _inputs(action),
+        destination,
+        transform=transform.canonical() if transform else "",
+        priority=PRIORITIES[action.priority],
+        not_before=action.not_before or 0.0,
+        skip=skip,
+    )
+
+
+def _delete(position: int, action: frames.Delete, event: Event, planned: list[PlannedAction]) -> PlannedDelete:
+    _source(action.x, event, {})
+    if action.after == "committed":
+        raise ScriptError('after="committed" needs storage commitment, which is not in this release; use "delivered"')
+    if isinstance(action.after, list):
+        for index in action.after:
+            if not (0 <= index < position and isinstance(planned[index], PlannedForward)):
+                raise ScriptError("after= names something that is no delivery of this run")
+        return PlannedDelete(position, _inputs(action), tuple(action.after))
+    return PlannedDelete(position, _inputs(action), action.after)
+
+
+def _source(x: str | int, event: Event, made: dict[int, Transform]) -> Transform | None:
+    """Return what a handle stands for, None for the event's own instance."""
+    if isinstance(x, int):
+        if x not in made:
+            raise ScriptError("the handle is not of this run")
+        return made[x]
+    if x != event.subject or event.header is None:
+        raise ScriptError("only the instance of the event can be acted upon, not one kept from an earlier event")
+    return None
+
+
+def _inputs(action: frames.Action) -> dict[str, Any]:
+    return {key: value for key, value in msgspec.to_builtins(action).items() if key != "type" and value is not None}

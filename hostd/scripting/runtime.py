@@ -1,0 +1,280 @@
+"""The host's side of a script worker: start it, give it events, hold it to its time, end it.
+
+The worker runs a stranger's code, so everything that comes from it is data of a declared type, of limited size, and is
+checked against what the script may do before anyone acts on it. Time is enforced from here, by SIGKILL: inside, a script
+could catch whatever told it to stop.
+"""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from hostd.errors import ScriptError
+from hostd.sandbox import api, frames
+
+Isolation = Literal["required", "best-effort"]
+
+_BOOTSTRAP = "import sys; sys.path += sys.argv[3:]; from hostd.sandbox.worker import main; main(int(sys.argv[1]), int(sys.argv[2]))"
+_EXIT_PROTOCOL, _EXIT_MEMORY = 70, 71  # as in hostd.sandbox.worker
+_MAX_QUESTIONS = 10_000
+"""Questions of one run. Their time does not count against the script, so their number must end."""
+_SEND_LIMIT_S = 10.0
+_STOP_LIMIT_S = 1.0
+
+
+class RefusedScriptError(ScriptError):
+    """A script cannot be used; `problems` says why, with lines."""
+
+    def __init__(self, name: str, problems: Sequence[frames.Finding]) -> None:
+        where = "; ".join(f"line {problem.line}: {problem.message}" for problem in problems)
+        super().__init__(f"{name}: {where}")
+        self.problems = list(problems)
+
+
+class WorkerLost(ScriptError):  # noqa: N818 - says what became of the worker, not what is wrong with the script
+    """A worker is gone: killed after its time, out of memory, dead, or sent what no honest worker sends. Start another."""
+
+
+class ScriptWorker:
+    """One process that runs one version of one script. For one thread at a time."""
+
+    def __init__(self, load: frames.Load, process: subprocess.Popen[bytes], channel: frames.Channel) -> None:
+        """Use `start`."""
+        self._load = load
+        self._process = process
+        self._channel = channel
+        self._lossy = {syntax.uid for syntax in load.syntaxes.values() if syntax.is_lossy}
+        self._lost: str | None = None
+        self.layers: dict[str, int] = {}
+        """Layers of the jail in force: see `hostd.sandbox.jail.enter`."""
+        self.ready = frames.Ready([], [])
+        """What the worker said of the script when it was loaded."""
+
+    @classmethod
+    def start(
+        cls, load: frames.Load, *, load_time_limit_s: float = 10.0, isolation: Isolation = "required"
+    ) -> ScriptWorker:
+        """Start a worker, have it compile the script and run its module body.
+
+        Raises `RefusedScriptError` when the script cannot be used, and `WorkerLost` when the worker took longer than the
+        limit, died, or is not jailed although isolation is required.
+        """
+        worker = cls(load, *_spawn(load))
+        try:
+            worker._load_script(time.monotonic() + load_time_limit_s, load_time_limit_s, isolation)
+        except BaseException:
+            worker._end()
+            raise
+        return worker
+
+    @property
+    def pid(self) -> int:
+        """The worker's process id."""
+        return self._process.pid
+
+    def run(
+        self, event: frames.Event, *, time_limit_s: float, answer: Callable[[frames.Question], frames.Answer]
+    ) -> frames.Result:
+        """Run the handler of an event and return what came of it, a failure of the script included.
+
+        `answer` is called in this thread for what the script asks; the time it takes does not count against the script's.
+        What it raises ends the worker and is passed on. An answer over `frames.MAX_VALUE`, or beyond `frames.MAX_VALUES`
+        in one run, does not reach the script, which gets `ValueTooLarge`.
+
+        Raises `WorkerLost`; the worker is then dead.
+        """
+        if self._lost is not None:
+            raise WorkerLost(f"the worker of {self._load.name} is not running: {self._lost}")
+        try:
+            return self._run(event, time_limit_s, answer)
+        except BaseException as error:
+            self._lost = str(error)
+            self._end()
+            raise
+
+    def stop(self) -> None:
+        """Close the connection, on which the worker leaves; one that has not left after a second is killed."""
+        self._lost = self._lost or "it was stopped"
+        self._channel.close()
+        try:
+            self._process.wait(_STOP_LIMIT_S)
+        except subprocess.TimeoutExpired:
+            self._end()
+
+    # -- one frame after another
+
+    def _load_script(self, deadline: float, limit_s: float, isolation: Isolation) -> None:
+        hello = self._receive(deadline, limit_s)
+        if not isinstance(hello, frames.Hello):
+            raise WorkerLost(f"the worker of {self._load.name} sent something else than its hello")
+        self.layers = hello.layers
+        missing = [layer for layer in ("landlock", "seccomp") if not hello.layers.get(layer)]
+        if isolation == "required" and missing:
+            raise WorkerLost(
+                f"{self._load.name} was not started: this system has no {' and no '.join(missing)}, and isolation is required; "
+                'isolation = "best-effort" would run scripts without'
+            )
+        self._send(self._load)
+        reply = self._receive(deadline, limit_s)
+        if isinstance(reply, frames.Refused):
+            raise RefusedScriptError(self._load.name, reply.problems)
+        if not isinstance(reply, frames.Ready) or not set(reply.handlers) <= api.HANDLERS.keys():
+            raise WorkerLost(f"the worker of {self._load.name} sent something else than what became of the script")
+        self.ready = reply
+
+    def _run(
+        self, event: frames.Event, limit_s: float, answer: Callable[[frames.Question], frames.Answer]
+    ) -> frames.Result:
+        deadline = time.monotonic() + limit_s
+        self._send(event)
+        values_left, questions = frames.MAX_VALUES, 0
+        while True:
+            message = self._receive(deadline, limit_s)
+            if isinstance(message, frames.Result):
+                problem = _dishonest(message, event, self._load, self._lossy)
+                if problem is not None:
+                    raise WorkerLost(f"the worker of {self._load.name} sent {problem}; it may have been taken over")
+                return message
+            if not isinstance(message, frames.Question):
+                raise WorkerLost(f"the worker of {self._load.name} sent something else than a result")
+            questions += 1
+            if questions > _MAX_QUESTIONS:
+                raise WorkerLost(f"{self._load.name} was killed after {_MAX_QUESTIONS} questions in one run")
+            asked = time.monotonic()
+            reply, size = _limited(answer(message), message.id, values_left)
+            values_left -= size
+            self._send(reply)
+            deadline += time.monotonic() - asked
+
+    def _send(self, message: frames.FromHost) -> None:
+        self._channel.settimeout(_SEND_LIMIT_S)
+        try:
+            self._channel.send(message)
+        except TimeoutError:
+            raise WorkerLost(f"the worker of {self._load.name} does not read; it was killed") from None
+        except OSError:
+            raise WorkerLost(self._why_it_died()) from None
+
+    def _receive(self, deadline: float, limit_s: float) -> Any:
+        try:
+            return self._channel.receive(deadline=deadline)
+        except TimeoutError:
+            raise WorkerLost(f"{self._load.name} was killed after {limit_s:g} s: it had not ended") from None
+        except frames.FrameError as error:
+            raise WorkerLost(f"the worker of {self._load.name} sent garbage: {error}") from None
+        except (EOFError, OSError):
+            raise WorkerLost(self._why_it_died()) from None
+
+    # -- the end
+
+    def _why_it_died(self) -> str:
+        name = self._load.name
+        try:
+            code = self._process.wait(_STOP_LIMIT_S)
+        except subprocess.TimeoutExpired:
+            return f"the worker of {name} closed its connection"
+        if code == _EXIT_MEMORY:
+            return f"{name} ran out of memory: it may use {self._load.memory_bytes >> 20} MiB"
+        if code == _EXIT_PROTOCOL:
+            return f"the worker of {name} did not understand what it was sent"
+        if code == -signal.SIGKILL:
+            return f"the worker of {name} was killed from outside, perhaps because the machine ran out of memory"
+        if code < 0:
+            return f"the worker of {name} died of {signal.Signals(-code).name}"
+        return f"the worker of {name} ended with exit code {code}"
+
+    def _end(self) -> None:
+        self._process.kill()
+        self._channel.close()
+        self._process.wait()
+
+
+def _spawn(load: frames.Load) -> tuple[subprocess.Popen[bytes], frames.Channel]:
+    """Start the process. It inherits one descriptor and nothing else: no environment, no folder, no terminal."""
+    ours, theirs = socket.socketpair()
+    with theirs:
+        # -I -S and explicit folders, so that a wheel, an editable install and a checkout start the same way, and no
+        # code of other packages' .pth files runs in the worker.
+        command = [
+            *(sys.executable, "-I", "-S", "-B", "-c", _BOOTSTRAP),
+            *(str(theirs.fileno()), str(load.memory_bytes)),
+            *_folders(),
+        ]
+        try:
+            process = subprocess.Popen(
+                command, env={}, cwd="/", pass_fds=(theirs.fileno(),), start_new_session=True,
+                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            )  # fmt: skip
+        except OSError as error:
+            ours.close()
+            raise WorkerLost(f"no worker could be started for {load.name}: {error}") from error
+    return process, frames.Channel(ours, frames.FromWorker, max_receive=frames.MAX_RESULT)
+
+
+def _folders() -> list[str]:
+    """Return the folders that hold what the worker imports beyond the standard library."""
+    folders = []
+    for package in ("hostd", "msgspec", "RestrictedPython"):
+        spec = find_spec(package)
+        if spec is None or spec.origin is None:
+            raise WorkerLost(f"the package {package} is not installed, which script workers need")
+        folders.append(str(Path(spec.origin).resolve().parent.parent))
+    return list(dict.fromkeys(folders))
+
+
+def _limited(answer: frames.Answer, question: int, bytes_left: int) -> tuple[frames.Answer, int]:
+    """Return the answer as it may be sent, and its size."""
+    if answer.error is not None:
+        return msgspec.structs.replace(answer, id=question), 0
+    size = len(msgspec.msgpack.encode(answer.value))
+    if size > frames.MAX_VALUE:
+        reason = f"the value has {size} bytes; a script may read values of up to {frames.MAX_VALUE >> 20} MiB"
+        return frames.Answer(question, error=reason, too_large=True), 0
+    if size > bytes_left:
+        reason = f"this run has read {frames.MAX_VALUES >> 20} MiB of large values, and may read no more"
+        return frames.Answer(question, error=reason, too_large=True), 0
+    return msgspec.structs.replace(answer, id=question), size
+
+
+def _dishonest(result: frames.Result, event: frames.Event, load: frames.Load, lossy: set[str]) -> str | None:
+    """Say what in a result the API inside the worker would never have made; None when nothing is."""
+    if result.id != event.id:
+        return "the result of another event"
+    if len(result.actions) > load.max_actions or (result.failure is not None and result.actions):
+        return "a plan that is too long, or of a run that failed"
+    uids = {syntax.uid for syntax in load.syntaxes.values()}
+    for index, action in enumerate(result.actions):
+        earlier = result.actions[:index]
+        if isinstance(action.x, str):
+            if event.instance is None or action.x != event.instance.id:
+                return "an action on another instance than the event's"
+        elif not (0 <= action.x < index and isinstance(earlier[action.x], frames.Transcode)):
+            return "an action on a product that no earlier action makes"
+        if not _permitted(action, earlier, load, uids, lossy):
+            return f"an action that this script may not take ({type(action).__name__.lower()})"
+    return None
+
+
+def _permitted(
+    action: frames.Action, earlier: Sequence[frames.Action], load: frames.Load, uids: set[str], lossy: set[str]
+) -> bool:
+    match action:
+        case frames.Transcode():
+            loses = action.to in lossy or action.quality is not None or action.ratio is not None or bool(action.near)
+            return action.to in uids and (not loses or "lossy" in load.may)
+        case frames.Forward():
+            return action.to in load.destinations and (action.syntax is None or action.syntax in uids - lossy)
+        case frames.Delete():
+            waits = action.after if isinstance(action.after, list) else []
+            named = all(0 <= one < len(earlier) and isinstance(earlier[one], frames.Forward) for one in waits)
+            return "delete" in load.may and named

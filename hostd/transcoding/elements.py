@@ -1,0 +1,299 @@
+"""Data elements as bytes (PS3.5 §7): read and written again in another encoding with their values untouched.
+
+No value is decoded, so nothing that hostd does not understand can be changed: character sets, private elements, values that
+break their VR. Only heads are rewritten, and sequences whose content has other heads too. Little endian only.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from io import BytesIO
+from typing import BinaryIO
+
+from pydicom.datadict import dictionary_VR
+
+from hostd.errors import CannotTranscodeError
+
+UNDEFINED = 0xFFFFFFFF
+PIXEL_DATA = 0x7FE00010
+PIXEL_TAGS = frozenset({0x7FE00008, 0x7FE00009, PIXEL_DATA})
+"""Float Pixel Data, Double Float Pixel Data, Pixel Data."""
+PIXEL_REPRESENTATION = 0x00280103
+TRAILING_PADDING = 0xFFFCFFFC
+
+_ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
+_LONG_VRS = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
+_SHORT_VRS = frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split())
+_UNDEFINED_VRS = frozenset(b"OB OW SQ UN".split())
+_MAX_DEPTH = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Element:
+    """One data element; `vr` is None when it was read in implicit VR. `value` is what stands between head and delimiter."""
+
+    tag: int
+    vr: bytes | None
+    value: bytes
+    is_undefined_length: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PixelElement:
+    """Where the pixel data of a file is; its value is not read."""
+
+    tag: int
+    vr: bytes | None
+    length: int
+    """Bytes, or `UNDEFINED`."""
+    value_at: int
+
+
+Elements = dict[int, Element]
+EditItem = Callable[[Elements], Elements]
+
+
+def read_until_pixels(source: BinaryIO, *, implicit: bool) -> tuple[Elements, PixelElement | None]:
+    """Read the elements from where `source` stands up to the pixel data, if there is any.
+
+    Raises `CannotTranscodeError` when the data set is cut off or broken.
+    """
+    reader = _Reader(source)
+    elements: Elements = {}
+    while not reader.at_end():
+        tag, vr, length = reader.head(implicit=implicit)
+        if tag in PIXEL_TAGS:
+            return elements, PixelElement(tag, vr, length, reader.position)
+        elements[tag] = reader.element(tag, vr, length)
+    return elements, None
+
+
+def read_all(source: BinaryIO, *, implicit: bool) -> Elements:
+    """Read the elements from where `source` stands up to the end. Raises `CannotTranscodeError`."""
+    return _Reader(source).elements(implicit=implicit)
+
+
+def encode(elements: Elements, *, implicit: bool, signed: bool = False, edit_item: EditItem | None = None) -> bytes:
+    """Write elements in ascending order, in implicit or explicit VR.
+
+    Group lengths and trailing padding are left out. `edit_item` may change the items of every sequence. `signed` is the
+    Pixel Representation of the data set around, by which VRs are chosen that depend on it.
+    """
+    own = elements.get(PIXEL_REPRESENTATION)
+    signed = own.value[:1] == b"\1" if own else signed
+    encoded = bytearray()
+    for tag in sorted(elements):
+        if tag & 0xFFFF == 0 or tag == TRAILING_PADDING:
+            continue
+        element = elements[tag]
+        vr = element.vr or implied_vr(tag, signed=signed)
+        value, undefined = element.value, element.is_undefined_length
+        if vr == b"SQ" and (edit_item or implicit != (element.vr is None)):
+            value = _encode_items(element, implicit=implicit, signed=signed, edit_item=edit_item)
+            undefined = False
+        if undefined and vr not in _UNDEFINED_VRS:
+            vr = b"UN"
+        encoded += _head(tag, vr, UNDEFINED if undefined else len(value), implicit=implicit)
+        encoded += value
+        if undefined:
+            encoded += _delimiter(_SEQUENCE_END)
+    return bytes(encoded)
+
+
+def pixel_head(tag: int, vr: bytes, length: int, *, implicit: bool) -> bytes:
+    """Return the head of an element whose value is written by the caller."""
+    return _head(tag, vr, length, implicit=implicit)
+
+
+@lru_cache(maxsize=4096)
+def implied_vr(tag: int, *, signed: bool) -> bytes:
+    """Return the VR of an element that was read in implicit VR (PS3.5 §A.1); UN for one that is not known."""
+    if tag >> 16 & 1:
+        return b"LO" if 0x10 <= tag & 0xFFFF <= 0xFF else b"UN"
+    try:
+        vr = dictionary_VR(tag)
+    except KeyError:
+        return b"UN"
+    if vr == "US or SS":
+        return b"SS" if signed else b"US"
+    if " or " in vr:
+        # OB or OW, US or OW, US or SS or OW: in implicit VR little endian the value is as OW has it.
+        return b"OW"
+    return vr.encode("ascii") if len(vr) == 2 else b"UN"
+
+
+def _encode_items(element: Element, *, implicit: bool, signed: bool, edit_item: EditItem | None) -> bytes:
+    encoded = bytearray()
+    for item in _Reader(BytesIO(element.value)).items(implicit=element.vr is None):
+        content = encode(edit_item(item) if edit_item else item, implicit=implicit, signed=signed, edit_item=edit_item)
+        encoded += struct.pack("<HHI", _ITEM >> 16, _ITEM & 0xFFFF, len(content)) + content
+    return bytes(encoded)
+
+
+def _head(tag: int, vr: bytes, length: int, *, implicit: bool) -> bytes:
+    if implicit:
+        return struct.pack("<HHI", tag >> 16, tag & 0xFFFF, length)
+    if vr not in _LONG_VRS and length > 0xFFFF:
+        vr = b"UN"  # PS3.5 §6.2.2, Note: a value too long for its VR's length field
+    if vr in _LONG_VRS:
+        return struct.pack("<HH2sHI", tag >> 16, tag & 0xFFFF, vr, 0, length)
+    return struct.pack("<HH2sH", tag >> 16, tag & 0xFFFF, vr, length)
+
+
+def _delimiter(tag: int) -> bytes:
+    return struct.pack("<HHI", tag >> 16, tag & 0xFFFF, 0)
+
+
+class _Reader:
+    """Reads elements strictly: what is cut off or is no element raises `CannotTranscodeError`."""
+
+    def __init__(self, source: BinaryIO) -> None:
+        self._source = source
+        self.position = source.tell()
+        self._end = source.seek(0, os.SEEK_END)
+        source.seek(self.position)
+
+    def at_end(self) -> bool:
+        return self.position >= self._end
+
+    def elements(self, *, implicit: bool) -> Elements:
+        found: Elements = {}
+        while not self.at_end():
+            tag, vr, length = self.head(implicit=implicit)
+            found[tag] = self.element(tag, vr, length)
+        return found
+
+    def head(self, *, implicit: bool) -> tuple[int, bytes | None, int]:
+        head = self._read(8)
+        group, number, vr = struct.unpack("<HH2s", head[:6])
+        tag = group << 16 | number
+        if group == 0xFFFE or implicit:
+            return tag, None, int.from_bytes(head[4:], "little")
+        if vr in _LONG_VRS:
+            return tag, vr, int.from_bytes(self._read(4), "little")
+        if vr in _SHORT_VRS:
+            return tag, vr, int.from_bytes(head[6:], "little")
+        raise CannotTranscodeError(
+            f"({group:04X},{number:04X}) has no VR that exists ({vr!r}), so the data set cannot be read"
+        )
+
+    def element(self, tag: int, vr: bytes | None, length: int, depth: int = 0) -> Element:
+        if length != UNDEFINED:
+            return Element(tag, vr, self._read(length))
+        begin = self.position
+        if vr in (b"OB", b"OW"):
+            self._skip_fragments()
+        else:
+            # PS3.5 §6.2.2, Note: UN of undefined length is a sequence in implicit VR.
+            self._skip_items(implicit=vr != b"SQ", depth=depth)
+        end = self.position
+        self._seek(begin)
+        value = self._read(end - begin - 8)
+        self._seek(end)
+        return Element(tag, vr, value, is_undefined_length=True)
+
+    def items(self, *, implicit: bool) -> list[Elements]:
+        """Read the items of a sequence of which this reader holds the whole value."""
+        found = []
+        while not self.at_end():
+            tag, _, length = self.head(implicit=True)
+            if tag != _ITEM:
+                raise CannotTranscodeError(
+                    f"a sequence is broken: ({tag >> 16:04X},{tag & 0xFFFF:04X}) stands where an item should"
+                )
+            if length == UNDEFINED:
+                found.append(self._delimited_item(implicit=implicit, depth=0))
+            else:
+                found.append(_Reader(BytesIO(self._read(length))).elements(implicit=implicit))
+        return found
+
+    def _delimited_item(self, *, implicit: bool, depth: int) -> Elements:
+        found: Elements = {}
+        while True:
+            tag, vr, length = self.head(implicit=implicit)
+            if tag == _ITEM_END:
+                return found
+            found[tag] = self.element(tag, vr, length, depth + 1)
+
+    def _skip_items(self, *, implicit: bool, depth: int) -> None:
+        if depth > _MAX_DEPTH:
+            raise CannotTranscodeError(f"sequences are nested more than {_MAX_DEPTH} deep")
+        while True:
+            tag, _, length = self.head(implicit=True)
+            if tag == _SEQUENCE_END:
+                return
+            if tag != _ITEM:
+                raise CannotTranscodeError(
+                    f"a sequence is broken: ({tag >> 16:04X},{tag & 0xFFFF:04X}) stands where an item should"
+                )
+            if length == UNDEFINED:
+                self._delimited_item(implicit=implicit, depth=depth)
+            else:
+                self._seek(self.position + length)
+
+    def _skip_fragments(self) -> None:
+        while True:
+            tag, _, length = self.head(implicit=True)
+            if tag == _SEQUENCE_END:
+                return
+            if tag != _ITEM or length == UNDEFINED:
+                raise CannotTranscodeError("encapsulated data inside the header is broken")
+            self._seek(self.position + length)
+
+    def _read(self, count: int) -> bytes:
+        if count < 0 or self.position + count > self._end:
+            raise CannotTranscodeError(f"the data set is cut off or broken near byte {self.position}")
+        self.position += count
+        return self._source.read(count)
+
+    def _seek(self, position: int) -> None:
+        if position > self._end:
+            raise CannotTranscodeError(f"the data set is cut off or broken near byte {self.position}")
+        self.position = position
+        self._source.seek(position)
+
+
+# -- values that are looked at or set --------------------------------------------------------------------------------
+
+
+def number(elements: Elements, tag: int) -> int | None:
+    """Return the first number of a binary or IS element; None when absent or empty. Raises `ValueError` when it is none."""
+    element = elements.get(tag)
+    if element is None or not element.value:
+        return None
+    is_text = (element.vr or implied_vr(tag, signed=False)) in (b"IS", b"DS")
+    if is_text:
+        text = element.value.split(b"\\")[0].strip(b" \0").decode("ascii")
+        return int(text) if text else None
+    return int.from_bytes(element.value[: 4 if len(element.value) == 4 else 2], "little")
+
+
+def text(elements: Elements, tag: int) -> str:
+    """Return a text element of the default repertoire without padding; empty when absent."""
+    element = elements.get(tag)
+    return element.value.decode("ascii", "replace").strip(" \0") if element else ""
+
+
+def with_text(elements: Elements, tag: int, vr: bytes, value: str) -> Elements:
+    """Return the elements with one text element set."""
+    padded = value.encode("ascii") + b" " * (len(value) % 2)
+    return elements | {tag: Element(tag, vr, padded)}
+
+
+def with_number(elements: Elements, tag: int, value: int) -> Elements:
+    """Return the elements with one US element set."""
+    return elements | {tag: Element(tag, b"US", struct.pack("<H", value))}
+
+
+def with_bytes(elements: Elements, tag: int, vr: bytes, value: bytes) -> Elements:
+    """Return the elements with one binary element set, of defined length."""
+    return elements | {tag: Element(tag, vr, value + bytes(len(value) % 2))}
+
+
+def without(elements: Elements, *tags: int) -> Elements:
+    """Return the elements without these."""
+    return {tag: element for tag, element in elements.items() if tag not in tags}

@@ -1,0 +1,298 @@
+"""The codec workers as the host sees them: started when needed, one job at a time each, killed when they take too long.
+
+Importing this loads no codec and no numpy. A worker that dies costs the job it was doing, and nothing else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from hostd.dicom import part10
+from hostd.dicom.syntaxes import TransferSyntax
+from hostd.errors import CannotTranscodeError, CodecCrashedError, UnparsableError, WrongPixelsError
+from hostd.sandbox.frames import Channel, FrameError
+from hostd.transcoding.messages import MAX_MESSAGE, Failed, FromWorker, Hash, Job, Made, Ready
+from hostd.transcoding.receipt import Receipt
+
+_COMMAND = (sys.executable, "-I", "-m", "hostd.transcoding.worker")
+_START_LIMIT_S = 60.0
+_TOO_LONG = "the codec took longer than it may, and was ended"
+_ENVIRONMENT = {
+    # No thread pools: a worker is one job, and the machine's other processors belong to others.
+    "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONHASHSEED": "random",
+    # One arena: the C library otherwise reserves address space for each thread, which counts against the limit.
+    "MALLOC_ARENA_MAX": "1",
+}  # fmt: skip
+
+
+class CodecPool:
+    """Up to `workers` codec processes.
+
+    `memory_bytes` bounds the address space of each, `time_limit_s` one job; a worker without work for `idle_s` leaves.
+    All methods may be called from any thread and block; callers beyond `workers` wait for their turn.
+    """
+
+    def __init__(
+        self, *, workers: int = 2, memory_bytes: int = 2 << 30, time_limit_s: float = 600, idle_s: float = 60
+    ) -> None:
+        self._memory_bytes = memory_bytes
+        self._time_limit_s = time_limit_s
+        self._idle_s = idle_s
+        self._turns = threading.BoundedSemaphore(workers)
+        self._lock = threading.Lock()
+        self._idle: dict[_Worker, threading.Timer] = {}
+        self._busy: set[_Worker] = set()
+        self._closed = False
+
+    def transcode(self, source: Path, target: TransferSyntax, result: Path) -> Receipt:
+        """Make `result`, the image of `source` in the target syntax without loss, and return its receipt.
+
+        `result` must not exist; it is written, synced to disk (its folder is not), and left only if everything succeeded.
+        Raises `CannotTranscodeError` (with the reason), `WrongPixelsError`, `CodecCrashedError` (the worker died, took too
+        long or ran out of memory), and `OSError` for the file system's refusals, `FileExistsError` among them.
+        """
+        with self._worker() as worker, source.open("rb") as original:
+            began = time.monotonic()
+            try:
+                source_syntax = part10.data_set_offset(original).transfer_syntax_uid
+            except UnparsableError as error:
+                raise CannotTranscodeError(f"{source.name}: {error}") from error
+            made = os.open(result, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            try:
+                reply = worker.run(Job(target.uid), [original.fileno(), made], self._time_limit_s)
+                if not isinstance(reply, Made):
+                    raise CodecCrashedError("the codec worker gave an answer to another question")
+                os.fsync(made)
+                facts = reply.facts
+                return Receipt(
+                    outcome="made",
+                    reason="",
+                    source_sha256=_sha256(original.fileno()),
+                    result_sha256=_sha256(made),
+                    source_syntax=source_syntax,
+                    result_syntax=target.uid,
+                    pixel_hash_before=facts.pixel_hash_before,
+                    pixel_hash_after=facts.pixel_hash_after,
+                    codec=facts.codec,
+                    codec_version=facts.codec_version,
+                    verified_by=facts.verified_by,
+                    bytes_before=os.fstat(original.fileno()).st_size,
+                    bytes_after=os.fstat(made).st_size,
+                    milliseconds=round(1000 * (time.monotonic() - began)),
+                )
+            except BaseException:
+                result.unlink(missing_ok=True)
+                raise
+            finally:
+                os.close(made)
+
+    def pixel_hash(self, source: Path) -> str:
+        """Return the pixel hash of a file (`hostd.transcoding.pixels`). Raises as `transcode` does."""
+        with self._worker() as worker, source.open("rb") as original:
+            reply = worker.run(Job(None), [original.fileno()], self._time_limit_s)
+            if not isinstance(reply, Hash):
+                raise CodecCrashedError("the codec worker gave an answer to another question")
+            return reply.value
+
+    def close(self) -> None:
+        """End all workers; a job that is still running fails with `CodecCrashedError`. Later calls fail too."""
+        with self._lock:
+            self._closed = True
+            idle, busy = dict(self._idle), set(self._busy)
+            self._idle.clear()
+        for worker, timer in idle.items():
+            timer.cancel()
+            worker.end()
+        for worker in busy:
+            worker.kill()
+
+    @contextlib.contextmanager
+    def _worker(self) -> Iterator[_Worker]:
+        """Lend a worker for one job."""
+        with self._turns:
+            worker = self._take()
+            try:
+                yield worker
+            finally:
+                self._give_back(worker)
+
+    def _take(self) -> _Worker:
+        with self._lock:
+            self._refuse_when_closed()
+            while self._idle:
+                worker, timer = self._idle.popitem()
+                timer.cancel()
+                if worker.is_alive():
+                    self._busy.add(worker)
+                    return worker
+                worker.end()
+        worker = _Worker(self._memory_bytes)
+        with self._lock:
+            if not self._closed:
+                self._busy.add(worker)
+                return worker
+        worker.end()
+        raise CodecCrashedError("the codec workers were ended because the node stops")
+
+    def _give_back(self, worker: _Worker) -> None:
+        with self._lock:
+            self._busy.discard(worker)
+            if worker.is_usable and not self._closed:
+                timer = threading.Timer(self._idle_s, self._leave, (worker,))
+                timer.daemon = True
+                timer.name = f"codec-idle-{worker.pid}"
+                self._idle[worker] = timer
+                timer.start()
+                return
+        worker.end()
+
+    def _leave(self, worker: _Worker) -> None:
+        with self._lock:
+            if self._idle.pop(worker, None) is None:
+                return  # it was lent out again in the meantime
+        worker.end()
+
+    def _refuse_when_closed(self) -> None:
+        if self._closed:
+            raise CodecCrashedError("the codec workers were ended because the node stops")
+
+
+class _Worker:
+    """One codec process; not for use by several threads, except `kill`."""
+
+    def __init__(self, memory_bytes: int) -> None:
+        self._socket, theirs = socket.socketpair()
+        self._channel = Channel(self._socket, FromWorker, max_receive=MAX_MESSAGE)
+        try:
+            with theirs:
+                self._process = subprocess.Popen(
+                    [*_COMMAND, str(theirs.fileno()), str(memory_bytes)],
+                    pass_fds=[theirs.fileno()],
+                    env=_ENVIRONMENT,
+                    cwd="/",
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                )
+        except BaseException:
+            self._socket.close()
+            raise
+        self.is_usable = False
+        self._took_too_long = False
+        self.layers: dict[str, int] = {}
+        try:
+            with self._limited(_START_LIMIT_S):
+                reply = self._reply()
+            if not isinstance(reply, Ready):
+                raise CodecCrashedError("the codec worker did not start as it should")
+            self.layers = reply.layers
+        except BaseException:
+            self.end()
+            raise
+        self.is_usable = True
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def is_alive(self) -> bool:
+        return self._process.poll() is None
+
+    def run(self, job: Job, descriptors: list[int], time_limit_s: float) -> Made | Hash:
+        """Do one job. Raises what the worker reports; after `CodecCrashedError` the worker is not usable."""
+        self.is_usable = False  # until it is known how this job ended
+        with self._limited(time_limit_s):
+            try:
+                self._channel.send(job)
+                socket.send_fds(self._socket, [b"F"], descriptors)
+            except OSError as error:
+                raise CodecCrashedError(f"the codec worker is gone ({self._ending()}); nothing was done") from error
+            reply = self._reply()
+        if self._took_too_long:
+            raise CodecCrashedError(_TOO_LONG)
+        if isinstance(reply, Failed):
+            self.is_usable = reply.kind in ("cannot", "wrong", "system")
+            raise _error(reply)
+        if isinstance(reply, Ready):
+            raise CodecCrashedError("the codec worker gave an answer to another question")
+        self.is_usable = True
+        return reply
+
+    def kill(self) -> None:
+        """End the process at once, from any thread."""
+        self._process.kill()
+
+    def end(self) -> None:
+        """Close the connection, end the process and take its exit status."""
+        self._channel.close()
+        self._process.kill()
+        self._process.wait()
+
+    @contextlib.contextmanager
+    def _limited(self, seconds: float) -> Iterator[None]:
+        """Kill the process when this takes longer, whatever the process does meanwhile."""
+        timer = threading.Timer(seconds, self._expire)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+            timer.join()  # either it has killed by now, and said so, or it never will
+
+    def _expire(self) -> None:
+        self._took_too_long = True
+        self._process.kill()
+
+    def _reply(self) -> Ready | Made | Hash | Failed:
+        try:
+            reply: Ready | Made | Hash | Failed = self._channel.receive()
+        except FrameError as error:
+            self._process.kill()
+            raise CodecCrashedError(f"the codec worker sent what it should not: {error}") from error
+        except (EOFError, OSError) as error:
+            if self._took_too_long:
+                raise CodecCrashedError(_TOO_LONG) from error
+            raise CodecCrashedError(f"the codec worker died on this file ({self._ending()})") from error
+        return reply
+
+    def _ending(self) -> str:
+        try:
+            status = self._process.wait(5)
+        except subprocess.TimeoutExpired:
+            return "it closed the connection"
+        if status >= 0:
+            return f"exit status {status}"
+        with contextlib.suppress(ValueError):
+            return f"ended by {signal.Signals(-status).name}"
+        return f"ended by signal {-status}"
+
+
+def _error(failed: Failed) -> Exception:
+    match failed.kind:
+        case "cannot":
+            return CannotTranscodeError(failed.message)
+        case "wrong":
+            return WrongPixelsError(failed.message)
+        case "memory":
+            return CodecCrashedError(failed.message)
+        case "system":
+            return OSError(failed.number, failed.message)
+        case "defect":
+            return CodecCrashedError(f"the codec worker failed in a way that it should not: {failed.message}")
+
+
+def _sha256(descriptor: int) -> str:
+    with os.fdopen(os.dup(descriptor), "rb") as file:
+        file.seek(0)
+        return hashlib.file_digest(file, "sha256").hexdigest()

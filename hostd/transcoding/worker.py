@@ -1,0 +1,130 @@
+"""A codec worker: a process that decodes what strangers wrote, jailed, with open descriptors and nothing else.
+
+Run by `hostd.transcoding.pool` as `python -I -m hostd.transcoding.worker SOCKET MEMORY_BYTES`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import os
+import signal
+import socket
+import sys
+import warnings
+from typing import BinaryIO, cast
+
+import msgspec
+
+from hostd.dicom import part10, syntaxes
+from hostd.errors import CannotTranscodeError, WrongPixelsError
+from hostd.sandbox import jail
+from hostd.sandbox.frames import Channel, FrameError
+from hostd.transcoding import elements as el
+from hostd.transcoding import transcode as work
+from hostd.transcoding.messages import MAX_MESSAGE, Failed, Hash, Job, Made, Ready
+
+_NICENESS = 10
+_OPEN_FILES = 32
+_FILE_BYTES = 1 << 40
+_CALLS = ("recvmsg", "pwrite64", "ftruncate", "clone", "set_robust_list", "sched_getaffinity", "fcntl")
+_MESSAGE_CHARACTERS = 2000
+
+
+def main() -> None:
+    """Warm up, enter the jail, and do jobs until the host closes the connection."""
+    sock = socket.socket(fileno=int(sys.argv[1]))
+    channel = Channel(sock, Job, max_receive=MAX_MESSAGE)
+    os.nice(_NICENESS)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the host's to handle
+    logging.disable()
+    warnings.simplefilter("ignore")
+    warm_up()
+    layers = jail.enter(
+        memory_bytes=int(sys.argv[2]), open_files=_OPEN_FILES, file_bytes=_FILE_BYTES, extra_calls=_CALLS
+    )
+    with contextlib.suppress(EOFError, ConnectionError):
+        channel.send(Ready(layers))
+        while True:
+            _answer(sock, channel)
+
+
+def warm_up() -> None:
+    """Load everything that is loaded on first use, by transcoding a small image there and back; no file opens afterwards."""
+    for samples in (1, 3):
+        native = io.BytesIO(_small_image(samples))
+        compressed, back = io.BytesIO(), io.BytesIO()
+        work.transcode(native, syntaxes.JPEG2000_LOSSLESS, compressed)
+        work.transcode(compressed, syntaxes.IMPLICIT_LE, back)
+        work.transcode(back, syntaxes.EXPLICIT_LE, io.BytesIO())
+    with contextlib.suppress(CannotTranscodeError):
+        work.pixel_hash(io.BytesIO(compressed.getvalue()[:-40]))  # the way of errors loads modules too
+
+
+def _answer(sock: socket.socket, channel: Channel) -> None:
+    job = channel.receive()
+    _, descriptors, _, _ = socket.recv_fds(sock, 1, 2)
+    expected = 1 if job.target is None else 2
+    if len(descriptors) != expected:
+        raise FrameError(f"{len(descriptors)} descriptors came with a job that needs {expected}")
+    with contextlib.ExitStack() as files:
+        opened = [
+            cast("BinaryIO", files.enter_context(os.fdopen(descriptor, mode)))
+            for descriptor, mode in zip(descriptors, ("rb", "w+b")[:expected], strict=True)
+        ]
+        reply = _done(job, *opened)
+    channel.send(reply)
+    if isinstance(reply, Failed) and reply.kind in ("memory", "defect"):
+        sys.exit(1)  # what else is broken in this process is not known
+
+
+def _done(job: Job, source: BinaryIO, result: BinaryIO | None = None) -> Made | Hash | Failed:
+    try:
+        if result is None or job.target is None:
+            return Hash(work.pixel_hash(source))
+        facts = work.transcode(source, syntaxes.by_uid(job.target), result)
+        result.flush()
+        return Made(facts)
+    except Exception as error:  # noqa: BLE001 - every error is told to the host, which raises it again
+        return _failed(error)
+
+
+def _failed(error: Exception) -> Failed:
+    match error:
+        case CannotTranscodeError():
+            return Failed("cannot", str(error)[:_MESSAGE_CHARACTERS])
+        case WrongPixelsError():
+            return Failed("wrong", str(error)[:_MESSAGE_CHARACTERS])
+        case MemoryError():
+            return Failed("memory", "it needs more memory than a codec worker may have")
+        case OSError():
+            return Failed("system", (error.strerror or str(error))[:_MESSAGE_CHARACTERS], error.errno or 0)
+        case _:
+            return Failed("defect", f"{type(error).__name__}: {error}"[:_MESSAGE_CHARACTERS])
+
+
+def _small_image(samples: int) -> bytes:
+    side = 40
+    texts = {0x00080016: (b"UI", "1.2.840.10008.5.1.4.1.1.7"), 0x00080018: (b"UI", "2.25.1")}
+    numbers = {
+        0x00280002: samples, 0x00280010: side, 0x00280011: side, 0x00280100: 16, 0x00280101: 12, 0x00280102: 11,
+        0x00280103: 0, 0x00280006: 0,
+    }  # fmt: skip
+    header: el.Elements = {}
+    for tag, (vr, text) in texts.items():
+        header = el.with_text(header, tag, vr, text)
+    header = el.with_text(header, 0x00280004, b"CS", "RGB" if samples > 1 else "MONOCHROME2")
+    for tag, number in numbers.items():
+        header = el.with_number(header, tag, number)
+    pixels = b"".join((7 * i % 4096).to_bytes(2, "little") for i in range(side * side * samples))
+    header = el.with_bytes(header, el.PIXEL_DATA, b"OW", pixels)
+    head = part10.file_header("1.2.840.10008.5.1.4.1.1.7", "2.25.1", syntaxes.EXPLICIT_LE.uid, source_aet=None)
+    return head + el.encode(header, implicit=False)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (FrameError, msgspec.MsgspecError):
+        sys.exit(2)

@@ -1,0 +1,168 @@
+"""A script worker for tests: the real jail and the real policy, but many scripts one after another, each examined.
+
+Scripts find one more name, `got(x)`, and say with it "this is what I reached". The harness, which has all of Python, judges
+it: everything is an escape that is not plain data, a view of the API, or what the script was given or made itself.
+
+Started as a process of its own by `conftest.py`; it is no test and is imported by none.
+"""
+
+import collections
+import datetime
+import itertools
+import re
+import socket
+import sys
+import time
+import types
+import warnings
+
+import msgspec
+
+from hostd.sandbox import api, facades, frames, jail, policy, run, script, values, views
+
+CANARY = "canary-6d0b2f"
+PLAIN = (type(None), bool, int, float, complex, str, bytes, type(...), type(NotImplemented), range, slice,
+         datetime.date, datetime.time, datetime.timedelta, datetime.tzinfo, time.struct_time, re.Pattern, re.Match,
+         values.PersonName, values.DateText, values.TimeText, values.DateTimeText)  # fmt: skip
+CONTAINERS = (list, tuple, set, frozenset, dict, collections.deque)
+VIEWS = (api.Host, views.Instance, views.Tags, views.Origin, views.TransferSyntax, views.Handle, views.Delivery)
+ITERATORS = (types.GeneratorType, zip, map, filter, enumerate, reversed, itertools.count, itertools.cycle, itertools.chain,
+             itertools.islice, itertools.groupby, type(iter([])), type(iter(())), type(iter("")), type(iter({})),
+             type(iter(set())), type(iter(range(1))))  # fmt: skip
+METHODS = (types.BuiltinMethodType, types.MethodType, types.MethodWrapperType)
+UNBOUND = (types.MethodDescriptorType, types.WrapperDescriptorType, types.ClassMethodDescriptorType)
+
+
+def given() -> dict[int, object]:
+    """Return everything that a script is given by name, by identity."""
+    found = list(ORIGINAL_BUILTINS().values())
+    for facade in facades.MODULES.values():
+        found += [facade, *object.__getattribute__(facade, "_names").values()]
+    return {id(value): value for value in [*found, *api.SCRIPT_EXCEPTIONS.values()]}
+
+
+def escape(x: object, depth: int = 0) -> str | None:
+    """Say why something is an escape; None when it is not."""
+    if isinstance(x, str) and CANARY in x:
+        return "the canary"
+    if depth > 6 or id(x) in GIVEN or type(x) in PLAIN or isinstance(x, (datetime.tzinfo, PLAIN[3:6])):
+        return None
+    if isinstance(x, policy.ScriptType) or isinstance(type(x), policy.ScriptType) or isinstance(x, (BaseException, *ITERATORS)):
+        return None
+    if isinstance(x, dict):
+        if "__builtins__" in x or "__import__" in x or "__name__" in x:
+            return "a namespace"
+        return next(filter(None, (escape(y, depth + 1) for pair in list(x.items())[:100] for y in pair)), None)
+    if isinstance(x, CONTAINERS):
+        return next(filter(None, (escape(y, depth + 1) for y in list(x)[:100])), None)
+    if type(x) in VIEWS:
+        return None
+    if isinstance(x, types.FunctionType) and x.__code__.co_filename == policy.FILENAME:
+        return None
+    if isinstance(x, UNBOUND):
+        return None if id(x.__objclass__) in GIVEN else f"a method of {x.__objclass__}"
+    if isinstance(x, METHODS) and x.__self__ is not None and not isinstance(x.__self__, types.ModuleType):
+        if x.__name__ in ("format", "format_map") and isinstance(x.__self__, str):
+            return "str.format"
+        return escape(x.__self__, depth + 1)
+    if isinstance(x, types.FunctionType) and x.__module__ in ("collections", "datetime"):
+        return None  # a method of a class that is given, by its class
+    if isinstance(x, types.GenericAlias):
+        return escape(x.__origin__, depth + 1)
+    if type(x).__module__ in ("_hashlib", "_blake2", "re", "_sre"):
+        return None
+    return f"{type(x)} {str(x)[:80]}"
+
+
+def fingerprint() -> object:
+    """Return what no script may have changed."""
+    return (
+        {name: {n: id(v) for n, v in object.__getattribute__(f, "_names").items()} for name, f in facades.MODULES.items()},
+        {name: id(value) for name, value in ORIGINAL_BUILTINS().items()},
+        {cls.__name__: sorted(vars(cls)) for cls in (*VIEWS, facades.Facade, policy.ScriptType, run.Run, Exception, ValueError)},
+        len(jail._CALLS), sys.getrecursionlimit(),
+    )  # fmt: skip
+
+
+def weaken(how: str) -> None:
+    """Take one guard away, to see that the corpus notices."""
+    if how == "getattr":
+        policy.Language.builtins = classmethod(lambda cls: ORIGINAL_BUILTINS() | {"getattr": getattr, "got": got})
+    elif how == "type":
+        policy.Language.builtins = classmethod(lambda cls: ORIGINAL_BUILTINS() | {"type": type, "got": got})
+    elif how == "modules":
+        for name in ("json", "re", "datetime", "statistics", "random", "base64", "string", "uuid"):
+            facades.MODULES[name] = sys.modules[name]
+        facades.MODULES |= {"os": sys.modules["os"]}
+        policy.Policy.visit_ImportFrom = policy.RestrictingNodeTransformer.visit_ImportFrom
+    elif how == "shims":
+        for name in ("json", "collections"):
+            shim = types.ModuleType(name)
+            vars(shim).update(object.__getattribute__(facades.MODULES[name], "_names"))
+            facades.MODULES[name] = shim
+        policy.Policy.visit_ImportFrom = policy.RestrictingNodeTransformer.visit_ImportFrom
+    elif how == "names":
+        policy.Policy.check_name = lambda *_, **__: None
+    elif how == "attributes":
+        policy.Policy.visit_Attribute = policy.RestrictingNodeTransformer.node_contents_visit
+    elif how == "writes":
+        real = policy.Language.namespace
+        policy.Language.namespace = classmethod(lambda cls, extra: real(extra) | {"_write_": lambda owner: owner})
+
+
+escapes: list[str] = []
+
+
+def got(x: object) -> None:
+    """Judge what a probe has reached."""
+    why = escape(x)
+    if why is not None:
+        escapes.append(why)
+
+
+ORIGINAL_BUILTINS = policy.Language.builtins
+GIVEN = given()
+
+
+class Probe(msgspec.Struct):
+    load: frames.Load
+    event: frames.Event
+
+
+class Verdict(msgspec.Struct):
+    escapes: list[str]
+    refused: list[frames.Finding]
+    result: frames.Result | None
+
+
+def examine(probe: Probe) -> Verdict:
+    """Run one script and say what it got."""
+    escapes.clear()
+    before = fingerprint()
+    refused, result = [], None
+    try:
+        loaded = script.Script(probe.load)
+        result = loaded.run(probe.event, lambda path: [f"fetched {path}"])
+    except script.RefusedScriptError as error:
+        refused = error.problems
+    if fingerprint() != before:
+        escapes.append("something that all scripts share was changed")
+    return Verdict(list(escapes), refused, result)
+
+
+def main(descriptor: int, how: str) -> None:
+    """Answer probes until the connection ends."""
+    facades.preload()
+    warnings.simplefilter("ignore")
+    sys.unraisablehook = lambda _: None
+    policy.Language.builtins = classmethod(lambda cls: ORIGINAL_BUILTINS() | {"got": got})
+    weaken(how)
+    channel = frames.Channel(socket.socket(fileno=descriptor), Probe, max_receive=frames.MAX_FRAME)
+    layers = jail.enter(memory_bytes=512 << 20, open_files=descriptor + 1, file_bytes=0)
+    assert layers["seccomp"], layers
+    while True:
+        channel.send(examine(channel.receive()))
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), sys.argv[2])

@@ -1,0 +1,51 @@
+"""Scripts that try to get out, in a real jailed worker: none gets hold of anything, and the corpus would notice one that did."""
+
+import pytest
+from probes import PROBES, source
+from sandbox_support import make_event, make_load
+
+from hostd.scripting.runtime import _dishonest
+
+ALL = [(group, number, probe) for group, probes in PROBES.items() for number, probe in enumerate(probes)]
+LOSSY = {syntax.uid for syntax in make_load("").syntaxes.values() if syntax.is_lossy}
+
+
+@pytest.mark.parametrize(("group", "number", "probe"), ALL, ids=[f"{group}-{number}" for group, number, _ in ALL])
+def test_no_probe_gets_hold_of_anything(harness, group, number, probe):
+    verdict = harness.examine(source(probe))
+    assert verdict.escapes == [], probe
+    if verdict.result is not None:
+        assert _dishonest(verdict.result, make_event(), make_load(""), LOSSY) is None, probe
+
+
+def test_the_corpus_is_large_and_has_no_probe_twice():
+    assert len(ALL) >= 250
+    assert len({probe for _, _, probe in ALL}) == len(ALL)
+
+
+@pytest.mark.parametrize(
+    ("how", "groups", "at_least"),
+    [
+        ("getattr", ["getattr"], 5),
+        ("type", ["getattr", "import"], 2),
+        ("modules", ["import"], 10),
+        ("shims", ["import"], 2),
+        ("names", ["syntax"], 5),
+        ("attributes", ["dunder"], 10),
+        ("writes", ["import", "api"], 2),
+    ],
+)
+def test_the_corpus_notices_when_a_guard_is_taken_away(weakened, how, groups, at_least):
+    worker = weakened(how)
+    caught = [probe for group in groups for probe in PROBES[group] if worker.examine(source(probe)).escapes]
+    assert len(caught) >= at_least, caught
+
+
+def test_what_honest_scripts_use_is_not_taken_for_an_escape(harness):
+    verdict = harness.examine(
+        "import json, re, math, datetime\n"
+        "def on_stored_instance(instance, host):\n"
+        "    got([json.dumps, re.compile('a'), math.pi, datetime.date(2020, 1, 1), instance, host, len, ValueError('x')])\n"
+    )
+    assert verdict.escapes == []
+    assert verdict.result.failure is None

@@ -1,0 +1,76 @@
+"""A codec worker whose codec misbehaves: run as `odd_worker.py BEHAVIOUR MARKER SOCKET MEMORY_BYTES`.
+
+It misbehaves as long as the file MARKER exists when it starts.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+
+from hostd.sandbox.frames import Channel
+from hostd.transcoding import worker
+from hostd.transcoding.codecs import imagecodecs_jpeg2000
+
+behaviour, marker = sys.argv[1:3]
+del sys.argv[1:3]
+honest = imagecodecs_jpeg2000.encode
+armed = os.path.exists(marker)
+
+
+def lie(frame, options):
+    wrong = frame.copy()
+    wrong[0, 0] ^= 1
+    return honest(wrong, options)
+
+
+def crash(frame, options):
+    import ctypes
+
+    ctypes.string_at(0)
+
+
+def hang(frame, options):
+    while True:
+        time.sleep(1)
+
+
+def eat(frame, options):
+    return bytearray(1 << 40)
+
+
+def look(frame, options):
+    """Fail, saying what of the world can be reached."""
+    reached = []
+    for name, reach in {
+        "file": lambda: open("/etc/passwd"),
+        "folder": lambda: os.listdir("/"),
+        "new file": lambda: open("/tmp/hostd-jail-test", "w"),
+        "process": os.fork,
+        "socket": lambda: __import__("socket").socket(),
+        "signal": lambda: os.kill(os.getppid(), 0),
+    }.items():
+        try:
+            reach()
+        except OSError:
+            continue
+        reached.append(name)
+    raise RuntimeError(f"reached {reached}; environment {sorted(os.environ)}")
+
+
+def babble(frame, options):
+    os.write(int(sys.argv[1]), b"\xff" * 100)
+    time.sleep(60)
+
+
+if armed:
+    warm_up = worker.warm_up
+
+    def warm_up_then_misbehave():
+        warm_up()
+        imagecodecs_jpeg2000.encode = globals()[behaviour]
+
+    worker.warm_up = warm_up_then_misbehave
+worker.main()

@@ -1,0 +1,251 @@
+"""The codec workers: what goes wrong in one costs its job and nothing else."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from transcoding_images import image, pixels_of, saved
+
+from hostd.dicom.syntaxes import EXPLICIT_LE, IMPLICIT_LE, JPEG2000_LOSSLESS
+from hostd.errors import CannotTranscodeError, CodecCrashedError, WrongPixelsError
+from hostd.transcoding import pool as module
+from hostd.transcoding.pool import CodecPool
+from hostd.transcoding.receipt import Receipt
+
+
+@pytest.fixture(scope="module")
+def pool():
+    made = CodecPool(workers=2)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def source(tmp_path):
+    path = tmp_path / "source.dcm"
+    path.write_bytes(saved(image(rows=40, columns=50)))
+    return path
+
+
+@pytest.fixture
+def odd(monkeypatch, tmp_path):
+    """Make a pool whose workers misbehave until `.marker` is removed."""
+    pools = []
+
+    def made(behaviour, **settings):
+        marker = tmp_path / "misbehave"
+        marker.touch()
+        script = str(Path(__file__).with_name("odd_worker.py"))
+        monkeypatch.setattr(module, "_COMMAND", (sys.executable, "-I", script, behaviour, str(marker)))
+        pools.append(CodecPool(workers=1, **settings))
+        pools[-1].marker = marker
+        return pools[-1]
+
+    yield made
+    for pool in pools:
+        pool.close()
+
+
+def idle_pids(pool):
+    return [worker.pid for worker in pool._idle]
+
+
+def gone(pid, within=5.0):
+    deadline = time.monotonic() + within
+    while time.monotonic() < deadline:
+        if not Path(f"/proc/{pid}").exists():
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def test_a_transcode_there_and_back_with_its_receipts(pool, source, tmp_path):
+    compressed, back = tmp_path / "a", tmp_path / "b"
+    receipt = pool.transcode(source, JPEG2000_LOSSLESS, compressed)
+    assert receipt.outcome == "made"
+    assert receipt.bytes_before == source.stat().st_size
+    assert receipt.bytes_after == compressed.stat().st_size
+    assert receipt.ratio == receipt.bytes_before / receipt.bytes_after
+    assert (receipt.source_syntax, receipt.result_syntax) == (EXPLICIT_LE.uid, JPEG2000_LOSSLESS.uid)
+    assert receipt.source_sha256 == subprocess.check_output(["sha256sum", source], text=True).split()[0]
+    assert receipt.result_sha256 == subprocess.check_output(["sha256sum", compressed], text=True).split()[0]
+    assert receipt.pixel_hash_before == receipt.pixel_hash_after == pool.pixel_hash(source) == pool.pixel_hash(compressed)
+    assert receipt.codec == "imagecodecs"
+    assert "pylibjpeg-openjpeg" in receipt.verified_by
+    pool.transcode(compressed, EXPLICIT_LE, back)
+    assert (pixels_of(back.read_bytes()) == pixels_of(source.read_bytes())).all()
+    assert Receipt.from_dict(receipt.to_dict()) == receipt
+
+
+def test_a_refusal_leaves_no_file_and_the_worker_goes_on(pool, source, tmp_path):
+    pool.pixel_hash(source)
+    before = set(idle_pids(pool))
+    bad = tmp_path / "bad.dcm"
+    bad.write_bytes(saved(image(HighBit=15)))
+    with pytest.raises(CannotTranscodeError, match="HighBit"):
+        pool.transcode(bad, JPEG2000_LOSSLESS, tmp_path / "result")
+    with pytest.raises(CannotTranscodeError, match="not a DICOM file"):
+        pool.transcode(Path(__file__), JPEG2000_LOSSLESS, tmp_path / "result")
+    assert not (tmp_path / "result").exists()
+    assert set(idle_pids(pool)) == before
+
+
+def test_a_result_that_exists_is_never_overwritten(pool, source, tmp_path):
+    taken = tmp_path / "taken"
+    taken.write_bytes(b"precious")
+    with pytest.raises(FileExistsError):
+        pool.transcode(source, JPEG2000_LOSSLESS, taken)
+    assert taken.read_bytes() == b"precious"
+
+
+def test_callers_beyond_the_workers_wait_for_their_turn(pool, source, tmp_path):
+    receipts = []
+
+    def one(number):
+        receipts.append(pool.transcode(source, JPEG2000_LOSSLESS, tmp_path / f"result{number}"))
+
+    threads = [threading.Thread(target=one, args=(n,)) for n in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len({receipt.result_sha256 for receipt in receipts}) == 1
+    assert len(receipts) == 6
+    assert len(idle_pids(pool)) <= 2
+
+
+def test_a_lying_codec_gives_wrong_pixels_and_no_file(odd, source, tmp_path):
+    with pytest.raises(WrongPixelsError):
+        odd("lie").transcode(source, JPEG2000_LOSSLESS, tmp_path / "result")
+    assert not (tmp_path / "result").exists()
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "says"),
+    [("crash", "SIGSEGV"), ("hang", "took longer"), ("eat", "memory"), ("babble", "what it should not")],
+)
+def test_a_worker_that_fails_costs_its_job_and_the_next_works(odd, source, tmp_path, behaviour, says):
+    pool = odd(behaviour, time_limit_s=1 if behaviour == "hang" else 60)
+    result = tmp_path / "result"
+    with pytest.raises(CodecCrashedError, match=says):
+        pool.transcode(source, JPEG2000_LOSSLESS, result)
+    assert not result.exists()
+    pool.marker.unlink()
+    assert pool.transcode(source, JPEG2000_LOSSLESS, result).outcome == "made"
+
+
+def test_a_worker_killed_in_the_middle_of_a_job_costs_that_job_only(odd, source, tmp_path):
+    pool = odd("hang")
+    killed = []
+
+    def kill():
+        while not pool._busy:
+            time.sleep(0.01)
+        (worker,) = pool._busy
+        time.sleep(0.2)
+        killed.append(worker.pid)
+        os.kill(worker.pid, signal.SIGKILL)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    with pytest.raises(CodecCrashedError, match="SIGKILL"):
+        pool.transcode(source, JPEG2000_LOSSLESS, tmp_path / "result")
+    killer.join()
+    assert gone(killed[0])
+    pool.marker.unlink()
+    assert pool.transcode(source, JPEG2000_LOSSLESS, tmp_path / "result").outcome == "made"
+
+
+def test_a_worker_that_died_while_idle_is_replaced(odd, source):
+    pool = odd("lie")
+    before = pool.pixel_hash(source)
+    (pid,) = idle_pids(pool)
+    os.kill(pid, signal.SIGKILL)
+    (worker,) = pool._idle
+    worker._process.wait()
+    assert pool.pixel_hash(source) == before
+
+
+def test_an_idle_worker_leaves(source):
+    pool = CodecPool(workers=1, idle_s=0.1)
+    pool.pixel_hash(source)
+    pids = idle_pids(pool)
+    deadline = time.monotonic() + 5
+    while idle_pids(pool) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not idle_pids(pool)
+    assert all(gone(pid) for pid in pids)
+    assert pool.pixel_hash(source)
+    pool.close()
+
+
+def test_closing_ends_running_jobs_and_all_workers(odd, source, tmp_path):
+    pool = odd("hang")
+
+    def close():
+        while not pool._busy:
+            time.sleep(0.01)
+        pool.close()
+
+    closer = threading.Thread(target=close)
+    closer.start()
+    with pytest.raises(CodecCrashedError):
+        pool.transcode(source, JPEG2000_LOSSLESS, tmp_path / "result")
+    closer.join()
+    with pytest.raises(CodecCrashedError, match="the node stops"):
+        pool.transcode(source, JPEG2000_LOSSLESS, tmp_path / "result")
+
+
+def test_a_jailed_worker_reaches_nothing(odd, source, tmp_path):
+    pool = odd("look")
+    with pytest.raises(CodecCrashedError, match=r"reached \[\]") as caught:
+        pool.transcode(source, JPEG2000_LOSSLESS, tmp_path / "result")
+    environment = str(caught.value).partition("environment ")[2]
+    assert "HOME" not in environment
+    assert "PATH" not in environment.replace("PYTHON", "")
+
+
+def test_the_jail_of_a_worker_has_all_its_layers_here(pool, source):
+    pool.pixel_hash(source)
+    (layers, *_) = [worker.layers for worker in pool._idle]
+    assert layers["rlimits"]
+    assert layers["no_new_privs"]
+    assert layers["seccomp"] or layers["landlock"]
+
+
+def test_memory_stays_bounded_whatever_the_size_of_the_file(source, tmp_path):
+    pool = CodecPool(workers=1)
+    pool.pixel_hash(source)
+    (pid,) = idle_pids(pool)
+
+    def resident(what):
+        return int(next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith(what)).split()[1])
+
+    before = resident("VmRSS")
+    frames, side = 1600, 360
+    small = image(rows=side, columns=side, stored=16, frames=2)
+    small.NumberOfFrames = frames
+    length = frames * side * side * 2
+    head = saved(small).replace(b"\xe0\x7f\x10\0OW\0\0" + (2 * side * side * 2).to_bytes(4, "little"), b"\xe0\x7f\x10\0OW\0\0" + length.to_bytes(4, "little"))
+    large = tmp_path / "large.dcm"
+    large.write_bytes(head[: -2 * side * side * 2])
+    os.truncate(large, large.stat().st_size + length)
+    assert large.stat().st_size > 390 << 20
+    receipt = pool.transcode(large, IMPLICIT_LE, tmp_path / "result")
+    assert receipt.bytes_after > 390 << 20
+    assert not receipt.pixel_hash_after.startswith("raw:")
+    assert idle_pids(pool) == [pid]
+    assert resident("VmHWM") - before < 150 << 10
+    pool.close()
+
+
+def test_importing_the_pool_loads_no_codec():
+    check = "import sys, hostd.transcoding.pool; print([m for m in ('numpy', 'imagecodecs', 'openjpeg', 'pydicom') if m in sys.modules])"
+    assert subprocess.check_output([sys.executable, "-c", check], text=True).strip() == "[]"
