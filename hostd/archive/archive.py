@@ -101,13 +101,19 @@ class Archive:
     def _watch(self) -> None:
         """Notice what other processes (a command line) changed in the index."""
         with self._reading.connect() as connection:
-            seen = None
+            seen = _data_version(connection)
             while not self._closing.wait(_WATCH_S):
-                version = connection.exec_driver_sql("PRAGMA data_version").scalar()
-                connection.rollback()
-                if seen is not None and version != seen:
+                version = _data_version(connection)
+                if version != seen:
                     self.bulletin.ring(*ALL_TOPICS)
                 seen = version
+
+
+def _data_version(connection: Connection) -> int:
+    """Return a number that changes when another connection has changed the database."""
+    version = connection.exec_driver_sql("PRAGMA data_version").scalar_one()
+    connection.rollback()
+    return int(version)
 
 
 def _lock(path: Path) -> int:

@@ -124,11 +124,14 @@ class Writer:
 
 
 def _run(connection: Connection, submission: _Submission) -> None:
+    """Run a unit in its savepoint. Raises only when the whole transaction is gone, as SQLite's is on a full disk."""
     savepoint = connection.begin_nested()
     try:
         submission.result = submission.unit(connection)
-    except Exception as error:  # noqa: BLE001 - a bad unit fails alone; its caller gets the error
-        savepoint.rollback()
-        submission.error = error
-    else:
         savepoint.commit()
+    except Exception as error:  # noqa: BLE001 - a bad unit fails alone; its caller gets the error
+        submission.error = error
+        try:
+            savepoint.rollback()
+        except Exception:  # noqa: BLE001 - the savepoint went with the transaction: what took both away is what is told
+            raise error from None

@@ -7,7 +7,7 @@ from typing import BinaryIO, NamedTuple
 
 from hostd.errors import UnparsableError
 
-IMPLEMENTATION_CLASS_UID = "2.25.254680149206436410337210436153204867051"
+IMPLEMENTATION_CLASS_UID = "2.25.294159590615456678668520990535919092377"
 """hostd's own, derived from a UUID (PS3.5 §B.2). It never changes."""
 IMPLEMENTATION_VERSION_NAME = "HOSTD_0_1"
 

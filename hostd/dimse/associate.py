@@ -22,6 +22,7 @@ from pynetdicom.pdu_primitives import (
 )
 from pynetdicom.presentation import PresentationContext, build_context
 
+from hostd.dicom.identity import is_uid
 from hostd.dicom.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from hostd.dimse.errors import ProtocolError
 
@@ -107,13 +108,18 @@ def _user_information(item: bytes) -> UserInformation:
             role = SCP_SCU_RoleSelectionSubItem()
             try:
                 role.decode(sub_item)
-                roles[str(role.sop_class_uid)] = (bool(role.scu_role), bool(role.scp_role))
             except _MALFORMED as error:
                 raise ProtocolError(f"a role selection item is malformed: {error}") from error
+            roles[str(role.sop_class_uid)] = (bool(role.scu_role), bool(role.scp_role))
         elif item_type == 0x55:
             version = _plain(sub_item[4:])[:16]
         # User identity (0x58) and extended negotiation (0x56, 0x57) may stay unanswered (PS3.7 §D.3.3.5 to §D.3.3.7).
     return UserInformation(max_pdu, class_uid, version, proposes_async, roles)
+
+
+def _names(item: bytes) -> list[bytes]:
+    """Return the syntax sub-items of a presentation context that name a UID; a name that is none cannot be accepted anyway."""
+    return [sub for kind, sub in _items(item[8:]) if kind in (0x30, 0x40) and is_uid(_plain(sub[4:]))]
 
 
 def _proposal(item: bytes) -> Proposal:
@@ -122,11 +128,12 @@ def _proposal(item: bytes) -> Proposal:
     context_id = item[4]
     if context_id % 2 == 0:
         raise ProtocolError(f"a presentation context has the number {context_id}, which is not odd")
-    if sum(1 for _ in _items(item[8:])) > SYNTAXES_LIMIT + 1:
+    names = _names(item)
+    if len(names) > SYNTAXES_LIMIT + 1:
         raise ProtocolError(f"presentation context {context_id} proposes more than {SYNTAXES_LIMIT} transfer syntaxes")
     decoder = PresentationContextItemRQ()
     try:
-        decoder.decode(item)
+        decoder.decode(item[:8] + b"".join(names))
         context = decoder.to_primitive()
     except _MALFORMED:
         return Proposal(context_id, "", (), readable=False)
@@ -175,7 +182,7 @@ def decode_acceptance(body: bytes) -> tuple[dict[int, tuple[int, str]], UserInfo
         if item_type == 0x21:
             decoder = PresentationContextItemAC()
             try:
-                decoder.decode(item)
+                decoder.decode(item[:8] + b"".join(_names(item)))
                 results[decoder.context_id] = (decoder.result, str(decoder.transfer_syntax or ""))
             except _MALFORMED as error:
                 raise ProtocolError(

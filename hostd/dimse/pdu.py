@@ -31,7 +31,7 @@ that claims more than this is garbage."""
 
 _BUFFER = 256 << 10
 _HEADER = struct.Struct(">BxI")
-_ABORT_GRACE_S = 2.0
+_ABORT_GRACE_S = 1.0
 
 
 class PduType(IntEnum):

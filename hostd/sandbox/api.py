@@ -163,7 +163,8 @@ class Host(ReadOnly):
         """
         source = self._source(x, "forward")
         destination = self._destination(to)
-        if priority not in get_args(Priority):
+        # Only a text is compared: a script's own class may say that it equals anything.
+        if not isinstance(priority, str) or priority not in get_args(Priority):
             raise ValueError(f'priority must be "low", "normal", "high" or "stat", not {_shown(priority)}')
         uid = None
         if syntax is not None:
@@ -198,7 +199,7 @@ class Host(ReadOnly):
     def log(self, text: object, level: str = "info") -> None:
         """Write a line to the log of this run; `level` is "debug", "info", "warning" or "error". `print(...)` writes at "info"."""
         self._run.check_open()
-        if level not in LEVELS:
+        if not isinstance(level, str) or level not in LEVELS:
             raise ValueError(f"level must be one of {', '.join(LEVELS)}, not {_shown(level)}")
         self._run.log.write(str.__str__(level), str(text))
 

@@ -145,7 +145,16 @@ def preload() -> None:
     """Use everything once that opens a file at its first use: the time zone, the codecs, the pattern compiler."""
     time.localtime()
     dt.datetime.strptime("20000101", "%Y%m%d").astimezone().strftime("%c")
-    for codec in ("ascii", "latin-1", "utf-16", "utf-32", "utf-8-sig", "cp1252", "unicode_escape", "raw_unicode_escape"):
+    for codec in (
+        "ascii",
+        "latin-1",
+        "utf-16",
+        "utf-32",
+        "utf-8-sig",
+        "cp1252",
+        "unicode_escape",
+        "raw_unicode_escape",
+    ):
         "".encode(codec)
     for first_use in (_strptime.TimeRE, heapq.nlargest, unicodedata.normalize):
         assert callable(first_use)

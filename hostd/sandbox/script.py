@@ -40,7 +40,7 @@ class Script:
         wrong = reading.problems(self.findings)
         if wrong:
             raise RefusedScriptError(wrong)
-        self._globals = policy.Language.namespace({"print": self._print, **api.SCRIPT_EXCEPTIONS})
+        self._globals = policy.Language.namespace({"print": self._printer(), **api.SCRIPT_EXCEPTIONS})
         failure = _failure_of(lambda: exec(code, self._globals))  # noqa: S102 - compiled under the policy, inside the jail
         if failure is not None:
             message = f"the script failed while it was loaded: {failure.type}: {failure.message}"
@@ -65,11 +65,15 @@ class Script:
         actions = [] if failure is not None else run.actions
         return frames.Result(event.id, actions, run.log.lines, list(run.read), failure)
 
-    def _print(self, *values: object, sep: str | None = " ", end: str | None = "\n", flush: bool = False) -> None:
-        """Write to the log of the run at level "info"; what print's own end would add is the log's line."""
-        del flush
-        separator, ending = (" " if sep is None else str(sep)), ("" if end in (None, "\n") else str(end))
-        self._output.write("info", separator.join(map(str, values)) + ending)
+    def _printer(self) -> Callable[..., None]:
+        """Return the `print` of this script: it writes to the log of the run, at level "info", a call a line."""
+
+        def print_(*values: object, sep: str | None = " ", end: str | None = "\n", flush: bool = False) -> None:
+            del flush
+            separator, ending = " " if sep is None else str(sep), "" if end in (None, "\n") else str(end)
+            self._output.write("info", separator.join(map(str, values)) + ending)
+
+        return print_
 
 
 def _read(tree: Any, world: World) -> list[frames.Finding]:

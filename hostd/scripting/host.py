@@ -67,11 +67,16 @@ class ScriptHost:
         self._attempts = attempts
         self._runners: dict[str, Runner] = {}
         self._departed: dict[str, Runner] = {}
+        self.layers: dict[str, int] = {}
+        """The layers of isolation in force, as a worker reported them."""
         self._guard = threading.Lock()
         self._watch = FolderWatch(folder, self._changed, rescan_s=rescan_s, check=check_file)
 
     def start(self) -> None:
-        """Load what is in the folder, and watch it."""
+        """Load what is in the folder, and watch it. Raises `WorkerLost` where no worker can be isolated as required."""
+        probe = self._load("(isolation check)", "")
+        self.layers = probe.layers
+        probe.stop()
         self._watch.start()
 
     def stop(self) -> None:
@@ -83,12 +88,6 @@ class ScriptHost:
             runner.stop()
         for runner in runners:
             runner.join()
-
-    @property
-    def layers(self) -> dict[str, int]:
-        """The layers of isolation in force, as the first running worker reported them."""
-        with self._guard:
-            return next((runner.layers for runner in self._runners.values() if runner.layers), {})
 
     def _changed(self, sources: dict[str, Source]) -> None:
         with self._archive.read() as connection:

@@ -80,12 +80,6 @@ class Runner:
             candidate = self._offered or self._running
             return candidate.version.hash if candidate else None
 
-    @property
-    def layers(self) -> dict[str, int]:
-        """The layers of isolation of the running worker."""
-        running = self._running
-        return running.worker.layers if running else {}
-
     def offer(self, candidate: Candidate) -> None:
         """Hand over a version that takes the place of the running one after the current run."""
         with self._guard:
@@ -108,11 +102,6 @@ class Runner:
     def join(self) -> None:
         """Wait until the thread has ended."""
         self._thread.join()
-
-    @property
-    def has_ended(self) -> bool:
-        """Whether the thread has ended."""
-        return not self._thread.is_alive()
 
     def _wake(self) -> None:
         self._pause.set()

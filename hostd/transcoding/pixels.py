@@ -25,13 +25,13 @@ NATIVE_PHOTOMETRICS = {"MONOCHROME1": 1, "MONOCHROME2": 1, "PALETTE COLOR": 1, "
 ENCAPSULATED_PHOTOMETRICS = NATIVE_PHOTOMETRICS | {"YBR_RCT": 3, "YBR_ICT": 3}
 
 SAMPLES_PER_PIXEL, PHOTOMETRIC, PLANAR_CONFIGURATION = 0x00280002, 0x00280004, 0x00280006
-NUMBER_OF_FRAMES = 0x00280008
+NUMBER_OF_FRAMES, ROWS = 0x00280008, 0x00280010
 _NUMBERS = {
     # keyword: (tag, value when absent)
     "SamplesPerPixel": (SAMPLES_PER_PIXEL, None),
     "PlanarConfiguration": (PLANAR_CONFIGURATION, 0),
     "NumberOfFrames": (NUMBER_OF_FRAMES, 1),
-    "Rows": (0x00280010, None),
+    "Rows": (ROWS, None),
     "Columns": (0x00280011, None),
     "BitsAllocated": (0x00280100, None),
     "BitsStored": (0x00280101, None),

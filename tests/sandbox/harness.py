@@ -7,7 +7,7 @@ Started as a process of its own by `conftest.py`; it is no test and is imported 
 """
 
 import collections
-import datetime
+import datetime as dt
 import itertools
 import re
 import socket
@@ -22,7 +22,7 @@ from hostd.sandbox import api, facades, frames, jail, policy, run, script, value
 
 CANARY = "canary-6d0b2f"
 PLAIN = (type(None), bool, int, float, complex, str, bytes, type(...), type(NotImplemented), range, slice,
-         datetime.date, datetime.time, datetime.timedelta, datetime.tzinfo, time.struct_time, re.Pattern, re.Match,
+         dt.date, dt.datetime, dt.time, dt.timedelta, dt.tzinfo, time.struct_time, re.Pattern, re.Match,
          values.PersonName, values.DateText, values.TimeText, values.DateTimeText)  # fmt: skip
 CONTAINERS = (list, tuple, set, frozenset, dict, collections.deque)
 VIEWS = (api.Host, views.Instance, views.Tags, views.Origin, views.TransferSyntax, views.Handle, views.Delivery)
@@ -45,9 +45,13 @@ def escape(x: object, depth: int = 0) -> str | None:
     """Say why something is an escape; None when it is not."""
     if isinstance(x, str) and CANARY in x:
         return "the canary"
-    if depth > 6 or id(x) in GIVEN or type(x) in PLAIN or isinstance(x, (datetime.tzinfo, PLAIN[3:6])):
+    if depth > 6 or id(x) in GIVEN or type(x) in PLAIN or isinstance(x, (dt.tzinfo, PLAIN[3:6])):
         return None
-    if isinstance(x, policy.ScriptType) or isinstance(type(x), policy.ScriptType) or isinstance(x, (BaseException, *ITERATORS)):
+    if (
+        isinstance(x, policy.ScriptType)
+        or isinstance(type(x), policy.ScriptType)
+        or isinstance(x, (BaseException, *ITERATORS))
+    ):
         return None
     if isinstance(x, dict):
         if "__builtins__" in x or "__import__" in x or "__name__" in x:
@@ -65,6 +69,8 @@ def escape(x: object, depth: int = 0) -> str | None:
         if x.__name__ in ("format", "format_map") and isinstance(x.__self__, str):
             return "str.format"
         return escape(x.__self__, depth + 1)
+    if isinstance(x, types.FunctionType) and x.__qualname__ == "Script._printer.<locals>.print_":
+        return None
     if isinstance(x, types.FunctionType) and x.__module__ in ("collections", "datetime"):
         return None  # a method of a class that is given, by its class
     if isinstance(x, types.GenericAlias):
@@ -74,10 +80,15 @@ def escape(x: object, depth: int = 0) -> str | None:
     return f"{type(x)} {str(x)[:80]}"
 
 
+def names_of(facade):
+    """Return what a module of scripts offers, also where a weakened policy has put a real one."""
+    return vars(facade) if isinstance(facade, types.ModuleType) else object.__getattribute__(facade, "_names")
+
+
 def fingerprint() -> object:
     """Return what no script may have changed."""
     return (
-        {name: {n: id(v) for n, v in object.__getattribute__(f, "_names").items()} for name, f in facades.MODULES.items()},
+        {name: {n: id(v) for n, v in names_of(facade).items()} for name, facade in facades.MODULES.items()},
         {name: id(value) for name, value in ORIGINAL_BUILTINS().items()},
         {cls.__name__: sorted(vars(cls)) for cls in (*VIEWS, facades.Facade, policy.ScriptType, run.Run, Exception, ValueError)},
         len(jail._CALLS), sys.getrecursionlimit(),

@@ -31,7 +31,9 @@ class Harness:
             code = "import sys; sys.path += sys.argv[3:]; import harness; harness.main(int(sys.argv[1]), sys.argv[2])"
             here = str(Path(__file__).parent)
             command = [sys.executable, "-I", "-S", "-B", "-c", code, str(theirs.fileno()), how, here, *_folders()]
-            self.process = subprocess.Popen(command, env={}, cwd="/", pass_fds=(theirs.fileno(),), start_new_session=True)
+            self.process = subprocess.Popen(
+                command, env={}, cwd="/", pass_fds=(theirs.fileno(),), start_new_session=True
+            )
         self.channel = frames.Channel(ours, Verdict, max_receive=frames.MAX_FRAME)
         self.channel.settimeout(20)
 

@@ -123,7 +123,7 @@ class Wire:
         assert pdu_type == 4, (pdu_type, body)
         elements, position = {}, 6
         while position < len(body):
-            group, element, length = struct.unpack_from("<HHI", body, position)
+            _, element, length = struct.unpack_from("<HHI", body, position)
             elements[element] = body[position + 8 : position + 8 + length]
             position += 8 + length
         return struct.unpack("<H", elements[0x0900])[0], elements.get(0x0902, b"").decode().rstrip()

@@ -69,7 +69,12 @@ def test_command_and_data_may_be_cut_anywhere(kit, size):
 def test_command_and_data_may_share_a_pdu(kit):
     kit.listen()
     wire = kit.associated()
-    parts = [kit.pdv(b"one ", last=False), kit.pdv(b"", last=False), kit.pdv(b"two ", last=False), kit.pdv(b"", last=True)]
+    parts = [
+        kit.pdv(b"one ", last=False),
+        kit.pdv(b"", last=False),
+        kit.pdv(b"two ", last=False),
+        kit.pdv(b"", last=True),
+    ]
     wire.send(kit.p_data(request(kit), *parts), kit.p_data())
     assert wire.response()[0] == 0
     assert kit.store.receptions[0].content == b"one two "
@@ -164,7 +169,9 @@ def test_a_store_on_the_verification_context_is_refused(kit):
 def test_a_store_without_data_set_is_refused(kit):
     kit.listen()
     wire = kit.associated()
-    wire.send(raw(kit, (2, commands.uid(kit.CT)), (0x100, b"\1\0"), (0x110, b"\1\0"), (0x800, b"\1\1"), (0x1000, b"1.22")))
+    wire.send(
+        raw(kit, (2, commands.uid(kit.CT)), (0x100, b"\1\0"), (0x110, b"\1\0"), (0x800, b"\1\1"), (0x1000, b"1.22"))
+    )
     assert wire.response()[0] == 0xC000
 
 
@@ -200,7 +207,9 @@ def test_echo_is_answered_on_any_context(kit):
 def test_other_operations_are_not_recognized(kit, command):
     kit.listen()
     wire = kit.associated()
-    wire.send(raw(kit, (0x100, commands.us(command)), (0x110, b"\1\0"), (0x800, b"\0\0")), kit.p_data(kit.pdv(b"query")))
+    wire.send(
+        raw(kit, (0x100, commands.us(command)), (0x110, b"\1\0"), (0x800, b"\0\0")), kit.p_data(kit.pdv(b"query"))
+    )
     assert wire.response()[0] == 0x0211
 
 

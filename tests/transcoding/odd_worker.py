@@ -5,19 +5,20 @@ It misbehaves as long as the file MARKER exists when it starts.
 
 from __future__ import annotations
 
+import ctypes
 import os
-import signal
+import socket
 import sys
 import time
+from pathlib import Path
 
-from hostd.sandbox.frames import Channel
 from hostd.transcoding import worker
 from hostd.transcoding.codecs import imagecodecs_jpeg2000
 
 behaviour, marker = sys.argv[1:3]
 del sys.argv[1:3]
 honest = imagecodecs_jpeg2000.encode
-armed = os.path.exists(marker)
+armed = Path(marker).exists()
 
 
 def lie(frame, options):
@@ -27,8 +28,6 @@ def lie(frame, options):
 
 
 def crash(frame, options):
-    import ctypes
-
     ctypes.string_at(0)
 
 
@@ -45,11 +44,11 @@ def look(frame, options):
     """Fail, saying what of the world can be reached."""
     reached = []
     for name, reach in {
-        "file": lambda: open("/etc/passwd"),
-        "folder": lambda: os.listdir("/"),
-        "new file": lambda: open("/tmp/hostd-jail-test", "w"),
+        "file": Path("/etc/passwd").read_bytes,
+        "folder": lambda: list(Path("/").iterdir()),
+        "new file": Path("/tmp/hostd-jail-test").touch,
         "process": os.fork,
-        "socket": lambda: __import__("socket").socket(),
+        "socket": socket.socket,
         "signal": lambda: os.kill(os.getppid(), 0),
     }.items():
         try:

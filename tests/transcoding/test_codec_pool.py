@@ -76,7 +76,9 @@ def test_a_transcode_there_and_back_with_its_receipts(pool, source, tmp_path):
     assert (receipt.source_syntax, receipt.result_syntax) == (EXPLICIT_LE.uid, JPEG2000_LOSSLESS.uid)
     assert receipt.source_sha256 == subprocess.check_output(["sha256sum", source], text=True).split()[0]
     assert receipt.result_sha256 == subprocess.check_output(["sha256sum", compressed], text=True).split()[0]
-    assert receipt.pixel_hash_before == receipt.pixel_hash_after == pool.pixel_hash(source) == pool.pixel_hash(compressed)
+    assert (
+        receipt.pixel_hash_before == receipt.pixel_hash_after == pool.pixel_hash(source) == pool.pixel_hash(compressed)
+    )
     assert receipt.codec == "imagecodecs"
     assert "pylibjpeg-openjpeg" in receipt.verified_by
     pool.transcode(compressed, EXPLICIT_LE, back)
@@ -226,14 +228,21 @@ def test_memory_stays_bounded_whatever_the_size_of_the_file(source, tmp_path):
     (pid,) = idle_pids(pool)
 
     def resident(what):
-        return int(next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith(what)).split()[1])
+        return int(
+            next(
+                line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith(what)
+            ).split()[1]
+        )
 
     before = resident("VmRSS")
     frames, side = 1600, 360
     small = image(rows=side, columns=side, stored=16, frames=2)
     small.NumberOfFrames = frames
     length = frames * side * side * 2
-    head = saved(small).replace(b"\xe0\x7f\x10\0OW\0\0" + (2 * side * side * 2).to_bytes(4, "little"), b"\xe0\x7f\x10\0OW\0\0" + length.to_bytes(4, "little"))
+    head = saved(small).replace(
+        b"\xe0\x7f\x10\0OW\0\0" + (2 * side * side * 2).to_bytes(4, "little"),
+        b"\xe0\x7f\x10\0OW\0\0" + length.to_bytes(4, "little"),
+    )
     large = tmp_path / "large.dcm"
     large.write_bytes(head[: -2 * side * side * 2])
     os.truncate(large, large.stat().st_size + length)

@@ -15,7 +15,12 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "data"
-IMPLICIT, EXPLICIT, J2K, J2K_LOSSY = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91"
+IMPLICIT, EXPLICIT, J2K, J2K_LOSSY = (
+    "1.2.840.10008.1.2",
+    "1.2.840.10008.1.2.1",
+    "1.2.840.10008.1.2.4.90",
+    "1.2.840.10008.1.2.4.91",
+)
 
 
 def shared(*parts):
@@ -41,15 +46,26 @@ def gdcm_pixels(path, folder):
     """Return the pixel bytes of a file, decoded by GDCM."""
     needs_gdcmconv()
     out = folder / f"{path.name}.gdcm.dcm"
-    run = subprocess.run(["gdcmconv", "--raw", str(path), str(out)], capture_output=True, timeout=60)
+    run = subprocess.run(["gdcmconv", "--raw", str(path), str(out)], capture_output=True, timeout=60, check=False)
     assert run.returncode == 0, run.stderr
     return pydicom.dcmread(out)
 
 
 def image(
-    samples=None, *, rows=5, columns=7, spp=1, allocated=16, stored=12, signed=False, planar=0, frames=1, seed=0, **elements
+    samples=None,
+    *,
+    rows=5,
+    columns=7,
+    spp=1,
+    allocated=16,
+    stored=12,
+    signed=False,
+    planar=0,
+    frames=1,
+    seed=0,
+    **elements,
 ):
-    """Return a data set with noise, or with the given canonical frames × rows × columns (× samples), as its pixels."""
+    """Return a data set with noise, or with the given canonical frames by rows by columns (by samples), as its pixels."""
     if samples is None:
         low, high = (-(1 << stored - 1), 1 << stored - 1) if signed else (0, 1 << stored)
         shape = (frames, rows, columns) + ((spp,) if spp > 1 else ())

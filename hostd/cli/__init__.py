@@ -1,0 +1,45 @@
+"""The `hostd` command: one file a group of commands; here they are put together, and errors become exit codes."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from hostd.errors import HostdError
+
+PROBLEM = 2
+
+
+def build() -> typer.Typer:
+    """Return the whole command."""
+    from hostd.cli import associations, check, config, deliveries, demo, run, scripts  # noqa: PLC0415 - an error stays short
+
+    app = typer.Typer(
+        name="hostd",
+        help="An event-driven scripting host for DICOM.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+    )
+    app.command()(run.run)
+    app.command()(demo.demo)
+    app.command()(check.check)
+    app.command("try")(check.try_)
+    app.command()(associations.associations)
+    app.add_typer(config.app, name="config")
+    app.add_typer(deliveries.app, name="deliveries")
+    app.add_typer(scripts.app, name="scripts")
+    return app
+
+
+def main() -> None:
+    """Run the command; what is meant for people is one message on standard error, exit code 2."""
+    try:
+        build()()
+    except HostdError as error:
+        print(f"hostd: {error}", file=sys.stderr)
+        sys.exit(PROBLEM)
+
+
+__all__ = ["build", "main"]

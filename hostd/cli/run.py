@@ -1,0 +1,46 @@
+"""`hostd run`: one node until it is told to stop."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from pathlib import Path
+from typing import Annotated
+
+import structlog
+import typer
+
+from hostd.cli import log
+from hostd.cli.config import DEFAULT_FILE, ConfigPath
+from hostd.config.settings import load
+from hostd.node import Node
+
+
+def run(
+    config: ConfigPath = None,
+    no_scripts: Annotated[
+        bool, typer.Option("--no-scripts", help="Receive, store, and deliver what is queued; run no script.")
+    ] = False,
+) -> None:
+    """Run a node until SIGTERM or Ctrl-C, which stops it cleanly."""
+    settings = load(chosen(config))
+    log.configure(settings.log.format, settings.log.level)
+    told = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: told.set())
+    node = Node(settings, run_scripts=not no_scripts)
+    node.start()
+    try:
+        facts = node.facts()
+        for sentence in facts.sentences():
+            typer.echo(sentence)
+        typer.echo("ready; Ctrl-C stops")
+        told.wait()
+        structlog.get_logger(__name__).info("stopping")
+    finally:
+        node.stop()
+
+
+def chosen(config: Path | None) -> Path | None:
+    """Return the configuration that was named, else hostd.toml of this folder when it exists."""
+    return config or (DEFAULT_FILE if DEFAULT_FILE.exists() else None)

@@ -1,0 +1,117 @@
+"""Destinations: where deliveries go. A kind is one file here, with a class that has the methods of `Destination`.
+
+A courier connects once for a batch and sends one instance after another. A destination decides nothing about retries: it says
+with an `Answer`, or with the error that it raises, what happened and whose fault that was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Protocol, Self
+
+from hostd.archive.records import Delivery
+from hostd.delivery.faults import Verdict
+from hostd.dicom import syntaxes
+from hostd.transcoding.products import Product, Products
+from hostd.transcoding.transform import Transform
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """One instance on its way. Nothing is transcoded before one of the `as_…` or `in_…` methods is called.
+
+    `own_syntax` is the UID of the transfer syntax of the stored file; `transform` is what the delivery asks for.
+    """
+
+    delivery: Delivery
+    own_syntax: str
+    transform: Transform | None
+    products: Products
+
+    @property
+    def wanted_syntax(self) -> str:
+        """The UID of the transfer syntax that the delivery asks for: its own, when it asks for none."""
+        return self.transform.to if self.transform else self.own_syntax
+
+    @property
+    def may_go_as_it_is(self) -> bool:
+        """Whether the stored file may be sent instead of what was asked for."""
+        return self.transform is None or self.transform.or_original or self.transform.to == self.own_syntax
+
+    def as_wanted(self) -> Product:
+        """Return what the delivery asks for; see `Products.obtain`."""
+        return self.products.obtain(self.delivery)
+
+    def as_it_is(self) -> Product:
+        """Return the stored file. Raises `InstanceFault` when it is missing."""
+        return self.products.source(self.delivery.blob)
+
+    def in_syntax(self, uid: str) -> Product:
+        """Return the stored image in another transfer syntax, without loss. Raises `InstanceFault` when that cannot be done."""
+        return self.products.bring(self.delivery.blob, Transform(uid, or_original=False))
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came of sending one instance.
+
+    `text` is for people; `status` is the DIMSE or HTTP status, None when there was none; `sent_syntax` the UID of the transfer syntax
+    it was sent in, None when nothing was sent. `lost`: all was sent and no answer came, so the peer may have the instance.
+    """
+
+    verdict: Verdict
+    text: str
+    status: int | None = None
+    sent_syntax: str | None = None
+    lost: bool = False
+
+
+class Session(Protocol):
+    """A connection to a destination, for one batch."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether another instance can be sent; otherwise the courier connects anew."""
+        ...
+
+    def send(self, outgoing: Outgoing) -> Answer:
+        """Send one instance of the batch.
+
+        Raises `DestinationFault` or `InstanceFault` where nothing was sent; whatever else it raises is logged and tried again later.
+        """
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None: ...
+
+
+class Destination(Protocol):
+    """Where deliveries go."""
+
+    @property
+    def name(self) -> str:
+        """Kind and configured name, as `modality:archive`."""
+        ...
+
+    def connect(self, batch: Sequence[Outgoing]) -> Session:
+        """Reach the peer for these instances. Raises `DestinationFault` when it cannot be reached or does not want to talk."""
+        ...
+
+
+def deviation(outgoing: Outgoing, product: Product) -> str:
+    """Return what to add to an answer when something else was sent than what was asked for, '' otherwise."""
+    if product.kept_original:
+        return f"; sent in its own syntax, because {product.reason}"
+    if product.transfer_syntax != outgoing.wanted_syntax:
+        return f"; sent in {named(product.transfer_syntax)}, because the peer does not accept {named(outgoing.wanted_syntax)}"
+    return ""
+
+
+def named(uid: str) -> str:
+    """Return the name and the UID of a transfer syntax."""
+    return str(syntaxes.by_uid(uid))

@@ -1,0 +1,223 @@
+"""A destination that speaks DICOM: C-STORE over an association (PS3.4 Annex B)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from types import TracebackType
+from typing import Self
+
+from hostd.archive.deliveries import PRIORITIES
+from hostd.delivery import faults
+from hostd.delivery.destinations import Answer, Outgoing, deviation, named
+from hostd.dicom import part10, statuses
+from hostd.dicom.syntaxes import EXPLICIT_LE, IMPLICIT_LE
+from hostd.dimse import scu
+from hostd.dimse.associate import CONTEXTS_LIMIT
+from hostd.dimse.errors import DimseError
+from hostd.errors import AssociationError, ConfigurationError, DestinationFault, InstanceFault
+from hostd.transcoding.products import Product
+
+Context = tuple[str, tuple[str, ...]]
+"""SOP class and transfer syntaxes of a proposed presentation context, as UIDs."""
+
+_UNCOMPRESSED = (EXPLICIT_LE.uid, IMPLICIT_LE.uid)
+
+
+class Modality:
+    """A modality of the configuration.
+
+    `prefer` is the UID of the transfer syntax that an instance is brought to when the peer does not accept the one it has; after it
+    come the uncompressed ones. `transcode` off: it is sent as it is or not at all. Waits are in seconds.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        aet: str,
+        host: str,
+        port: int,
+        calling_aet: str,
+        timeout_s: float = 30.0,
+        connect_timeout_s: float = 10.0,
+        prefer: str = EXPLICIT_LE.uid,
+        transcode: bool = True,
+    ) -> None:
+        self.name = f"modality:{name}"
+        self._aet = aet
+        self._host = host
+        self._port = port
+        self._calling_aet = calling_aet
+        self._timeout_s = timeout_s
+        self._connect_timeout_s = connect_timeout_s
+        self._fallbacks = tuple(dict.fromkeys((prefer, *_UNCOMPRESSED))) if transcode else ()
+
+    def connect(self, batch: Sequence[Outgoing]) -> ModalitySession:
+        """Make an association that proposes what the batch needs. Raises `DestinationFault`."""
+        return ModalitySession(self, plan_associations(batch, self._fallbacks))
+
+    def associate(self, contexts: Sequence[Context]) -> scu.Requestor:
+        """Make one association. Raises `DestinationFault`."""
+        try:
+            return scu.connect(
+                self._host,
+                self._port,
+                calling_aet=self._calling_aet,
+                called_aet=self._aet,
+                contexts=contexts,
+                connect_timeout_s=self._connect_timeout_s,
+                timeout_s=self._timeout_s,
+            )
+        except (AssociationError, ConfigurationError) as error:
+            raise DestinationFault(str(error)) from error
+
+    def product(self, outgoing: Outgoing, accepted: Collection[str]) -> Product:
+        """Return what to send of an instance to a peer that accepts these transfer syntaxes for its SOP class.
+
+        Raises `InstanceFault`, with both sides' syntaxes, when there is none that both can do.
+        """
+        hindrances = []
+        for syntax in candidates(outgoing, self._fallbacks):
+            if syntax not in accepted:
+                continue
+            try:
+                product = _made(outgoing, syntax)
+            except InstanceFault as fault:
+                hindrances.append(str(fault))
+                continue
+            if product.transfer_syntax in accepted:
+                return product
+            hindrances.append(product.reason)
+        raise InstanceFault(_no_common_syntax(outgoing, accepted, hindrances))
+
+
+class ModalitySession:
+    """The association for a batch; one after another, where the batch needs more presentation contexts than one can have."""
+
+    def __init__(self, modality: Modality, plan: Sequence[tuple[Sequence[Outgoing], Sequence[Context]]]) -> None:
+        self._modality = modality
+        self._contexts = {outgoing.delivery.id: contexts for group, contexts in plan for outgoing in group}
+        self._current = plan[0][1]
+        self._association = modality.associate(self._current)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._association.__exit__(kind, error, traceback)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether another instance can be sent on this association."""
+        return self._association.is_open
+
+    def send(self, outgoing: Outgoing) -> Answer:
+        """Send one instance by C-STORE. Raises `InstanceFault` where nothing fits, `DestinationFault` as `connect` does."""
+        contexts = self._contexts[outgoing.delivery.id]
+        if contexts is not self._current:
+            self._association.release()
+            self._current = contexts
+            self._association = self._modality.associate(contexts)
+        sop_class = outgoing.delivery.sop_class_uid
+        accepted = [syntax for abstract, syntax in self._association.accepted if abstract == sop_class]
+        product = self._modality.product(outgoing, accepted)
+        return self._store(outgoing, product)
+
+    def _store(self, outgoing: Outgoing, product: Product) -> Answer:
+        delivery = outgoing.delivery
+        with product.path.open("rb") as file:
+            start = part10.data_set_offset(file)
+            length = file.seek(0, 2) - start.offset
+            file.seek(start.offset)
+            try:
+                answer = self._association.store(
+                    delivery.sop_class_uid,
+                    delivery.sop_instance_uid,
+                    product.transfer_syntax,
+                    file,
+                    length,
+                    priority=_dimse_priority(delivery.priority),
+                )
+            except DimseError as error:
+                return Answer("later", str(error), None, product.transfer_syntax, lost=error.answer_lost)
+        text = (
+            f"{statuses.describe(answer.status)}: {answer.comment}"
+            if answer.comment
+            else statuses.describe(answer.status)
+        )
+        text += deviation(outgoing, product)
+        return Answer(faults.of_status(answer.status), text, answer.status, product.transfer_syntax)
+
+
+def candidates(outgoing: Outgoing, fallbacks: Sequence[str]) -> tuple[str, ...]:
+    """Return the transfer syntaxes that an instance may be sent in, the best first.
+
+    What was asked for; then its own, unless what was asked for must be; then those it may be brought to, `fallbacks`.
+    """
+    if not outgoing.may_go_as_it_is:
+        return (outgoing.wanted_syntax,)
+    return tuple(dict.fromkeys((outgoing.wanted_syntax, outgoing.own_syntax, *fallbacks)))
+
+
+def contexts_of(outgoing: Outgoing, fallbacks: Sequence[str]) -> list[Context]:
+    """Return the presentation contexts to propose for one instance.
+
+    A peer chooses one syntax of a context, so what may have to be sent compressed has contexts of its own; the uncompressed ones
+    share one.
+    """
+    sop_class = outgoing.delivery.sop_class_uid
+    last = {outgoing.wanted_syntax, outgoing.own_syntax}
+    found: list[Context] = [
+        (sop_class, (syntax,))
+        for syntax in candidates(outgoing, fallbacks)
+        if syntax in last or syntax not in _UNCOMPRESSED
+    ]
+    if fallbacks and outgoing.may_go_as_it_is:
+        found.append((sop_class, _UNCOMPRESSED))
+    return found
+
+
+def plan_associations(
+    batch: Iterable[Outgoing], fallbacks: Sequence[str]
+) -> list[tuple[list[Outgoing], list[Context]]]:
+    """Divide a batch into associations of at most 128 presentation contexts (PS3.8 §9.3.2.2), in the order of the batch."""
+    plan: list[tuple[list[Outgoing], list[Context]]] = []
+    for outgoing in batch:
+        wanted = contexts_of(outgoing, fallbacks)
+        if plan:
+            group, contexts = plan[-1]
+            added = [context for context in wanted if context not in contexts]
+            if len(contexts) + len(added) <= CONTEXTS_LIMIT:
+                group.append(outgoing)
+                contexts.extend(added)
+                continue
+        plan.append(([outgoing], wanted))
+    return plan
+
+
+def _made(outgoing: Outgoing, syntax: str) -> Product:
+    if syntax == outgoing.wanted_syntax:
+        return outgoing.as_wanted()
+    return outgoing.as_it_is() if syntax == outgoing.own_syntax else outgoing.in_syntax(syntax)
+
+
+def _no_common_syntax(outgoing: Outgoing, accepted: Collection[str], hindrances: Sequence[str]) -> str:
+    peer = f"for SOP class {outgoing.delivery.sop_class_uid} the peer accepts {_listed(accepted)}"
+    mine = f"the instance is in {named(outgoing.own_syntax)}"
+    if outgoing.wanted_syntax != outgoing.own_syntax:
+        mine += f" and is wanted in {named(outgoing.wanted_syntax)}"
+    if not hindrances:
+        return f"no common transfer syntax: {peer}, {mine}"
+    return f"{'; '.join(dict.fromkeys(hindrances))} ({peer}, {mine})"
+
+
+def _dimse_priority(priority: int) -> int:
+    if priority == PRIORITIES["normal"]:
+        return scu.PRIORITY_MEDIUM
+    return scu.PRIORITY_HIGH if priority > PRIORITIES["normal"] else scu.PRIORITY_LOW
+
+
+def _listed(uids: Collection[str]) -> str:
+    return ", ".join(named(uid) for uid in dict.fromkeys(uids)) or "nothing"

@@ -1,0 +1,266 @@
+"""One node: wires the rooms together, starts and stops them in order. The only place that knows everything."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from hostd.archive import instances, scripts
+from hostd.archive.archive import Archive
+from hostd.archive.records import Origin
+from hostd.clock import Clock, SystemClock
+from hostd.config.passwords import is_loopback
+from hostd.config.permissions import private_folder, refuse_writable_by_others
+from hostd.config.settings import Settings
+from hostd.config.startup import startup_problems
+from hostd.delivery.courier import Couriers
+from hostd.delivery.destinations import Destination
+from hostd.delivery.destinations.modality import Modality
+from hostd.delivery.destinations.peer import Peer
+from hostd.delivery.retry import RetryPolicy
+from hostd.errors import NodeError
+from hostd.intake.intake import Intake
+from hostd.scp.acceptor import DicomListener
+from hostd.scp.limits import Limits
+from hostd.scp.rows import AssociationRows
+from hostd.scripting.host import ScriptHost
+from hostd.transcoding.pool import CodecPool
+from hostd.transcoding.products import Products
+from hostd.web.app import create_app
+from hostd.web.listener import HttpListener
+
+_log = structlog.get_logger(__name__)
+
+_DAY_S = 86_400.0
+_HOUSEKEEPING_S = 60.0
+_STOP_GRACE_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the start line says of a node. A port is None when that face is off; `layers` those of script isolation."""
+
+    name: str
+    dicom: tuple[str, int] | None
+    http: tuple[str, int] | None
+    data: Path
+    scripts: Path | None
+    instances: int
+    layers: dict[str, int]
+
+    def sentences(self) -> list[str]:
+        """Return the facts as sentences for people."""
+        lines = [f"node {self.name}: data in {self.data} ({self.instances} instances)"]
+        for face, section, where in (("DICOM", "dicom", self.dicom), ("HTTP", "http", self.http)):
+            if where is None:
+                lines.append(f"{face} is off")
+                continue
+            host, port = where
+            reach = (
+                f' (this machine only; [{section}] host = "0.0.0.0" opens it to others)' if is_loopback(host) else ""
+            )
+            lines.append(f"{face} on {host}:{port}{reach}")
+        if self.scripts is None:
+            lines.append("scripts do not run (--no-scripts)")
+        else:
+            layers = ", ".join(
+                f"{layer} {value}" if value > 1 else layer for layer, value in self.layers.items() if value
+            )
+            lines.append(f"scripts in {self.scripts}, isolated by {layers or 'nothing'}")
+        return lines
+
+
+class Node:
+    """A whole node in this process. `start` either brings everything up or leaves nothing running."""
+
+    def __init__(self, settings: Settings, *, run_scripts: bool = True, clock: Clock | None = None) -> None:
+        self.settings = settings
+        self._run_scripts = run_scripts
+        self._clock = clock or SystemClock()
+        self._undo: list[tuple[str, object]] = []
+        self._stopping = threading.Event()
+
+    # -- life
+
+    def start(self) -> None:
+        """Check, open the archive, start couriers and scripts, and only then open the doors.
+
+        Raises `ConfigurationError` or `NodeError`, with everything that hinders it.
+        """
+        if problems := startup_problems(self.settings):
+            raise NodeError("the node cannot start:\n  " + "\n  ".join(problems))
+        try:
+            self._start()
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """Close the doors, let what runs come to its end, commit what waits."""
+        self._stopping.set()
+        while self._undo:
+            what, undo = self._undo.pop()
+            try:
+                undo()  # type: ignore[operator]  # a list of closures of one shape
+            except Exception:  # noqa: BLE001 - the others are stopped all the same
+                _log.exception("stopping failed", part=what)
+
+    def _start(self) -> None:
+        settings = self.settings
+        private_folder(settings.node.data)
+        self.archive = Archive(settings.node.data, settings.node.name, self._clock)
+        self._undo.append(("archive", self.archive.close))
+        pool = CodecPool(
+            workers=settings.transcoding.workers,
+            memory_bytes=settings.transcoding.memory_mb << 20,
+            time_limit_s=settings.transcoding.time_limit_s,
+        )
+        self._undo.append(("codecs", pool.close))
+        couriers = Couriers(
+            self.archive,
+            self._destinations(),
+            Products(self.archive, pool),
+            RetryPolicy(first_s=settings.delivery.first_retry_s, max_s=settings.delivery.max_retry_s),
+            clock=self._clock,
+            node_name=settings.node.name,
+            batch=settings.delivery.batch,
+        )
+        couriers.start()
+        self._undo.append(("couriers", lambda: couriers.stop(_STOP_GRACE_S)))
+        intake = Intake(self.archive, on_conflict=settings.ingest.on_conflict, name_sender=self._name_sender)
+        self._start_scripts()
+        housekeeper = threading.Thread(target=self._keep_house, name="housekeeping", daemon=True)
+        housekeeper.start()
+        self._undo.append(("housekeeping", housekeeper.join))
+        self._open_doors(intake)
+
+    def _start_scripts(self) -> None:
+        self._scripts: ScriptHost | None = None
+        if not self._run_scripts:
+            return
+        settings = self.settings
+        settings.node.scripts.mkdir(parents=True, exist_ok=True)
+        trusts_all = settings.node.allow_insecure_permissions
+        self._scripts = ScriptHost(
+            self.archive,
+            settings.node.scripts,
+            entries=dict(settings.scripts),
+            destinations=list(settings.destination_names()),
+            resolve_destination=lambda name: ":".join(settings.resolve_destination(name)),
+            isolation=settings.scripting.isolation,
+            attempts=settings.scripting.attempts,
+            rescan_s=settings.scripting.rescan_s,
+            check_file=(lambda _path: None) if trusts_all else refuse_writable_by_others,
+        )
+        self._undo.append(("scripts", self._scripts.stop))
+        self._scripts.start()
+
+    def _open_doors(self, intake: Intake) -> None:
+        settings = self.settings
+        self.dicom: DicomListener | None = None
+        self.http: HttpListener | None = None
+        if settings.dicom.enabled:
+            self.dicom = DicomListener(
+                host=settings.dicom.host,
+                port=settings.dicom.port,
+                aets=settings.dicom.aets,
+                check_called_aet=settings.dicom.check_called_aet,
+                store=intake,
+                associations=AssociationRows(self.archive),
+                limits=Limits(
+                    associations=settings.dicom.max_associations,
+                    idle_s=settings.dicom.timeout_s,
+                    network_s=settings.dicom.timeout_s,
+                    max_pdu=settings.dicom.max_pdu,
+                ),
+                clock=self._clock,
+            )
+            listener = self.dicom
+            listener.start()
+            self._undo.append(("DICOM", lambda: listener.stop(_STOP_GRACE_S)))
+        if settings.http.enabled:
+            app = create_app(
+                self.archive,
+                intake,
+                settings=settings,
+                dicom_port=self.dicom.port if self.dicom else 0,
+            )
+            self.http = HttpListener(app, settings.http.host, settings.http.port)
+            self.http.start()
+            http = self.http
+            self._undo.append(("HTTP", lambda: http.stop(_STOP_GRACE_S)))
+
+    # -- what it knows
+
+    def facts(self) -> Facts:
+        """Return where the running node listens, and what it holds."""
+        with self.archive.read() as connection:
+            count = instances.count(connection)
+        return Facts(
+            name=self.settings.node.name,
+            dicom=(self.settings.dicom.host, self.dicom.port) if self.dicom else None,
+            http=(self.settings.http.host, self.http.port) if self.http else None,
+            data=self.settings.node.data,
+            scripts=self.settings.node.scripts if self._scripts else None,
+            instances=count,
+            layers=self._scripts.layers if self._scripts else {},
+        )
+
+    def _destinations(self) -> dict[str, Destination]:
+        modalities = {
+            f"modality:{name}": Modality(
+                f"modality:{name}",
+                host=modality.host,
+                port=modality.port,
+                aet=modality.aet,
+                calling_aet=modality.calling_aet or self.settings.delivery.calling_aet,
+                timeout_s=modality.timeout_s,
+                prefer=modality.preferred_syntax.uid,
+            )
+            for name, modality in self.settings.modalities.items()
+        }
+        peers = {
+            f"peer:{name}": Peer(
+                f"peer:{name}",
+                url=peer.url,
+                username=peer.username,
+                password=peer.password.get_secret_value() if peer.password else None,
+                verify=peer.verify,
+                timeout_s=peer.timeout_s,
+                compress=peer.compress,
+            )
+            for name, peer in self.settings.peers.items()
+        }
+        return {**modalities, **peers}
+
+    def _name_sender(self, origin: Origin) -> str | None:
+        """Return the modality that sends under this AE title; where several share it, the one at this address."""
+        named = {
+            name: modality.host
+            for name, modality in self.settings.modalities.items()
+            if origin.calling_aet is not None and modality.aet == origin.calling_aet
+        }
+        if len(named) > 1:
+            named = {name: host for name, host in named.items() if host == origin.ip}
+        return next(iter(named), None)
+
+    def _keep_house(self) -> None:
+        """Remove what nothing needs any more, now and then."""
+        node = self.settings.node
+        while not self._stopping.wait(_HOUSEKEEPING_S):
+            try:
+                self.archive.collect(trash_seconds=node.trash_days * _DAY_S)
+                self.archive.purge(
+                    events_seconds=node.events_days * _DAY_S, associations_seconds=node.associations_days * _DAY_S
+                )
+                self._forget_scripts()
+            except Exception:  # noqa: BLE001 - a thread that must not end; the next round tries again
+                _log.exception("housekeeping failed")
+
+    def _forget_scripts(self) -> None:
+        absent_before = self._clock.now() - self.settings.scripting.forget_after_days * _DAY_S
+        for name in self.archive.writer.do(lambda c: scripts.forget_absent(c, absent_before=absent_before)):
+            _log.info("script forgotten: its file was gone for too long", script=name)

@@ -1,0 +1,60 @@
+"""Made instances: small, valid, and whatever a test wants them to be."""
+
+from __future__ import annotations
+
+import hashlib
+
+from hostd.archive import instances
+from hostd.archive.archive import Archive
+from hostd.archive.instances import Arrival, OnConflict, Outcome
+from hostd.archive.records import Blob, Origin
+from hostd.dicom.header import Header
+
+STUDY, SERIES = "1.2.3", "1.2.3.4"
+CT_IMAGE_STORAGE = "1.2.840.10008.5.1.4.1.1.2"
+EXPLICIT = "1.2.840.10008.1.2.1"
+
+
+def header(sop_instance_uid: str = "1.2.3.4.5", *, patient_id: str = "P1") -> Header:
+    """Return the header of a made CT image without tags worth mentioning."""
+    return Header(
+        patient_id=patient_id,
+        study_instance_uid=STUDY,
+        series_instance_uid=SERIES,
+        sop_instance_uid=sop_instance_uid,
+        sop_class_uid=CT_IMAGE_STORAGE,
+        transfer_syntax=EXPLICIT,
+        has_pixels=True,
+        frames=1,
+        size=4,
+        tags={0x00080060: ("CS", ["CT"]), 0x00080018: ("UI", [sop_instance_uid]), 0x00100020: ("LO", [patient_id])},
+    )
+
+
+def arrive(
+    archive: Archive,
+    sop_instance_uid: str = "1.2.3.4.5",
+    *,
+    content: bytes = b"data",
+    origin: Origin | None = None,
+    on_conflict: OnConflict = "newest",
+) -> Outcome:
+    """Enter a made instance whose data set is `content`, as intake would."""
+    file = archive.blobs.create()
+    file.write(content)
+    file.seal()
+    file.close()
+    digest = hashlib.sha256(content).hexdigest()
+    arrival = Arrival(
+        header(sop_instance_uid),
+        Blob(file.name, len(content), digest, EXPLICIT),
+        digest,
+        origin or Origin("dicom", calling_aet="CT1"),
+        archive.clock.now(),
+    )
+    outcome = archive.writer.do(
+        lambda c: instances.take_in(c, arrival, on_conflict), blobs=[file.name], topics=("event",)
+    )
+    if outcome in {"already stored", "refused"}:
+        archive.blobs.unlink(file.name)
+    return outcome

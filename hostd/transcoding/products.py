@@ -1,0 +1,180 @@
+"""Products: what transforms make of stored files, made once for each (file, transform), however many couriers ask."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import structlog
+
+from hostd.archive import receipts
+from hostd.archive.archive import Archive
+from hostd.archive.receipts import StoredReceipt
+from hostd.archive.records import Blob, Delivery
+from hostd.dicom import part10, syntaxes
+from hostd.dicom.identity import is_uid
+from hostd.dicom.syntaxes import TransferSyntax
+from hostd.errors import CodecCrashedError, InstanceFault, StorageError, TranscodeError, UnparsableError
+from hostd.transcoding.receipt import Receipt
+from hostd.transcoding.transform import Transform
+
+MADE = "made"
+KEPT_ORIGINAL = "kept original"
+
+_log = structlog.get_logger(__name__)
+
+
+class Transcodes(Protocol):
+    """What makes results: `hostd.transcoding.pool.CodecPool`."""
+
+    def transcode(self, source: Path, target: TransferSyntax, result: Path) -> Receipt:
+        """Write `result`, which must not exist, and return its receipt. Raises `TranscodeError` or `OSError`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """A file that can be sent.
+
+    `transfer_syntax` is a UID. With `kept_original` it is the source although something else was asked for; `reason` says why.
+    """
+
+    path: Path
+    transfer_syntax: str
+    blob: str
+    kept_original: bool = False
+    reason: str = ""
+
+
+class Products:
+    """Makes what deliveries ask for, and remembers it by receipts. For any number of threads."""
+
+    def __init__(self, archive: Archive, pool: Transcodes) -> None:
+        self._archive = archive
+        self._pool = pool
+        self._locks = _KeyedLocks()
+        self._stopping = False
+
+    def stop(self) -> None:
+        """Note that the node is stopping: from now on a codec that ends abruptly says nothing about its file."""
+        self._stopping = True
+
+    def obtain(self, delivery: Delivery) -> Product:
+        """Return what the delivery asks for, making it if need be.
+
+        Raises `InstanceFault` when there is no file, or it cannot be transformed and must not go as it is. `OSError` and
+        `StorageError` say that this machine could not do its part now.
+        """
+        try:
+            transform = Transform.parse(delivery.transform)
+        except TranscodeError as error:
+            raise InstanceFault(str(error)) from error
+        return self.bring(delivery.blob, transform)
+
+    def bring(self, blob: str, transform: Transform | None) -> Product:
+        """Return the stored file after that transform. Raises as `obtain` does."""
+        source = self.source(blob)
+        if transform is None or transform.to == source.transfer_syntax:
+            return source
+        with self._locks.holding((blob, transform.canonical())):
+            return self._known(source, transform) or self._make(source, transform)
+
+    def source(self, blob: str) -> Product:
+        """Return the stored file as it is. Raises `InstanceFault` when it is missing or is no DICOM file."""
+        path = self._archive.blobs.path(blob)
+        try:
+            with path.open("rb") as file:
+                uid = part10.data_set_offset(file).transfer_syntax_uid
+        except FileNotFoundError as error:
+            raise InstanceFault(f"the file {blob} of the instance is missing from the archive") from error
+        except UnparsableError as error:
+            raise InstanceFault(f"the file {blob} of the instance cannot be read: {error}") from error
+        if not is_uid(uid):
+            raise InstanceFault(f"the file {blob} of the instance names a transfer syntax that is no UID: {uid[:64]!r}")
+        return Product(path, uid, blob)
+
+    def _known(self, source: Product, transform: Transform) -> Product | None:
+        """Return what was made earlier, None when nothing was or it was let go meanwhile."""
+        with self._archive.read() as connection:
+            receipt = receipts.find(connection, source.blob, transform.canonical())
+        if receipt is None:
+            return None
+        if receipt.outcome == KEPT_ORIGINAL:
+            return _kept(source, str(receipt.facts.get("reason", "")))
+        if receipt.result is None:
+            return None
+        path = self._archive.blobs.path(receipt.result.name)
+        return Product(path, receipt.result.transfer_syntax, receipt.result.name) if path.exists() else None
+
+    def _make(self, source: Product, transform: Transform) -> Product:
+        spare = self._archive.blobs.create()
+        spare.abandon()  # the pool insists on creating its result itself; the random name stays ours
+        try:
+            receipt = self._transcode(source, syntaxes.by_uid(transform.to), spare.path)
+        except TranscodeError as error:
+            if self._stopping:
+                raise
+            return self._keep_original(source, transform, str(error))
+        result = Blob(spare.name, receipt.bytes_after, receipt.result_sha256, receipt.result_syntax)
+        stored = StoredReceipt(source.blob, transform.canonical(), MADE, receipt.to_dict(), result)
+        try:
+            self._archive.writer.do(lambda c: receipts.keep(c, stored, self._archive.clock.now()), blobs=[spare.name])
+        except StorageError:
+            raise  # the row may have been committed: its file is the sweep's to judge
+        except BaseException:
+            spare.path.unlink(missing_ok=True)
+            raise
+        return Product(spare.path, receipt.result_syntax, spare.name)
+
+    def _transcode(self, source: Product, target: TransferSyntax, result: Path) -> Receipt:
+        """Transcode; a codec process that died is given one more try, since it may have died of something else."""
+        try:
+            return self._pool.transcode(source.path, target, result)
+        except CodecCrashedError as error:
+            if self._stopping:
+                raise
+            _log.warning("a codec crashed, trying once more", file=source.blob, target=target.keyword, error=str(error))
+            return self._pool.transcode(source.path, target, result)
+
+    def _keep_original(self, source: Product, transform: Transform, reason: str) -> Product:
+        if not transform.or_original:
+            target = syntaxes.by_uid(transform.to)
+            raise InstanceFault(f"the instance could not be brought to {target}: {reason}")
+        with source.path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            size = file.seek(0, 2)
+        receipt = Receipt.kept_original(reason=reason, sha256=digest, syntax=source.transfer_syntax, size=size)
+        stored = StoredReceipt(source.blob, transform.canonical(), KEPT_ORIGINAL, receipt.to_dict(), None)
+        self._archive.writer.do(lambda c: receipts.keep(c, stored, self._archive.clock.now()))
+        return _kept(source, reason)
+
+
+def _kept(source: Product, reason: str) -> Product:
+    return Product(source.path, source.transfer_syntax, source.blob, kept_original=True, reason=reason)
+
+
+class _KeyedLocks:
+    """A lock for each key, as long as somebody holds or awaits it."""
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._held: dict[tuple[str, str], tuple[threading.Lock, int]] = {}
+
+    @contextmanager
+    def holding(self, key: tuple[str, str]) -> Iterator[None]:
+        with self._guard:
+            lock, users = self._held.get(key, (threading.Lock(), 0))
+            self._held[key] = lock, users + 1
+        try:
+            with lock:
+                yield
+        finally:
+            with self._guard:
+                lock, users = self._held.pop(key)
+                if users > 1:
+                    self._held[key] = lock, users - 1

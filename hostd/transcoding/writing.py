@@ -1,0 +1,114 @@
+"""What is written around the pixels: file meta, header and tail in the encoding of the target."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from typing import BinaryIO
+
+from hostd.dicom import part10
+from hostd.dicom.identity import is_uid
+from hostd.dicom.syntaxes import TransferSyntax
+from hostd.errors import CannotTranscodeError
+from hostd.transcoding import elements as el
+from hostd.transcoding import fragments, pixels, registry
+from hostd.transcoding.codecs import CodecError
+from hostd.transcoding.pixels import Pixels
+from hostd.transcoding.source import EXTENDED_LENGTHS, EXTENDED_OFFSETS, NATIVE, Source, decode_with
+
+_LOSSY_IMAGE_COMPRESSION = 0x00282110
+_SOP_CLASS, _SOP_INSTANCE = 0x00080016, 0x00080018
+
+
+def with_image(header: el.Elements, described: Pixels, *, was_lossy: bool = False) -> el.Elements:
+    """Say in the header what the result's pixels are, where that changed."""
+    header = el.without(header, EXTENDED_OFFSETS, EXTENDED_LENGTHS)
+    if el.text(header, pixels.PHOTOMETRIC) != described.photometric:
+        header = el.with_text(header, pixels.PHOTOMETRIC, b"CS", described.photometric)
+    if described.samples > 1 and el.number(header, pixels.PLANAR_CONFIGURATION) != 0:
+        header = el.with_number(header, pixels.PLANAR_CONFIGURATION, 0)
+    if was_lossy and el.text(header, _LOSSY_IMAGE_COMPRESSION) != "01":
+        # What the transfer syntax said until now must be said by the header (PS3.3 §C.7.6.1.1.5).
+        header = el.with_text(header, _LOSSY_IMAGE_COMPRESSION, b"CS", "01")
+    return header
+
+
+def write_head(source: Source, target: TransferSyntax, result: BinaryIO, header: el.Elements) -> None:
+    """Write preamble, file meta and the elements before the pixel data. Raises `CannotTranscodeError` without valid UIDs."""
+    sop_class = el.text(header, _SOP_CLASS) or source.meta.get(part10.META_CLASS, "")
+    sop_instance = el.text(header, _SOP_INSTANCE) or source.meta.get(part10.META_INSTANCE, "")
+    if not is_uid(sop_class) or not is_uid(sop_instance):
+        raise CannotTranscodeError("the instance has no SOP class UID and SOP instance UID that are valid")
+    source_aet = source.meta.get(part10.META_SOURCE_AET) or None
+    result.write(part10.file_header(sop_class, sop_instance, target.uid, source_aet=source_aet))
+    result.write(_encoded(header, target))
+
+
+def write_encapsulated_head(
+    source: Source, target: TransferSyntax, result: BinaryIO, header: el.Elements, extended_frames: int
+) -> tuple[int, int] | None:
+    """Write everything up to the first item; with `extended_frames`, leave room for the extended offset table."""
+    write_head(source, target, result, header)
+    extended_at = None
+    if extended_frames:
+        places = []
+        for tag in (EXTENDED_OFFSETS, EXTENDED_LENGTHS):
+            result.write(el.pixel_head(tag, b"OV", 8 * extended_frames, implicit=False))
+            places.append(result.tell())
+            result.write(bytes(8 * extended_frames))
+        extended_at = (places[0], places[1])
+    result.write(el.pixel_head(el.PIXEL_DATA, b"OB", el.UNDEFINED, implicit=False))
+    return extended_at
+
+
+def write_tail(source: Source, target: TransferSyntax, result: BinaryIO, position: int) -> None:
+    """Write the elements that follow the pixel data, which ends at `position` of the source."""
+    tail = source.tail(position)
+    if any(tag <= el.PIXEL_DATA for tag in tail):
+        raise CannotTranscodeError("elements follow the pixel data that belong before it")
+    result.write(_encoded(tail, target))
+
+
+def _encoded(elements: el.Elements, target: TransferSyntax) -> bytes:
+    """Encode elements for the target; in an uncompressed result no item's pixel data may be encapsulated."""
+    if target not in NATIVE:
+        return el.encode(elements, implicit=False)
+    return el.encode(_without_fragments(elements), implicit=target.is_implicit_vr, edit_item=_uncompressed_item)
+
+
+def _uncompressed_item(item: el.Elements) -> el.Elements:
+    """Decode the encapsulated pixel data of an item, such as an icon image (PS3.3 §F.7)."""
+    pixel = item.get(el.PIXEL_DATA)
+    if pixel is None or not pixel.is_undefined_length:
+        return _without_fragments(item)
+    # An icon may be compressed by another codec than the image (PS3.5 §A.4), so its own bytes say by which.
+    described = pixels.describe(item, encapsulated=True)
+    inside = io.BytesIO(pixel.value)
+    for syntax in _encapsulated_syntaxes():
+        codecs = registry.decoders(syntax)
+        try:
+            found = fragments.index(inside, described.frames, codecs[0].begins_frame)
+            stream = codecs[0].inspect(found.read(inside, 0))
+            photometric = codecs[0].decoded_photometric(described.photometric, stream)
+        except (CodecError, CannotTranscodeError):
+            inside.seek(0)
+            continue
+        shape = replace(described, photometric=photometric)
+        frame, _ = decode_with(stream, shape, codecs)
+        item = with_image(item, shape)
+        vr = b"OW" if shape.bits_allocated > 8 else b"OB"
+        return _without_fragments(el.with_bytes(item, el.PIXEL_DATA, vr, pixels.to_native(frame, shape)))
+    raise CannotTranscodeError("an icon image inside the header is compressed in a way that this release cannot decode")
+
+
+def _without_fragments(elements: el.Elements) -> el.Elements:
+    """Refuse fragments elsewhere: in an uncompressed result nobody could read them (PS3.5 §A.1, §A.2)."""
+    for tag, element in elements.items():
+        if element.is_undefined_length and element.vr in (b"OB", b"OW"):
+            raise CannotTranscodeError(f"({tag >> 16:04X},{tag & 0xFFFF:04X}) is encapsulated and is no pixel data")
+    return elements
+
+
+def _encapsulated_syntaxes() -> list[TransferSyntax]:
+    able = {syntax for codec in registry.installed() for syntax, ability in codec.SYNTAXES.items() if ability.decode}
+    return sorted(able, key=lambda syntax: syntax.uid)

@@ -1,0 +1,57 @@
+"""The app: routes, and the layers around them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from importlib.metadata import version
+
+from fastapi import FastAPI
+
+from hostd.archive.archive import Archive
+from hostd.web import errors
+from hostd.web.answering import Answering
+from hostd.web.content import content_routes
+from hostd.web.docs_page import docs_routes
+from hostd.web.guard import Guard, Users
+from hostd.web.instances import instance_routes
+from hostd.web.records import association_routes, delivery_routes
+from hostd.web.system import Named, system_routes
+from hostd.web.upload import FileIntake
+
+
+def create_app(
+    archive: Archive,
+    intake: FileIntake,
+    *,
+    name: str,
+    dicom_aet: str,
+    dicom_port: int | None,
+    max_upload_bytes: int,
+    users: Users,
+    hosts: Collection[str] = (),
+    upload_idle_s: float = 60.0,
+) -> FastAPI:
+    """Return the HTTP face of a node.
+
+    `users` is asked at each request, so that a reloaded configuration counts at once; without users only this machine is answered,
+    under the names of loopback and those in `hosts` (see `guard`). `dicom_port` is what `/system` tells, None without a DICOM face.
+    An upload may have `max_upload_bytes` (after decompression), and may be silent for `upload_idle_s` seconds.
+    """
+    app = FastAPI(
+        title="hostd",
+        version=version("hostd"),
+        docs_url=None,  # they load scripts from foreign hosts
+        redoc_url=None,
+        swagger_ui_oauth2_redirect_url=None,
+        redirect_slashes=False,
+    )
+    errors.install(app)
+    app.include_router(system_routes(archive, Named(name, dicom_aet, dicom_port)))
+    app.include_router(instance_routes(archive, intake, max_upload_bytes=max_upload_bytes, upload_idle_s=upload_idle_s))
+    app.include_router(content_routes(archive))
+    app.include_router(delivery_routes(archive))
+    app.include_router(association_routes(archive))
+    app.include_router(docs_routes())
+    app.add_middleware(Guard, users=users, hosts=hosts)
+    app.add_middleware(Answering)  # the last one added is the outermost
+    return app

@@ -1,0 +1,142 @@
+"""Who may ask for what: users, roles, and what a browser may be tricked into (docs/http.md "Who may do what")."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Callable, Collection, Mapping
+from urllib.parse import urlsplit
+
+import anyio
+import anyio.to_thread
+import structlog
+from starlette.requests import Request
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from hostd.config.passwords import check_password, is_loopback
+from hostd.config.sections import User
+from hostd.web.errors import FORBIDDEN, UNAUTHORIZED, Problem
+
+_log = structlog.get_logger(__name__)
+
+Users = Callable[[], Mapping[str, User]]
+"""Gives the users of the configuration as it is now."""
+
+_ROLES = ("read", "write", "admin")
+_NEEDED = {"GET": "read", "HEAD": "read", "OPTIONS": "read", "POST": "write", "PUT": "write"}
+_CHANGES_NOTHING = frozenset({"GET", "HEAD", "OPTIONS"})
+
+_CHALLENGE = Problem(
+    401, UNAUTHORIZED, "sign in with Basic authentication", {"WWW-Authenticate": 'Basic realm="Orthanc Secure Area"'}
+)
+
+
+class Guard:
+    """Refuses requests before any route sees them; one that passes has `scope["state"]["username"]`, None without users.
+
+    Without users everything is allowed, but only to this machine: both the client's address and the name by which it calls the
+    host must be of loopback, or one of `hosts`. The name matters because a foreign page can make its own name point here
+    (DNS rebinding) and would then count as the same site.
+    """
+
+    def __init__(self, app: ASGIApp, *, users: Users, hosts: Collection[str]) -> None:
+        self._app = app
+        self._users = users
+        self._hosts = frozenset(host.lower() for host in hosts)
+        # Checks of guessed passwords wait for each other, not for the threads that uploads use.
+        self._checks = anyio.CapacityLimiter(4)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: D102 - ASGI's
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request = Request(scope)
+        problem = _cross_site(request)
+        if problem is None:
+            users = self._users()
+            problem = await self._sign_in(request, users) if users else self._local_only(request)
+        if problem is not None:
+            _log.warning(
+                "request refused", method=request.method, path=request.url.path, ip=client_ip(request),
+                status=problem.status, reason=problem.details,
+            )  # fmt: skip
+            await problem.response(request.method, request.url.path)(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+    def _local_only(self, request: Request) -> Problem | None:
+        request.state.username = None
+        ip = client_ip(request)
+        if ip is None or not is_loopback(ip):
+            return Problem(403, FORBIDDEN, "without users only this machine may ask: configure [users.NAME]")
+        host = _hostname(request.headers.get("host", ""))
+        if not host or not (is_loopback(host) or host in self._hosts):
+            return Problem(
+                403, FORBIDDEN, "without users this host answers only to localhost and the configured http.host"
+            )
+        return None
+
+    async def _sign_in(self, request: Request, users: Mapping[str, User]) -> Problem | None:
+        credentials = _basic(request.headers.get("authorization", ""))
+        if credentials is None:
+            return _CHALLENGE
+        name, password = credentials
+        user = await anyio.to_thread.run_sync(check_password, users, name, password, limiter=self._checks)
+        if user is None:
+            return _CHALLENGE
+        needed = _NEEDED.get(request.method, "admin")
+        if _ROLES.index(user.role) < _ROLES.index(needed):
+            return Problem(403, FORBIDDEN, f"{request.method} needs the role {needed!r}; this user has {user.role!r}")
+        request.state.username = name
+        return None
+
+
+def client_ip(request: Request) -> str | None:
+    """Return the address that the request came from."""
+    return request.client.host if request.client else None
+
+
+def _cross_site(request: Request) -> Problem | None:
+    """Refuse a change that a page of another site asks for: the browser would add the user's credentials."""
+    if request.method in _CHANGES_NOTHING:
+        return None
+    fetch_site = request.headers.get("sec-fetch-site")
+    origin = request.headers.get("origin")
+    if fetch_site not in {None, "same-origin", "none"}:
+        return Problem(403, FORBIDDEN, "another site may not change anything here (Sec-Fetch-Site)")
+    if origin is not None and not _is_same(origin, request.headers.get("host", "")):
+        return Problem(403, FORBIDDEN, "another site may not change anything here (Origin)")
+    return None
+
+
+def _is_same(origin: str, host: str) -> bool:
+    """Compare host and port; the scheme may differ, for a proxy may have ended TLS."""
+    try:
+        parts = urlsplit(origin)
+        mine = urlsplit(f"//{host}")
+        implied = {"http": 80, "https": 443}.get(parts.scheme)
+        if implied is None or not parts.hostname or parts.hostname != mine.hostname:
+            return False
+        return (parts.port or implied) == (mine.port or implied)
+    except ValueError:
+        return False
+
+
+def _hostname(host: str) -> str:
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""
+
+
+def _basic(header: str) -> tuple[str, str] | None:
+    """Return name and password of an Authorization header (RFC 7617), None when it holds none."""
+    scheme, _, token = header.partition(" ")
+    if scheme.lower() != "basic":
+        return None
+    try:
+        text = base64.b64decode(token.strip(), validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError):
+        return None
+    name, colon, password = text.partition(":")
+    return (name, password) if colon else None

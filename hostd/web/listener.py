@@ -1,0 +1,83 @@
+"""The HTTP listener: uvicorn in a thread of its own, on a socket that is bound before anything else begins."""
+
+from __future__ import annotations
+
+import socket
+import threading
+
+import structlog
+import uvicorn
+from starlette.types import ASGIApp
+
+from hostd.errors import NodeError
+
+_log = structlog.get_logger(__name__)
+
+_START_S = 10.0
+_FORCED_S = 5.0
+
+
+class HttpListener:
+    """Serves an app. The port is taken at once, so that a taken one stops a start early; `port` 0 takes a free one."""
+
+    def __init__(self, app: ASGIApp, host: str, port: int) -> None:
+        """Bind. Raises `NodeError` when the address cannot be listened on."""
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        try:
+            self._socket = socket.create_server((host, port), family=family, backlog=256)
+        except OSError as error:
+            raise NodeError(f"HTTP cannot listen on {host}:{port}: {error.strerror or error}") from error
+        self.port: int = self._socket.getsockname()[1]
+        self._config = uvicorn.Config(
+            app,
+            loop="asyncio",
+            http="h11",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            # Who a request comes from decides what it may do: no header may say so.
+            proxy_headers=False,
+            server_header=False,
+            headers=[("server", "hostd")],
+        )
+        self._server = _Server(self._config)
+        self._thread = threading.Thread(target=self._serve, name="http", daemon=True)
+
+    def start(self) -> None:
+        """Return once requests are answered. Raises `NodeError` when that does not come about."""
+        self._thread.start()
+        if not self._server.is_up.wait(_START_S) or not self._server.started:
+            raise NodeError("the HTTP face did not start; the log says why")
+
+    def stop(self, grace_s: float) -> None:
+        """Take no more requests, let those under way end for `grace_s` seconds, then cut them. A second call does nothing."""
+        self._config.timeout_graceful_shutdown = max(1, round(grace_s))
+        self._server.should_exit = True
+        if self._thread.is_alive():
+            self._thread.join(grace_s + _FORCED_S)
+        if self._thread.is_alive():
+            self._server.force_exit = True
+            self._thread.join(_FORCED_S)
+            _log.warning("HTTP requests were cut off at the end")
+        self._socket.close()
+
+    def _serve(self) -> None:
+        try:
+            self._server.run(sockets=[self._socket])
+        except Exception:  # noqa: BLE001 - the thread must end in the open, whatever it was
+            _log.exception("the HTTP face ended")
+        finally:
+            self._server.is_up.set()
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, telling when it is up."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.is_up = threading.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.is_up.set()

@@ -1,0 +1,17 @@
+"""Query parameters as Orthanc reads them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Query, Request
+
+Since = Annotated[int, Query(ge=0, description="How many to leave out at the beginning.")]
+Limit = Annotated[int | None, Query(ge=0, description="How many to return at most.")]
+Expand = Annotated[str | None, Query(description="Return objects instead of names. A flag: it needs no value.")]
+Newest = Annotated[int, Query(ge=0, le=10_000, description="How many to return at most, the newest first.")]
+
+
+def is_set(request: Request, name: str) -> bool:
+    """Tell whether a flag is there; `?expand` and `?expand=true` set it, `?expand=false` and `?expand=0` do not."""
+    return request.query_params.get(name, "false").lower() not in {"false", "0"}

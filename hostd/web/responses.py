@@ -1,0 +1,26 @@
+"""JSON as this face writes it."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+from starlette.responses import Response
+
+
+class JsonResponse(Response):
+    """An answer in JSON, with the content type that Orthanc gives."""
+
+    media_type = "application/json; charset=utf-8"
+
+    def render(self, content: Any) -> bytes:
+        """Return the text; what is not Unicode in a damaged file is replaced."""
+        return json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode(
+            "utf-8", "replace"
+        )
+
+
+def iso_time(at: float | None) -> str | None:
+    """Return a time of the index (seconds since 1970 UTC) in ISO 8601 with its zone, to the millisecond."""
+    return None if at is None else datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")

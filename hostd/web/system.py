@@ -1,0 +1,60 @@
+"""`/system` and `/statistics`: who this is, and how much it holds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.metadata import version
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from hostd.archive import instances
+from hostd.archive.archive import Archive
+from hostd.archive.database import SCHEMA
+from hostd.web.forms import statistics_form
+from hostd.web.responses import JsonResponse
+
+API_VERSION = 16
+"""The version of Orthanc's REST API that the routes here follow (that of Orthanc 1.10)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """What the node is called, and where its DICOM face listens (None: it has none)."""
+
+    name: str
+    dicom_aet: str
+    dicom_port: int | None
+
+
+def system_routes(archive: Archive, named: Named) -> APIRouter:
+    """Return the routes about the node itself."""
+    router = APIRouter(tags=["system"])
+
+    @router.get("/system", summary="Describe the node")
+    def system(request: Request) -> Response:
+        server = request.scope.get("server")
+        return JsonResponse(
+            {
+                "ApiVersion": API_VERSION,
+                "CheckRevisions": False,
+                "DatabaseBackendPlugin": None,
+                "DatabaseVersion": int(SCHEMA),
+                "DicomAet": named.dicom_aet,
+                "DicomPort": named.dicom_port,
+                "HttpPort": server[1] if server else None,
+                "IsHttpServerSecure": True,  # Orthanc's word: not open to others without a password
+                "Name": named.name,
+                "PluginsEnabled": False,
+                "Software": "hostd",
+                "StorageAreaPlugin": None,
+                "Version": version("hostd"),
+            }
+        )
+
+    @router.get("/statistics", summary="Count what is stored")
+    def statistics() -> Response:
+        with archive.read() as connection:
+            return JsonResponse(statistics_form(instances.statistics(connection)))
+
+    return router

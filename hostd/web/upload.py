@@ -1,0 +1,157 @@
+"""Taking in a request's body: in pieces, decompressed, and never more than is allowed."""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections.abc import AsyncIterator, Iterator
+from typing import Protocol
+
+from fastapi import Request
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect
+
+from hostd.archive.records import Origin
+from hostd.intake.reception import Received
+from hostd.web.errors import BAD_REQUEST, TIMEOUT, WebError, bad_request
+from hostd.web.guard import client_ip
+
+_PIECE = 1 << 20
+_GZIP = 16 + zlib.MAX_WBITS
+
+
+class Reception(Protocol):
+    """An instance on its way in (`hostd.intake.reception.FileReception`)."""
+
+    def write(self, piece: bytes | memoryview) -> None:
+        """Take the next piece of the file."""
+        ...
+
+    def finish(self) -> Received:
+        """Return once the instance is on stable storage."""
+        ...
+
+    def abandon(self) -> None:
+        """Give up: nothing of the instance stays."""
+        ...
+
+
+class FileIntake(Protocol):
+    """The one door (`hostd.intake.intake.Intake`), as this face uses it."""
+
+    def receive_file(self, *, origin: Origin) -> Reception:
+        """Begin to receive a DICOM file (PS3.10 §7)."""
+        ...
+
+
+async def receive_upload(request: Request, intake: FileIntake, *, max_bytes: int, idle_s: float) -> Received:
+    """Pass the body of a request to the intake; return once the instance is safe (P1).
+
+    The Content-Type is not looked at: an Orthanc peer calls a DICOM file a form. Raises `WebError` for a body that is too large, damaged
+    on its way, or silent for `idle_s` seconds, and what the intake raises.
+    """
+    _refuse_too_large(request, max_bytes)
+    decoder = _decoder(request)
+    origin = Origin(kind="http", ip=client_ip(request), username=request.state.username)
+    reception = await run_in_threadpool(intake.receive_file, origin=origin)
+    try:
+        taken = 0
+        async for piece in _pieces(request, idle_s):
+            taken = await run_in_threadpool(_write, reception, decoder, piece, taken, max_bytes)
+        decoder.end()
+    except BaseException as error:
+        reception.abandon()
+        if isinstance(error, ClientDisconnect):
+            raise bad_request("the connection was closed before the whole file had arrived") from error
+        raise
+    # From here on a row may speak of the file, so that only the intake may remove it.
+    return await run_in_threadpool(reception.finish)
+
+
+def _refuse_too_large(request: Request, max_bytes: int) -> None:
+    length = request.headers.get("content-length", "")
+    if length.isdecimal() and int(length) > max_bytes:
+        raise _too_large(max_bytes)
+
+
+def _too_large(max_bytes: int) -> WebError:
+    return WebError(413, BAD_REQUEST, f"the upload is larger than {max_bytes} bytes (http.max_upload_mb)")
+
+
+async def _pieces(request: Request, idle_s: float) -> AsyncIterator[bytes]:
+    """Yield the body in pieces of about a mebibyte."""
+    stream = aiter(request.stream())
+    gathered = bytearray()
+    while True:
+        try:
+            async with asyncio.timeout(idle_s):
+                gathered += await anext(stream)
+        except StopAsyncIteration:
+            break
+        except TimeoutError as error:
+            raise WebError(408, TIMEOUT, f"nothing more came for {idle_s:g} seconds") from error
+        if len(gathered) >= _PIECE:
+            yield bytes(gathered)
+            gathered.clear()
+    if gathered:
+        yield bytes(gathered)
+
+
+def _write(reception: Reception, decoder: _Plain | _Gzip, piece: bytes, taken: int, max_bytes: int) -> int:
+    for decoded in decoder.decode(piece):
+        taken += len(decoded)
+        if taken > max_bytes:
+            raise _too_large(max_bytes)
+        reception.write(decoded)
+    return taken
+
+
+def _decoder(request: Request) -> _Plain | _Gzip:
+    encodings = [name.strip().lower() for name in request.headers.get("content-encoding", "").split(",")]
+    match [name for name in encodings if name not in {"", "identity"}]:
+        case []:
+            return _Plain()
+        case ["gzip" | "x-gzip"]:
+            return _Gzip()
+        case _:
+            raise bad_request("this Content-Encoding is not understood: send the file as it is, or with gzip")
+
+
+class _Plain:
+    """A body that is the file itself."""
+
+    def decode(self, piece: bytes) -> Iterator[bytes]:
+        yield piece
+
+    def end(self) -> None:
+        pass
+
+
+class _Gzip:
+    """A body in gzip (RFC 1952), of one or more members; inflated in pieces, however much is packed into it."""
+
+    def __init__(self) -> None:
+        self._member = zlib.decompressobj(_GZIP)
+        self._has_begun = False
+
+    def decode(self, piece: bytes) -> Iterator[bytes]:
+        while piece:
+            if self._member.eof:
+                self._member = zlib.decompressobj(_GZIP)
+            self._has_begun = True
+            try:
+                inflated = self._member.decompress(piece, _PIECE)
+                yield inflated
+                while not self._member.eof and (self._member.unconsumed_tail or len(inflated) == _PIECE):
+                    inflated = self._member.decompress(self._member.unconsumed_tail, _PIECE)
+                    yield inflated
+            except zlib.error as error:
+                raise bad_request(f"the gzip body is damaged: {error}") from error
+            piece = self._member.unused_data
+
+    def end(self) -> None:
+        """Refuse a body that ends in the middle; an empty one is left to the intake, which knows it for no DICOM file."""
+        if not self._has_begun:
+            return
+        if not self._member.eof:
+            raise bad_request("the gzip body is damaged: it ends too early")

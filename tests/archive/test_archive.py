@@ -1,0 +1,91 @@
+import multiprocessing
+import stat
+
+import pytest
+import sqlalchemy as sa
+
+from hostd.archive import tables as t
+from hostd.archive.archive import Archive, attach
+from hostd.errors import NodeError, StorageError
+from hostd.testing.clock import ManualClock
+from hostd.testing.made import arrive
+
+
+def _open_in_another_process(folder, said):
+    try:
+        Archive(folder, "other", ManualClock())
+        said.put("opened")
+    except NodeError as error:
+        said.put(str(error))
+
+
+def test_a_second_node_on_the_same_folder_is_refused(archive, tmp_path):
+    said = multiprocessing.get_context("spawn").Queue()
+    process = multiprocessing.get_context("spawn").Process(target=_open_in_another_process, args=(tmp_path, said))
+    process.start()
+    assert "another node" in said.get(timeout=20)
+    process.join(10)
+
+
+def test_files_without_a_row_are_swept_at_the_start_and_others_stay(tmp_path):
+    archive = Archive(tmp_path, "node", ManualClock())
+    arrive(archive)
+    left = archive.blobs.create()
+    left.write(b"never acknowledged")
+    left.close()
+    archive.close()
+    foreign = tmp_path / "blobs" / "other" / "00" / "x"
+    foreign.parent.mkdir(parents=True)
+    foreign.write_bytes(b"another node's")
+    archive = Archive(tmp_path, "node", ManualClock())
+    assert not left.path.exists()
+    assert len(list(archive.blobs.names())) == 1
+    assert foreign.exists()
+    archive.close()
+
+
+def test_a_row_without_its_file_is_marked_and_does_not_stop_the_node(tmp_path):
+    archive = Archive(tmp_path, "node", ManualClock())
+    arrive(archive)
+    (name,) = archive.blobs.names()
+    archive.blobs.unlink(name)
+    archive.close()
+    archive = Archive(tmp_path, "node", ManualClock())
+    with archive.read() as connection:
+        assert connection.execute(sa.select(t.blob.c.state)).scalar() == "missing"
+    archive.close()
+
+
+def test_stored_files_are_private_and_named_by_no_received_data(archive):
+    arrive(archive)
+    (name,) = archive.blobs.names()
+    assert stat.S_IMODE(archive.blobs.path(name).stat().st_mode) == 0o600
+    assert "1.2.3" not in name
+
+
+def test_a_file_is_never_overwritten(archive):
+    file = archive.blobs.create()
+    with pytest.raises(StorageError):
+        type(file)(file.name, file.path)
+    file.abandon()
+
+
+def test_a_command_line_sees_what_a_running_node_stored(archive, tmp_path):
+    arrive(archive)
+    with attach(tmp_path) as connection:
+        assert connection.execute(sa.select(sa.func.count()).select_from(t.instance)).scalar() == 1
+
+
+def test_a_command_line_says_where_no_index_is(tmp_path):
+    with pytest.raises(NodeError, match="no index"), attach(tmp_path / "nowhere"):
+        pass
+
+
+def test_what_another_process_changed_is_noticed(tmp_path, monkeypatch):
+    monkeypatch.setattr("hostd.archive.archive._WATCH_S", 0.05)
+    archive = Archive(tmp_path, "node", ManualClock())
+    seen = archive.bulletin.seen("delivery")
+    with attach(tmp_path, writes=True) as connection:
+        connection.execute(sa.insert(t.blob).values(name="n", size=1, sha256="s", transfer_syntax="x", created_at=1.0))
+    assert archive.bulletin.wait("delivery", seen, 10) > seen
+    archive.close()

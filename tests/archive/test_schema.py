@@ -1,0 +1,40 @@
+import sqlite3
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+
+from hostd.archive.archive import Archive
+from hostd.archive.database import open_engine
+from hostd.archive.tables import metadata
+from hostd.errors import NodeError
+from hostd.testing.clock import ManualClock
+
+
+def test_the_migrations_make_exactly_the_tables_of_the_code(archive):
+    with archive.read() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+
+
+def test_the_index_is_durable_and_checks_its_references(tmp_path):
+    Archive(tmp_path, "node", ManualClock()).close()
+    engine = open_engine(tmp_path / "index.db", writes=True)
+    with engine.connect() as connection:
+        pragmas = {name: connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in ("journal_mode", "synchronous", "foreign_keys")}
+    engine.dispose()
+    assert pragmas == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
+
+
+def test_a_reading_connection_cannot_write(archive):
+    with archive.read() as connection, pytest.raises(Exception, match="readonly"):
+        connection.exec_driver_sql("DELETE FROM event")
+
+
+def test_an_index_of_a_newer_hostd_is_refused_and_left_alone(tmp_path):
+    Archive(tmp_path, "node", ManualClock()).close()
+    with sqlite3.connect(tmp_path / "index.db") as raw:
+        raw.execute("UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(NodeError, match="9999"):
+        Archive(tmp_path, "node", ManualClock())
+    with sqlite3.connect(tmp_path / "index.db") as raw:
+        assert raw.execute("SELECT version_num FROM alembic_version").fetchone() == ("9999",)

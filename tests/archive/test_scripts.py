@@ -1,0 +1,94 @@
+import pytest
+
+from hostd.archive import scripts
+from hostd.archive.scripts import StaleTokenError, Version
+from hostd.testing.made import arrive
+
+ONE, TWO = Version("h1", "pass", ("on_start",)), Version("h2", "pass ", ())
+
+
+def meet(archive, *, from_beginning=False):
+    return archive.writer.do(lambda c: scripts.meet(c, "a.py", 1.0, from_beginning=from_beginning))
+
+
+def accept(archive, version):
+    return archive.writer.do(lambda c: scripts.accept(c, "a.py", version, 1.0))
+
+
+def test_only_a_name_never_seen_starts_at_now(archive):
+    arrive(archive)
+    assert meet(archive)
+    cursor, _ = accept(archive, ONE)
+    assert cursor.low_water == 1
+    arrive(archive, "1.2.3.4.6")
+    assert not meet(archive)
+    archive.writer.do(lambda c: scripts.vanish(c, "a.py", 2.0))
+    assert not meet(archive)
+    cursor, is_new = accept(archive, ONE)
+    assert (cursor.low_water, is_new) == (1, True)
+
+
+def test_a_new_script_starts_at_the_beginning_when_asked_to(archive):
+    arrive(archive)
+    meet(archive, from_beginning=True)
+    with archive.read() as connection:
+        assert scripts.get_cursor(connection, "a.py").low_water == 0
+
+
+def test_an_accepted_version_moves_the_token_so_that_earlier_runs_are_discarded(archive):
+    meet(archive)
+    first, _ = accept(archive, ONE)
+    second, is_new = accept(archive, TWO)
+    assert second.token > first.token
+    assert is_new
+    with pytest.raises(StaleTokenError):
+        archive.writer.do(lambda c: scripts.advance(c, "a.py", first.token, after=0, to=5))
+    archive.writer.do(lambda c: scripts.advance(c, "a.py", second.token, after=second.low_water, to=5))
+
+
+def test_a_plan_cannot_pass_one_that_was_not_committed(archive):
+    meet(archive)
+    cursor, _ = accept(archive, ONE)
+    with pytest.raises(StaleTokenError, match="stands at 0, not at 4"):
+        archive.writer.do(lambda c: scripts.advance(c, "a.py", cursor.token, after=4, to=5))
+
+
+def test_events_done_out_of_order_are_remembered_until_passed(archive):
+    meet(archive)
+    cursor, _ = accept(archive, TWO)
+    archive.writer.do(lambda c: scripts.finish_out_of_order(c, "a.py", cursor.token, 7))
+    with archive.read() as connection:
+        assert scripts.get_cursor(connection, "a.py").finished == {7}
+    archive.writer.do(lambda c: scripts.advance(c, "a.py", cursor.token, after=0, to=8))
+    with archive.read() as connection:
+        assert scripts.get_cursor(connection, "a.py").finished == frozenset()
+
+
+def test_the_source_of_every_version_that_ran_is_kept(archive):
+    meet(archive)
+    accept(archive, ONE)
+    accept(archive, TWO)
+    with archive.read() as connection:
+        assert scripts.get_version(connection, "a.py", "h1") == ONE
+        assert scripts.get_version(connection, "a.py", "h2") == TWO
+
+
+def test_an_absent_script_is_forgotten_in_time_and_then_starts_at_now(archive):
+    meet(archive)
+    accept(archive, ONE)
+    archive.writer.do(lambda c: scripts.vanish(c, "a.py", 10.0))
+    assert archive.writer.do(lambda c: scripts.forget_absent(c, absent_before=10.0)) == []
+    assert archive.writer.do(lambda c: scripts.forget_absent(c, absent_before=11.0)) == ["a.py"]
+    arrive(archive)
+    assert meet(archive)
+    with archive.read() as connection:
+        assert scripts.get_cursor(connection, "a.py").low_water == 2  # `start` and the arrival
+
+
+def test_a_refused_edit_leaves_the_running_version(archive):
+    meet(archive)
+    accept(archive, ONE)
+    archive.writer.do(lambda c: scripts.refuse(c, "a.py", "line 1: no"))
+    with archive.read() as connection:
+        script = scripts.find(connection, "a.py")
+    assert (script.state, script.version, script.error) == ("running", "h1", "line 1: no")

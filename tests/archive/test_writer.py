@@ -1,0 +1,130 @@
+import threading
+
+import pytest
+import sqlalchemy as sa
+
+from hostd.archive import events
+from hostd.archive import tables as t
+from hostd.errors import StorageError
+
+
+def add_event(kind="stored_instance"):
+    return lambda c: events.append(c, kind, "subject", 1.0)
+
+
+def count(archive):
+    with archive.read() as connection:
+        return connection.execute(sa.select(sa.func.count()).select_from(t.event)).scalar_one()
+
+
+def hold(archive):
+    """Occupy the writer until the returned event is set, so that what is submitted meanwhile forms one group."""
+    release, entered = threading.Event(), threading.Event()
+
+    def unit(_connection):
+        entered.set()
+        release.wait(10)
+
+    archive.writer.submit(unit)
+    entered.wait(10)
+    return release
+
+
+def test_a_unit_is_committed_when_its_future_resolves(archive):
+    number = archive.writer.do(add_event())
+    assert count(archive) == 1
+    assert number == 1
+
+
+def test_a_bad_unit_fails_alone(archive):
+    release = hold(archive)
+
+    def bad(connection):
+        events.append(connection, "stored_instance", "lost", 1.0)
+        raise ValueError("no")
+
+    futures = [archive.writer.submit(unit) for unit in (add_event(), bad, add_event())]
+    release.set()
+    assert [futures[0].result(5), futures[2].result(5)] == [1, 2]
+    with pytest.raises(ValueError, match="no"):
+        futures[1].result(5)
+    assert count(archive) == 2
+
+
+def test_what_waits_is_committed_as_one_group(archive):
+    commits = []
+    sa.event.listen(archive._writing, "commit", commits.append)
+    release = hold(archive)
+    futures = [archive.writer.submit(add_event()) for _ in range(50)]
+    release.set()
+    assert sorted(future.result(5) for future in futures) == list(range(1, 51))
+    assert len(commits) == 2  # the one that held the writer, and the group
+
+
+def test_acknowledgements_go_first(archive):
+    order = []
+    release = hold(archive)
+    futures = [archive.writer.submit(lambda _c: order.append("later")), archive.writer.submit(lambda _c: order.append("urgent"), urgent=True)]
+    release.set()
+    for future in futures:
+        future.result(5)
+    assert order == ["urgent", "later"]
+
+
+def test_a_failed_commit_tells_everyone_in_the_group(archive):
+    def fail(_connection):
+        raise OSError("disk I/O error")
+
+    release = hold(archive)
+    futures = [archive.writer.submit(add_event()) for _ in range(3)]
+    sa.event.listen(archive._writing, "commit", fail)
+    release.set()
+    for future in futures:
+        with pytest.raises(StorageError, match="disk I/O error"):
+            future.result(5)
+    sa.event.remove(archive._writing, "commit", fail)
+    assert count(archive) == 0
+    archive.writer.do(add_event())
+    assert count(archive) == 1
+
+
+def test_a_full_disk_fails_the_units_and_the_writer_goes_on(archive):
+    pages = archive.writer.do(lambda c: c.exec_driver_sql("PRAGMA page_count").scalar())
+    archive.writer.do(lambda c: c.exec_driver_sql(f"PRAGMA max_page_count = {pages + 8}").scalar())
+    big = [archive.writer.submit(lambda c: events.append(c, "stored_instance", "x", 1.0, header=b"x" * 100_000)) for _ in range(3)]
+    for future in big:
+        with pytest.raises(Exception, match="full"):
+            future.result(5)
+    archive.writer.do(lambda c: c.exec_driver_sql("PRAGMA max_page_count = 1000000").scalar())
+    archive.writer.do(add_event())
+    assert count(archive) == 1
+
+
+def test_a_directory_that_cannot_be_synced_fails_the_units_with_files_only(archive, monkeypatch):
+    def fail(names):
+        if list(names):
+            raise StorageError("sync failed")
+
+    monkeypatch.setattr(archive.blobs, "sync_directories", fail)
+    release = hold(archive)
+    with_file, without = archive.writer.submit(add_event(), blobs=["node/00/x"]), archive.writer.submit(add_event())
+    release.set()
+    with pytest.raises(StorageError, match="sync failed"):
+        with_file.result(5)
+    without.result(5)
+    assert count(archive) == 1
+
+
+def test_topics_ring_after_the_commit_only(archive):
+    seen = archive.bulletin.seen("event")
+    with pytest.raises(ValueError):
+        archive.writer.do(lambda _c: int("x"), topics=("event",))
+    assert archive.bulletin.seen("event") == seen
+    archive.writer.do(add_event(), topics=("event",))
+    assert archive.bulletin.wait("event", seen, 5) == seen + 1
+
+
+def test_nothing_is_taken_after_the_end(archive):
+    archive.writer.close()
+    with pytest.raises(StorageError, match="stopping"):
+        archive.writer.submit(add_event())

@@ -1,0 +1,30 @@
+"""What a DIMSE status means."""
+
+import pytest
+
+from hostd.dicom.statuses import category, describe
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (0x0000, "success"), (0x0001, "warning"), (0x0107, "warning"), (0x0116, "warning"), (0xB000, "warning"),
+        (0xB007, "warning"), (0xBFFF, "warning"), (0x0111, "failure"), (0x0122, "failure"), (0x0211, "failure"),
+        (0xA700, "failure"), (0xA7FF, "failure"), (0xA900, "failure"), (0xC000, "failure"), (0xCFFF, "failure"),
+        (0x1234, "failure"), (0xFE00, "cancel"), (0xFF00, "pending"), (0xFF01, "pending"),
+    ],
+)  # fmt: skip
+def test_category(status, kind):
+    assert category(status) == kind
+
+
+@pytest.mark.parametrize(
+    ("status", "text"),
+    [
+        (0xA700, "0xA700 (out of resources)"), (0xA7FE, "0xA7FE (out of resources)"),
+        (0xC123, "0xC123 (cannot understand)"), (0xB006, "0xB006 (elements discarded)"),
+        (0x1234, "0x1234 (not a status of the standard)"),
+    ],
+)  # fmt: skip
+def test_description(status, text):
+    assert describe(status) == text
