@@ -16,7 +16,7 @@ from hostd.config.passwords import is_loopback
 from hostd.config.permissions import private_folder, refuse_writable_by_others
 from hostd.config.settings import Settings
 from hostd.config.startup import startup_problems
-from hostd.delivery.courier import Couriers
+from hostd.delivery.couriers import Couriers
 from hostd.delivery.destinations import Destination
 from hostd.delivery.destinations.modality import Modality
 from hostd.delivery.destinations.peer import Peer
@@ -185,8 +185,12 @@ class Node:
             app = create_app(
                 self.archive,
                 intake,
-                settings=settings,
-                dicom_port=self.dicom.port if self.dicom else 0,
+                name=settings.node.name,
+                dicom_aet=settings.dicom.aets[0],
+                dicom_port=self.dicom.port if self.dicom else None,
+                max_upload_bytes=settings.http.max_upload_mb << 20,
+                users=lambda: settings.users,
+                hosts=[settings.http.host],
             )
             self.http = HttpListener(app, settings.http.host, settings.http.port)
             self.http.start()
@@ -212,7 +216,7 @@ class Node:
     def _destinations(self) -> dict[str, Destination]:
         modalities = {
             f"modality:{name}": Modality(
-                f"modality:{name}",
+                name,
                 host=modality.host,
                 port=modality.port,
                 aet=modality.aet,
@@ -224,11 +228,11 @@ class Node:
         }
         peers = {
             f"peer:{name}": Peer(
-                f"peer:{name}",
+                name,
                 url=peer.url,
                 username=peer.username,
                 password=peer.password.get_secret_value() if peer.password else None,
-                verify=peer.verify,
+                ca_file=peer.ca_file,
                 timeout_s=peer.timeout_s,
                 compress=peer.compress,
             )

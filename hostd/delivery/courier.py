@@ -262,7 +262,7 @@ class Courier:
         """Record the answer of an instance: final, or to be tried again. Raises `LeaseLostError` when it could only be recorded as stray."""
         token = self._owned()
         seconds = time.monotonic() - began
-        jitter = random.random()  # noqa: S311 - spreads retries, keeps no secret
+        jitter = _jitter()
 
         def record(connection: Connection) -> bool:
             now = self._clock.now()
@@ -294,7 +294,7 @@ class Courier:
         """Hold the queue. The fault is recorded with the instance that met it, and counts against none."""
         token = self._owned()
         now = self._clock.now()
-        until = self._hold(answer.text, now)
+        until = self._next_probe(now)
         attempt = _attempt(tried, answer, faults.UNREACHED, now, time.monotonic() - began)
         others = [number for number in untried if number != tried.id]
 
@@ -305,21 +305,22 @@ class Courier:
         self._archive.writer.do(record, topics=(TOPIC,))
         self._held_back.update(untried)
         untried.clear()
+        self._hold(answer.text, now, until)
 
     def _connection_broke(self, answer: Answer) -> None:
         """Hold the queue when connections break one after another: a peer that takes none must not use up every instance's tries."""
         self._breaks += 1
         if self._breaks > 1:
-            self._hold(answer.text, self._clock.now())
+            now = self._clock.now()
+            self._hold(answer.text, now, self._next_probe(now))
 
-    def _hold(self, error: str, now: float) -> float:
-        """Let the destination be for longer than the time before; return until when."""
-        failures = self.health.failures + 1
-        until = self._policy.next_attempt(now, failures, random.random())  # noqa: S311 - spreads retries, keeps no secret
-        if failures == 1:
+    def _next_probe(self, now: float) -> float:
+        return self._policy.next_attempt(now, self.health.failures + 1, _jitter())
+
+    def _hold(self, error: str, now: float, until: float) -> None:
+        if not self.health.is_failing:
             self._log.warning("the destination fails; its queue is held", error=error)
-        self.health = Health(failures, self.health.failing_since or now, until, error)
-        return until
+        self.health = Health(self.health.failures + 1, self.health.failing_since or now, until, error)
 
     def _end_hold(self) -> None:
         """Have what the destination's fault put off tried now."""
@@ -340,6 +341,10 @@ class Courier:
             self._log.info("the destination answers again", failures=self.health.failures)
             self.health = Health()
             self._held_back.clear()
+
+
+def _jitter() -> float:
+    return random.random()  # noqa: S311 - it spreads retries and keeps no secret
 
 
 def _attempt(delivery: Delivery, answer: Answer, outcome: str, at: float, seconds: float) -> Attempt:
