@@ -60,7 +60,9 @@ class Facts:
                 continue
             host, port = where
             reach = (
-                f' (this machine only; [{section}] host = "0.0.0.0" opens it to others)' if is_loopback(host) else ""
+                f' (this machine only; [{section}] host = "0.0.0.0" opens it to others{", with [users]" if section == "http" else ""})'
+                if is_loopback(host)
+                else ""
             )
             lines.append(f"{face} on {host}:{port}{reach}")
         if self.scripts is None:

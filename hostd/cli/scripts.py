@@ -1,0 +1,85 @@
+"""`hostd scripts`: how far each script is, what is wrong with it, and letting a new one begin at the beginning."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated, Any
+
+import typer
+from sqlalchemy import Connection
+
+from hostd.archive import events
+from hostd.archive import scripts as rows
+from hostd.archive.archive import attach
+from hostd.archive.scripts import KnownScript
+from hostd.cli.associations import Config, iso_time, print_json, print_table, refuse, settings_of
+from hostd.cli.config import AsJson
+
+app = typer.Typer(help="Show scripts, and where they begin.")
+
+_SHORT = 12
+_COLUMNS = ("script", "state", "version", "events behind", "error")
+
+
+@app.callback(invoke_without_command=True)
+def scripts(context: typer.Context, config: Config = None, as_json: AsJson = False) -> None:
+    """List the scripts, unless another command follows."""
+    if context.invoked_subcommand is None:
+        listing(config, as_json)
+
+
+@app.command("list")
+def listing(config: Config = None, as_json: AsJson = False) -> None:
+    """List the scripts that the node knows, with the number of events that each has not had yet."""
+    with attach(settings_of(config).node.data) as connection:
+        found = [_facts(connection, script) for script in rows.known(connection)]
+    if as_json:
+        print_json(found)
+        return
+    cells = [
+        [row["name"], row["state"], (row["version"] or "")[:_SHORT], row["behind"], row["error"] or ""] for row in found
+    ]
+    print_table(_COLUMNS, cells, empty="no script was ever seen")
+
+
+@app.command()
+def start(
+    name: Annotated[str, typer.Argument(help="The file name of the script, as compress.py.")],
+    from_beginning: Annotated[
+        bool, typer.Option("--from-beginning", help="Give it every event that is still in the log.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    config: Config = None,
+) -> None:
+    """Have a script that was never seen begin with the oldest event. Exit code 1: it is known already, or you said no."""
+    if not from_beginning:
+        raise typer.BadParameter("a new script begins with what comes from now on by itself; say --from-beginning")
+    if not name.endswith(".py") or "/" in name:
+        raise typer.BadParameter(f"{name!r} is not the file name of a script, as compress.py")
+    data = settings_of(config).node.data
+    with attach(data) as connection:
+        _refuse_known(connection, name)
+        count = events.count_after(connection, 0)
+    if not yes and not typer.confirm(f"{name} will be given {count} events of the past. Go on?"):
+        raise refuse("nothing was changed")
+    with attach(data, writes=True) as connection:
+        _refuse_known(connection, name)
+        rows.meet(connection, name, time.time(), from_beginning=True)
+    typer.echo(f"{name} begins with the oldest event; it runs as soon as its file is in the scripts folder")
+
+
+def _refuse_known(connection: Connection, name: str) -> None:
+    if rows.find(connection, name) is not None:
+        raise refuse(f"{name} is known already and goes on where it stopped; under another file name it can begin anew")
+
+
+def _facts(connection: Connection, script: KnownScript) -> dict[str, Any]:
+    ahead = len([number for number in script.cursor.finished if number > script.cursor.low_water])
+    return {
+        "name": script.name,
+        "state": script.state,
+        "version": script.version,
+        "behind": events.count_after(connection, script.cursor.low_water) - ahead,
+        "absent_since": iso_time(script.absent_since),
+        "error": script.error,
+    }

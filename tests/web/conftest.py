@@ -1,0 +1,27 @@
+import pytest
+from web_support import Face
+
+
+@pytest.fixture
+def make_face(tmp_path):
+    faces = []
+
+    def make(**other):
+        folder = tmp_path / str(len(faces))
+        folder.mkdir(mode=0o700)
+        faces.append(Face(folder, **other))
+        return faces[-1]
+
+    yield make
+    for face in faces:
+        face.close()
+
+
+@pytest.fixture
+def face(make_face):
+    return make_face()
+
+
+@pytest.fixture
+def client(face):
+    return face.client()

@@ -1,0 +1,85 @@
+"""What the tests of the HTTP face share: a face on a real archive, and DICOM files."""
+
+import io
+import os
+from pathlib import Path
+
+import pydicom
+from pydicom.data import get_testdata_file
+from starlette.testclient import TestClient
+
+from hostd.archive.archive import Archive
+from hostd.clock import SystemClock
+from hostd.config.passwords import hash_password
+from hostd.config.sections import User
+from hostd.intake.intake import Intake
+from hostd.web.app import create_app
+
+LIMIT = 4 << 20
+LOCAL = ("127.0.0.1", 50000)
+
+
+def dicom_file(name="CT_small.dcm"):
+    return Path(get_testdata_file(name, download=False)).read_bytes()
+
+
+def changed(content, **elements):
+    """Return the file with other values of some elements."""
+    dataset = pydicom.dcmread(io.BytesIO(content))
+    for keyword, value in elements.items():
+        setattr(dataset, keyword, value)
+    out = io.BytesIO()
+    dataset.save_as(out)
+    return out.getvalue()
+
+
+def user(password, role):
+    return User(password_hash=hash_password(password), role=role)
+
+
+class Face:
+    """The app on an archive of its own."""
+
+    def __init__(self, folder, *, users=None, on_conflict="newest", intake=None, limit=LIMIT, **other):
+        self.archive = Archive(folder, "test", SystemClock())
+        self.users = users or {}
+        self.app = create_app(
+            self.archive,
+            intake or Intake(self.archive, on_conflict=on_conflict, name_sender=lambda _origin: None),
+            name="unit",
+            dicom_aet="HOSTD",
+            dicom_port=4242,
+            max_upload_bytes=limit,
+            users=lambda: self.users,
+            **other,
+        )
+
+    def client(self, *, peer=LOCAL, base_url="http://localhost:8042", auth=None):
+        # As in real life: an exception is answered, not raised in the client.
+        client = TestClient(self.app, client=peer, base_url=base_url, raise_server_exceptions=False)
+        client.auth = auth
+        return client
+
+    def files(self):
+        return list(self.archive.blobs.names())
+
+    def close(self):
+        self.archive.close()
+
+
+def is_orthanc_error(response, status, orthanc_status):
+    """Tell whether an answer is Orthanc's error object with these numbers."""
+    error = response.json()
+    assert (response.status_code, error["HttpStatus"], error["OrthancStatus"]) == (status, status, orthanc_status), error
+    assert set(error) - {"Details"} == {
+        "HttpError", "HttpStatus", "Message", "Method", "OrthancError", "OrthancStatus", "Uri",
+    }  # fmt: skip
+    assert error["Method"] == response.request.method
+    assert error["Uri"] == response.request.url.path
+    return True
+
+
+def open_files_of(folder):
+    """Return the files below a folder that this process holds open."""
+    links = (Path("/proc/self/fd") / name for name in os.listdir("/proc/self/fd"))
+    return [target for link in links if link.is_symlink() and (target := os.readlink(link)).startswith(str(folder))]
