@@ -95,8 +95,10 @@ class FolderBlobs:
         self._prefix = prefix
         own = folder / prefix
         if not (own / f"{_FAN_OUT - 1:02x}").is_dir():
+            folder.mkdir(mode=0o700, exist_ok=True)
+            own.mkdir(mode=0o700, exist_ok=True)
             for index in range(_FAN_OUT):
-                (own / f"{index:02x}").mkdir(mode=0o700, parents=True, exist_ok=True)
+                (own / f"{index:02x}").mkdir(mode=0o700, exist_ok=True)
             for directory in (own, folder, folder.parent):
                 _sync_directory(directory)
 

@@ -38,7 +38,7 @@ def settle(connection: Connection, action: int, now: float) -> str:
     """
     row = connection.execute(sa.select(t.action.c.inputs).where(t.action.c.id == action)).one()
     instance, content = row.inputs["instance"], row.inputs["content"]
-    if row.inputs["after"] is None:
+    if row.inputs.get("after") is None:
         return _close(
             connection, action, "done", {"outcome": instances.hide(connection, instance, now, content=content)}
         )

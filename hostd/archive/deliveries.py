@@ -142,7 +142,7 @@ def finish(connection: Connection, attempt: Attempt, token: int) -> bool:
 
 
 def put_off(connection: Connection, attempt: Attempt, token: int, until: float) -> bool:
-    """Record a try that is to be repeated: outcome waiting, or lost when the peer's answer was."""
+    """Record a try that is to be repeated: outcome waiting, lost when the peer's answer was, unreached when it counts for nothing."""
     lost = attempt.outcome == "lost"
     return _settle(
         connection,
@@ -152,6 +152,7 @@ def put_off(connection: Connection, attempt: Attempt, token: int, until: float) 
         next_attempt_at=until,
         last_error=attempt.answer,
         possible_doubles=t.delivery.c.possible_doubles + int(lost),
+        attempts=t.delivery.c.attempts - int(attempt.outcome == "unreached"),
     )
 
 

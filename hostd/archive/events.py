@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Row
 
 from hostd.archive import rows
 from hostd.archive import tables as t
-from hostd.archive.records import Cursor, Event, Origin
+from hostd.archive.records import Event, Origin
 
 
 def append(
@@ -49,17 +49,11 @@ def after(connection: Connection, number: int, kinds: Collection[str], limit: in
     return [_event(row) for row in connection.execute(query)]
 
 
-def pending_own(connection: Connection, kind: str, script: str, version: str, cursor: Cursor) -> Event | None:
-    """Return the `start` or `stop` event of that version of a script, when the script has not had it yet."""
+def last_own(connection: Connection, kind: str, script: str, version: str) -> Event | None:
+    """Return the newest `start` or `stop` event of that version of a script, whether the script has had it or not."""
     query = (
         sa.select(t.event)
-        .where(
-            t.event.c.subject == script,
-            t.event.c.kind == kind,
-            t.event.c.content == version,
-            t.event.c.number > cursor.low_water,
-            t.event.c.number.not_in(sorted(cursor.finished)),
-        )
+        .where(t.event.c.subject == script, t.event.c.kind == kind, t.event.c.content == version)
         .order_by(t.event.c.number.desc())
         .limit(1)
     )

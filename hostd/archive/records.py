@@ -115,7 +115,11 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One try of a delivery and what the peer said. `outcome` is delivered, warning, failed, waiting, lost or stray."""
+    """One try of a delivery and what the peer said.
+
+    `outcome` is delivered, warning, failed, waiting (to be tried again), unreached (the destination's fault, which counts against no
+    instance), lost (the answer was) or stray (the lease was).
+    """
 
     delivery: int
     number: int

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
@@ -93,7 +94,7 @@ def accept(connection: Connection, name: str, version: Version, at: float) -> tu
     """Let a version run: its source is kept, the fencing token moves, so that no earlier run can commit any more.
 
     Return the cursor, and whether this is another version than the one that ran last or a return after absence; then a `start` event for
-    it is in the log.
+    it is in the log. Why a newer edit was not taken stays noted: see `refuse`.
     """
     script = find(connection, name)
     assert script is not None, "a script is met before a version of it is accepted"
@@ -110,13 +111,13 @@ def accept(connection: Connection, name: str, version: Version, at: float) -> tu
                 script=name, hash=version.hash, source=version.source, handlers=list(version.handlers), accepted_at=at
             )
         )
-    is_new = script.version != version.hash or script.absent_since is not None
+    is_new = script.version != version.hash or script.state != "running"
     if is_new:
         events.append(connection, "start", name, at, content=version.hash)
     connection.execute(
         sa.update(t.script)
         .where(t.script.c.name == name)
-        .values(version=version.hash, state="running", error=None, absent_since=None)
+        .values(version=version.hash, state="running", absent_since=None)
     )
     connection.execute(sa.update(t.cursor).where(t.cursor.c.script == name).values(token=t.cursor.c.token + 1))
     return get_cursor(connection, name), is_new
@@ -130,13 +131,17 @@ def get_version(connection: Connection, name: str, version: str) -> Version | No
     return Version(row.hash, row.source, tuple(row.handlers)) if row else None
 
 
-def refuse(connection: Connection, name: str, error: str | None) -> None:
-    """Note why the newest edit of a script was not taken; what runs goes on running (P5). None: the edit was taken back."""
-    connection.execute(
-        sa.update(t.script)
-        .where(t.script.c.name == name)
-        .values(error=error, state=sa.case((t.script.c.version.is_(None), "broken"), else_=t.script.c.state))
-    )
+def refuse(connection: Connection, name: str, error: str | None, *, goes_on: bool = True) -> None:
+    """Note why the newest edit of a script was not taken (P5). None: the edit was taken back, or a better one came.
+
+    A version that runs goes on running unless `goes_on` says that there is none; a script without one is broken. Its file is there
+    either way, so it is not absent.
+    """
+    values: dict[str, Any] = {"error": error}
+    if error is not None:
+        running = sa.and_(t.script.c.state == "running", sa.literal(goes_on))
+        values |= {"state": sa.case((running, "running"), else_="broken"), "absent_since": None}
+    connection.execute(sa.update(t.script).where(t.script.c.name == name).values(**values))
 
 
 def vanish(connection: Connection, name: str, at: float) -> None:

@@ -12,13 +12,16 @@ from hostd.archive.plans import PlannedAction, PlannedDelete, PlannedForward, Pl
 from hostd.archive.records import Event
 from hostd.dicom import syntaxes
 from hostd.dicom.header import Header
-from hostd.errors import ScriptError
+from hostd.errors import HostdError, ScriptError
 from hostd.sandbox import frames
 from hostd.scripting.vocabulary import as_frame
 from hostd.transcoding.transform import Transform
 
 Destinations = Callable[[str], str]
-"""Turns a name that a script wrote into `kind:name`; raises `NotFoundError` when there is none, or several."""
+"""Turns a name that a script wrote into `kind:name`; raises `NotFoundError` or `ConfigurationError` when it means none, or several."""
+
+_LATEST = 1e11
+"""Seconds since 1970 UTC: the year 5138. Also keeps out infinity and what is not a number."""
 
 
 def handler_of(event: Event) -> str:
@@ -54,19 +57,19 @@ def resolve(actions: Sequence[frames.Action], event: Event, destinations: Destin
 
     Raises `ScriptError`, naming the line of the script, for what cannot be carried out.
     """
-    transforms: dict[int, Transform] = {}
+    made: dict[int, Transform] = {}
     planned: list[PlannedAction] = []
     for position, action in enumerate(actions):
         try:
             match action:
                 case frames.Transcode():
-                    transforms[position] = _transform(action, event, transforms)
+                    made[position] = _transform(action, event, made)
                     planned.append(PlannedTranscode(position, _inputs(action)))
                 case frames.Forward():
-                    planned.append(_forward(position, action, event, transforms, destinations))
+                    planned.append(_forward(position, action, event, made, destinations))
                 case frames.Delete():
                     planned.append(_delete(position, action, event, planned))
-        except ScriptError as error:
+        except HostdError as error:
             raise ScriptError(f"line {action.line}: {error}") from error
     return tuple(planned)
 
@@ -75,7 +78,17 @@ def _transform(action: frames.Transcode, event: Event, made: dict[int, Transform
     if action.quality is not None or action.ratio is not None or action.near is not None:
         raise ScriptError("lossy transcoding is not in this release; leave out quality, ratio and near")
     source = _source(action.x, event, made)
-    return Transform(to=action.to, or_original=action.or_original and (source is None or source.or_original))
+    # P7: what was made from something that must not be sent unchanged must not be sent unchanged either.
+    return Transform(_lossless(action.to), or_original=action.or_original and (source is None or source.or_original))
+
+
+def _lossless(uid: str) -> str:
+    syntax = syntaxes.BY_UID.get(uid)
+    if syntax is None:
+        raise ScriptError(f"no transfer syntax has the UID {uid[:64]!r}")
+    if syntax.is_lossy:
+        raise ScriptError(f"{syntax.keyword} may lose information, and lossy transcoding is not in this release")
+    return uid
 
 
 def _forward(
@@ -83,34 +96,41 @@ def _forward(
 ) -> PlannedForward:
     transform = _source(action.x, event, made)
     if action.syntax is not None:
-        transform = Transform(to=action.syntax, or_original=transform is None or transform.or_original)
+        transform = Transform(_lossless(action.syntax), or_original=transform is None or transform.or_original)
+    not_before = action.not_before or 0.0
+    if not 0 <= not_before < _LATEST:
+        raise ScriptError(f"not_before is not a time: {not_before!r}")
     destination = destinations(action.to)
-    skip = None
-    if event.blob is None:
-        skip = "its content was refused, so there is nothing to send"
-    elif not action.back and event.origin and destination == f"modality:{event.origin.modality}":
-        skip = f"it came from {destination}; back=True would send it back"
     return PlannedForward(
         position,
         _inputs(action),
         destination,
         transform=transform.canonical() if transform else "",
         priority=PRIORITIES[action.priority],
-        not_before=action.not_before or 0.0,
-        skip=skip,
+        not_before=not_before,
+        skip=_why_skipped(destination, event, back=action.back),
     )
 
 
-def _delete(position: int, action: frames.Delete, event: Event, planned: list[PlannedAction]) -> PlannedDelete:
+def _why_skipped(destination: str, event: Event, *, back: bool) -> str | None:
+    if event.blob is None:
+        return "its content was refused, so there is nothing to send"
+    sender = event.origin.modality if event.origin else None
+    if not back and sender is not None and destination == f"modality:{sender}":
+        return f"it came from {destination}; back=True would send it back"
+    return None
+
+
+def _delete(position: int, action: frames.Delete, event: Event, planned: Sequence[PlannedAction]) -> PlannedDelete:
     _source(action.x, event, {})
     if action.after == "committed":
         raise ScriptError('after="committed" needs storage commitment, which is not in this release; use "delivered"')
-    if isinstance(action.after, list):
-        for index in action.after:
-            if not (0 <= index < position and isinstance(planned[index], PlannedForward)):
-                raise ScriptError("after= names something that is no delivery of this run")
-        return PlannedDelete(position, _inputs(action), tuple(action.after))
-    return PlannedDelete(position, _inputs(action), action.after)
+    if not isinstance(action.after, list):
+        return PlannedDelete(position, _inputs(action), action.after)
+    for index in action.after:
+        if not (0 <= index < position and isinstance(planned[index], PlannedForward)):
+            raise ScriptError("after= names something that is no delivery of this run")
+    return PlannedDelete(position, _inputs(action), tuple(action.after))
 
 
 def _source(x: str | int, event: Event, made: dict[int, Transform]) -> Transform | None:

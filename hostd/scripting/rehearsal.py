@@ -8,13 +8,18 @@ from pathlib import Path
 from hostd.archive.plans import PlannedAction, PlannedDelete, PlannedForward
 from hostd.archive.records import Event, Origin
 from hostd.dicom import syntaxes
-from hostd.dicom.header import element_value, read_header
+from hostd.dicom.header import read_header
 from hostd.dicom.part10 import data_set_offset
-from hostd.errors import HostdError
-from hostd.sandbox import frames
+from hostd.errors import HostdError, ScriptError
+from hostd.sandbox import api
+from hostd.scripting import questions
+from hostd.scripting.execution import why
 from hostd.scripting.plan import Destinations, as_frames_event, handler_of, resolve
 from hostd.scripting.runtime import ScriptWorker
 from hostd.transcoding.transform import Transform
+
+_FIRST = 1
+"""The number of a rehearsed event; each is the first of a log of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,32 +37,28 @@ class Rehearsal:
 def rehearse(
     worker: ScriptWorker, file: Path, *, kind: str, now: float, destinations: Destinations, time_limit_s: float
 ) -> Rehearsal:
-    """Run the handler of event `kind` on a file; nothing is stored, sent or changed.
+    """Run the handler of an event (`kind`: "stored_instance") on a file; nothing is stored, sent or changed.
 
-    Raises `WorkerLost` when the script had to be killed, and `UnparsableError` for what is not a DICOM file.
+    Raises `ScriptError` for an event that does not exist, its kind `WorkerLost` when the script had to be killed, `UnparsableError` for
+    what is not a DICOM file, and `OSError` for a file that cannot be read.
     """
-    event, offset = _event(file, kind, now)
+    if f"on_{kind}" not in api.HANDLERS:
+        raise ScriptError(
+            f"there is no event {kind!r}; there are: {', '.join(n.removeprefix('on_') for n in api.HANDLERS)}"
+        )
+    event = _event(file, kind, now)
     handler = handler_of(event)
     if handler not in worker.ready.handlers:
-        return Rehearsal(file, handler, (), (), (), f"the script has no {handler}")
-
-    def answer(question: frames.Question) -> frames.Answer:
-        with file.open("rb") as opened:
-            syntax = data_set_offset(opened).transfer_syntax_uid
-            value = element_value(
-                opened, offset=offset, transfer_syntax=syntax, path=question.path, limit=frames.MAX_VALUE
-            )
-        return frames.Answer(
-            question.id, value, too_large=value is None, error=None if value is not None else "too large"
-        )
-
-    result = worker.run(as_frames_event(event), time_limit_s=time_limit_s, answer=answer)
-    error: str | None = None
+        has = ", ".join(worker.ready.handlers) or "no handler at all"
+        return Rehearsal(file, handler, (), (), (), f"the script has no {handler}; it has {has}")
+    result = worker.run(
+        as_frames_event(event),
+        time_limit_s=time_limit_s,
+        answer=lambda question: questions.answer(question, file),
+    )
+    error = why(result.failure)
     plan: tuple[str, ...] = ()
-    if result.failure is not None:
-        where = f" (line {result.failure.line})" if result.failure.line else ""
-        error = f"{result.failure.type}: {result.failure.message}{where}"
-    else:
+    if error is None:
         try:
             plan = tuple(sentence(action) for action in resolve(result.actions, event, destinations))
         except HostdError as refused:
@@ -72,28 +73,32 @@ def sentence(action: PlannedAction) -> str:
             return _forward_sentence(action)
         case PlannedDelete(after=None):
             return "delete at once"
+        case PlannedDelete(after="delivered"):
+            return "delete once all its deliveries have arrived"
         case PlannedDelete(after=after):
-            return f"delete once {'all its' if after == 'delivered' else 'the named'} deliveries are done"
+            return f"delete once {len(after or ())} named deliveries have arrived"
         case _:
-            return f"transcode to {syntaxes.by_uid(action.inputs['to']).name}"
+            return f"transcode to {syntaxes.by_uid(action.inputs['to']).name}, when a delivery needs it"
 
 
 def _forward_sentence(action: PlannedForward) -> str:
     if action.skip is not None:
         return f"forward to {action.destination}: nothing is sent, {action.skip}"
+    priority = action.inputs.get("priority", "normal")
+    said = f"forward to {action.destination}" + (f" with priority {priority}" if priority != "normal" else "")
     transform = Transform.parse(action.transform)
     if transform is None:
-        return f"forward to {action.destination}"
+        return said
     otherwise = ", or as it is where that cannot be done" if transform.or_original else ", or not at all"
-    return f"forward to {action.destination} in {syntaxes.by_uid(transform.to).name}{otherwise}"
+    return f"{said} in {syntaxes.by_uid(transform.to).name}{otherwise}"
 
 
-def _event(file: Path, kind: str, now: float) -> tuple[Event, int]:
+def _event(file: Path, kind: str, now: float) -> Event:
+    if not api.HANDLERS[f"on_{kind}"].__dataclass_fields__:  # about the script itself
+        return Event(_FIRST, kind, file.name, None, None, None, None, now)
     with file.open("rb") as opened:
         start = data_set_offset(opened)
         header = read_header(
             opened, offset=start.offset, transfer_syntax=start.transfer_syntax_uid, size=file.stat().st_size
         )
-    identity = header.identity
-    event = Event(0, kind, identity.instance, str(file), "", header.encode(), Origin("import"), now)
-    return event, start.offset
+    return Event(_FIRST, kind, header.identity.instance, str(file), "", header.encode(), Origin("import"), now)

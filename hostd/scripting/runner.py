@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from concurrent.futures import Future
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, wait
+from dataclasses import dataclass, replace
 
 import structlog
+from sqlalchemy.exc import OperationalError
 
 from hostd.archive import events, plans, scripts
 from hostd.archive.archive import Archive
-from hostd.archive.plans import Plan
+from hostd.archive.plans import Plan, PlannedDelete
 from hostd.archive.records import Event
-from hostd.archive.scripts import StaleTokenError, Version
-from hostd.dicom.header import Header, element_value
-from hostd.dicom.part10 import data_set_offset
-from hostd.errors import HostdError, ScriptError, StorageError
-from hostd.sandbox import frames
-from hostd.scripting.plan import Destinations, as_frames_event, handler_of, resolve
-from hostd.scripting.runtime import ScriptWorker, WorkerLost
+from hostd.archive.scripts import KnownScript, StaleTokenError, Version
+from hostd.errors import ScriptError, StorageError
+from hostd.scripting.execution import Rules, execute
+from hostd.scripting.plan import handler_of
+from hostd.scripting.runtime import ScriptWorker
 
 _log = structlog.get_logger(__name__)
 
 _BATCH = 64
 _FIRST_PAUSE_S = 0.5
+_LONGEST_PAUSE_S = 60.0
 _OWN_HANDLERS = ("on_start", "on_stop")
 
 
@@ -37,19 +37,30 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
-    """How runs are judged: wall seconds a run, failures of one event before it is parked, and what a destination's name means."""
+class _Order:
+    """What the runner is told: run this version from now on, or, with None, stop, for the file is gone."""
 
-    time_limit_s: float
-    attempts: int
-    destinations: Destinations
+    candidate: Candidate | None
+
+    def drop(self) -> None:
+        if self.candidate is not None:
+            self.candidate.worker.stop()
+
+
+@dataclass(frozen=True, slots=True)
+class _Entered:
+    """A plan in the hands of the writer. `after` is where the cursor is to stand before, None for an event out of order."""
+
+    plan: Plan
+    after: int | None
+    commit: Future[None]
 
 
 class Runner:
-    """Takes one script through the event log, one event after another.
+    """Takes one script through the event log, one event after another, in one thread as long as the node runs.
 
-    Runs never overlap: a new version waits until the current run has ended or was killed by its limit; then the cursor's token moves and
-    nothing of the former version can be committed any more.
+    Runs never overlap, because all versions run in this thread: a new one waits until the current run has ended or was killed by its
+    limit. Then the cursor's token moves, and nothing of the former version can be committed any more.
     """
 
     def __init__(
@@ -60,14 +71,19 @@ class Runner:
         self._rules = rules
         self._load_version = load_version
         self._log = _log.bind(script=name)
-        self._running: Candidate | None = None
-        self._token = 0
-        self._position = 0
         self._guard = threading.Lock()
-        self._offered: Candidate | None = None
-        self._leaving = False
+        self._wanted: str | None = None
+        self._order: _Order | None = None
         self._stopping = False
         self._pause = threading.Event()
+        # What follows belongs to the thread.
+        self._doing: _Order | None = None
+        self._running: Candidate | None = None
+        self._is_lost = False
+        self._start_is_due = False
+        self._is_unsure = False
+        self._token = 0
+        self._position = 0
         self._thread = threading.Thread(target=self._serve, name=f"script {name}", daemon=True)
         self._thread.start()
 
@@ -75,24 +91,17 @@ class Runner:
 
     @property
     def version(self) -> str | None:
-        """The hash of the version that is offered or runs."""
+        """The hash of the version that is to run, None when there is none."""
         with self._guard:
-            candidate = self._offered or self._running
-            return candidate.version.hash if candidate else None
+            return self._wanted
 
     def offer(self, candidate: Candidate) -> None:
         """Hand over a version that takes the place of the running one after the current run."""
-        with self._guard:
-            replaced, self._offered, self._leaving = self._offered, candidate, False
-        if replaced is not None:
-            replaced.worker.stop()
-        self._wake()
+        self._tell(_Order(candidate))
 
     def leave(self) -> None:
-        """Let the current run end, run `on_stop`, and end: the file is gone. The cursor stays."""
-        with self._guard:
-            self._leaving = True
-        self._wake()
+        """Let the current run end, run `on_stop`, and rest: the file is gone. The cursor stays, and `offer` goes on from there."""
+        self._tell(_Order(None))
 
     def stop(self) -> None:
         """Let the current run end, then end: the node stops. The version goes on at the next start."""
@@ -103,6 +112,14 @@ class Runner:
         """Wait until the thread has ended."""
         self._thread.join()
 
+    def _tell(self, order: _Order) -> None:
+        with self._guard:
+            replaced, self._order = self._order, order
+            self._wanted = order.candidate.version.hash if order.candidate else None
+        if replaced is not None:
+            replaced.drop()
+        self._wake()
+
     def _wake(self) -> None:
         self._pause.set()
         self._archive.bulletin.ring("event")
@@ -110,123 +127,176 @@ class Runner:
     # -- the thread
 
     def _serve(self) -> None:
-        try:
-            while not self._stopping:
-                seen = self._archive.bulletin.seen("event")
-                try:
-                    if self._is_told():
-                        if self._take_over():
-                            return
-                    elif self._running is None or not self._work():
-                        self._archive.bulletin.wait("event", seen, None)
-                except StaleTokenError as error:
-                    self._log.warning("runs were discarded", reason=str(error))
-                    self._resume()
-                except StorageError as error:
-                    self._log.error("the plan could not be committed; the events are run again", reason=str(error))
-                    self._rest(_FIRST_PAUSE_S)
-                    self._resume()
-                except Exception:  # noqa: BLE001 - a thread that must not end
-                    self._log.exception("the script's runner failed; it goes on")
-                    self._rest(_FIRST_PAUSE_S)
-                    self._resume()
-        finally:
-            if self._running is not None:
-                self._running.worker.stop()
-            if self._offered is not None:
-                self._offered.worker.stop()
+        pause = _FIRST_PAUSE_S
+        while not self._stopping:
+            seen = self._archive.bulletin.seen("event")
+            try:
+                if not self._step():
+                    self._archive.bulletin.wait("event", seen, None)
+                pause = _FIRST_PAUSE_S
+                continue
+            except StaleTokenError as error:
+                self._log.warning("runs were discarded", reason=str(error))
+            except StorageError as error:
+                self._log.error(
+                    "the index could not be written; what was not committed is done again", reason=str(error)
+                )
+            except ScriptError as error:
+                self._log.error("the script's worker cannot be started; its events wait", reason=str(error))
+            except Exception:  # noqa: BLE001 - a thread that must not end
+                self._log.exception("the script's runner failed; it goes on")
+            self._is_unsure = True
+            self._rest(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE_S)
+        with self._guard:
+            order, self._order = self._order, None
+        for left in (order, self._doing, _Order(self._running)):
+            if left is not None:
+                left.drop()
+
+    def _step(self) -> bool:
+        """Do what comes next; return whether there may be more to do at once."""
+        if self._is_unsure:
+            self._resume()
+            self._is_unsure = False
+        if self._is_told():
+            self._take_over()
+            return True
+        if self._running is None:
+            return False
+        if self._start_is_due:
+            self._start()
+            return True
+        return self._work()
 
     def _is_told(self) -> bool:
         with self._guard:
-            return self._leaving or self._offered is not None
+            return self._order is not None or self._doing is not None
 
-    def _take_over(self) -> bool:
-        """Retire the running version, then start the offered one; return whether the script is gone."""
-        with self._guard:
-            offered, leaving = self._offered, self._leaving
-        with self._archive.read() as connection:
-            known = scripts.find(connection, self.name)
-        assert known is not None, "a script is met before it is run"
-        if (
-            known.version is not None
-            and known.absent_since is None
-            and (leaving or (offered and known.version != offered.version.hash))
-        ):
-            self._retire(known)
-        if leaving:
-            self._archive.writer.do(lambda c: scripts.vanish(c, self.name, self._archive.clock.now()))
-            self._log.info("script is gone; its place in the event log is kept")
-            return True
-        assert offered is not None
-        with self._guard:
-            former, self._running = self._running, offered
-            if self._offered is offered:
-                self._offered = None
-        if former is not None:
-            former.worker.stop()
-        cursor, is_new = self._archive.writer.do(
-            lambda c: scripts.accept(c, self.name, offered.version, self._archive.clock.now())
-        )
-        self._token, self._position = cursor.token, cursor.low_water
-        self._log.info(
-            "script runs", version=offered.version.hash[:12], new=is_new, handlers=list(offered.version.handlers)
-        )
-        self._run_own("start", offered)
-        return False
-
-    def _retire(self, known: scripts.KnownScript) -> None:
-        """Run `on_stop` of the version that ends, on its own worker, wherever its cursor stands."""
-        assert known.version is not None
-        if "on_stop" not in known.handlers:
-            return
-        if self._running is None:  # the edit was made while no node ran
-            with self._archive.read() as connection:
-                version = scripts.get_version(connection, self.name, known.version)
-            assert version is not None, "the source of every version that ran is kept"
-            try:
-                self._running = Candidate(version, self._load_version(version))
-            except ScriptError as error:
-                self._log.warning(
-                    "the former version cannot be run any more, so its on_stop is left out", reason=str(error)
-                )
-                return
-            self._token = known.cursor.token
-        with self._archive.read() as connection:
-            pending = events.pending_own(connection, "stop", self.name, known.version, known.cursor)
-        if pending is None:
-            self._archive.writer.do(
-                lambda c: events.append(c, "stop", self.name, self._archive.clock.now(), content=known.version)
-            )
-        self._run_own("stop", self._running)
-
-    def _run_own(self, kind: str, candidate: Candidate) -> None:
-        """Run `on_start` or `on_stop` if it waits for this version, out of order: it is about the script, not about what arrived."""
-        if f"on_{kind}" not in candidate.version.handlers:
-            return
-        with self._archive.read() as connection:
-            cursor = scripts.get_cursor(connection, self.name)
-            event = events.pending_own(connection, kind, self.name, candidate.version.hash, cursor)
-        while event is not None and not self._stopping:
-            commit = self._run(event, after=None)
-            if commit is not None:
-                commit.result()
-                return
+    def _rest(self, seconds: float, *, unless_told: bool = False) -> None:
+        self._pause.clear()
+        if not (self._stopping or (unless_told and self._is_told())):
+            self._pause.wait(seconds)
 
     def _resume(self) -> None:
         """Go back to where the index says that the script stands."""
         with self._archive.read() as connection:
-            cursor = scripts.get_cursor(connection, self.name)
-        self._position = cursor.low_water
-        if cursor.token != self._token and self._running is not None:
+            known = scripts.find(connection, self.name)
+        self._position = known.cursor.low_water if known else 0
+        if self._running is not None and (known is None or known.cursor.token != self._token):
+            self._stand_down()
+            if not self._is_told():
+                self._log.error("another holder has this script's cursor; it is left to it")
+                with self._guard:
+                    self._wanted = None
+
+    def _stand_down(self) -> None:
+        if self._running is not None:
             self._running.worker.stop()
-            self._running = None
+        self._running = None
+        self._is_lost = self._start_is_due = False
+
+    # -- from version to version
+
+    def _take_over(self) -> None:
+        """Retire the running version, then start the one that was ordered, if any."""
+        self._claim()
+        assert self._doing is not None
+        candidate = self._doing.candidate
+        with self._archive.read() as connection:
+            known = scripts.find(connection, self.name)
+        assert known is not None, "a script is met before it is run"
+        changes = candidate is None or candidate.version.hash != known.version
+        if known.state == "running" and changes and not self._retire(known):
+            return  # the node stops in between: the next start does it
+        now = self._archive.clock.now()
+        if candidate is None:
+            if known.absent_since is None:
+                self._archive.writer.do(lambda c: scripts.vanish(c, self.name, now))
+                self._log.info("script is gone; its place in the event log is kept")
+            self._stand_down()
+        else:
+            cursor, is_new = self._archive.writer.do(lambda c: scripts.accept(c, self.name, candidate.version, now))
+            self._stand_down()
+            self._running, self._start_is_due = candidate, True
+            self._token, self._position = cursor.token, cursor.low_water
+            handlers = list(candidate.version.handlers)
+            self._log.info("script runs", version=candidate.version.hash[:12], new=is_new, handlers=handlers)
+        self._doing = None
+
+    def _claim(self) -> None:
+        """Take the newest order; one that was begun and not ended gives way to it."""
+        given_up: _Order | None = None
+        with self._guard:
+            if self._order is not None:
+                given_up, self._doing, self._order = self._doing, self._order, None
+        if given_up is not None:
+            given_up.drop()
+
+    def _retire(self, known: KnownScript) -> bool:
+        """Run `on_stop` of the version that ends, wherever its cursor stands; return whether it is over and done with."""
+        assert known.version is not None, "only what was accepted runs"
+        if "on_stop" not in known.handlers:
+            return True
+        with self._archive.read() as connection:
+            begun = events.last_own(connection, "start", self.name, known.version)
+            stop = events.last_own(connection, "stop", self.name, known.version)
+            version = scripts.get_version(connection, self.name, known.version)
+        if stop is not None and (
+            begun is None or stop.number > begun.number
+        ):  # hostd ended between on_stop and the next
+            if _has_had(known, stop):
+                return True
+        else:
+            stop = self._announce_stop(known.version)
+        try:
+            if self._running is None:  # the edit was made while no node ran
+                assert version is not None, "the source of every version that ran is kept"
+                self._running = Candidate(version, self._load_version(version))
+                self._token = known.cursor.token
+            return self._run_own(stop)
+        except ScriptError as error:
+            self._log.warning("the former version cannot be run, so its on_stop is left out", reason=str(error))
+            return True
+
+    def _announce_stop(self, version: str) -> Event:
+        now = self._archive.clock.now()
+        number = self._archive.writer.do(lambda c: events.append(c, "stop", self.name, now, content=version))
+        with self._archive.read() as connection:
+            event = events.get(connection, number)
+        assert event is not None, "it was written just now"
+        return event
+
+    def _start(self) -> None:
+        """Run `on_start` if this version has not had it yet."""
+        assert self._running is not None
+        version = self._running.version
+        if "on_start" in version.handlers:
+            with self._archive.read() as connection:
+                known = scripts.find(connection, self.name)
+                event = events.last_own(connection, "start", self.name, version.hash)
+            assert known is not None, "it was accepted"
+            if event is not None and not _has_had(known, event) and not self._run_own(event):
+                return
+        self._start_is_due = False
+
+    def _run_own(self, event: Event) -> bool:
+        """Run `on_start` or `on_stop`, out of order: it is about the script, not about what arrived. Return whether that is done."""
+        while not self._stopping:
+            entered = self._run(event, after=None)
+            if entered is not None:
+                self._settle([entered])
+                return not self._is_unsure
+            self._rest(_FIRST_PAUSE_S)
+        return False
+
+    # -- from event to event
 
     def _work(self) -> bool:
         """Take the next events; return whether there were any."""
         assert self._running is not None
-        kinds = [
-            handler.removeprefix("on_") for handler in self._running.version.handlers if handler not in _OWN_HANDLERS
-        ]
+        handlers = self._running.version.handlers
+        kinds = [handler.removeprefix("on_") for handler in handlers if handler not in _OWN_HANDLERS]
         with self._archive.read() as connection:
             newest = events.last_number(connection)
             batch = events.after(connection, self._position, kinds, _BATCH)
@@ -234,78 +304,78 @@ class Runner:
             if newest > self._position:  # nothing in between concerns this script
                 self._advance(newest)
             return False
-        commits: list[Future[None]] = []
-        for event in batch:
-            commit = self._take(event)
-            if commit is None:
-                break
-            commits.append(commit)
-            self._position = event.number
-        for commit in commits:
-            commit.result()
+        entered: list[_Entered] = []
+        try:
+            for event in batch:
+                one = self._take(event)
+                if one is None:
+                    break
+                entered.append(one)
+                self._position = event.number
+        finally:
+            wait([one.commit for one in entered])
+        self._settle(entered)
         return True
 
-    def _take(self, event: Event) -> Future[None] | None:
+    def _advance(self, newest: int) -> None:
+        after, token = self._position, self._token
+        self._archive.writer.do(lambda c: scripts.advance(c, self.name, token, after=after, to=newest))
+        self._position = newest
+
+    def _take(self, event: Event) -> _Entered | None:
         """Run an event until it is done or parked; None when something else comes first."""
         pause = _FIRST_PAUSE_S
         while not (self._stopping or self._is_told()):
-            commit = self._run(event, after=self._position)
-            if commit is not None:
-                return commit
-            self._rest(pause)
-            pause *= 2
+            entered = self._run(event, after=self._position)
+            if entered is not None:
+                return entered
+            self._rest(pause, unless_told=True)
+            pause = min(pause * 2, _LONGEST_PAUSE_S)
         return None
 
-    def _advance(self, newest: int) -> None:
-        after = self._position
-        self._archive.writer.do(lambda c: scripts.advance(c, self.name, self._token, after=after, to=newest))
-        self._position = newest
-
-    def _rest(self, seconds: float) -> None:
-        self._pause.clear()
-        if not (self._stopping or self._is_told()):
-            self._pause.wait(seconds)
-
-    # -- one run
-
-    def _run(self, event: Event, *, after: int | None) -> Future[None] | None:
-        """Run the handler once. Return the commit of its plan, or None when it failed and is to be run again."""
-        running = self._running
-        assert running is not None
-        begun = self._archive.clock.now()
-        try:
-            result = running.worker.run(
-                as_frames_event(event),
-                time_limit_s=self._rules.time_limit_s,
-                answer=lambda question: self._answer(question, event),
-            )
-            error = _why_failed(result.failure) if result.failure else None
-            actions = () if error else resolve(result.actions, event, self._rules.destinations)
-        except WorkerLost as lost:
-            result, error, actions = frames.Result(event.number, [], [], []), str(lost), ()
-            self._running = Candidate(running.version, self._load_version(running.version))
-        except HostdError as refused:
-            error, actions = str(refused), ()
-        header = Header.decode(event.header) if event.header else None
-        plan = Plan(
-            script=self.name,
-            version=running.version.hash,
-            event=event,
-            sop_instance_uid=header.sop_instance_uid if header else "",
-            sop_class_uid=header.sop_class_uid if header else "",
-            outcome="parked" if error else "done",
-            actions=actions,
-            tags_read=tuple(result.tags_read),
-            log=tuple(result.log),
-            error=error,
-            at=begun,
-            seconds=self._archive.clock.now() - begun,
+    def _run(self, event: Event, *, after: int | None) -> _Entered | None:
+        """Run the handler once. Hand its plan to the writer, or return None when it failed and is to be run again."""
+        running = self._revived()
+        plan, self._is_lost = execute(
+            self._archive, running.worker, event, self._rules, script=self.name, version=running.version.hash
         )
-        if error is not None and not self._is_last_try(plan):
+        if plan.error is not None and not self._is_last_try(plan):
             return None
+        return self._enter(plan, after)
+
+    def _revived(self) -> Candidate:
+        """Return the running version with a worker that lives. Raises `ScriptError` when none can be started."""
+        assert self._running is not None
+        if self._is_lost:
+            self._running.worker.stop()
+            self._running = replace(self._running, worker=self._load_version(self._running.version))
+            self._is_lost = False
+        return self._running
+
+    def _enter(self, plan: Plan, after: int | None) -> _Entered:
         token = self._token
-        topics = ("delivery",) if actions else ()
-        return self._archive.writer.submit(lambda c: plans.enter(c, plan, token, after=after), topics=topics)
+        topics = ["delivery"] if plan.actions else []
+        if any(isinstance(action, PlannedDelete) for action in plan.actions):
+            topics.append("event")
+        commit = self._archive.writer.submit(lambda c: plans.enter(c, plan, token, after=after), topics=topics)
+        return _Entered(plan, after, commit)
+
+    def _settle(self, entered: Sequence[_Entered]) -> None:
+        """See what became of plans. One that the index refuses is a failure of its event, as if the script had failed."""
+        for one in entered:
+            try:
+                one.commit.result()
+            except (StaleTokenError, StorageError):
+                raise
+            except OperationalError as error:  # the disk, not the plan
+                raise StorageError(f"the index could not be written: {error}") from error
+            except Exception as error:  # noqa: BLE001 - a bug or a broken index must not stop the script for ever
+                self._log.exception("the index refused a plan", number=one.plan.event.number)
+                self._is_unsure = True
+                plan = replace(one.plan, outcome="parked", actions=(), error=f"the plan could not be entered: {error}")
+                if self._is_last_try(plan):
+                    self._enter(plan, one.after).commit.result()
+                return  # the plans after it expect the cursor where it is not
 
     def _is_last_try(self, plan: Plan) -> bool:
         """Record a failed run; return whether the event is to be parked now. The log says so either way."""
@@ -315,7 +385,7 @@ class Runner:
         self._log.error(
             "script failed",
             handler=handler_of(plan.event),
-            event=plan.event.number,
+            number=plan.event.number,
             instance=plan.event.subject,
             failures=failures,
             parked=last,
@@ -325,27 +395,6 @@ class Runner:
             self._archive.writer.do(lambda c: plans.write_failure(c, plan))
         return last
 
-    def _answer(self, question: frames.Question, event: Event) -> frames.Answer:
-        """Fetch a value that did not travel with the event."""
-        if event.blob is None:
-            return frames.Answer(question.id, error="the content of this event was refused and is not kept")
-        try:
-            with self._archive.blobs.path(event.blob).open("rb") as file:
-                start = data_set_offset(file)
-                value = element_value(
-                    file,
-                    offset=start.offset,
-                    transfer_syntax=start.transfer_syntax_uid,
-                    path=question.path,
-                    limit=frames.MAX_VALUE,
-                )
-        except (OSError, HostdError) as error:
-            return frames.Answer(question.id, error=f"the stored file cannot be read: {error}")
-        if value is None:
-            return frames.Answer(question.id, error="the value is larger than 1 MiB", too_large=True)
-        return frames.Answer(question.id, value)
 
-
-def _why_failed(failure: frames.Failure) -> str:
-    where = f" (line {failure.line})" if failure.line else ""
-    return f"{failure.type}: {failure.message}{where}"
+def _has_had(known: KnownScript, event: Event) -> bool:
+    return event.number <= known.cursor.low_water or event.number in known.cursor.finished

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from http import HTTPStatus
 
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -56,7 +57,7 @@ class _Exchange:
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            if message["status"] >= 400:
+            if message["status"] >= 400 and message["status"] != HTTPStatus.REQUEST_TIMEOUT:
                 await self._read_away()
             self.has_begun = True
             message = {**message, "headers": [*message["headers"], *_HEADERS]}

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from functools import partial
 from typing import BinaryIO
 
 from fastapi import APIRouter, Request
-from starlette.concurrency import iterate_in_threadpool
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from hostd.archive import instances
 from hostd.archive.archive import Archive
@@ -33,14 +33,7 @@ def content_routes(archive: Archive) -> APIRouter:
             raise WebError(501, NOT_IMPLEMENTED, "hostd gives the file as it is stored: leave ?transcode out")
         instance = existing(archive, instance_id)
         opened = _open(archive, instance)
-        return StreamingResponse(
-            iterate_in_threadpool(_content(opened)),
-            media_type="application/dicom",
-            headers={
-                "Content-Disposition": f'filename="{file_uuid(instance)}.dcm"',
-                "Content-Length": str(os.fstat(opened.fileno()).st_size),
-            },
-        )
+        return _FileResponse(opened, f"{file_uuid(instance)}.dcm")
 
     @router.get("/tags", summary="Show the tags: full, ?short by number, ?simplify by name")
     def all_tags(request: Request, instance_id: str) -> Response:
@@ -85,10 +78,25 @@ def _open(archive: Archive, instance: Instance) -> BinaryIO:
         raise WebError(500, INEXISTENT_FILE, "the file of this instance is missing from the archive") from error
 
 
-def _content(file: BinaryIO) -> Iterator[bytes]:
-    with file:
-        while piece := file.read(_PIECE):
-            yield piece
+class _FileResponse(StreamingResponse):
+    """An open file, streamed, and closed whether or not the client stays to the end."""
+
+    def __init__(self, file: BinaryIO, filename: str) -> None:
+        self._file = file
+        super().__init__(
+            iter(partial(file.read, _PIECE), b""),
+            media_type="application/dicom",
+            headers={
+                "Content-Disposition": f'filename="{filename}"',
+                "Content-Length": str(os.fstat(file.fileno()).st_size),
+            },
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._file.close()
 
 
 def _elements(archive: Archive, instance_id: str) -> Elements:

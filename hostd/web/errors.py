@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 import sqlite3
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Any
 
@@ -16,6 +16,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import compile_path
 
 from hostd.errors import ConflictError, HostdError, NotFoundError, ReceptionError, StorageError, UnparsableError
 from hostd.web.responses import JsonResponse
@@ -160,11 +161,23 @@ def _is_full(error: BaseException) -> bool:
 def answer(request: Request, error: Exception) -> Response:
     """Return the answer to a request that ended in an error; one that nobody expected is logged, with its traceback."""
     problem = problem_of(error)
+    if problem.status == 405:  # the router names only the methods of the first route that has this path
+        problem = replace(problem, headers={"Allow": ", ".join(_methods(request))})
     if problem.status >= 500:
         _log.error(
             "request failed", method=request.method, path=request.url.path, status=problem.status, exc_info=error
         )
     return problem.response(request.method, request.url.path)
+
+
+def _methods(request: Request) -> list[str]:
+    described = request.app.openapi()["paths"]
+    return sorted(
+        method.upper()
+        for path, methods in described.items()
+        if compile_path(path)[0].match(request.url.path)
+        for method in methods
+    )
 
 
 def install(app: FastAPI) -> None:

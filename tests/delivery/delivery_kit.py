@@ -8,7 +8,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.uid import generate_uid
 
-from hostd.archive import deliveries, instances
+from hostd.archive import deliveries, instances, receipts
 from hostd.archive.archive import Archive
 from hostd.archive.records import Origin
 from hostd.delivery.couriers import Couriers
@@ -101,6 +101,9 @@ class Node:
 
     def outcomes(self, number):
         return [attempt.outcome for attempt in self.attempts(number)]
+
+    def product_of(self, connection, blob, transform):
+        return self.archive.blobs.path(receipts.find(connection, blob, transform.canonical()).result.name)
 
     def couriers(self, *destinations, batch=20):
         products = Products(self.archive, self.pool)

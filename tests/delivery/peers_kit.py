@@ -93,9 +93,7 @@ class Orthanc:
         )
 
     def get(self, path):
-        response = requests.get(
-            self.url + path, auth=(self.username.encode(), self.password.encode()), timeout=10
-        )
+        response = requests.get(self.url + path, auth=(self.username.encode(), self.password.encode()), timeout=10)
         response.raise_for_status()
         return response
 

@@ -3,9 +3,9 @@
 import threading
 
 import pytest
-
 from delivery_kit import ANSWERED, EXPLICIT, POLICY, FakeDestination, small_file
-from hostd.archive import deliveries, deletes, instances, rows
+
+from hostd.archive import deletes, deliveries, instances, rows
 from hostd.archive import tables as t
 from hostd.delivery.couriers import unserved
 from hostd.delivery.destinations import Answer
@@ -420,7 +420,15 @@ def delete_after(node, instance, *numbers):
         )  # fmt: skip
         inputs = {"instance": instance.id, "content": instance.received_sha256, "after": "delivered"}
         action = rows.insert(
-            connection, t.action, run=run, script="s.py", event=1, position=0, verb="delete", inputs=inputs, state="open"
+            connection,
+            t.action,
+            run=run,
+            script="s.py",
+            event=1,
+            position=0,
+            verb="delete",
+            inputs=inputs,
+            state="open",
         )
         deletes.wait_for(connection, action, list(numbers))
         return action

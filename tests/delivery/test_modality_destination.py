@@ -6,17 +6,19 @@ from types import SimpleNamespace
 
 import pydicom
 import pytest
+from delivery_kit import CT, EXPLICIT, small_file
 from hypothesis import given
 from hypothesis import strategies as st
+from peers_kit import free_port, needs_orthanc, needs_storescp, orthanc, shipped, storescp
+from pynetdicom.presentation import build_context
 
-from delivery_kit import CT, EXPLICIT, small_file
 from hostd.archive.deliveries import PRIORITIES
 from hostd.delivery.destinations import Outgoing
-from hostd.delivery.destinations.modality import Modality, candidates, contexts_of, plan_associations
+from hostd.delivery.destinations.modality import Modality, _dimse_priority, candidates, contexts_of, plan_associations
 from hostd.dimse import scu
+from hostd.dimse.associate import decode_request, encode_acceptance
 from hostd.transcoding.pool import CodecPool
 from hostd.transcoding.transform import Transform
-from peers_kit import free_port, needs_orthanc, needs_storescp, orthanc, shipped, storescp
 
 IMPLICIT = "1.2.840.10008.1.2"
 J2K = "1.2.840.10008.1.2.4.90"
@@ -26,11 +28,10 @@ NAME = "modality:archive"
 FALLBACKS = (EXPLICIT, IMPLICIT)
 
 
-def modality(port, **options):
+def modality(port, *, aet="ANY", timeout_s=10.0, **options):
     return Modality(
-        "archive", aet="ANY", host="127.0.0.1", port=port, calling_aet="HOSTD",
-        **{"timeout_s": 10.0, "connect_timeout_s": 5.0, **options},
-    )  # fmt: skip
+        "archive", aet=aet, host="127.0.0.1", port=port, calling_aet="HOSTD", timeout_s=timeout_s, **options
+    )
 
 
 def outgoing(own, transform=None, sop_class=CT, number=1):
@@ -150,7 +151,9 @@ def test_the_peer_gets_what_it_accepts_with_the_same_pixels(coding, tmp_path, op
         ({}, Transform("1.2.840.10008.1.2.4.202", or_original=False), "no common transfer syntax"),
     ],
 )
-def test_without_a_common_syntax_the_instance_fails_and_both_sides_are_named(coding, tmp_path, options, transform, says):
+def test_without_a_common_syntax_the_instance_fails_and_both_sides_are_named(
+    coding, tmp_path, options, transform, says
+):
     instance = coding.receive(shipped("MR_small_jp2klossless.dcm"))
     number = coding.ask(NAME, instance, transform=transform.canonical() if transform else "")
     other = coding.ask(NAME)
@@ -267,13 +270,14 @@ def test_a_connection_that_breaks_in_the_middle_of_an_instance_is_tried_again_an
 
 def _accept_and_break(server):
     """Accept the first context of an association, take a little of the data set, and reset the connection."""
-    from hostd.dimse.associate import decode_request, encode_acceptance  # noqa: PLC0415 - the accepting side's room
-
     sock, _ = server.accept()
     header = _exactly(sock, 6)
     request = decode_request(_exactly(sock, int.from_bytes(header[2:6], "big")))
-    accepted = {p.id: (0, p.transfer_syntaxes[0]) for p in request.proposals}
-    sock.sendall(encode_acceptance(request, accepted))
+    accepted = []
+    for proposal in request.proposals:
+        accepted.append(build_context(proposal.abstract_syntax, proposal.transfer_syntaxes[0]))
+        accepted[-1].context_id, accepted[-1].result = proposal.id, 0
+    sock.sendall(encode_acceptance(request, accepted, [], max_pdu=16384))
     _exactly(sock, 1 << 20)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
     sock.close()
@@ -289,8 +293,6 @@ def _exactly(sock, count):
 
 
 def test_the_priority_of_the_request_follows_that_of_the_delivery():
-    from hostd.delivery.destinations.modality import _dimse_priority  # noqa: PLC0415 - private, and tested here only
-
     assert [_dimse_priority(PRIORITIES[name]) for name in ("low", "normal", "high", "stat")] == [
         scu.PRIORITY_LOW, scu.PRIORITY_MEDIUM, scu.PRIORITY_HIGH, scu.PRIORITY_HIGH,
     ]  # fmt: skip

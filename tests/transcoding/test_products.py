@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from transcoding_images import EXPLICIT, J2K, shipped
 
 from hostd.archive import deliveries, receipts
 from hostd.archive.archive import Archive
@@ -19,7 +20,6 @@ from hostd.transcoding.pool import CodecPool
 from hostd.transcoding.products import Products
 from hostd.transcoding.receipt import Receipt
 from hostd.transcoding.transform import Transform
-from transcoding_images import EXPLICIT, J2K, shipped
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
 TO_J2K = Transform(J2K)
@@ -156,7 +156,7 @@ def test_what_cannot_be_made_goes_on_as_it_is_and_the_receipt_says_why(products,
 def test_what_must_be_changed_is_never_sent_unchanged(products, pool, archive, blob):
     transform = Transform(J2K, or_original=False)
     pool.failures = [CannotTranscodeError("why not")]
-    with pytest.raises(InstanceFault, match="JPEG 2000 Lossless.*why not"):
+    with pytest.raises(InstanceFault, match=r"JPEG 2000 Lossless.*why not"):
         products.bring(blob, transform)
     assert receipt_of(archive, blob, transform) is None
     assert files(archive) == [blob]

@@ -183,7 +183,9 @@ def test_text_of_another_character_set_is_shown_in_unicode(client):
     assert answer.json()["PatientName"] == "Müller^Jürgen=山田^太郎"
 
 
-@pytest.mark.xfail(strict=True, reason="dicom.header loses it where a sequence is read before it: pydicom has turned it into a number")
+@pytest.mark.xfail(
+    strict=True, reason="dicom.header loses it where a sequence is read before it: pydicom has turned it into a number"
+)
 def test_pixel_representation_is_shown_beside_a_sequence(client):
     path = client.post("/instances", content=dicom_file()).json()["Path"]
     assert client.get(path + "/simplified-tags").json()["PixelRepresentation"] == "1"

@@ -6,7 +6,7 @@ import zlib
 
 import pytest
 import structlog
-from web_support import LIMIT, changed, dicom_file, is_orthanc_error
+from web_support import LIMIT, FailingReception, OneReception, changed, dicom_file, is_orthanc_error
 
 from hostd.errors import StorageError
 
@@ -34,7 +34,13 @@ def test_an_uploaded_file_is_given_back_byte_for_byte_under_orthancs_id(client):
 
 @pytest.mark.parametrize(
     "content_type",
-    ["application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "application/json", "text/plain", "nonsense"],
+    [
+        "application/x-www-form-urlencoded",
+        "multipart/form-data; boundary=x",
+        "application/json",
+        "text/plain",
+        "nonsense",
+    ],
 )
 def test_the_content_type_does_not_matter(client, content_type):
     answer = client.post("/instances", content=dicom_file(), headers={"Content-Type": content_type})
@@ -156,39 +162,13 @@ def test_a_body_over_the_limit_is_413_by_its_length_or_by_counting(face, client)
 
 def test_a_chunked_body_is_taken(client):
     content = dicom_file()
-    assert client.post("/instances", content=(content[i : i + 777] for i in range(0, len(content), 777))).json()["ID"] == CT
+    assert (
+        client.post("/instances", content=(content[i : i + 777] for i in range(0, len(content), 777))).json()["ID"]
+        == CT
+    )
 
 
 # -- a store that fails -------------------------------------------------------------------------------------------------
-
-
-class FailingReception:
-    """Takes a file, and fails when told to."""
-
-    def __init__(self, at, error):
-        self.at, self.error = at, error
-        self.abandoned = False
-        self.pieces = []
-
-    def write(self, piece):
-        self.pieces.append(len(piece))
-        if self.at == "write":
-            raise self.error
-
-    def finish(self):
-        raise self.error
-
-    def abandon(self):
-        self.abandoned = True
-
-
-class OneReception:
-    def __init__(self, reception):
-        self.reception = reception
-
-    def receive_file(self, *, origin):
-        self.origin = origin
-        return self.reception
 
 
 def storage_error(number):
@@ -218,14 +198,6 @@ def test_a_store_that_fails_says_so_and_tells_nothing_of_the_host(make_face, at,
     assert [entry["exc_info"] for entry in logs if entry["event"] == "request failed"] == [error]
     # A row may speak of a file once `finish` has begun: only the intake may remove it then.
     assert reception.abandoned == (at == "write")
-
-
-def test_a_large_body_reaches_the_intake_in_pieces(make_face):
-    reception = FailingReception("finish", StorageError("enough seen"))
-    client = make_face(intake=OneReception(reception), limit=64 << 20).client()
-    client.post("/instances", content=(bytes(65536) for _ in range(200)))
-    assert sum(reception.pieces) == 200 * 65536
-    assert max(reception.pieces) < 2 << 20
 
 
 def test_the_origin_names_address_and_user(make_face):

@@ -1,16 +1,15 @@
 """What the tests of the HTTP face share: a face on a real archive, and DICOM files."""
 
 import io
-import os
 from pathlib import Path
 
 import pydicom
+from argon2 import PasswordHasher
 from pydicom.data import get_testdata_file
 from starlette.testclient import TestClient
 
 from hostd.archive.archive import Archive
 from hostd.clock import SystemClock
-from hostd.config.passwords import hash_password
 from hostd.config.sections import User
 from hostd.intake.intake import Intake
 from hostd.web.app import create_app
@@ -34,7 +33,8 @@ def changed(content, **elements):
 
 
 def user(password, role):
-    return User(password_hash=hash_password(password), role=role)
+    quick = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
+    return User(password_hash=quick.hash(password), role=role)
 
 
 class Face:
@@ -67,10 +67,41 @@ class Face:
         self.archive.close()
 
 
+class FailingReception:
+    """Takes a file, and fails when told to."""
+
+    def __init__(self, at, error):
+        self.at, self.error = at, error
+        self.abandoned = False
+        self.pieces = []
+
+    def write(self, piece):
+        self.pieces.append(len(piece))
+        if self.at == "write":
+            raise self.error
+
+    def finish(self):
+        raise self.error
+
+    def abandon(self):
+        self.abandoned = True
+
+
+class OneReception:
+    def __init__(self, reception):
+        self.reception = reception
+
+    def receive_file(self, *, origin):
+        self.origin = origin
+        return self.reception
+
+
 def is_orthanc_error(response, status, orthanc_status):
     """Tell whether an answer is Orthanc's error object with these numbers."""
     error = response.json()
-    assert (response.status_code, error["HttpStatus"], error["OrthancStatus"]) == (status, status, orthanc_status), error
+    assert (response.status_code, error["HttpStatus"], error["OrthancStatus"]) == (status, status, orthanc_status), (
+        error
+    )
     assert set(error) - {"Details"} == {
         "HttpError", "HttpStatus", "Message", "Method", "OrthancError", "OrthancStatus", "Uri",
     }  # fmt: skip
@@ -81,5 +112,5 @@ def is_orthanc_error(response, status, orthanc_status):
 
 def open_files_of(folder):
     """Return the files below a folder that this process holds open."""
-    links = (Path("/proc/self/fd") / name for name in os.listdir("/proc/self/fd"))
-    return [target for link in links if link.is_symlink() and (target := os.readlink(link)).startswith(str(folder))]
+    links = Path("/proc/self/fd").iterdir()
+    return [link for link in links if link.is_symlink() and link.readlink().is_relative_to(folder)]

@@ -1,0 +1,95 @@
+"""One run: an event goes to the worker, and what comes back becomes a plan, whatever it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import structlog
+
+from hostd.archive.archive import Archive
+from hostd.archive.plans import Plan, PlannedAction
+from hostd.archive.records import Event
+from hostd.dicom.header import Header
+from hostd.errors import HostdError
+from hostd.sandbox import frames
+from hostd.scripting import questions
+from hostd.scripting.plan import Destinations, as_frames_event, resolve
+from hostd.scripting.runtime import ScriptWorker, WorkerLost
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """How runs are judged: wall seconds a run, failures of one event before it is parked, and what a destination's name means."""
+
+    time_limit_s: float
+    attempts: int
+    destinations: Destinations
+
+
+def execute(
+    archive: Archive, worker: ScriptWorker, event: Event, rules: Rules, *, script: str, version: str
+) -> tuple[Plan, bool]:
+    """Run the handler of an event once; return its plan, and whether the worker was lost and must be replaced.
+
+    A run that failed gives a plan without actions, with the reason in `error` and outcome "parked": it is for the caller to enter it as
+    such, or to have it run again. Nothing is raised.
+    """
+    begun = archive.clock.now()
+    result = frames.Result(event.number, [], [], [])
+    actions: tuple[PlannedAction, ...] = ()
+    error: str | None = None
+    is_lost = False
+    try:
+        result = worker.run(
+            as_frames_event(event),
+            time_limit_s=rules.time_limit_s,
+            answer=lambda question: _answer(archive, question, event),
+        )
+        error = why(result.failure)
+        actions = () if error else resolve(result.actions, event, rules.destinations)
+    except WorkerLost as lost:
+        error, is_lost = str(lost), True
+    except HostdError as refused:
+        error = str(refused)
+    except Exception as fault:  # noqa: BLE001 - an event that hostd itself stumbles over must not hold up the script for ever
+        _log.exception("hostd failed to run a script", script=script, number=event.number)
+        error, is_lost = f"hostd failed: {type(fault).__name__}: {fault}", True
+    header = _header(event)
+    plan = Plan(
+        script=script,
+        version=version,
+        event=event,
+        sop_instance_uid=header.sop_instance_uid if header else "",
+        sop_class_uid=header.sop_class_uid if header else "",
+        outcome="parked" if error else "done",
+        actions=actions,
+        tags_read=tuple(result.tags_read),
+        log=tuple(result.log),
+        error=error,
+        at=begun,
+        seconds=archive.clock.now() - begun,
+    )
+    return plan, is_lost
+
+
+def why(failure: frames.Failure | None) -> str | None:
+    """Say how a run failed, with the line of the script; None when it did not."""
+    if failure is None:
+        return None
+    where = f" (line {failure.line})" if failure.line else ""
+    return f"{failure.type}: {failure.message}{where}"
+
+
+def _header(event: Event) -> Header | None:
+    try:
+        return Header.decode(event.header) if event.header else None
+    except ValueError:  # msgspec's errors are ValueErrors; the run has failed on it above, and says so
+        return None
+
+
+def _answer(archive: Archive, question: frames.Question, event: Event) -> frames.Answer:
+    if event.blob is None:
+        return frames.Answer(question.id, error="the content of this event was refused and is not kept")
+    return questions.answer(question, archive.blobs.path(event.blob))

@@ -1,0 +1,39 @@
+"""What a running script may ask its host: the value of an element that did not travel with the event."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hostd.dicom.header import element_value
+from hostd.dicom.part10 import data_set_offset
+from hostd.errors import HostdError
+from hostd.sandbox import frames
+
+_DEEPEST = 33
+"""Numbers in a path: sixteen sequences, an item of each, and the element."""
+_PIXEL_GROUP = 0x7FE0
+
+
+def answer(question: frames.Question, file: Path) -> frames.Answer:
+    """Answer a question from a DICOM file. Whatever the worker asks for, nothing is raised, and pixel data is not given."""
+    path = question.path
+    if len(path) % 2 == 0 or len(path) > _DEEPEST or any(not 0 <= number <= 0xFFFFFFFF for number in path):
+        return frames.Answer(question.id, error="that is not the path of an element")
+    if path[-1] >> 16 == _PIXEL_GROUP:
+        return frames.Answer(question.id, error="pixel data is not given to scripts")
+    try:
+        with file.open("rb") as opened:
+            start = data_set_offset(opened)
+            value = element_value(
+                opened,
+                offset=start.offset,
+                transfer_syntax=start.transfer_syntax_uid,
+                path=path,
+                limit=frames.MAX_VALUE,
+            )
+    except (OSError, HostdError) as error:
+        return frames.Answer(question.id, error=f"the file cannot be read: {error}")
+    if value is None:
+        reason = f"the value is larger than {frames.MAX_VALUE >> 20} MiB, which is the most that a script may read"
+        return frames.Answer(question.id, error=reason, too_large=True)
+    return frames.Answer(question.id, value)

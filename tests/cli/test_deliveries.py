@@ -1,0 +1,168 @@
+import json
+from datetime import datetime
+
+import pytest
+from typer.testing import CliRunner
+
+from hostd.archive import deliveries as rows
+from hostd.archive import instances
+from hostd.archive.archive import Archive
+from hostd.archive.records import Attempt, Blob
+from hostd.cli.deliveries import app
+from hostd.clock import SystemClock
+from hostd.errors import NodeError, NotFoundError
+
+
+@pytest.fixture
+def config(tmp_path):
+    file = tmp_path / "hostd.toml"
+    file.write_text(
+        '[node]\ndata = "./data"\n[modalities.archive]\naet = "ARCHIVE"\nhost = "192.0.2.7"\nport = 104\n'
+        '[peers.buffer]\nurl = "https://buffer.example/"\n'
+    )
+    (tmp_path / "data").mkdir(mode=0o700)
+    return file
+
+
+@pytest.fixture
+def archive(config):
+    archive = Archive(config.parent / "data", "test", SystemClock())
+    yield archive
+    archive.close()
+
+
+@pytest.fixture
+def filled(archive):
+    """Ask for five: to the archive 1 failed, 2 delivered, 3 failed without a file; to the buffer 4 failed, 5 waits."""
+    kept, gone = Blob("test/00/a", 1, "s", "1.2"), "test/00/gone"
+
+    def unit(connection):
+        instances.add_blob(connection, kept, 1.0)
+
+        def ask(destination, content, blob=kept.name):
+            number, _ = rows.ask(
+                connection, instance=f"i{content}", sop_instance_uid="1.2", sop_class_uid="1.3",
+                destination=destination, content=content, blob=blob, now=1000.0,
+            )  # fmt: skip
+            return number
+
+        def settle(outcome, answer):
+            claimed = rows.claim(connection, destination, 7, 2000.0, 1)[0].id
+            assert rows.finish(connection, Attempt(claimed, 1, 2001.0, outcome, answer, 0xA900, 0.5), 7)
+
+        destination = "modality:archive"
+        ask(destination, "1")
+        settle("failed", "0xA900: [bold]no")
+        ask(destination, "2")
+        settle("delivered", "0x0000")
+        ask(destination, "3", gone)
+        settle("failed", "gone")
+        destination = "peer:buffer"
+        ask(destination, "4")
+        settle("failed", "HTTP 400")
+        ask(destination, "5")
+
+    archive.writer.do(unit)
+    return archive
+
+
+def run(config, *arguments):
+    return CliRunner().invoke(app, [*arguments, "--config", str(config)])
+
+
+def numbers(config, *arguments):
+    result = run(config, *arguments, "--json")
+    assert result.exit_code == 0, result.output
+    return [row["id"] for row in json.loads(result.stdout)]
+
+
+def states(archive):
+    with archive.read() as connection:
+        return {delivery.id: delivery.state for delivery in rows.listing(connection)}
+
+
+def test_they_are_listed_with_and_without_the_word_list(config, filled):
+    assert numbers(config) == numbers(config, "list") == [5, 4, 3, 2, 1]
+
+
+def test_they_are_chosen(config, filled):
+    assert numbers(config, "list", "--state", "failed") == [4, 3, 1]
+    assert numbers(config, "list", "--state", "failed", "--state", "waiting") == [5, 4, 3, 1]
+    assert numbers(config, "list", "--destination", "archive") == [3, 2, 1]
+    assert numbers(config, "list", "--destination", "peer:buffer", "--limit", "1") == [5]
+    assert numbers(config, "list", "--instance", "i2") == [2]
+    assert numbers(config, "list", "--study", "1.2.3") == []
+
+
+def test_a_destination_that_left_the_configuration_goes_by_its_full_name(config, filled):
+    assert numbers(config, "list", "--destination", "peer:former") == []
+    assert isinstance(run(config, "list", "--destination", "former").exception, NotFoundError)
+
+
+def test_an_unknown_state_is_exit_code_2_and_names_those_there_are(config, filled):
+    result = run(config, "list", "--state", "lost")
+    assert result.exit_code == 2
+    assert "waiting" in result.stderr
+
+
+def test_people_get_a_table(config, filled):
+    result = run(config)
+    assert result.exit_code == 0
+    assert "0xA900: [bold]no" in result.stdout
+
+
+def test_one_is_shown_with_all_its_attempts(config, filled):
+    shown = run(config, "show", "1", "--json")
+    assert shown.exit_code == 0
+    facts = json.loads(shown.stdout)
+    assert facts["last_error"] == "0xA900: [bold]no"
+    assert datetime.fromisoformat(facts["finished_at"]).timestamp() == 2001.0
+    assert [(a["number"], a["outcome"], a["status"], a["seconds"]) for a in facts["history"]] == [(1, "failed", 0xA900, 0.5)]
+    text = run(config, "show", "1").stdout
+    assert "state: failed" in text
+    assert "0.50" in text
+    assert "not tried yet" in run(config, "show", "5").stdout
+
+
+def test_an_unknown_number_is_one_line_and_exit_code_1(config, filled):
+    result = run(config, "show", "99")
+    assert (result.exit_code, result.stderr) == (1, "hostd: there is no delivery 99\n")
+
+
+def test_named_ones_are_tried_again(config, filled):
+    result = run(config, "retry", "1", "4")
+    assert result.exit_code == 0
+    assert "2 deliveries" in result.stdout
+    assert states(filled) == {1: "waiting", 2: "delivered", 3: "failed", 4: "waiting", 5: "waiting"}
+
+
+@pytest.mark.parametrize("other", ["2", "3", "99"])
+def test_when_one_of_the_named_cannot_be_none_is(config, filled, other):
+    before = states(filled)
+    result = run(config, "retry", "1", other)
+    assert result.exit_code == 1
+    assert result.stderr.count("\n") == 1
+    assert other in result.stderr
+    assert states(filled) == before
+
+
+def test_all_to_a_destination_are_tried_again_but_those_that_cannot_be(config, filled):
+    result = run(config, "retry", "--destination", "archive", "--all", "--json")
+    assert result.exit_code == 1
+    answer = json.loads(result.stdout)
+    assert answer["retried"] == [1]
+    assert [left["id"] for left in answer["left"]] == [3]
+    assert states(filled) == {1: "waiting", 2: "delivered", 3: "failed", 4: "failed", 5: "waiting"}
+    assert run(config, "retry", "--destination", "buffer", "--all").exit_code == 0
+    assert states(filled)[4] == "waiting"
+
+
+@pytest.mark.parametrize("arguments", [[], ["1", "--all"], ["--destination", "archive"], ["1", "--destination", "archive"]])
+def test_a_retry_says_which(config, filled, arguments):
+    before = states(filled)
+    assert run(config, "retry", *arguments).exit_code == 2
+    assert states(filled) == before
+
+
+def test_a_folder_where_nothing_has_run_is_a_problem(config):
+    assert isinstance(run(config).exception, NodeError)

@@ -1,0 +1,114 @@
+"""`hostd run`: what it says, what it refuses, and how it ends."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+
+@pytest.fixture
+def configure(tmp_path):
+    def write(text=""):
+        file = tmp_path / "hostd.toml"
+        file.write_text("[dicom]\nport = 0\n[http]\nport = 0\n" + text)
+        file.chmod(0o600)
+        return file
+
+    return write
+
+
+def start(file, *arguments):
+    return subprocess.Popen(
+        [sys.executable, "-m", "hostd", "run", str(file), *arguments],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=file.parent, env=os.environ | {"PYTHONUNBUFFERED": "1"},
+    )  # fmt: skip
+
+
+def until_ready(process):
+    said = []
+    while not (said and said[-1].startswith("ready")):
+        line = process.stdout.readline()
+        assert line, process.stderr.read()
+        said.append(line)
+    return "".join(said)
+
+
+def end(process, number=signal.SIGTERM):
+    if process.poll() is None:
+        process.send_signal(number)
+    return process.communicate(timeout=30)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_start_line_says_what_one_needs_to_know_and_a_signal_stops_it_cleanly(configure, tmp_path, number):
+    process = start(configure())
+    try:
+        said = until_ready(process)
+    finally:
+        _, errors = end(process, number)
+    assert process.returncode == 0, errors
+    assert f"data in {tmp_path / 'hostd-data'} (0 instances)" in said
+    assert "DICOM on 127.0.0.1:" in said
+    assert "opens it to others" in said
+    assert "landlock" in said
+    assert "seccomp" in said
+    assert "Traceback" not in errors
+
+
+def test_the_data_folder_is_private(configure, tmp_path):
+    process = start(configure())
+    try:
+        until_ready(process)
+    finally:
+        end(process)
+    for name in ("hostd-data", "hostd-data/blobs"):
+        assert (tmp_path / name).stat().st_mode & 0o077 == 0, name
+
+
+def test_no_scripts_runs_none_and_says_so(configure, tmp_path):
+    (tmp_path / "scripts").mkdir(mode=0o755)
+    (tmp_path / "scripts" / "a.py").write_text("def on_start(host):\n    host.log('here')\n")
+    process = start(configure(), "--no-scripts")
+    try:
+        assert "scripts do not run" in until_ready(process)
+    finally:
+        _, errors = end(process)
+    assert "script" not in errors
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ('host = "0.0.0.0"\n', "user"),
+        ('[node]\nscriptz = "x"\n', "scriptz"),
+        ('[modalities.a]\naet = "A"\nhost = "h"\n', "port"),
+    ],
+)
+def test_what_hinders_a_start_is_said_in_words_with_exit_code_2(configure, tmp_path, text, reason):
+    process = start(configure(text))
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 2
+    assert reason in errors
+    assert "Traceback" not in errors
+    assert not (tmp_path / "hostd-data").exists()
+
+
+@pytest.mark.parametrize("what", ["hostd.toml", "scripts", "scripts/a.py"])
+def test_what_others_may_write_is_refused_unless_told_otherwise(configure, tmp_path, what):
+    file = configure()
+    (tmp_path / "scripts").mkdir(mode=0o755)
+    (tmp_path / "scripts" / "a.py").write_text("pass\n")
+    (tmp_path / what).chmod(0o777)
+    process = start(file)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 2
+    assert "others" in errors or "other users" in errors or "chmod" in errors
+    file.write_text(file.read_text() + "[node]\nallow_insecure_permissions = true\n")
+    process = start(file)
+    try:
+        until_ready(process)
+    finally:
+        end(process)
+    assert process.returncode == 0

@@ -1,0 +1,184 @@
+"""Real images sent by DCMTK's storescu, compressed by the sample script, and received by DCMTK's storescp."""
+
+import subprocess
+
+import pytest
+from pydicom import dcmread
+
+from peer_kit import COMPRESS, FORWARD, LiveNode, StoreScp, assert_same_image, needs, sample
+
+pytestmark = [pytest.mark.peers, needs("storescu", "storescp", "echoscu", "gdcmconv", "dcmdrle", "dcmdjpls")]
+
+J2K, JPEG_LOSSLESS = "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.70"
+EXPLICIT, IMPLICIT = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2"
+
+COMPRESSED_ON_THE_WAY = {
+    "CT_small.dcm": "-xe",
+    "MR_small_implicit.dcm": "-xi",
+    "MR_small_bigendian.dcm": "-xb",
+    "examples_overlay.dcm": "-xe",
+    "examples_rgb_color.dcm": "-xe",
+    "examples_palette.dcm": "-xe",
+    "SC_rgb_small_odd.dcm": "-xe",
+    "wg04/CT1_UNC": "-xe",
+    "wg04/MR1_UNC": "-xe",
+    "wg04/MR3_UNC": "-xi",
+    "wg04/NM1_UNC": "-xe",
+    "wg04/US1_UNC": "-xe",
+    "wg04/VL1_UNC": "-xe",
+    "other/big_endian_rgb16_2frames.dcm": "-xb",
+}
+"""Uncompressed images: grey, signed, RGB, palette, several frames, odd sizes. With storescu's option for their syntax."""
+
+SENT_AS_THEY_CAME = {
+    "test-SR.dcm": "-xe",  # no pixels
+    "waveform_ecg.dcm": "-xe",
+    "rtplan.dcm": "-xi",
+    "liver_1frame.dcm": "-xe",  # 1 bit a pixel
+    "rtdose.dcm": "-xi",  # 32 bits a pixel
+    "JPEG2000.dcm": "-xw",
+    "MR_small_jp2klossless.dcm": "-xv",
+    "MR_small_jpeg_ls_lossless.dcm": "-xt",
+    "MR_small_RLE.dcm": "-xr",
+    "JPEG-lossy.dcm": "-xx",
+    "SC_rgb_jpeg_dcmtk.dcm": "-xy",
+    "examples_ybr_color.dcm": "-xy",
+    "image_dfl.dcm": "-xd",
+    "wg04/CT1_JPLL": "-xs",
+    "wg04/US1_RLE": "-xr",
+}
+"""What the script or the codec leaves alone: compressed already, without pixels, or with pixels that JPEG 2000 does not take."""
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory):
+    """A node that compresses, and a storescp that takes everything."""
+    folder = tmp_path_factory.mktemp("dcmtk")
+    archive = StoreScp(folder / "archive", "+xa", "-pm").start()
+    node = LiveNode(folder / "hostd", {"compress.py": COMPRESS}, modality(archive))
+    yield node, archive
+    node.stop()
+    archive.stop()
+
+
+def modality(archive, more=""):
+    return f'[modalities.archive]\naet = "ARCHIVE"\nhost = "127.0.0.1"\nport = {archive.port}\n{more}'
+
+
+def sent(node, name, option):
+    path = sample(name)
+    ran = node.storescu(path, option)
+    assert ran.returncode == 0, ran.stderr
+    return path, dcmread(path, stop_before_pixels=True).SOPInstanceUID
+
+
+@pytest.mark.parametrize("name", COMPRESSED_ON_THE_WAY)
+def test_an_uncompressed_image_arrives_in_jpeg_2000_with_the_same_pixels(pair, tmp_path, name):
+    node, archive = pair
+    path, uid = sent(node, name, COMPRESSED_ON_THE_WAY[name])
+    delivery = node.ended(uid)
+    assert (delivery.state, delivery.last_error) == ("delivered", None)
+    arrived = archive.path(uid)
+    assert dcmread(arrived, stop_before_pixels=True).file_meta.TransferSyntaxUID == J2K
+    assert node.attempts(delivery)[-1].sent_syntax == J2K
+    assert_same_image(path, arrived, tmp_path)
+    assert_same_image(path, node.path(uid), tmp_path)  # the original is kept as it came
+
+
+@pytest.mark.parametrize("name", SENT_AS_THEY_CAME)
+def test_what_cannot_or_need_not_be_compressed_arrives_as_it_came(pair, tmp_path, name):
+    node, archive = pair
+    path, uid = sent(node, name, SENT_AS_THEY_CAME[name])
+    assert node.ended(uid).state == "delivered"
+    arrived = archive.path(uid)
+    assert (
+        dcmread(arrived, stop_before_pixels=True).file_meta.TransferSyntaxUID
+        == dcmread(path, stop_before_pixels=True).file_meta.TransferSyntaxUID
+    )
+    assert_same_image(path, arrived, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("options", "syntax"),
+    [((), EXPLICIT), (("+xi",), IMPLICIT), (("+xe",), EXPLICIT), (("+xr",), EXPLICIT), (("+xt",), EXPLICIT)],
+    ids=["uncompressed", "implicit only", "explicit first", "RLE", "JPEG-LS"],
+)
+@pytest.mark.parametrize("name", ["CT_small.dcm", "examples_rgb_color.dcm"])
+def test_an_archive_without_jpeg_2000_gets_the_image_uncompressed(start, tmp_path, options, syntax, name):
+    archive = start.storescp(*options)
+    node = start.node(scripts={"compress.py": COMPRESS}, more=modality(archive))
+    path, uid = sent(node, name, "-xe")
+    assert node.ended(uid).state == "delivered"
+    arrived = archive.path(uid)
+    assert dcmread(arrived, stop_before_pixels=True).file_meta.TransferSyntaxUID == syntax
+    assert_same_image(path, arrived, tmp_path)
+
+
+@pytest.mark.parametrize(("options", "syntax"), [(("+xv",), J2K), (("+xs",), EXPLICIT)], ids=["takes", "JPEG only"])
+def test_the_script_and_the_archive_agree_on_a_syntax(start, tmp_path, options, syntax):
+    archive = start.storescp(*options)
+    node = start.node(scripts={"compress.py": COMPRESS}, more=modality(archive))
+    path, uid = sent(node, "MR_small.dcm", "-xe")
+    assert node.ended(uid).state == "delivered"
+    arrived = archive.path(uid)
+    assert dcmread(arrived, stop_before_pixels=True).file_meta.TransferSyntaxUID == syntax
+    assert_same_image(path, arrived, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "option"),
+    [
+        ("MR_small_jp2klossless.dcm", "-xv"), ("MR_small_RLE.dcm", "-xr"), ("MR_small_jpeg_ls_lossless.dcm", "-xt"),
+        ("wg04/CT1_JPLL", "-xs"), ("wg04/US1_J2KR", "-xv"), ("image_dfl.dcm", "-xd"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize(("options", "syntax"), [((), EXPLICIT), (("+xi",), IMPLICIT)], ids=["explicit", "implicit"])
+def test_a_compressed_image_is_decompressed_for_an_archive_that_wants_it_so(
+    start, tmp_path, name, option, options, syntax
+):
+    archive = start.storescp(*options)
+    node = start.node(scripts={"forward.py": FORWARD}, more=modality(archive))
+    path, uid = sent(node, name, option)
+    delivery = node.ended(uid)
+    assert (delivery.state, node.attempts(delivery)[-1].sent_syntax) == ("delivered", syntax), delivery.last_error
+    assert_same_image(path, archive.path(uid), tmp_path)
+
+
+def test_the_same_file_twice_is_one_instance_and_two_successes(pair):
+    node, _ = pair
+    path, uid = sent(node, "reportsi.dcm", "-xe")
+    before = node.files()
+    again = node.storescu(path, "-xe")
+    assert again.returncode == 0, again.stderr
+    assert "Success" in again.stderr + again.stdout
+    assert node.files() == before
+    assert [row.kind for row in node.query(f"SELECT kind FROM event WHERE subject = '{node.instance(uid).id}'")] == [
+        "stored_instance",
+        "received_again",
+    ]
+
+
+def test_echoscu_is_answered(pair):
+    node, _ = pair
+    ran = subprocess.run(
+        ["echoscu", "-v", "-aec", "HOSTD", "127.0.0.1", str(node.port)],
+        capture_output=True, text=True, timeout=30, check=False,
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr
+
+
+def test_a_storescp_that_aborts_gets_the_image_when_it_is_well_again(start, tmp_path):
+    ill = start.storescp("--abort-during")
+    node = start.node(scripts={"forward.py": FORWARD}, more=modality(ill))
+    path, uid = sent(node, "CT_small.dcm", "-xe")
+
+    from peer_kit import until  # noqa: PLC0415
+
+    until(lambda: node.deliveries(uid) and node.deliveries(uid)[0].last_error, "the abort is recorded")
+    ill.stop()
+    well = StoreScp(tmp_path / "well", port=ill.port).start()
+    try:
+        assert node.ended(uid).state == "delivered"
+        assert_same_image(path, well.path(uid), tmp_path)
+    finally:
+        well.stop()

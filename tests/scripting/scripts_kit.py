@@ -1,0 +1,171 @@
+"""A folder of scripts, an archive, and a script host over them, with real workers."""
+
+import hashlib
+import io
+import threading
+import time
+from concurrent.futures import Future
+
+import sqlalchemy as sa
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian
+
+from hostd.archive import instances, scripts
+from hostd.archive import tables as t
+from hostd.archive.instances import Arrival
+from hostd.archive.records import Blob, Origin
+from hostd.config.sections import Script
+from hostd.dicom.header import read_header
+from hostd.dicom.part10 import data_set_offset
+from hostd.errors import NotFoundError
+from hostd.scripting.host import ScriptHost
+
+KNOWN = {"archive": "modality:archive", "ai": "peer:ai", "ct1": "modality:ct1"}
+
+
+def resolve(name):
+    plain = name.rpartition(":")[2]
+    if KNOWN.get(plain) in {name, f"modality:{name}", f"peer:{name}"}:
+        return KNOWN[plain]
+    raise NotFoundError(f"there is no destination {name!r}")
+
+
+def handler(*lines, event="on_stored_instance"):
+    return f"def {event}(instance, host):\n" + "".join(f"    {line}\n" for line in lines or ["pass"])
+
+
+FORWARD = handler("host.forward(instance, to='archive')")
+"""A script that forwards everything."""
+
+
+class Bench:
+    """Everything a test of scripts needs; `start` and `stop` the host as often as wanted."""
+
+    def __init__(self, archive, folder):
+        self.archive = archive
+        self.folder = folder
+        folder.mkdir()
+        self.entries = {}
+        self.attempts = 2
+        self.rescan_s = 60.0
+        self.host = None
+        self.count = 0
+
+    def start(self):
+        self.host = ScriptHost(
+            self.archive, self.folder, entries=self.entries, destinations=sorted(KNOWN), resolve_destination=resolve,
+            isolation="required", attempts=self.attempts, rescan_s=self.rescan_s, check_file=lambda _path: None,
+        )  # fmt: skip
+        self.host.start()
+        return self
+
+    def stop(self):
+        if self.host is not None:
+            self.host.stop()
+        self.host = None
+
+    def may(self, name, **entry):
+        self.entries[name] = Script(**entry)
+
+    def write(self, name, text):
+        """Save as editors do: beside, then renamed into place."""
+        temporary = self.folder / f".{name}.tmp"
+        temporary.write_text(text)
+        temporary.replace(self.folder / name)
+
+    def arrive(self, count=1, **changes):
+        """Have instances arrive; return the identifier of the last."""
+        for _ in range(count):
+            self.count += 1
+            last = arrive(self.archive, f"1.2.3.4.{self.count}", **changes)
+        return last
+
+    # -- looking
+
+    def rows(self, table, **where):
+        query = sa.select(table).where(*(table.c[name] == value for name, value in where.items()))
+        with self.archive.read() as connection:
+            return connection.execute(query.order_by(*table.primary_key.columns)).all()
+
+    def logged(self, script=None, event=None):
+        where = ({"script": script} if script else {}) | ({"event": event} if event else {})
+        return [text for run in self.rows(t.run, **where) for _, text in run.log]
+
+    def known(self, name):
+        with self.archive.read() as connection:
+            return scripts.find(connection, name)
+
+    def last_event(self):
+        with self.archive.read() as connection:
+            return connection.execute(sa.select(sa.func.max(t.event.c.number))).scalar()
+
+    def until(self, condition, timeout=10.0):
+        ends = time.monotonic() + timeout
+        while not (found := condition()):
+            assert time.monotonic() < ends, f"not in {timeout:g} s; runs: {self.rows(t.run)}, scripts: {self.rows(t.script)}"
+            time.sleep(0.01)
+        return found
+
+    def until_runs(self, name, text):
+        """Wait until that text runs as the script's version."""
+        wanted = hashlib.sha256(text.encode()).hexdigest()
+        self.until(lambda: (known := self.known(name)) and (known.version, known.state) == (wanted, "running"))
+
+    def until_passed(self, name, number=None):
+        """Wait until the script's cursor has passed an event, or all that there are."""
+        number = number or self.last_event()
+        self.until(lambda: self.known(name) and self.known(name).cursor.low_water >= number)
+
+    def put(self, name, text):
+        """Write a script and wait until it runs."""
+        self.write(name, text)
+        self.until_runs(name, text)
+
+
+def arrive(archive, uid, *, origin=None, tags=()):
+    """Enter a real, small DICOM file without pixels, as intake would; return Orthanc's identifier."""
+    dataset = Dataset()
+    dataset.SOPClassUID, dataset.SOPInstanceUID = "1.2.840.10008.5.1.4.1.1.2", uid
+    dataset.PatientID, dataset.StudyInstanceUID, dataset.SeriesInstanceUID = "P1", "1.2.3", "1.2.3.4"
+    dataset.Modality = "CT"
+    for keyword, value in dict(tags).items():
+        setattr(dataset, keyword, value)
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset.file_meta.MediaStorageSOPInstanceUID = uid
+    dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID
+    saved = io.BytesIO()
+    dataset.save_as(saved, enforce_file_format=True)
+    content = saved.getvalue()
+    start = data_set_offset(saved)
+    header = read_header(saved, offset=start.offset, transfer_syntax=start.transfer_syntax_uid, size=len(content))
+    file = archive.blobs.create()
+    file.write(content)
+    file.seal()
+    file.close()
+    digest = hashlib.sha256(content).hexdigest()
+    blob = Blob(file.name, len(content), digest, start.transfer_syntax_uid)
+    arrival = Arrival(header, blob, digest, origin or Origin("dicom", calling_aet="CT1"), archive.clock.now())
+    archive.writer.do(lambda c: instances.take_in(c, arrival, "newest"), blobs=[file.name], topics=("event",))
+    return header.identity.instance
+
+
+class Fails:
+    """Makes the writer's next plan fail: `before` it is committed, or after, when nobody can know."""
+
+    def __init__(self, archive, error, *, before):
+        self._submit = archive.writer.submit
+        self._error = error
+        self._before = before
+        self.failed = threading.Event()
+
+    def __call__(self, unit, **options):
+        is_plan = "delivery" in options.get("topics", ())
+        if not is_plan or self.failed.is_set():
+            return self._submit(unit, **options)
+        if not self._before:
+            self._submit(unit, **options).result()
+        self.failed.set()
+        future = Future()
+        future.set_exception(self._error)
+        return future

@@ -1,0 +1,172 @@
+"""What a worker sends becomes a plan about this event's instance, or a script's error; never anything else."""
+
+import json
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hostd.archive.plans import PlannedDelete, PlannedForward, PlannedTranscode
+from hostd.archive.records import Event, Origin
+from hostd.dicom import syntaxes
+from hostd.errors import ConfigurationError, NotFoundError, ScriptError
+from hostd.sandbox import frames
+from hostd.scripting.plan import as_frames_event, handler_of, resolve
+from hostd.testing.made import header
+from hostd.transcoding.transform import Transform
+
+J2K = syntaxes.JPEG2000_LOSSLESS.uid
+HEADER = header()
+HERE = HEADER.identity.instance
+
+
+def event(**changes):
+    facts = {
+        "number": 7, "kind": "stored_instance", "subject": HERE, "blob": "node/one", "content": "c", "header": HEADER.encode(),
+        "origin": Origin("dicom", calling_aet="CT1", modality="ct1"), "at": 1.7e9,
+    }  # fmt: skip
+    return Event(**(facts | changes))
+
+
+def destinations(name):
+    if name in {"archive", "ct1", "None"}:
+        return f"modality:{name}"
+    if name == "both":
+        raise ConfigurationError("'both' is both a modality and a peer")
+    raise NotFoundError(f"there is no destination {name!r}")
+
+
+def plan(*actions, **changes):
+    return resolve(actions, event(**changes), destinations)
+
+
+def test_an_event_becomes_what_the_worker_gets():
+    sent = as_frames_event(event())
+    assert (sent.id, sent.handler, sent.instance.id) == (7, "on_stored_instance", HERE)
+    assert sent.instance.origin == frames.Origin("dicom", calling_aet="CT1", modality="ct1")
+    assert sent.instance.transfer_syntax.keyword == "ExplicitVRLittleEndian"
+    own = event(kind="start", subject="a.py", blob=None, header=None, origin=None)
+    assert (handler_of(own), as_frames_event(own).instance) == ("on_start", None)
+
+
+def test_a_forward_of_the_instance_changes_nothing_on_the_way():
+    (forward,) = plan(frames.Forward(HERE, "archive", priority="stat", not_before=5.0))
+    assert (forward.destination, forward.transform, forward.skip) == ("modality:archive", "", None)
+    assert (forward.priority, forward.not_before) == (30, 5.0)
+
+
+def test_a_forward_of_a_handle_carries_the_transform():
+    made, forward = plan(frames.Transcode(HERE, J2K), frames.Forward(0, "archive"))
+    assert isinstance(made, PlannedTranscode)
+    assert Transform.parse(forward.transform) == Transform(J2K, or_original=True)
+
+
+def test_what_must_not_be_sent_unchanged_stays_so_along_a_chain_of_handles():
+    actions = (
+        frames.Transcode(HERE, J2K, or_original=False),
+        frames.Transcode(0, syntaxes.EXPLICIT_LE.uid),
+        frames.Forward(1, "archive"),
+        frames.Forward(1, "archive", syntax=J2K),
+    )
+    *_, first, second = plan(*actions)
+    assert not Transform.parse(first.transform).or_original
+    assert Transform.parse(second.transform) == Transform(J2K, or_original=False)
+
+
+def test_nothing_goes_back_to_where_it_came_from_unless_asked():
+    (there,) = plan(frames.Forward(HERE, "ct1"))
+    assert "came from modality:ct1" in there.skip
+    (back,) = plan(frames.Forward(HERE, "ct1", back=True))
+    assert back.skip is None
+    (other,) = plan(frames.Forward(HERE, "None"), origin=Origin("dicom"))
+    assert other.skip is None  # an unknown sender is not the modality that is called "None"
+
+
+def test_content_that_was_refused_is_not_sent():
+    (forward,) = plan(frames.Forward(HERE, "archive", back=True), blob=None)
+    assert "refused" in forward.skip
+
+
+@pytest.mark.parametrize("after", [None, "delivered"])
+def test_a_delete_keeps_what_it_waits_for(after):
+    (delete,) = plan(frames.Delete(HERE, after))
+    assert delete.after == after
+
+
+def test_a_delete_may_name_the_deliveries_before_it():
+    *_, delete = plan(frames.Forward(HERE, "archive"), frames.Transcode(HERE, J2K), frames.Delete(HERE, [0]))
+    assert delete.after == (0,)
+
+
+BAD = {
+    "no such destination": (frames.Forward(HERE, "nowhere", line=3), "line 3: there is no destination 'nowhere'"),
+    "two destinations of that name": (frames.Forward(HERE, "both", line=3), "line 3: 'both' is both"),
+    "another instance": (frames.Forward("other", "archive"), "only the instance of the event"),
+    "a handle of nothing": (frames.Forward(0, "archive"), "not of this run"),
+    "a negative handle": (frames.Forward(-1, "archive"), "not of this run"),
+    "lossy by quality": (frames.Transcode(HERE, J2K, quality=80.0), "lossy transcoding is not in this release"),
+    "lossy by syntax": (frames.Transcode(HERE, syntaxes.JPEG2000.uid), "JPEG2000 may lose information"),
+    "lossy on the way": (frames.Forward(HERE, "archive", syntax=syntaxes.JPEG2000.uid), "may lose information"),
+    "an unknown syntax": (frames.Transcode(HERE, "1.2.3"), "no transfer syntax has the UID"),
+    "never": (frames.Forward(HERE, "archive", not_before=float("nan")), "is not a time"),
+    "for ever": (frames.Forward(HERE, "archive", not_before=float("inf")), "is not a time"),
+    "before all time": (frames.Forward(HERE, "archive", not_before=-1.0), "is not a time"),
+    "storage commitment": (frames.Delete(HERE, "committed"), "not in this release"),
+    "a delivery that is none": (frames.Delete(HERE, [0]), "no delivery of this run"),
+    "deleting something else": (frames.Delete("other"), "only the instance of the event"),
+}
+
+
+@pytest.mark.parametrize(("action", "reason"), BAD.values(), ids=BAD)
+def test_what_cannot_be_carried_out_is_an_error_of_the_script(action, reason):
+    with pytest.raises(ScriptError, match=reason):
+        plan(action)
+
+
+def test_a_script_has_no_instance_to_act_upon_when_it_starts():
+    with pytest.raises(ScriptError, match="only the instance of the event"):
+        plan(frames.Delete("a.py"), kind="start", subject="a.py", header=None, blob=None)
+
+
+NUMBERS = st.integers(-2, 4) | st.sampled_from([2**63, 2**64 - 1, -(2**63)])
+SOURCES = st.sampled_from([HERE, "other", "", "a.py", "\0"]) | NUMBERS
+UIDS = st.sampled_from([J2K, syntaxes.EXPLICIT_LE.uid, syntaxes.JPEG2000.uid, "1.2.3", "", "x" * 5000])
+FLOATS = st.none() | st.floats()
+LINES = st.integers(-(2**40), 2**40)
+ACTIONS = st.one_of(
+    st.builds(
+        frames.Transcode, SOURCES, UIDS, quality=st.none() | FLOATS, ratio=FLOATS, near=st.none() | NUMBERS,
+        or_original=st.booleans(), line=LINES,
+    ),
+    st.builds(frames.Transcode, SOURCES, UIDS, or_original=st.booleans()),
+    st.builds(
+        frames.Forward, SOURCES, st.sampled_from(["archive", "ct1", "both", "", "modality:archive", "\ud7ff"]),
+        priority=st.sampled_from(["low", "normal", "high", "stat"]), not_before=FLOATS, syntax=st.none() | UIDS,
+        again=st.booleans(), back=st.booleans(), line=LINES,
+    ),
+    st.builds(frames.Delete, st.sampled_from([HERE, "other"]), st.sampled_from([None, "delivered", "committed"]) | st.lists(NUMBERS)),
+)  # fmt: skip
+DECODER = msgspec.msgpack.Decoder(list[frames.Action])
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(ACTIONS, max_size=6), st.booleans())
+def test_hostile_actions_become_a_plan_about_this_instance_or_an_error(actions, has_instance):
+    sent = DECODER.decode(msgspec.msgpack.encode(actions))
+    happened = event() if has_instance else event(header=None, blob=None, origin=None)
+    try:
+        planned = resolve(sent, happened, destinations)
+    except ScriptError:
+        return
+    assert has_instance or not planned
+    assert [one.position for one in planned] == list(range(len(sent)))
+    for one in planned:
+        json.dumps(one.inputs, allow_nan=False)
+        assert isinstance(one.inputs["x"], int) or one.inputs["x"] == HERE
+        if isinstance(one, PlannedForward):
+            assert one.destination in {"modality:archive", "modality:ct1"}
+            transform = Transform.parse(one.transform)
+            assert transform is None or not syntaxes.by_uid(transform.to).is_lossy
+        if isinstance(one, PlannedDelete) and isinstance(one.after, tuple):
+            assert all(isinstance(planned[at], PlannedForward) and at < one.position for at in one.after)

@@ -1,0 +1,179 @@
+"""A real Orthanc beside hostd: the same answers for the same files, and Orthanc as a peer that sends."""
+
+import json
+import shutil
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+import requests
+from web_support import Face, dicom_file
+
+from hostd.web.listener import HttpListener
+
+ORTHANC = shutil.which("Orthanc")
+pytestmark = [
+    pytest.mark.peers,
+    pytest.mark.skipif(ORTHANC is None, reason="there is no Orthanc on this machine (apt-get install orthanc)"),
+]
+
+FILES = [
+    "CT_small.dcm", "MR_small.dcm", "693_J2KI.dcm", "JPEG2000.dcm", "JPEG-lossy.dcm", "JPGExtended.dcm", "rtplan.dcm",
+    "rtstruct.dcm", "rtdose.dcm", "test-SR.dcm", "reportsi.dcm", "waveform_ecg.dcm", "image_dfl.dcm",
+    "liver_expb_1frame.dcm", "SC_rgb_small_odd_big_endian.dcm", "examples_palette.dcm", "examples_ybr_color.dcm",
+]  # fmt: skip
+WG04 = Path(__file__).parents[3] / "shared" / "data" / "wg04"
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return taken.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def hostd(tmp_path_factory):
+    face = Face(tmp_path_factory.mktemp("hostd"), limit=64 << 20)
+    listener = HttpListener(face.app, "127.0.0.1", 0)
+    listener.start()
+    yield f"http://127.0.0.1:{listener.port}"
+    listener.stop(1)
+    face.close()
+
+
+@pytest.fixture(scope="module")
+def orthanc(tmp_path_factory, hostd):
+    folder = tmp_path_factory.mktemp("orthanc")
+    port = free_port()
+    options = {
+        "HttpPort": port, "DicomPort": free_port(), "RemoteAccessAllowed": False, "AuthenticationEnabled": False,
+        "StorageDirectory": str(folder), "IndexDirectory": str(folder), "Plugins": [],
+        "OrthancPeers": {"hostd": [hostd + "/"]},
+    }  # fmt: skip
+    (folder / "orthanc.json").write_text(json.dumps(options))
+    url = f"http://127.0.0.1:{port}"
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen([ORTHANC, folder / "orthanc.json"], stdout=log, stderr=log)
+        try:
+            wait_for(url, process, folder / "log")
+            yield url
+        finally:
+            process.terminate()
+            process.wait(20)
+
+
+def wait_for(url, process, log):
+    end = time.monotonic() + 30
+    while time.monotonic() < end and process.poll() is None:
+        try:
+            requests.get(url + "/system", timeout=5).raise_for_status()
+        except requests.RequestException:
+            time.sleep(0.05)
+        else:
+            return
+    pytest.fail(f"Orthanc did not start: {log.read_text()}")
+
+
+def upload(url, content):
+    answer = requests.post(url + "/instances", data=content, timeout=30)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def get(url, path):
+    return requests.get(url + path, timeout=30).json()
+
+
+def normal(tags, *, top=True):
+    """Return Orthanc's tags without what hostd shows otherwise on purpose (docs/http.md "What differs from Orthanc")."""
+    shown = {}
+    for number, tag in tags.items():
+        group, element = number.split(",")
+        if element == "0000" or (not top and group == "7fe0"):
+            continue  # group lengths, and pixel data of icons
+        if number == "0028,0103":
+            continue  # see test_pixel_representation_is_shown_beside_a_sequence
+        if number in {"0028,0008", "0028,0009"}:
+            continue  # Orthanc cuts a multi-valued AT, and keeps a NumberOfFrames that is no number otherwise
+        tag = dict(tag)
+        if int(group, 16) % 2:
+            del tag["Name"]  # another dictionary of private elements
+        tag["Name"] = tag.get("Name", "").removeprefix("RETIRED_")
+        if tag["Type"] == "Sequence":
+            tag["Value"] = [normal(item, top=False) for item in tag["Value"]]
+        elif tag["Value"] is not None:
+            tag["Value"] = "\\".join(part.strip() for part in tag["Value"].split("\\"))
+        shown[number] = tag
+    return shown
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_ids_tags_and_metadata_are_orthancs(orthanc, hostd, name):
+    compare(orthanc, hostd, dicom_file(name))
+
+
+@pytest.mark.skipif(not WG04.exists(), reason="the WG-04 images (shared/data) are not beside the checkout")
+@pytest.mark.parametrize("name", ["CT1_UNC", "MR3_UNC", "US1_UNC", "NM1_J2KR", "VL1_RLE"])
+def test_ids_tags_and_metadata_of_whole_images_are_orthancs(orthanc, hostd, name):
+    compare(orthanc, hostd, (WG04 / name).read_bytes())
+
+
+def compare(orthanc, hostd, content):
+    theirs, ours = upload(orthanc, content), upload(hostd, content)
+    assert {**ours, "Status": ""} == {**theirs, "Status": ""}
+    path = ours["Path"]
+    assert normal(get(hostd, path + "/tags")) == normal(get(orthanc, path + "/tags"))
+
+    short = get(hostd, path + "/tags?short")
+    assert list(short) == list(get(hostd, path + "/tags"))
+
+    their_simple, our_simple = get(orthanc, path + "/tags?simplify"), get(hostd, path + "/tags?simplify")
+    for keyword in ("PatientName", "PatientID", "SOPInstanceUID", "Modality", "StudyDate", "PixelData"):
+        assert our_simple.get(keyword, "absent") == their_simple.get(keyword, "absent")
+
+    their_metadata, our_metadata = (get(url, path + "/metadata?expand") for url in (orthanc, hostd))
+    for left_out in ("ReceptionDate", "PixelDataOffset"):
+        their_metadata.pop(left_out, None)
+        our_metadata.pop(left_out, None)
+    assert our_metadata == {name: value for name, value in their_metadata.items() if (name, value) != ("IndexInSeries", "")}
+
+    their_description, our_description = get(orthanc, path), get(hostd, path)
+    assert set(our_description) == set(their_description) | {"Labels"}
+    for key in ("FileSize", "ID", "IndexInSeries", "ParentSeries", "Type"):
+        assert our_description[key] == their_description[key]
+    assert requests.get(hostd + path + "/file", timeout=30).content == requests.get(orthanc + path + "/file", timeout=30).content
+
+
+def test_statistics_and_errors_have_orthancs_form(orthanc, hostd):
+    ours, theirs = get(hostd, "/statistics"), get(orthanc, "/statistics")
+    assert {key: type(value) for key, value in ours.items()} == {key: type(value) for key, value in theirs.items()}
+    assert set(get(orthanc, "/system")) <= set(get(hostd, "/system"))
+    for body in (b"", b"hello"):
+        answers = [requests.post(url + "/instances", data=body, timeout=30) for url in (orthanc, hostd)]
+        assert answers[0].status_code == answers[1].status_code == 400
+        their_error, our_error = (answer.json() | {"Details": ""} for answer in answers)
+        assert our_error == their_error
+    assert get(hostd, "/nope") == get(orthanc, "/nope")
+
+
+@pytest.mark.parametrize("compress", [False, True])
+def test_an_orthanc_peer_sends_to_hostd(orthanc, hostd, compress):
+    stored = upload(orthanc, dicom_file("MR_small.dcm"))
+    assert get(orthanc, "/peers/hostd/system")["Software"] == "hostd"
+    requests.delete(hostd + stored["Path"], timeout=30)
+    job = requests.post(
+        orthanc + "/peers/hostd/store",
+        json={"Resources": [stored["ID"]], "Compress": compress},
+        timeout=60,
+    )
+    assert job.status_code == 200, job.text
+    assert job.json()["FailedInstancesCount"] == 0
+    assert requests.get(hostd + stored["Path"] + "/file", timeout=30).content == dicom_file("MR_small.dcm")
+
+
+def test_an_orthanc_peer_sends_straight_and_passes_the_answer_on(orthanc, hostd):
+    stored = upload(orthanc, dicom_file("CT_small.dcm"))
+    requests.delete(hostd + stored["Path"], timeout=30)
+    answer = requests.post(orthanc + "/peers/hostd/store-straight", data=stored["ID"], timeout=60)
+    assert answer.json() == {**stored, "Status": "Success"}
