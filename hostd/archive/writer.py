@@ -109,7 +109,9 @@ class Writer:
             # The transaction as a whole is lost or its fate unknown: nobody in the group may believe anything.
             _log.exception("commit failed", units=len(group))
             for submission in group:
-                submission.error = submission.error or StorageError(f"the index could not be written: {error}")
+                if submission.error is None:
+                    submission.error = StorageError(f"the index could not be written: {error}")
+                    submission.error.__cause__ = error
         return group
 
     def _sync(self, group: list[_Submission]) -> list[_Submission]:

@@ -14,7 +14,11 @@ def configure(form: str, level: str) -> None:
     renderer: Any = (
         structlog.processors.JSONRenderer()
         if form == "json"
-        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=0)
+        else structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(),
+            pad_event_to=0,
+            exception_formatter=structlog.dev.plain_traceback,  # without the values of variables: they may be a patient's
+        )
     )
     tail = [structlog.processors.format_exc_info] if form == "json" else []
     structlog.configure(

@@ -110,6 +110,19 @@ def read_header(file: BinaryIO, *, offset: int, transfer_syntax: str, size: int)
     )
 
 
+def read_elements(
+    file: BinaryIO, *, offset: int, transfer_syntax: str, max_value: int, max_elements: int
+) -> tuple[Elements, bool]:
+    """Return all elements of the data set that begins at `offset`, and whether it has pixel data, which is not among them.
+
+    Values of more than `max_value` bytes are None, and so are those that come after `max_elements` bytes of values in all. Raises
+    `UnparsableError`.
+    """
+    dataset, has_pixels = _parse(file, offset, transfer_syntax)
+    little = syntaxes.by_uid(transfer_syntax).is_little_endian
+    return _ElementReader(dataset, little, max_value=max_value, max_elements=max_elements).elements(), has_pixels
+
+
 def element_value(
     file: BinaryIO, *, offset: int, transfer_syntax: str, path: list[int], limit: int
 ) -> list[Any] | None:
@@ -221,7 +234,12 @@ class _ElementReader:
         if 0x00280103 in self._dataset:  # decides between US and SS
             _, signed = self._read(0x00280103)
             self._signed = bool(signed and signed[0])
-        return {tag: self._read(tag) for tag in self._tags()}
+        tags = list(self._tags())
+        read: Elements = {}
+        # Sequences last: reading one has pydicom interpret PixelRepresentation, after which its bytes are gone.
+        for tag in sorted(tags, key=lambda tag: self._vr(self._raw(tag)) == "SQ"):
+            read[tag] = self._read(tag)
+        return {tag: read[tag] for tag in tags}
 
     def values(self, tag: int) -> list[Any] | None:
         """Return the values of one element, empty when it is absent."""

@@ -35,16 +35,15 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Notification:
-    """Something that has happened, told to every script that handles it, at least once, in order for one study."""
+    """Something that has happened, told to every script that handles it, at least once, in the order in which it happened."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredInstance(Notification):
     """A new instance is safely stored.
 
-    Raised once for each instance that hostd keeps, whichever way it came, after file and index are committed and ingest
-    transcoding has ended. An identical repeat raises `on_received_again`, other content under the same identity
-    `on_conflicting_instance`; what this script itself produced raises nothing for it.
+    Raised once for each new instance that hostd keeps, whichever way it came, after file and index are committed. An
+    identical repeat raises `on_received_again`, other content under the same identity `on_conflicting_instance`.
     """
 
     instance: Instance
@@ -54,7 +53,7 @@ class StoredInstance(Notification):
 class ReceivedAgain(Notification):
     """An instance was received that is stored already, with the same content.
 
-    Nothing was stored and nothing was changed; `instance` is the one that is stored.
+    Nothing was stored and nothing was changed; `instance` is the one that is stored, its `origin` who sent it again.
     """
 
     instance: Instance
@@ -64,8 +63,9 @@ class ReceivedAgain(Notification):
 class ConflictingInstance(Notification):
     """An instance was received whose identity is taken by other content.
 
-    Both are kept. What was stored before stays the current one, unless the configuration says otherwise; `instance` is
-    what arrived.
+    `instance` is what arrived. What became of it is up to `on_conflict` in the section `[ingest]` of the configuration:
+    "newest" (the default) makes it the current one and keeps the former as a version; "first" keeps the former current and
+    what arrived as a version; "refuse" keeps nothing of what arrived, so that it can be looked at but not forwarded.
     """
 
     instance: Instance
@@ -73,12 +73,18 @@ class ConflictingInstance(Notification):
 
 @dataclass(frozen=True, slots=True)
 class Start(Notification):
-    """This version of the script begins to run: once a version, not once a node or a restart."""
+    """This version of the script begins to run: once a version, not with every restart of the node.
+
+    It comes before the first event that this version gets. A script whose file was away and returns begins anew.
+    """
 
 
 @dataclass(frozen=True, slots=True)
 class Stop(Notification):
-    """This version of the script is about to be replaced or taken away: once a version."""
+    """This version of the script is replaced by another, or its file was deleted: once a version, after its last event.
+
+    An edit that was made while no node ran is noticed when the next one starts.
+    """
 
 
 def handler_name(event: type[Notification]) -> str:
@@ -102,7 +108,7 @@ LEVELS = ("debug", "info", "warning", "error")
 
 
 class Host(ReadOnly):
-    """What a script may do. Actions enter the plan of this run and are carried out after it, all or none of them committed."""
+    """What a script may do. Actions enter the plan of this run and are carried out after it: all of them, or none if it fails."""
 
     __slots__ = ("_run",)
     _run: Run
@@ -125,10 +131,12 @@ class Host(ReadOnly):
         """Make the same image in another transfer syntax; return a handle, which `forward` takes.
 
         `to` is a UID, a keyword or a short name; short names ("j2k", "htj2k", "jpegls", "jpeg-lossless", "jxl", "rle",
-        "explicit", "implicit", "deflated") are always lossless. A lossy result needs a `quality` (1 to 100), a `ratio`
-        (20 for 20:1), a `near` (JPEG-LS: the largest difference of a pixel) or `lossy=True`, and the capability "lossy".
-        With `or_original`, what cannot be transcoded without loss goes on as it is, and the receipt says so; a failed
-        lossy transcode never does.
+        "explicit", "implicit", "deflated") are always lossless. The work is done when a delivery needs it. With
+        `or_original`, what cannot be brought to that syntax without loss is delivered as it is, and its receipt says why;
+        with `or_original=False` such a delivery fails instead.
+
+        `quality` (1 to 100), `ratio` (20 for 20:1), `near` (JPEG-LS: the largest difference of a pixel) and `lossy=True` ask
+        for a lossy result and need the capability "lossy". This release makes none: a run that asks for one fails.
 
         Raises `ValueError` for an unknown syntax, or one that may lose information when no loss was asked for, and
         `NotAllowed` without the capability.
@@ -155,9 +163,11 @@ class Host(ReadOnly):
     ) -> Delivery:
         """Deliver an instance, or what a handle stands for, to a destination; return a delivery handle.
 
-        `to` is the name of a modality, peer or folder of the configuration. `priority` is "low", "normal", "high" or
-        "stat". `not_before` is an aware datetime, or seconds since 1970 UTC. `syntax` names the (lossless) transfer
-        syntax to send in. `again` sends also what that destination has had; `back` also to where it came from.
+        `to` is the name of a modality or peer of the configuration. `priority` is "low", "normal", "high" or "stat".
+        `not_before` is an aware datetime, or seconds since 1970 UTC. `syntax` names the (lossless) transfer syntax to send
+        in, as `transcode` would. Nothing is sent to the modality it came from, unless `back` is true. While the same content
+        waits for the same destination in the same form, asking again adds nothing; once it was delivered, asking again sends
+        it again. `again` changes nothing for a single instance.
 
         Raises `ValueError` for an unknown destination, `NotAllowed` for one that this script is not given.
         """
@@ -181,9 +191,12 @@ class Host(ReadOnly):
     ) -> None:
         """Delete an instance. Needs the capability "delete".
 
-        `after` names what must have happened before: "delivered", all its deliveries have arrived; "committed", the
-        archives that got it have committed to keep it; a list of deliveries of this run, these have arrived; None, at
-        once. If one of them fails, the instance stays and the delete is held, visibly.
+        `after` names what must have happened before: "delivered", all its deliveries have arrived; a list of deliveries
+        of this run, these have arrived; None, nothing. If one of them fails, or there is none, the instance stays and the
+        delete is held, visibly. What arrives under the same identity meanwhile is not deleted. ("committed", after storage
+        commitment, is not in this release: a run that asks for it fails.)
+
+        Raises `NotAllowed` without the capability.
         """
         self._run.check_open()
         if not isinstance(x, Instance):

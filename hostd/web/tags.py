@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 
 from pydicom.datadict import dictionary_keyword, private_dictionary_description
 
-from hostd.dicom import header, syntaxes
+from hostd.dicom import header
 from hostd.dicom.header import Elements
 from hostd.dicom.part10 import data_set_offset
 
@@ -24,13 +24,13 @@ _PIXEL_DATA = 0x7FE00010
 def read_elements(file: BinaryIO) -> Elements:
     """Read all elements up to the pixel data, which is there without a value. Raises `UnparsableError`."""
     start = data_set_offset(file)
-    # What `read_header` gives is cut to what travels with an event; here a browser may see everything.
-    dataset, has_pixels = header._parse(file, start.offset, start.transfer_syntax_uid)  # noqa: SLF001 - see above
-    little = syntaxes.by_uid(start.transfer_syntax_uid).is_little_endian
-    reader = header._ElementReader(  # noqa: SLF001 - see above
-        dataset, little, max_value=4 * _LONGEST, max_elements=_READ_LIMIT
+    elements, has_pixels = header.read_elements(
+        file,
+        offset=start.offset,
+        transfer_syntax=start.transfer_syntax_uid,
+        max_value=4 * _LONGEST,
+        max_elements=_READ_LIMIT,
     )
-    elements = reader.elements()
     return elements | {_PIXEL_DATA: ("OW", None)} if has_pixels else elements
 
 

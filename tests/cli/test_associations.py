@@ -35,7 +35,11 @@ def filled(archive):
     def unit(connection):
         common = {"called_aet": "HOSTD", "ip": "192.0.2.1", "port": 4000, "facts": {}}
         ending = {"reason": "[red]why", "ended_at": 1001.0, "received": 3, "stored": 2, "size": 99}
-        for at, aet, ended, failed in ((1000.0, "CT1", "released", 0), (1002.0, "MR1", "aborted", 0), (1004.0, "CT1", "released", 1)):
+        for at, aet, ended, failed in (
+            (1000.0, "CT1", "released", 0),
+            (1002.0, "MR1", "aborted", 0),
+            (1004.0, "CT1", "released", 1),
+        ):
             number = rows.open_row(connection, at=at, calling_aet=aet, **common)
             rows.close_row(connection, number, ended=ended, failed=failed, **ending)
 

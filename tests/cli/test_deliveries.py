@@ -117,7 +117,9 @@ def test_one_is_shown_with_all_its_attempts(config, filled):
     facts = json.loads(shown.stdout)
     assert facts["last_error"] == "0xA900: [bold]no"
     assert datetime.fromisoformat(facts["finished_at"]).timestamp() == 2001.0
-    assert [(a["number"], a["outcome"], a["status"], a["seconds"]) for a in facts["history"]] == [(1, "failed", 0xA900, 0.5)]
+    assert [(a["number"], a["outcome"], a["status"], a["seconds"]) for a in facts["history"]] == [
+        (1, "failed", 0xA900, 0.5)
+    ]
     text = run(config, "show", "1").stdout
     assert "state: failed" in text
     assert "0.50" in text
@@ -157,7 +159,9 @@ def test_all_to_a_destination_are_tried_again_but_those_that_cannot_be(config, f
     assert states(filled)[4] == "waiting"
 
 
-@pytest.mark.parametrize("arguments", [[], ["1", "--all"], ["--destination", "archive"], ["1", "--destination", "archive"]])
+@pytest.mark.parametrize(
+    "arguments", [[], ["1", "--all"], ["--destination", "archive"], ["1", "--destination", "archive"]]
+)
 def test_a_retry_says_which(config, filled, arguments):
     before = states(filled)
     assert run(config, "retry", *arguments).exit_code == 2

@@ -180,7 +180,9 @@ def main():
     try:
         sys.stdout.write("ready\n")
         sys.stdout.flush()
-        told.wait()
+        # In steps: under strace the kernel may give the signal to another thread, which does not wake this one.
+        while not told.wait(0.2):
+            pass
     finally:
         node.stop()
 

@@ -15,10 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import requests
 from pydicom.dataset import Dataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 from hostd.archive.archive import attach
+from hostd.dicom.part10 import file_header
 from hostd.dimse import scu
 from hostd.dimse.errors import DimseError
 
@@ -224,6 +226,12 @@ def store(association, made):
     """Send one instance; return the status."""
     data = io.BytesIO(made.data_set)
     return association.store(CT, made.uid, EXPLICIT, data, len(made.data_set)).status
+
+
+def upload(place, made):
+    """Send one instance as a file by HTTP; return the response."""
+    file = file_header(CT, made.uid, EXPLICIT) + made.data_set
+    return requests.post(f"http://127.0.0.1:{place.http_port}/instances", data=file, timeout=20)
 
 
 class Sender(threading.Thread):

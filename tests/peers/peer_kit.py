@@ -115,6 +115,11 @@ max_retry_s = 1.0
         self._note()
         return requests.post(f"{self.url}/instances", data=content, headers=headers, timeout=60)
 
+    def forget(self, sop_instance_uid):
+        """Delete an instance, so that the next of the same UID is a new one."""
+        if held := self.instance(sop_instance_uid):
+            requests.delete(f"{self.url}/instances/{held.id}", timeout=30).raise_for_status()
+
     def _note(self):
         self._newest_delivery = max((delivery.id for delivery in self.deliveries()), default=0)
 
@@ -309,8 +314,14 @@ def differences(one, other):
     return [
         f"{tag:08X}: {left.get(tag)} / {right.get(tag)}"
         for tag in sorted(tags)
-        if (left[tag].value if tag in left else None) != (right[tag].value if tag in right else None)
+        if _stored(left, tag) != _stored(right, tag)
+        and (left[tag].value if tag in left else None) != (right[tag].value if tag in right else None)
     ]
+
+
+def _stored(file, tag):
+    """Return the bytes of a value: in implicit VR pydicom guesses the VR of private ones, and not always rightly."""
+    return file.get_item(tag).value if tag in file else None
 
 
 def assert_same_image(original, arrived, scratch):

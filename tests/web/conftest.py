@@ -22,6 +22,14 @@ def face(make_face):
     return make_face()
 
 
+@pytest.fixture(scope="module")
+def idle_face(tmp_path_factory):
+    """A face for questions that store nothing."""
+    face = Face(tmp_path_factory.mktemp("idle"))
+    yield face
+    face.close()
+
+
 @pytest.fixture
 def client(face):
     return face.client()

@@ -11,8 +11,17 @@ REALM = 'Basic realm="Orthanc Secure Area"'
 
 
 @pytest.fixture
-def guarded(make_face):
-    return make_face(users=USERS)
+def guarded(idle_face):
+    """A face with users; what a test stores there matters to no other."""
+    idle_face.users = USERS
+    return idle_face
+
+
+@pytest.fixture
+def open_face(idle_face):
+    """A face without users."""
+    idle_face.users = {}
+    return idle_face
 
 
 def login(name):
@@ -93,13 +102,13 @@ def test_a_password_is_not_logged(guarded):
 
 
 @pytest.mark.parametrize("name", ["localhost", "localhost:8042", "127.0.0.1", "127.0.0.1:9", "[::1]:8042", "LOCALHOST"])
-def test_without_users_this_machine_is_answered(face, name):
-    assert face.client().get("/system", headers={"Host": name}).status_code == 200
+def test_without_users_this_machine_is_answered(open_face, name):
+    assert open_face.client().get("/system", headers={"Host": name}).status_code == 200
 
 
 @pytest.mark.parametrize("name", ["evil.example", "evil.example:8042", "localhost.evil.example", "10.0.0.1", "[", ""])
-def test_without_users_another_name_for_this_host_is_refused(face, name):
-    assert is_orthanc_error(face.client().get("/system", headers={"Host": name}), 403, 45)
+def test_without_users_another_name_for_this_host_is_refused(open_face, name):
+    assert is_orthanc_error(open_face.client().get("/system", headers={"Host": name}), 403, 45)
 
 
 def test_without_users_the_configured_name_is_answered(make_face):
@@ -107,8 +116,8 @@ def test_without_users_the_configured_name_is_answered(make_face):
     assert client.get("/system", headers={"Host": "pacs.example:8042"}).status_code == 200
 
 
-def test_without_users_another_machine_is_refused_even_if_it_says_localhost(face):
-    assert is_orthanc_error(face.client(peer=("192.0.2.7", 4000)).get("/system"), 403, 45)
+def test_without_users_another_machine_is_refused_even_if_it_says_localhost(open_face):
+    assert is_orthanc_error(open_face.client(peer=("192.0.2.7", 4000)).get("/system"), 403, 45)
 
 
 def test_with_users_another_machine_and_name_are_answered(guarded):
@@ -131,8 +140,8 @@ FOREIGN = [
 
 
 @pytest.mark.parametrize("headers", FOREIGN)
-def test_another_site_may_not_change_anything(face, headers):
-    client = face.client()
+def test_another_site_may_not_change_anything(open_face, headers):
+    client = open_face.client()
     path = client.post("/instances", content=dicom_file()).json()["Path"]
     assert is_orthanc_error(client.post("/instances", content=dicom_file(), headers=headers), 403, 45)
     assert is_orthanc_error(client.delete(path, headers=headers), 403, 45)
@@ -157,6 +166,6 @@ def test_another_site_may_not_change_anything_with_the_users_own_password(guarde
         ("localhost:8042", {}),
     ],
 )
-def test_the_same_site_may(face, host, headers):
-    answer = face.client().post("/instances", content=dicom_file(), headers={"Host": host, **headers})
+def test_the_same_site_may(open_face, host, headers):
+    answer = open_face.client().post("/instances", content=dicom_file(), headers={"Host": host, **headers})
     assert answer.status_code == 200

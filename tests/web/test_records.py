@@ -98,8 +98,8 @@ def test_an_unknown_delivery_is_404(client, method, path):
 @pytest.mark.parametrize(
     "path", ["/deliveries/x", "/deliveries?limit=-1", "/deliveries?limit=99999999", "/associations?failed=x"]
 )
-def test_a_wrong_value_is_400(client, path):
-    assert is_orthanc_error(client.get(path), 400, 5)
+def test_a_wrong_value_is_400(idle_face, path):
+    assert is_orthanc_error(idle_face.client().get(path), 400, 5)
 
 
 def test_associations_are_listed_and_chosen(face, client):
@@ -136,8 +136,8 @@ def test_associations_are_listed_and_chosen(face, client):
 
 
 @pytest.mark.parametrize("path", ["/nope", "/instances/x/nope", "/docs/oauth2-redirect", "/redoc"])
-def test_a_route_that_is_not_there_is_orthancs_404(client, path):
-    answer = client.get(path)
+def test_a_route_that_is_not_there_is_orthancs_404(idle_face, path):
+    answer = idle_face.client().get(path)
     assert is_orthanc_error(answer, 404, 17)
     assert answer.json()["Message"] == "Unknown resource"
 

@@ -1,0 +1,133 @@
+"""Writes the generated parts of docs/scripts.md from what scripts see: `python -m hostd.scripting.reference`.
+
+A part stands between two comments; everything else of the page is written by hand.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from hostd.config.sections import Script
+from hostd.sandbox import api
+
+COMMAND = "python -m hostd.scripting.reference"
+
+_PART = re.compile(r"(<!-- part: (\w+)[^\n]* -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def render(page: str) -> str:
+    """Return the page with its generated parts as they are to be. Raises `KeyError` for a part that does not exist."""
+    return _PART.sub(lambda found: f"{found[1]}\n{PARTS[found[2]]()}\n{found[3]}", page)
+
+
+def handlers() -> str:
+    """Return the events, a section each."""
+    return "\n".join(
+        f"### `def {name}({', '.join(api.parameters(event))})`\n\n{_text(event)}\n" for name, event in api.HANDLERS.items()
+    )
+
+
+def host() -> str:
+    """Return what `host` offers, a section each."""
+    return "\n".join(f"### `host.{_signature(name)}`\n\n{_text(member)}\n" for name, member in _members(api.Host).items())
+
+
+def subjects() -> str:
+    """Return what an instance and its parts offer, a table each."""
+    views: dict[str, type] = {
+        "instance": api.Instance,
+        "instance.transfer_syntax": api.TransferSyntax,
+        "instance.origin": api.Origin,
+    }
+    tables = []
+    for name, view in views.items():
+        rows = [f"| `{name}.{member}` | {_text(value)} |" for member, value in _members(view).items()]
+        tables.append("\n".join(["| | |", "|---|---|", *rows, ""]))
+    return "\n".join(tables)
+
+
+def tags() -> str:
+    """Return how elements are read."""
+    return _text(api.Tags) + "\n"
+
+
+def limits() -> str:
+    """Return the settings of a script's entry."""
+    rows = []
+    for name, field in Script.model_fields.items():
+        default = "absent" if field.default is None else f"`{_toml(field.default)}`"
+        rows.append(f"| `{name}` | {default} | {field.description} |")
+    return "\n".join(["| setting | default | meaning |", "|---|---|---|", *rows, ""])
+
+
+MODULES = (
+    "base64", "collections", "datetime", "hashlib", "itertools", "json", "math", "random", "re", "statistics", "string", "time", "uuid",
+)  # fmt: skip
+"""What scripts can import. The list itself is the sandbox's; a test holds this one to it."""
+
+
+def modules() -> str:
+    """Return the modules that scripts can import."""
+    return ", ".join(f"`{name}`" for name in MODULES) + "\n"
+
+
+PARTS: Mapping[str, Callable[[], str]] = {
+    "handlers": handlers,
+    "host": host,
+    "subjects": subjects,
+    "tags": tags,
+    "modules": modules,
+    "limits": limits,
+}
+"""Name of a part → what writes it."""
+
+
+def _members(view: type) -> dict[str, object]:
+    """Return the public methods and properties of a class, in the order in which it declares them."""
+    return {name: member for name, member in vars(view).items() if not name.startswith("_") and inspect.getdoc(member)}
+
+
+def _signature(name: str) -> str:
+    member = vars(api.Host)[name]
+    if isinstance(member, property):
+        return name
+    parameters = list(inspect.signature(member).parameters.values())[1:]
+    shown = [
+        parameter.name if parameter.default is parameter.empty else f"{parameter.name}={parameter.default!r}"
+        for parameter in parameters
+    ]
+    return f"{name}({', '.join(shown)})"
+
+
+def _text(thing: object) -> str:
+    documentation = inspect.getdoc(thing)
+    assert documentation, f"{thing} is public and says nothing of itself"
+    return documentation
+
+
+def _toml(value: object) -> str:
+    match value:
+        case str():
+            return f'"{value}"'
+        case tuple():
+            return "[]"
+        case dict():
+            return "{}"
+        case float():
+            return f"{value:g}"
+        case _:
+            return str(value)
+
+
+def main(arguments: list[str]) -> None:
+    """Bring the page up to date: the one named, or docs/scripts.md of the current folder."""
+    page = Path(arguments[0] if arguments else "docs/scripts.md")
+    page.write_text(render(page.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
