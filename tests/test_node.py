@@ -1,6 +1,8 @@
 """Wiring: what a node knows of itself, and that a start either succeeds or leaves nothing."""
 
 import socket
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from hostd.clock import SystemClock
 from hostd.config.settings import Settings
 from hostd.errors import HostdError, NodeError
 from hostd.node import Facts, Node
+from hostd.scripting import runtime
 
 
 def settings(folder, **tables):
@@ -92,8 +95,6 @@ def test_the_start_line_says_how_to_open_each_face(tmp_path):
 
 
 def test_scripts_that_cannot_be_isolated_as_required_stop_the_start(tmp_path, monkeypatch):
-    from hostd.scripting import runtime
-
     real = runtime.ScriptWorker._load_script
 
     def without_seccomp(worker, deadline, limit_s, isolation):
@@ -114,9 +115,6 @@ def test_scripts_that_cannot_be_isolated_as_required_stop_the_start(tmp_path, mo
 
 
 def test_importing_hostd_imports_nothing_else():
-    import subprocess
-    import sys
-
     listed = subprocess.run(
         [sys.executable, "-c", "import hostd, sys; print([m for m in sys.modules if m.startswith('hostd')])"],
         capture_output=True, text=True, check=True, cwd=Path(__file__).parent.parent,

@@ -27,13 +27,16 @@ def render(page: str) -> str:
 def handlers() -> str:
     """Return the events, a section each."""
     return "\n".join(
-        f"### `def {name}({', '.join(api.parameters(event))})`\n\n{_text(event)}\n" for name, event in api.HANDLERS.items()
+        f"### `def {name}({', '.join(api.parameters(event))})`\n\n{_text(event)}\n"
+        for name, event in api.HANDLERS.items()
     )
 
 
 def host() -> str:
     """Return what `host` offers, a section each."""
-    return "\n".join(f"### `host.{_signature(name)}`\n\n{_text(member)}\n" for name, member in _members(api.Host).items())
+    return "\n".join(
+        f"### `host.{_signature(name)}`\n\n{_text(member)}\n" for name, member in _members(api.Host).items()
+    )
 
 
 def subjects() -> str:

@@ -5,8 +5,8 @@ import sqlalchemy as sa
 
 from hostd.archive import deliveries, instances, receipts, scripts
 from hostd.archive import tables as t
-from hostd.archive.records import Attempt, Blob
 from hostd.archive.receipts import StoredReceipt
+from hostd.archive.records import Attempt, Blob
 from hostd.testing.made import arrive, header
 
 A = header().identity.instance

@@ -20,7 +20,10 @@ def test_the_index_is_durable_and_checks_its_references(tmp_path):
     Archive(tmp_path, "node", ManualClock()).close()
     engine = open_engine(tmp_path / "index.db", writes=True)
     with engine.connect() as connection:
-        pragmas = {name: connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in ("journal_mode", "synchronous", "foreign_keys")}
+        pragmas = {
+            name: connection.exec_driver_sql(f"PRAGMA {name}").scalar()
+            for name in ("journal_mode", "synchronous", "foreign_keys")
+        }
     engine.dispose()
     assert pragmas == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
 

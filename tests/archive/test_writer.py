@@ -64,7 +64,10 @@ def test_what_waits_is_committed_as_one_group(archive):
 def test_acknowledgements_go_first(archive):
     order = []
     release = hold(archive)
-    futures = [archive.writer.submit(lambda _c: order.append("later")), archive.writer.submit(lambda _c: order.append("urgent"), urgent=True)]
+    futures = [
+        archive.writer.submit(lambda _c: order.append("later")),
+        archive.writer.submit(lambda _c: order.append("urgent"), urgent=True),
+    ]
     release.set()
     for future in futures:
         future.result(5)
@@ -91,7 +94,10 @@ def test_a_failed_commit_tells_everyone_in_the_group(archive):
 def test_a_full_disk_fails_the_units_and_the_writer_goes_on(archive):
     pages = archive.writer.do(lambda c: c.exec_driver_sql("PRAGMA page_count").scalar())
     archive.writer.do(lambda c: c.exec_driver_sql(f"PRAGMA max_page_count = {pages + 8}").scalar())
-    big = [archive.writer.submit(lambda c: events.append(c, "stored_instance", "x", 1.0, header=b"x" * 100_000)) for _ in range(3)]
+    big = [
+        archive.writer.submit(lambda c: events.append(c, "stored_instance", "x", 1.0, header=b"x" * 100_000))
+        for _ in range(3)
+    ]
     for future in big:
         with pytest.raises(Exception, match="full"):
             future.result(5)

@@ -118,7 +118,9 @@ def test_the_findings_can_be_had_as_json(configured):
     (report,) = json.loads(result.stdout)
     assert result.exit_code == 1
     assert (report["script"], report["ok"], report["handlers"]) == ("a.py", False, ["on_stored_instance"])
-    assert [(f["kind"], f["name"], f["line"]) for f in report["findings"] if f["message"]] == [("unknown_keyword", "PatentID", 4)]
+    assert [(f["kind"], f["name"], f["line"]) for f in report["findings"] if f["message"]] == [
+        ("unknown_keyword", "PatentID", 4)
+    ]
     assert ("keyword", "Modality", 2) in [(f["kind"], f["name"], f["line"]) for f in report["findings"]]
 
 
@@ -177,7 +179,10 @@ def test_each_action_is_said_in_words(configured, line, said):
     [
         ("host.delete(instance, after=None)", "would delete at once"),
         ("host.delete(instance)", "would delete once all its deliveries have arrived"),
-        ("host.delete(instance, after=[host.forward(instance, to='archive')])", "would delete once 1 named deliveries have arrived"),
+        (
+            "host.delete(instance, after=[host.forward(instance, to='archive')])",
+            "would delete once 1 named deliveries have arrived",
+        ),
     ],
 )
 def test_deletes_are_said_in_words(configured, line, said):
@@ -186,7 +191,9 @@ def test_deletes_are_said_in_words(configured, line, said):
 
 
 def test_a_script_can_be_tried_without_a_configuration(folder):
-    result = run("try", script(folder, "def on_stored_instance(instance, host):\n    print(instance.sop_instance_uid)\n"), CT)
+    result = run(
+        "try", script(folder, "def on_stored_instance(instance, host):\n    print(instance.sop_instance_uid)\n"), CT
+    )
     assert result.exit_code == 0
     assert "log info: 1.3.6.1.4.1.5962.1.1.1.1.1.20040119072730.12322" in result.stdout
 
@@ -199,7 +206,9 @@ def test_without_a_configuration_try_says_which_destination_to_add(folder):
 
 
 def test_a_failing_run_shows_its_line_and_what_it_had_said(configured):
-    result = run("try", script(configured, "def on_stored_instance(instance, host):\n    print('so far')\n    1 / 0\n"), CT)
+    result = run(
+        "try", script(configured, "def on_stored_instance(instance, host):\n    print('so far')\n    1 / 0\n"), CT
+    )
     assert result.exit_code == 1
     assert "log info: so far" in result.stdout
     assert "failed: ZeroDivisionError: division by zero (line 3)" in result.stdout
@@ -214,7 +223,9 @@ def test_a_file_that_is_not_dicom_fails_and_the_others_go_on(configured):
 
 
 def test_a_script_that_never_ends_is_killed_and_the_next_file_has_a_new_worker(configured):
-    text = "def on_stored_instance(instance, host):\n    while instance.tags.Modality == 'CT': pass\n    print('ended')\n"
+    text = (
+        "def on_stored_instance(instance, host):\n    while instance.tags.Modality == 'CT': pass\n    print('ended')\n"
+    )
     other = get_testdata_file("MR_small.dcm", download=False)
     result = run("try", script(configured, text, "may.py"), CT, other)
     assert result.exit_code == 1
@@ -227,7 +238,9 @@ def test_other_events_can_be_rehearsed(configured):
     assert "log info: hello" in run("try", name, CT, "--event", "on_start").stdout
     result = run("try", name, CT, "--event", "received_again")
     assert "failed: the script has no on_received_again; it has on_start" in result.stdout
-    assert "there is no event 'nothing'; there are: stored_instance" in run("try", name, CT, "--event", "nothing").stdout
+    assert (
+        "there is no event 'nothing'; there are: stored_instance" in run("try", name, CT, "--event", "nothing").stdout
+    )
 
 
 def test_the_rehearsal_can_be_had_as_json(configured):

@@ -190,7 +190,8 @@ class Orthanc:
 
     @property
     def auth(self):
-        return next(iter(self.users.items()), None)
+        """Name and password as bytes, since requests would write text in Latin-1."""
+        return next(((name.encode(), password.encode()) for name, password in self.users.items()), None)
 
     def start(self):
         settings = {

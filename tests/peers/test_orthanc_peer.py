@@ -23,7 +23,7 @@ OTHERS = {
     "test-SR.dcm": "-xe",
     "liver_1frame.dcm": "-xe",
     "rtdose.dcm": "-xi",
-    "examples_jpeg2k.dcm": "-xw",
+    "examples_jpeg2k.dcm": "-xv",
     "MR_small_jpeg_ls_lossless.dcm": "-xt",
     "SC_rgb_jpeg_dcmtk.dcm": "-xy",
 }

@@ -197,7 +197,7 @@ def strace(tmp_path_factory):
         pytest.skip("strace is not installed")
     output = tmp_path_factory.mktemp("strace") / "trial"
     trial = subprocess.run(
-        [program, "-f", "-o", output, sys.executable, "-c", ""], capture_output=True, text=True, check=False
+        [program, "-f", "--seccomp-bpf", "-o", output, sys.executable, "-c", ""], capture_output=True, text=True, check=False
     )
     if trial.returncode != 0 or not output.exists():
         pytest.skip(f"strace may not trace here: {trial.stderr.strip()}")
@@ -209,7 +209,7 @@ def traced(strace, tmp_path, face, *options):
     place = Place(tmp_path, "node")
     output = tmp_path / "trace"
     # A page of SQLite's log is printed whole: 4096 bytes.
-    tracing = [strace, "-f", "-y", "-x", "-s", "8192", "-e", f"trace={CALLS}", "-o", str(output)]
+    tracing = [strace, "-f", "--seccomp-bpf", "-y", "-x", "-s", "8192", "-e", f"trace={CALLS}", "-o", str(output)]
     (made,) = make_instances(1, side=16)
     with NodeProcess(place, command=[*tracing, *place.command("--no-scripts", *options)]) as node:
         node_pid = int((place.data / "node.lock").read_text())

@@ -102,7 +102,9 @@ class Bench:
     def until(self, condition, timeout=10.0):
         ends = time.monotonic() + timeout
         while not (found := condition()):
-            assert time.monotonic() < ends, f"not in {timeout:g} s; runs: {self.rows(t.run)}, scripts: {self.rows(t.script)}"
+            assert time.monotonic() < ends, (
+                f"not in {timeout:g} s; runs: {self.rows(t.run)}, scripts: {self.rows(t.script)}"
+            )
             time.sleep(0.01)
         return found
 

@@ -114,7 +114,9 @@ def test_a_broken_new_script_that_is_deleted_is_absent(bench):
 
 def test_an_edit_while_a_run_is_going_on_has_the_effects_of_one_version_for_each_event(bench):
     spin = "while time.monotonic() < end: pass"
-    bench.write("a.py", "import time\n" + handler("end = time.monotonic() + 0.5", spin, "host.forward(instance, to='archive')"))
+    bench.write(
+        "a.py", "import time\n" + handler("end = time.monotonic() + 0.5", spin, "host.forward(instance, to='archive')")
+    )
     bench.start()
     bench.arrive(8)
     time.sleep(0.2)  # in the middle of the first run
@@ -372,7 +374,9 @@ def test_a_take_over_that_cannot_be_written_is_tried_again(bench, monkeypatch):
 
 def test_a_worker_that_cannot_be_started_again_makes_events_wait(bench, monkeypatch):
     bench.may("a.py", time_limit_s=0.3)
-    bench.write("a.py", handler("while instance.sop_instance_uid == '1.2.3.4.1': pass", "host.forward(instance, to='ai')"))
+    bench.write(
+        "a.py", handler("while instance.sop_instance_uid == '1.2.3.4.1': pass", "host.forward(instance, to='ai')")
+    )
     bench.start()
     genuine, missing = bench.host._load, []
 

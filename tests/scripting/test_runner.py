@@ -18,7 +18,10 @@ PRINT_UID = handler("print(instance.sop_instance_uid)")
 
 
 def test_a_run_leaves_its_plan_its_log_and_what_it_read(bench):
-    bench.write("a.py", handler("print(instance.tags.Modality)", "host.log('careful', 'warning')", "host.forward(instance, to='ai')"))
+    bench.write(
+        "a.py",
+        handler("print(instance.tags.Modality)", "host.log('careful', 'warning')", "host.forward(instance, to='ai')"),
+    )
     bench.start()
     instance = bench.arrive()
     bench.until_passed("a.py")
@@ -27,7 +30,12 @@ def test_a_run_leaves_its_plan_its_log_and_what_it_read(bench):
     assert run.log == [["info", "CT"], ["warning", "careful"]]
     (action,) = bench.rows(t.action)
     (delivery,) = bench.rows(t.delivery)
-    assert (delivery.instance, delivery.destination, delivery.action, delivery.script) == (instance, "peer:ai", action.id, "a.py")
+    assert (delivery.instance, delivery.destination, delivery.action, delivery.script) == (
+        instance,
+        "peer:ai",
+        action.id,
+        "a.py",
+    )
     assert action.inputs["line"] == 4
 
 
@@ -74,7 +82,9 @@ def test_a_restart_goes_on_where_it_stopped(bench):
 
 def test_the_node_stops_after_the_run_that_is_going_on(bench):
     spin = "while time.monotonic() < end: pass"
-    bench.write("a.py", "import time\n" + handler("end = time.monotonic() + 0.7", spin, "host.forward(instance, to='archive')"))
+    bench.write(
+        "a.py", "import time\n" + handler("end = time.monotonic() + 0.7", spin, "host.forward(instance, to='archive')")
+    )
     bench.start()
     bench.arrive(2)
     time.sleep(0.3)
@@ -241,7 +251,13 @@ def test_an_event_that_hostd_itself_stumbles_over_is_parked(bench, monkeypatch):
 
 
 def test_a_run_under_a_stale_token_is_discarded(bench):
-    bench.write("a.py", "import time\n" + handler("end = time.monotonic() + 0.5", "while time.monotonic() < end: pass", "host.forward(instance, to='archive')"))
+    bench.write(
+        "a.py",
+        "import time\n"
+        + handler(
+            "end = time.monotonic() + 0.5", "while time.monotonic() < end: pass", "host.forward(instance, to='archive')"
+        ),
+    )
     bench.start()
     bench.until(lambda: (known := bench.known("a.py")) and known.state == "running")
     bench.arrive()
@@ -317,7 +333,14 @@ def test_a_delete_after_delivery_waits(bench):
 
 def test_a_delete_after_named_deliveries_waits_for_those(bench):
     bench.may("a.py", may=["delete"])
-    bench.write("a.py", handler("first = host.forward(instance, to='archive')", "host.forward(instance, to='ai')", "host.delete(instance, after=[first])"))
+    bench.write(
+        "a.py",
+        handler(
+            "first = host.forward(instance, to='archive')",
+            "host.forward(instance, to='ai')",
+            "host.delete(instance, after=[first])",
+        ),
+    )
     bench.start()
     bench.arrive()
     bench.until_passed("a.py")
@@ -369,7 +392,9 @@ def test_a_value_over_a_mebibyte_is_too_large(bench):
 
 
 def test_pixel_data_is_never_given(bench):
-    bench.write("a.py", handler("try:", "    instance.tags.PixelData", "except ValueError as error:", "    print(error)"))
+    bench.write(
+        "a.py", handler("try:", "    instance.tags.PixelData", "except ValueError as error:", "    print(error)")
+    )
     bench.start()
     bench.arrive(tags={"Rows": 1, "Columns": 1, "BitsAllocated": 8, "PixelRepresentation": 0, "PixelData": b"\1\0"})
     bench.until_passed("a.py")
@@ -377,7 +402,9 @@ def test_pixel_data_is_never_given(bench):
 
 
 def test_a_file_that_is_gone_is_an_error_in_the_script(bench):
-    bench.write("a.py", handler("try:", "    instance.tags.ImageComments", "except ValueError as error:", "    print(error)"))
+    bench.write(
+        "a.py", handler("try:", "    instance.tags.ImageComments", "except ValueError as error:", "    print(error)")
+    )
     bench.start()
     bench.until(lambda: (known := bench.known("a.py")) and known.state == "running")
     bench.stop()

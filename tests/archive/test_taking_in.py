@@ -3,6 +3,7 @@ import sqlalchemy as sa
 
 from hostd.archive import events, instances
 from hostd.archive import tables as t
+from hostd.dicom.identity import Identity
 from hostd.testing.made import arrive, header
 
 A = header().identity.instance
@@ -10,21 +11,29 @@ A = header().identity.instance
 
 def log(archive):
     with archive.read() as connection:
-        return [(e.kind, e.blob is not None) for e in (events.get(connection, n + 1) for n in range(events.last_number(connection)))]
+        return [
+            (e.kind, e.blob is not None)
+            for e in (events.get(connection, n + 1) for n in range(events.last_number(connection)))
+        ]
 
 
 def current(archive):
     with archive.read() as connection:
         instance = instances.get(connection, A)
         versions = connection.execute(sa.select(t.version.c.blob)).scalars().all()
-    return archive.blobs.path(instance.blob.name).read_bytes(), sorted(archive.blobs.path(v).read_bytes() for v in versions)
+    return archive.blobs.path(instance.blob.name).read_bytes(), sorted(
+        archive.blobs.path(v).read_bytes() for v in versions
+    )
 
 
 def test_the_identifier_is_orthancs():
     # DummyCT.dcm of Orthanc's own tests
-    from hostd.dicom.identity import Identity
-
-    identity = Identity("ozp00SjY2xG", "1.2.840.113619.2.176.2025.1499492.7391.1171285944.390", "1.2.840.113619.2.176.2025.1499492.7391.1171285944.394", "1.2.840.113619.2.176.2025.1499492.7040.1171286242.109")
+    identity = Identity(
+        "ozp00SjY2xG",
+        "1.2.840.113619.2.176.2025.1499492.7391.1171285944.390",
+        "1.2.840.113619.2.176.2025.1499492.7391.1171285944.394",
+        "1.2.840.113619.2.176.2025.1499492.7040.1171286242.109",
+    )
     assert identity.instance == "66a662ce-7430e543-bad44d47-0dc5a943-ec7a538d"
 
 

@@ -92,3 +92,30 @@ def test_a_refused_edit_leaves_the_running_version(archive):
     with archive.read() as connection:
         script = scripts.find(connection, "a.py")
     assert (script.state, script.version, script.error) == ("running", "h1", "line 1: no")
+
+
+def test_why_an_edit_was_refused_stays_noted_until_it_is_taken_back(archive):
+    meet(archive)
+    accept(archive, ONE)
+    archive.writer.do(lambda c: scripts.refuse(c, "a.py", "line 1: no"))
+    _, is_new = accept(archive, ONE)  # the last good version goes on, after a restart
+    assert not is_new
+    with archive.read() as connection:
+        assert scripts.find(connection, "a.py").error == "line 1: no"
+    archive.writer.do(lambda c: scripts.refuse(c, "a.py", None))
+    with archive.read() as connection:
+        script = scripts.find(connection, "a.py")
+    assert (script.state, script.error) == ("running", None)
+
+
+@pytest.mark.parametrize("goes_on", [True, False])
+def test_a_script_that_returns_broken_is_broken_and_not_absent(archive, goes_on):
+    meet(archive)
+    accept(archive, ONE)
+    archive.writer.do(lambda c: scripts.vanish(c, "a.py", 2.0))
+    archive.writer.do(lambda c: scripts.refuse(c, "a.py", "line 1: no", goes_on=goes_on))
+    with archive.read() as connection:
+        script = scripts.find(connection, "a.py")
+    assert (script.state, script.absent_since) == ("broken", None)
+    _, is_new = accept(archive, ONE)
+    assert is_new

@@ -1,0 +1,71 @@
+"""docs/scripts.md says what the code says."""
+
+import re
+from pathlib import Path
+
+import pytest
+from pydicom.data import get_testdata_file
+from scripts_kit import resolve
+
+from hostd.archive.deliveries import PRIORITIES
+from hostd.config.sections import Script
+from hostd.dicom import syntaxes
+from hostd.sandbox import api, facades
+from hostd.scripting.host import load_frame
+from hostd.scripting.reference import COMMAND, MODULES, PARTS, main, render
+from hostd.scripting.rehearsal import rehearse
+from hostd.scripting.runtime import ScriptWorker
+
+PAGE = Path(__file__).parents[2] / "docs" / "scripts.md"
+
+
+@pytest.fixture(scope="module")
+def page():
+    return PAGE.read_text(encoding="utf-8")
+
+
+def test_the_page_is_what_the_code_says(page):
+    assert render(page) == page, f"docs/scripts.md is old: run `{COMMAND}`"
+
+
+def test_every_part_is_on_the_page(page):
+    assert set(re.findall(r"<!-- part: (\w+)", page)) == PARTS.keys()
+
+
+@pytest.mark.parametrize(
+    "name", [*api.HANDLERS, *(n for n in vars(api.Host) if not n.startswith("_")), *Script.model_fields]
+)
+def test_every_handler_method_and_setting_is_on_the_page(page, name):
+    assert re.search(rf"`(def |host\.)?{name}\b", page)
+
+
+def test_the_modules_are_those_that_scripts_can_import():
+    assert set(MODULES) == facades.MODULES.keys()
+
+
+def test_short_names_and_priorities_in_the_docs_are_those_that_there_are():
+    said = set(
+        re.findall(r'"([a-z0-9-]+)"', api.Host.transcode.__doc__.split("always lossless")[0].split("short names")[1])
+    )
+    assert said == syntaxes.short_names().keys()
+    assert all(f'"{priority}"' in api.Host.forward.__doc__ for priority in PRIORITIES)
+
+
+def test_the_example_of_the_page_does_what_it_says(page):
+    example = re.search(r"```python\n(.*?)```", page, re.DOTALL)[1]
+    worker = ScriptWorker.start(load_frame("compress.py", example, Script(), ["archive"], resolve))
+    try:
+        file = Path(get_testdata_file("CT_small.dcm", download=False))
+        shown = rehearse(worker, file, kind="stored_instance", now=1.7e9, destinations=resolve, time_limit_s=5.0)
+    finally:
+        worker.stop()
+    assert shown.error is None
+    assert shown.plan[1].startswith("forward to modality:archive in JPEG 2000 Lossless")
+
+
+def test_the_page_is_written_where_it_is_told(tmp_path, page):
+    copy = tmp_path / "page.md"
+    copy.write_text(re.sub(r"(-->\n)\n.*?\n(<!-- end)", r"\1\2", page, flags=re.DOTALL))
+    assert copy.read_text() != page
+    main([str(copy)])
+    assert copy.read_text() == page
