@@ -11,6 +11,7 @@ from pathlib import Path
 
 import structlog
 from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 
 from hostd.archive import associations, events, removal
 from hostd.archive.blobs import FolderBlobs
@@ -25,6 +26,7 @@ _log = structlog.get_logger(__name__)
 INDEX = "index.db"
 ALL_TOPICS = ("event", "delivery")
 _WATCH_S = 5.0
+_HOLDER_LENGTH = 16
 
 
 class Archive:
@@ -33,7 +35,8 @@ class Archive:
     def __init__(self, data: Path, node: str, clock: Clock) -> None:
         """Open, lock, migrate and sweep the data folder, which must exist.
 
-        Raises `NodeError` when another node holds the folder, or a newer hostd wrote it.
+        Raises `NodeError` when another node holds the folder, it cannot be written, or a newer hostd wrote it, and `StorageError`
+        when there is no room. Then nothing is left running, and the folder is not locked.
         """
         self.data = data
         self.node = node
@@ -46,11 +49,20 @@ class Archive:
             self.blobs = FolderBlobs(data / "blobs", node)
             self.bulletin = Bulletin()
             self.writer = Writer(self._writing, self.blobs, self.bulletin)
+        except (OSError, DBAPIError) as error:
+            os.close(self._lock)
+            why = error.orig if isinstance(error, DBAPIError) else error.strerror
+            raise NodeError(f"the archive in {data} cannot be opened: {why}") from error
         except BaseException:
             os.close(self._lock)
             raise
-        self._sweep()
-        self.writer.do(lambda c: associations.close_interrupted(c, clock.now()))
+        try:
+            self._sweep()
+            self.writer.do(lambda c: associations.close_interrupted(c, clock.now()))
+        except BaseException:
+            self.writer.close()
+            self._let_go()
+            raise
         self._closing = threading.Event()
         self._watcher = threading.Thread(target=self._watch, name="index-watcher", daemon=True)
         self._watcher.start()
@@ -83,6 +95,9 @@ class Archive:
         self._closing.set()
         self._watcher.join()
         self.writer.close()
+        self._let_go()
+
+    def _let_go(self) -> None:
         self._reading.dispose()
         self._writing.dispose()
         os.close(self._lock)
@@ -117,15 +132,22 @@ def _data_version(connection: Connection) -> int:
 
 
 def _lock(path: Path) -> int:
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise NodeError(f"the folder {path.parent} cannot be written: {error.strerror}") from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
+        holder = os.pread(descriptor, _HOLDER_LENGTH, 0).decode("ascii", "replace").strip()
         os.close(descriptor)
         raise NodeError(f"another node (process {holder or 'unknown'}) is running on {path.parent}") from error
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+    try:
+        # Of one length, over what the last node wrote: a full disk does not hinder it.
+        os.pwrite(descriptor, f"{os.getpid():<{_HOLDER_LENGTH - 1}}\n".encode(), 0)
+    except OSError as error:
+        os.close(descriptor)
+        raise NodeError(f"the folder {path.parent} cannot be written: {error.strerror}") from error
     return descriptor
 
 

@@ -8,7 +8,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
+import structlog
+
 from hostd.errors import StorageError
+
+_log = structlog.get_logger(__name__)
 
 _FAN_OUT = 256
 
@@ -59,9 +63,12 @@ class BlobFile:
             self._file = None
 
     def abandon(self) -> None:
-        """Close and remove the file."""
+        """Close and remove the file. One that the disk does not let go of is left to the sweep: nothing speaks of it."""
         self.close()
-        self.path.unlink(missing_ok=True)
+        try:
+            self.path.unlink(missing_ok=True)
+        except OSError as error:
+            _log.warning("a file that is not wanted could not be removed", file=self.name, reason=error.strerror)
 
 
 class Blobs(Protocol):

@@ -33,8 +33,8 @@ def take_in(connection: Connection, arrival: Arrival, on_conflict: OnConflict) -
     """Enter an arrival with its event.
 
     A repeat of the same data set changes nothing but the log. Other content under the same identity becomes the current one
-    ("newest"), a version beside it ("first"), or is not kept ("refuse"). The file is wanted unless the outcome is "already stored"
-    or "refused".
+    ("newest"), a version beside it ("first"), or is not kept ("refuse"). A repeat of what is known but whose file is missing is
+    "stored": it takes the place of the missing file. The file is wanted unless the outcome is "already stored" or "refused".
     """
     present = connection.execute(
         sa.select(t.instance.c.blob, t.instance.c.received_sha256, t.instance.c.origin, t.instance.c.received_at).where(
@@ -46,10 +46,22 @@ def take_in(connection: Connection, arrival: Arrival, on_conflict: OnConflict) -
         connection.execute(sa.insert(t.instance).values(**_columns(arrival), metadata={}, labels=[]))
         return _tell(connection, arrival, "stored_instance", arrival.blob.name, "stored")
     if present.received_sha256 == arrival.content:
-        return _tell(connection, arrival, "received_again", present.blob, "already stored")
+        return _take_in_repeat(connection, arrival, present.blob)
     if on_conflict == "refuse":
         return _tell(connection, arrival, "conflicting_instance", None, "refused")
     return _take_in_other_content(connection, arrival, present, on_conflict)
+
+
+def _take_in_repeat(connection: Connection, arrival: Arrival, known: str) -> Outcome:
+    state = connection.execute(sa.select(t.blob.c.state).where(t.blob.c.name == known)).scalar_one()
+    if state != "missing":
+        return _tell(connection, arrival, "received_again", known, "already stored")
+    # The sender will forget its copy, and this is the only one: whatever spoke of the missing file now speaks of this one.
+    _insert_blob(connection, arrival)
+    for table in (t.instance, t.version, t.event, t.delivery):
+        connection.execute(sa.update(table).where(table.c.blob == known).values(blob=arrival.blob.name))
+    release(connection, [known])
+    return _tell(connection, arrival, "received_again", arrival.blob.name, "stored")
 
 
 def _take_in_other_content(
@@ -63,7 +75,7 @@ def _take_in_other_content(
     ).first()
     if on_conflict == "first":
         if known is not None:
-            return _tell(connection, arrival, "received_again", known.blob, "already stored")
+            return _take_in_repeat(connection, arrival, known.blob)
         _insert_blob(connection, arrival)
         _insert_version(
             connection, arrival, identity, arrival.blob.name, arrival.content, arrival.origin.to_json(), arrival.at

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import structlog
 from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import OperationalError
 
 from hostd.archive.blobs import Blobs
 from hostd.archive.bulletin import Bulletin
@@ -115,7 +116,10 @@ class Writer:
         return group
 
     def _sync(self, group: list[_Submission]) -> list[_Submission]:
-        """Sync the directories of all new files of the group; where that fails, find the units it fails for."""
+        """Sync the directories of all new files of the group; where that fails, none of its new files may be believed in.
+
+        To find out which it was would mean to sync again, and a failed fsync is never retried.
+        """
         try:
             self._blobs.sync_directories([name for submission in group for name in submission.blobs])
         except StorageError as error:
@@ -132,8 +136,17 @@ def _run(connection: Connection, submission: _Submission) -> None:
         submission.result = submission.unit(connection)
         savepoint.commit()
     except Exception as error:  # noqa: BLE001 - a bad unit fails alone; its caller gets the error
-        submission.error = error
+        submission.error = _told(error)
         try:
             savepoint.rollback()
         except Exception:  # noqa: BLE001 - the savepoint went with the transaction: what took both away is what is told
             raise error from None
+
+
+def _told(error: Exception) -> Exception:
+    """Return what the caller of a unit is told: a disk that is full or broken is a matter of the storage, not of the unit."""
+    if not isinstance(error, OperationalError):
+        return error
+    told = StorageError(f"the index could not be written: {error.orig}")
+    told.__cause__ = error
+    return told

@@ -35,6 +35,7 @@ MAX_ELEMENTS = 48 << 10
 """Bytes of values that travel in all; what comes later in the data set is asked for."""
 _MAX_HEADER = 64 << 20
 _MAX_DEPTH = 16
+_UNDEFINED = 0xFFFFFFFF
 
 _TEXT = frozenset(
     ["AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "LT", "PN", "SH", "ST", "TM", "UC", "UI", "UR", "UT"]
@@ -146,8 +147,14 @@ def _parse(
 ) -> tuple[Dataset, bool]:
     """Parse up to the pixel data; tell whether there is any."""
     syntax = syntaxes.by_uid(transfer_syntax)
+    end: int | None = file.seek(0, 2)
     file.seek(offset)
-    bounded = cast("BinaryIO", BytesIO(_inflate(file)) if syntax.is_deflated else _Bounded(file))
+    if syntax.is_deflated:
+        inflated, is_whole = _inflate(file)
+        end = len(inflated) if is_whole else None
+        bounded = cast("BinaryIO", BytesIO(inflated))
+    else:
+        bounded = cast("BinaryIO", _Bounded(file))
     met_pixels = False
 
     def at_pixels(tag: BaseTag, _vr: str | None, _length: int) -> bool:
@@ -165,14 +172,28 @@ def _parse(
             stop_when=at_pixels,
             defer_size=defer_over,
         )
+    except UnparsableError:
+        raise
     except RecursionError as error:
         raise UnparsableError("the data set nests sequences too deeply to be read") from error
     except Exception as error:
         raise UnparsableError(f"not a DICOM data set in {syntax.name}: {error}") from error
+    if end is not None and not met_pixels:
+        _require_whole(dataset, end)
     return dataset, met_pixels
 
 
-def _inflate(file: BinaryIO) -> bytes:
+def _require_whole(dataset: Dataset, end: int) -> None:
+    """Refuse a data set with an element that claims to go on after its end: pydicom takes what there is of it for the value."""
+    for element in dataset._dict.values():  # noqa: SLF001 - as they were read; values() would parse them
+        if isinstance(element, RawDataElement) and element.length != _UNDEFINED:
+            missing = element.value_tell + element.length - end
+            if missing > 0:
+                raise UnparsableError(f"the file is truncated: {element.tag} lacks {missing} bytes")
+
+
+def _inflate(file: BinaryIO) -> tuple[bytes, bool]:
+    """Return what a deflated data set holds, at most `_MAX_HEADER` bytes of it, and whether that is all."""
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     pieces: list[bytes] = []
     room = _MAX_HEADER
@@ -184,7 +205,9 @@ def _inflate(file: BinaryIO) -> bytes:
                 piece = inflater.unconsumed_tail
     except zlib.error as error:
         raise UnparsableError(f"the deflated data set is damaged: {error}") from error
-    return b"".join(pieces)
+    if room > 0 and not inflater.eof:
+        raise UnparsableError("the file is truncated: its deflated data set has no end")
+    return b"".join(pieces), inflater.eof
 
 
 class _Bounded:

@@ -128,8 +128,12 @@ class Runner:
 
     def _serve(self) -> None:
         pause = _FIRST_PAUSE_S
-        while not self._stopping:
-            seen = self._archive.bulletin.seen("event")
+        while True:
+            seen = self._archive.bulletin.seen(
+                "event"
+            )  # before the question: what is rung after it ends the wait below
+            if self._stopping:
+                break
             try:
                 if not self._step():
                     self._archive.bulletin.wait("event", seen, None)

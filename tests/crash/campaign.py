@@ -5,17 +5,17 @@ from collections import Counter
 from contextlib import ExitStack
 
 import sqlalchemy as sa
+from node_kit import PATIENCE_S, NodeProcess, check_senders, sending, wait_until
 
 from hostd.archive import tables as t
-from node_kit import PATIENCE_S, NodeProcess, sending, wait_until
 
-SCRIPT = '''
+SCRIPT = """
 def on_stored_instance(instance, host):
     if instance.tags.InstanceNumber % 3 == 0:
         host.forward(host.transcode(instance, "j2k"), to="archive")
     else:
         host.forward(instance, to="archive")
-'''
+"""
 OPTIONS = ("--housekeeping", "0.2")
 
 
@@ -39,28 +39,20 @@ class Campaign:
                 with self._start(*options) as node:
                     self._send(stack, waiting)
                     death(node)
-                    self._check_senders()
+                    check_senders(self._sending)
             with self._start() as node:
                 while waiting:
                     self._send(stack, waiting)
                 wait_until(
                     lambda: f"{len(self.instances)} acknowledged; only {len(self.acknowledged)} were",
-                    lambda: len(self.acknowledged) == len(self.instances) or self._check_senders(),
+                    lambda: len(self.acknowledged) == len(self.instances) or check_senders(self._sending),
                 )
                 wait_until(lambda: f"quiet; deliveries: {self.states()}", self.is_quiet, patience_s=2 * PATIENCE_S)
                 assert node.stop() == 0
 
     def _send(self, stack, waiting):
         if waiting:
-            self._sending += stack.enter_context(
-                sending(self.victim, waiting.pop(0), self._senders, self.acknowledged)
-            )
-
-    def _check_senders(self):
-        """Fail with what a sender stumbled over."""
-        for sender in self._sending:
-            if sender.problem is not None:
-                raise AssertionError(f"a sender failed: {sender.problem!r}") from sender.problem
+            self._sending += stack.enter_context(sending(self.victim, waiting.pop(0), self._senders, self.acknowledged))
 
     def _start(self, *options):
         node = NodeProcess(self.victim, *OPTIONS, *options)
@@ -72,7 +64,7 @@ class Campaign:
     def states(self):
         with self.victim.index() as connection:
             query = sa.select(t.delivery.c.state, sa.func.count()).group_by(t.delivery.c.state)
-            return {state: count for state, count in connection.execute(query)}
+            return dict(connection.execute(query).all())
 
     def arrived(self):
         """Return how many instances are in the archive."""

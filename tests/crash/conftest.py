@@ -1,5 +1,4 @@
 import pytest
-
 from node_kit import NodeProcess, Place
 
 

@@ -1,7 +1,7 @@
 """Runs one node until SIGTERM, for tests: says "ready" when its doors are open, and can end itself with SIGKILL at a named point.
 
     python launcher.py CONFIG [--kill POINT COUNT RECORD] [--no-scripts] [--grace SECONDS] [--housekeeping SECONDS]
-                              [--without NAME]
+                              [--without STEP]...
 
 POINT is one of `POINTS`; the process ends itself the COUNTth time it is reached, after writing the point's name to the file
 RECORD. Everything is done from outside, by replacing functions in this process: hostd itself has no hook for it. `--without`
@@ -156,7 +156,7 @@ def main():
     parser.add_argument("--no-scripts", action="store_true")
     parser.add_argument("--grace", type=float)
     parser.add_argument("--housekeeping", type=float)
-    parser.add_argument("--without", choices=WITHOUT)
+    parser.add_argument("--without", choices=WITHOUT, action="append", default=[])
     options = parser.parse_args()
     if options.kill:
         point, count, record = options.kill
@@ -175,8 +175,8 @@ def main():
         signal.signal(number, lambda *_: told.set())
     node = hostd.node.Node(settings, run_scripts=not options.no_scripts)
     node.start()
-    if options.without:
-        leave_out(options.without)
+    for step in options.without:
+        leave_out(step)
     try:
         sys.stdout.write("ready\n")
         sys.stdout.flush()

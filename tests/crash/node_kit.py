@@ -190,7 +190,7 @@ class Made:
 
 
 def make_instances(count, *, seed=0, side=64):
-    """Return CT images of about side × side × 2 bytes, each with other pixels, all of one series."""
+    """Return CT images of about 2 * side * side bytes, each with other pixels, all of one series."""
     numbers = np.random.default_rng(seed)
     study, series = generate_uid(), generate_uid()
     made = []
@@ -280,3 +280,10 @@ def sending(place, instances, senders, acknowledged):
     finally:
         for thread in threads:
             thread.end()
+
+
+def check_senders(senders):
+    """Fail with what a sender stumbled over."""
+    for sender in senders:
+        if sender.problem is not None:
+            raise AssertionError(f"a sender failed: {sender.problem!r}") from sender.problem

@@ -5,7 +5,6 @@ import random
 import time
 
 import pytest
-
 from campaign import Campaign
 from launcher import POINTS
 from node_kit import make_instances, wait_until
@@ -29,7 +28,7 @@ def report(campaign, capsys, *, seed=None):
     doubles, possible = campaign.check()
     starts = ", ".join(f"{seconds:.2f}" for seconds in campaign.starts_s)
     with capsys.disabled():
-        print(
+        print(  # noqa: T201 - the counts are what a reader of the run wants to see
             f"\n  {len(campaign.instances)} instances, {len(campaign.starts_s) - 1} kills"
             f"{'' if seed is None else f' (HOSTD_CRASH_SEED={seed})'}: "
             f"{doubles} doubles in the archive, {possible} possible doubles recorded; starts took {starts} s"
@@ -65,7 +64,7 @@ def test_a_kill_at_a_named_point_loses_nothing(point, victim, archive, tmp_path,
 def test_random_kills_lose_nothing(victim, archive, tmp_path, capsys):
     seed = int(os.environ.get("HOSTD_CRASH_SEED") or random.SystemRandom().randrange(1 << 32))
     chance = random.Random(seed)
-    print(f"HOSTD_CRASH_SEED={seed}")  # shown when the test fails
+    print(f"HOSTD_CRASH_SEED={seed}")  # noqa: T201 - shown when the test fails
     campaign = Campaign(victim, archive, make_instances(400), senders=chance.randint(2, 4))
 
     def when(progress, goal):

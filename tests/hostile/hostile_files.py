@@ -41,8 +41,9 @@ def identified(uid, *, before=b"", after=b"", without=()):
 def nested(depth, *, explicit_length):
     """Return a sequence with `depth` levels."""
     if not explicit_length:
-        open_, close = b"\x40\x00\x75\xa7SQ\0\0\xff\xff\xff\xff\xfe\xff\x00\xe0\xff\xff\xff\xff", (
-            b"\xfe\xff\x0d\xe0\0\0\0\0\xfe\xff\xdd\xe0\0\0\0\0"
+        open_, close = (
+            b"\x40\x00\x75\xa7SQ\0\0\xff\xff\xff\xff\xfe\xff\x00\xe0\xff\xff\xff\xff",
+            (b"\xfe\xff\x0d\xe0\0\0\0\0\xfe\xff\xdd\xe0\0\0\0\0"),
         )
         return open_ * depth + close * depth
     heads = []

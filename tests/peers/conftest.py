@@ -1,5 +1,4 @@
 import pytest
-
 from peer_kit import LiveNode, Orthanc, StoreScp
 
 
@@ -22,4 +21,6 @@ def start(request, tmp_path):
         request.addfinalizer(made.stop)
         return made
 
-    return type("Start", (), {"node": staticmethod(node), "orthanc": staticmethod(orthanc), "storescp": staticmethod(storescp)})
+    return type(
+        "Start", (), {"node": staticmethod(node), "orthanc": staticmethod(orthanc), "storescp": staticmethod(storescp)}
+    )

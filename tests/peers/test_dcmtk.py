@@ -3,9 +3,8 @@
 import subprocess
 
 import pytest
-from pydicom import dcmread
-
 from peer_kit import COMPRESS, FORWARD, LiveNode, StoreScp, assert_same_image, needs, sample, until
+from pydicom import dcmread
 
 pytestmark = [pytest.mark.peers, needs("storescu", "storescp", "echoscu", "gdcmconv", "dcmdrle", "dcmdjpls")]
 

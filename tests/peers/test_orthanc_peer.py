@@ -2,9 +2,8 @@
 
 import pytest
 import requests
-from pydicom import dcmread
-
 from peer_kit import COMPRESS, FORWARD, LiveNode, Orthanc, assert_same_image, needs, sample, until
+from pydicom import dcmread
 
 pytestmark = [pytest.mark.peers, needs("Orthanc", "storescu", "gdcmconv", "dcmdrle", "dcmdjpls")]
 
@@ -35,7 +34,9 @@ def as_modality(orthanc):
 
 def as_peer(orthanc, password=PASSWORD, **more):
     settings = {"url": orthanc.url, "username": USER, "password": password, **more}
-    lines = [f"{key} = {str(value).lower() if isinstance(value, bool) else repr(value)}" for key, value in settings.items()]
+    lines = [
+        f"{key} = {str(value).lower() if isinstance(value, bool) else repr(value)}" for key, value in settings.items()
+    ]
     return "[peers.archive]\n" + "\n".join(lines) + "\n"
 
 
@@ -199,7 +200,7 @@ def test_the_same_instance_twice_from_orthanc_is_kept_once(sender):
 
 def test_a_file_posted_twice_is_already_stored(sender):
     _, node = sender
-    content = sample("rtstruct.dcm").read_bytes()
+    content = sample("reportsi.dcm").read_bytes()
     assert node.post(content).json()["Status"] == "Success"
     before = node.files()
     assert node.post(content).json()["Status"] == "AlreadyStored"

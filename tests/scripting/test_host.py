@@ -420,3 +420,21 @@ def test_commits_that_fail_once_do_not_stop_the_script(bench, monkeypatch):
     bench.arrive(100)
     bench.until_passed("a.py")
     assert len(bench.rows(t.delivery)) == 100
+
+
+def test_a_stop_that_comes_between_two_looks_is_not_missed(bench, monkeypatch):
+    bench.write("a.py", ONE)
+    bench.start()
+    bench.until(lambda: (known := bench.known("a.py")) and known.state == "running")
+    runner = bench.host._runners["a.py"]
+    genuine = bench.archive.bulletin.seen
+
+    def seen(topic):  # the node is stopped just before the runner looks at the bulletin
+        if not runner._stopping:
+            runner.stop()
+        return genuine(topic)
+
+    monkeypatch.setattr(bench.archive.bulletin, "seen", seen)
+    bench.arrive()
+    runner._thread.join(5)
+    assert not runner._thread.is_alive()
