@@ -12,4 +12,6 @@ def on_stored_instance(instance, host):
 
 
 def on_conflicting_instance(instance, host):
-    host.log("other content under a known SOP Instance UID; both are kept unless the configuration says otherwise", "warning")
+    host.log(
+        "other content under a known SOP Instance UID; both are kept unless the configuration says otherwise", "warning"
+    )

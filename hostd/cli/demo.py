@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-import signal
 import socket
-import threading
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,6 +19,7 @@ from rich.table import Table
 from hostd.archive import deliveries, instances, receipts
 from hostd.archive.records import Delivery, Instance
 from hostd.cli import log
+from hostd.cli.signals import on_stop_signal
 from hostd.config.settings import Settings, load
 from hostd.dicom import syntaxes
 from hostd.dicom.header import Header, read_header
@@ -306,9 +305,7 @@ def _print(rows: list[Row], console: Console) -> None:
 
 
 def _serve(node: Node, place: Path, console: Console) -> None:
-    told = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: told.set())
+    wait_for_stop = on_stop_signal()
     assert node.dicom is not None
     console.print(
         f"""
@@ -319,7 +316,7 @@ the nodes go on running; Ctrl-C ends them. Try:
   hostd associations --config {place / "hostd.toml"}       who sent
 """
     )
-    told.wait()
+    wait_for_stop()
 
 
 __all__ = ["IMAGES", "demo"]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +10,7 @@ import typer
 
 from hostd.cli import log
 from hostd.cli.config import DEFAULT_FILE, ConfigPath
+from hostd.cli.signals import on_stop_signal
 from hostd.config.settings import load
 from hostd.node import Node
 
@@ -25,9 +24,7 @@ def run(
     """Run a node until SIGTERM or Ctrl-C, which stops it cleanly."""
     settings = load(chosen(config))
     log.configure(settings.log.format, settings.log.level)
-    told = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: told.set())
+    wait_for_stop = on_stop_signal()
     node = Node(settings, run_scripts=not no_scripts)
     node.start()
     try:
@@ -35,7 +32,7 @@ def run(
         for sentence in facts.sentences():
             typer.echo(sentence)
         typer.echo("ready; Ctrl-C stops")
-        told.wait()
+        wait_for_stop()
         structlog.get_logger(__name__).info("stopping")
     finally:
         node.stop()

@@ -41,7 +41,9 @@ def _native(suffix: str, keyword: str, name: str, **facts: bool | str | None) ->
     return TransferSyntax(_ROOT + suffix, keyword, name, **facts)  # type: ignore[arg-type]  # keywords are the fields'
 
 
-def _encapsulated(suffix: str, keyword: str, name: str, short: str | None = None, *, lossy: bool = False) -> TransferSyntax:
+def _encapsulated(
+    suffix: str, keyword: str, name: str, short: str | None = None, *, lossy: bool = False
+) -> TransferSyntax:
     return TransferSyntax(
         _ROOT + suffix, keyword, name, short, is_compressed=True, is_lossy=lossy, is_encapsulated=True
     )
@@ -115,7 +117,9 @@ _BY_NAME = {name.lower(): syntax for syntax in ALL for name in (syntax.keyword, 
 
 def by_uid(uid: str) -> TransferSyntax:
     """Return the syntax of that UID; one that is not known is taken for encapsulated, and is left untouched by hostd."""
-    return BY_UID.get(uid) or TransferSyntax(uid, uid, "unknown transfer syntax", is_compressed=True, is_encapsulated=True)
+    return BY_UID.get(uid) or TransferSyntax(
+        uid, uid, "unknown transfer syntax", is_compressed=True, is_encapsulated=True
+    )
 
 
 def lookup(name: str) -> TransferSyntax:
