@@ -24,7 +24,7 @@ class Campaign:
 
     def __init__(self, victim, archive, instances, *, senders=3):
         self.victim, self.archive, self.instances, self._senders = victim, archive, instances, senders
-        self.starts_s = []
+        self.starts_s, self.kills = [], 0
         self.acknowledged = set()
         self._sending = []
 
@@ -39,6 +39,7 @@ class Campaign:
                 with self._start(*options) as node:
                     self._send(stack, waiting)
                     death(node)
+                    self.kills += 1
                     check_senders(self._sending)
             with self._start() as node:
                 while waiting:
@@ -56,7 +57,8 @@ class Campaign:
 
     def _start(self, *options):
         node = NodeProcess(self.victim, *OPTIONS, *options)
-        self.starts_s.append(node.start_s)
+        if node.start_s is not None:
+            self.starts_s.append(node.start_s)
         return node
 
     # -- progress

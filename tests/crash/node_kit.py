@@ -110,7 +110,11 @@ class Place:
 
 
 class NodeProcess:
-    """A node in a process of its own. Used in a `with`, which ends the process whatever happens."""
+    """A node in a process of its own. Used in a `with`, which ends the process whatever happens.
+
+    `start_s` is how long it took until its doors were open. One that is to end itself may do so before, because it goes on with
+    what it left undone as soon as it starts: then `start_s` is None.
+    """
 
     def __init__(self, place, *options, command=None):
         self.place = place
@@ -120,20 +124,23 @@ class NodeProcess:
                 command or place.command(*options), stdout=subprocess.PIPE, stderr=log, stdin=subprocess.DEVNULL
             )
         try:
-            self._await_ready()
+            is_ready = self._await_ready(may_die="--kill" in options)
         except BaseException:
             self.close()
             raise
-        self.start_s = time.monotonic() - began
+        self.start_s = time.monotonic() - began if is_ready else None
 
-    def _await_ready(self):
+    def _await_ready(self, *, may_die):
         deadline = time.monotonic() + PATIENCE_S
         said = b""
         while not said.endswith(b"\n") or b"ready" not in said:
             ready, _, _ = select.select([self._process.stdout], [], [], max(0.0, deadline - time.monotonic()))
             piece = os.read(self._process.stdout.fileno(), 4096) if ready else b""
+            if not piece and may_die and self._process.wait(PATIENCE_S) == -signal.SIGKILL:
+                return False
             assert piece, f"the node did not start: {said!r}\n{self.place.log.read_text()[-3000:]}"
             said += piece
+        return True
 
     @property
     def pid(self):

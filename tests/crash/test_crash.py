@@ -29,7 +29,7 @@ def report(campaign, capsys, *, seed=None):
     starts = ", ".join(f"{seconds:.2f}" for seconds in campaign.starts_s)
     with capsys.disabled():
         print(  # noqa: T201 - the counts are what a reader of the run wants to see
-            f"\n  {len(campaign.instances)} instances, {len(campaign.starts_s) - 1} kills"
+            f"\n  {len(campaign.instances)} instances, {campaign.kills} kills"
             f"{'' if seed is None else f' (HOSTD_CRASH_SEED={seed})'}: "
             f"{doubles} doubles in the archive, {possible} possible doubles recorded; starts took {starts} s"
         )
