@@ -1,31 +1,18 @@
-"""`hostd associations`: who called, and how it ended. And what all commands that look into the index share."""
+"""`hostd associations`: who called, and how it ended."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Column, Table
 
 from hostd.archive import associations as rows
 from hostd.archive.archive import attach
 from hostd.archive.associations import AssociationRow
-from hostd.cli.config import DEFAULT_FILE, AsJson
-from hostd.config.settings import Settings, load
-
-Config = Annotated[
-    Path | None, typer.Option("--config", help="The configuration of the node; hostd.toml of this folder if it exists.")
-]
-Most = Annotated[int, typer.Option("--limit", min=1, help="How many to show at most, the newest first.")]
+from hostd.cli.config import AsJson
+from hostd.cli.looking import Config, Most, iso_time, local_time, print_json, print_table, settings_of
 
 _COLUMNS = ("number", "began", "from", "to", "received", "stored", "failed", "ended", "why")
-_NOT_A_TERMINAL = 200
 
 
 def associations(
@@ -72,43 +59,3 @@ def _cells(row: AssociationRow) -> list[object]:
 
 
 # -- shared by the commands that look into the index ------------------------------------------------------------------
-
-
-def settings_of(config: Path | None) -> Settings:
-    """Return the settings of the node that is meant. Raises `ConfigurationError`."""
-    return load(config or (DEFAULT_FILE if DEFAULT_FILE.exists() else None))
-
-
-def iso_time(at: float | None) -> str | None:
-    """Return a time of the index in ISO 8601 with its zone, for machines."""
-    return None if at is None else datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
-
-
-def local_time(at: float | None) -> str:
-    """Return a time of the index in this machine's zone, for people."""
-    return "" if at is None else datetime.fromtimestamp(at, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
-
-
-def print_json(facts: object) -> None:
-    """Print facts for machines."""
-    typer.echo(json.dumps(facts, indent=2, ensure_ascii=False))
-
-
-def print_table(columns: Sequence[str], cells: Iterable[Sequence[object]], *, empty: str) -> None:
-    """Print rows for people, or say that there are none."""
-    table = Table(*(Column(name, overflow="fold") for name in columns), box=None)
-    for row in cells:
-        table.add_row(*(escape(str(cell)) for cell in row))
-    if not table.row_count:
-        typer.echo(empty)
-        return
-    console = Console()
-    if not console.is_terminal:  # what is cut cannot be searched
-        console.width = _NOT_A_TERMINAL
-    console.print(table)
-
-
-def refuse(message: object) -> typer.Exit:
-    """Say on standard error, in one line, why nothing was done; return the exception of exit code 1."""
-    typer.echo(f"hostd: {' '.join(str(message).split())}", err=True)
-    return typer.Exit(1)

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from hostd.cli.run import chosen
+from hostd.cli.config import chosen
 from hostd.config.settings import Settings, load
 from hostd.errors import HostdError, ScriptError
 from hostd.sandbox.frames import Finding

@@ -33,7 +33,7 @@ DEFAULT_FILE = Path("hostd.toml")
 def show(config: ConfigPath = None, as_json: AsJson = False) -> None:
     """Print every setting, its value (secrets masked), and where it comes from: default, file or environment."""
     try:
-        loaded = load_with_origins(_file(config))
+        loaded = load_with_origins(chosen(config))
     except ConfigurationError as error:
         typer.echo(error, err=True)
         raise typer.Exit(2) from None
@@ -55,7 +55,7 @@ def show(config: ConfigPath = None, as_json: AsJson = False) -> None:
 @app.command()
 def check(config: ConfigPath = None, as_json: AsJson = False) -> None:
     """Say what is wrong with the configuration, all at one time. Exit code 0: nothing; 2: problems."""
-    file = _file(config)
+    file = chosen(config)
     problems: list[Problem] = []
     try:
         problems += [Problem("", text) for text in startup_problems(load_with_origins(file).settings)]
@@ -82,7 +82,8 @@ def hash_password_command() -> None:
     typer.echo('Paste it under [users.NAME], with role = "read", "write" or "admin".', err=True)
 
 
-def _file(config: Path | None) -> Path | None:
+def chosen(config: Path | None) -> Path | None:
+    """Return the configuration that was named, else hostd.toml of this folder when it exists."""
     return config or (DEFAULT_FILE if DEFAULT_FILE.exists() else None)
 
 

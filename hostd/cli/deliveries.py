@@ -11,7 +11,8 @@ from sqlalchemy import Connection
 from hostd.archive import deliveries as rows
 from hostd.archive.archive import attach
 from hostd.archive.records import Attempt, Delivery
-from hostd.cli.associations import (
+from hostd.cli.config import AsJson
+from hostd.cli.looking import (
     Config,
     Most,
     iso_time,
@@ -21,7 +22,6 @@ from hostd.cli.associations import (
     refuse,
     settings_of,
 )
-from hostd.cli.config import AsJson
 from hostd.config.settings import Settings
 from hostd.errors import NotFoundError
 

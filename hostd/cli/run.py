@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import structlog
 import typer
 
 from hostd.cli import log
-from hostd.cli.config import DEFAULT_FILE, ConfigPath
+from hostd.cli.config import ConfigPath, chosen
 from hostd.cli.signals import on_stop_signal
 from hostd.config.settings import load
 from hostd.node import Node
@@ -36,8 +35,3 @@ def run(
         structlog.get_logger(__name__).info("stopping")
     finally:
         node.stop()
-
-
-def chosen(config: Path | None) -> Path | None:
-    """Return the configuration that was named, else hostd.toml of this folder when it exists."""
-    return config or (DEFAULT_FILE if DEFAULT_FILE.exists() else None)

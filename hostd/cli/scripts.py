@@ -12,8 +12,8 @@ from hostd.archive import events
 from hostd.archive import scripts as rows
 from hostd.archive.archive import attach
 from hostd.archive.scripts import KnownScript
-from hostd.cli.associations import Config, iso_time, print_json, print_table, refuse, settings_of
 from hostd.cli.config import AsJson
+from hostd.cli.looking import Config, iso_time, print_json, print_table, refuse, settings_of
 
 app = typer.Typer(help="Show scripts, and where they begin.")
 
