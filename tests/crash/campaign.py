@@ -26,7 +26,7 @@ class Campaign:
         self.victim, self.archive, self.instances, self._senders = victim, archive, instances, senders
         self.starts_s, self.kills = [], 0
         self.acknowledged = set()
-        self._sending = []
+        self.sending = []
 
     def run(self, deaths, *, waves=1):
         """Send everything while the victim dies once a death, wait until all is quiet, and stop it in order.
@@ -40,20 +40,20 @@ class Campaign:
                     self._send(stack, waiting)
                     death(node)
                     self.kills += 1
-                    check_senders(self._sending)
+                    check_senders(self.sending)
             with self._start() as node:
                 while waiting:
                     self._send(stack, waiting)
                 wait_until(
                     lambda: f"{len(self.instances)} acknowledged; only {len(self.acknowledged)} were",
-                    lambda: len(self.acknowledged) == len(self.instances) or check_senders(self._sending),
+                    lambda: len(self.acknowledged) == len(self.instances) or check_senders(self.sending),
                 )
                 wait_until(lambda: f"quiet; deliveries: {self.states()}", self.is_quiet, patience_s=2 * PATIENCE_S)
                 assert node.stop() == 0
 
     def _send(self, stack, waiting):
         if waiting:
-            self._sending += stack.enter_context(sending(self.victim, waiting.pop(0), self._senders, self.acknowledged))
+            self.sending += stack.enter_context(sending(self.victim, waiting.pop(0), self._senders, self.acknowledged))
 
     def _start(self, *options):
         node = NodeProcess(self.victim, *OPTIONS, *options)

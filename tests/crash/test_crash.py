@@ -2,12 +2,14 @@
 
 import os
 import random
+import subprocess
+import sys
 import time
 
 import pytest
 from campaign import Campaign
 from launcher import POINTS
-from node_kit import make_instances, wait_until
+from node_kit import check_senders, make_instances, wait_until
 
 # The time a point is reached before the kill, so that something has gone through before; the rare points are taken at once.
 COUNTS = {"deliveries claimed": 2, "collected, not unlinked": 1, "transcoded, no receipt": 2}
@@ -22,6 +24,12 @@ def at(point, folder, *, count=None):
         assert record.read_text() == point
 
     return ("--kill", point, count or COUNTS.get(point, 3), record), death
+
+
+def imports_s():
+    began = time.monotonic()
+    subprocess.run([sys.executable, "-c", "import hostd.node"], check=True)
+    return time.monotonic() - began
 
 
 def report(campaign, capsys, *, seed=None):
@@ -69,7 +77,11 @@ def test_random_kills_lose_nothing(victim, archive, tmp_path, capsys):
 
     def when(progress, goal):
         def death(node):
-            wait_until(lambda: f"{goal} instances; {progress()}", lambda: progress() >= goal, pause_s=0.002)
+            wait_until(
+                lambda: f"{goal} instances; {progress()}",
+                lambda: progress() >= goal or check_senders(campaign.sending),
+                pause_s=0.002,
+            )
             time.sleep(chance.uniform(0.0, 0.1))  # not to wait for something: to fall anywhere
             node.kill()
 
@@ -80,5 +92,5 @@ def test_random_kills_lose_nothing(victim, archive, tmp_path, capsys):
     deaths += [when(campaign.arrived, goal) for goal in sorted(chance.sample(range(200, 395), 3))]
     campaign.run(deaths)
     report(campaign, capsys, seed=seed)
-    # The quickest: another process may have had the machine during the others.
-    assert min(campaign.starts_s) < 2.0
+    # The quickest, and measured by the imports alone where others have the machine at the same time.
+    assert min(campaign.starts_s) < max(2.0, 2 * imports_s())

@@ -13,12 +13,13 @@ import pytest
 import sqlalchemy as sa
 from node_kit import Place, connect, make_instances, store, upload
 
-from hostd.archive import associations
+from hostd.archive import associations, deliveries, removal
 from hostd.archive import tables as t
 from hostd.config.settings import load
 from hostd.dimse.errors import RejectedError
 from hostd.errors import HostdError, StorageError
 from hostd.node import Node
+from hostd.testing.made import arrive
 
 OUT_OF_RESOURCES = 0xA700
 TRANSIENT = 2
@@ -360,3 +361,36 @@ def test_an_instance_whose_file_was_lost_is_taken_again_when_it_is_sent_again(tm
             row = connection.execute(sa.select(t.blob).join(t.instance, t.instance.c.blob == t.blob.c.name)).one()
         content = node.archive.blobs.path(row.name).read_bytes()
         assert (row.state, row.sha256) == ("present", hashlib.sha256(content).hexdigest())
+
+
+def test_a_version_an_event_and_a_delivery_go_on_with_the_file_that_came_again(tmp_path):
+    place = Place(tmp_path, "node")
+    with running(place) as node:
+        archive = node.archive
+        assert arrive(archive, content=b"one") == "stored"
+        assert arrive(archive, content=b"two", on_conflict="first") == "kept as version"
+        with archive.read() as connection:
+            lost = connection.execute(sa.select(t.version.c.blob)).scalar_one()
+            event = connection.execute(sa.select(t.event).where(t.event.c.blob == lost)).one()
+        archive.writer.do(
+            lambda c: deliveries.ask(
+                c, instance=event.subject, sop_instance_uid="1.2", sop_class_uid="1.2", destination="modality:gone",
+                content=event.content, blob=lost, now=0.0,
+            )
+        )  # fmt: skip
+        archive.blobs.unlink(lost)
+        archive.writer.do(lambda c: removal.mark_missing(c, [lost]))
+        assert arrive(archive, content=b"two", on_conflict="first") == "stored"
+        assert arrive(archive, content=b"two", on_conflict="first") == "already stored"
+        with archive.read() as connection:
+            found = connection.execute(sa.select(t.version.c.blob)).scalar_one()
+            blobs_of = [
+                connection.execute(query).scalar_one()
+                for query in (
+                    sa.select(t.event.c.blob).where(t.event.c.number == event.number),
+                    sa.select(t.delivery.c.blob),
+                )
+            ]
+        assert archive.blobs.path(found).read_bytes() == b"two"
+        assert blobs_of == [found, found]
+        assert archive.collect(trash_seconds=0) == 1, "the row of the lost file is forgotten"

@@ -221,7 +221,12 @@ def traced(strace, tmp_path, *options):
                 SENDING[face](place, one)
         finally:
             os.kill(node_pid, signal.SIGTERM)  # strace itself would only let go of it
-            assert node.wait() == 0
+            try:
+                code = node.wait()
+            except subprocess.TimeoutExpired:
+                os.kill(node_pid, signal.SIGKILL)
+                raise
+        assert code == 0
     with place.index() as connection:
         blobs = [blob_of(connection, one.uid) for one in made]
     calls = read_trace(output.read_text(encoding="latin-1"), blobs)
