@@ -40,7 +40,7 @@ def test_as_received_can_be_said(config, name):
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("j2l", "did you mean j2k"),
+        ("j2l", "j2k"),
         ("1.2.3", "no transfer syntax"),
         ("JPEG2000", "without loss only"),
         ("JPEGBaseline8Bit", "without loss only"),
@@ -87,7 +87,7 @@ def test_rules_are_a_list_of_tables_in_their_order(config):
     [
         ('[[ingest.rules]]\ntranscode_to = "j2k"\n', "ingest.rules[0]", 1, "fits everything"),
         ('[[ingest.rules]]\ncalling_aet = "X"\n', "ingest.rules[0].transcode_to", 1, "is missing"),
-        (RULE + 'caling_aet = "X"\n', "ingest.rules[0].caling_aet", 4, "did you mean ingest.rules[0].calling_aet?"),
+        (RULE + 'caling_aet = "X"\n', "ingest.rules[0].caling_aet", 4, "did you mean ingest.rules[0].calling_aet"),
         (RULE + 'sop_class = "CTImage"\n', "ingest.rules[0].sop_class", 4, "CTImageStorage"),
         (RULE + 'sop_class = "VerificationSOPClasses"\n', "ingest.rules[0].sop_class", 4, "keyword"),
         (RULE + 'called_aet = "SEVENTEEN_LETTERS"\n', "ingest.rules[0].called_aet", 4, "1 to 16"),

@@ -1,4 +1,6 @@
+import sys
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 from ingest_kit import Bench, GatedPool
@@ -6,6 +8,8 @@ from ingest_kit import Bench, GatedPool
 from hostd.archive.archive import Archive
 from hostd.testing.clock import ManualClock
 from hostd.transcoding.pool import CodecPool
+
+sys.path.append(str(Path(__file__).parent.parent / "crash"))  # node_kit: nodes that are killed
 
 
 @pytest.fixture(scope="session")
@@ -29,7 +33,7 @@ def make(archive, codecs):
 
         def bench(**options):
             made = Bench(archive, GatedPool(codecs), **options)
-            stack.callback(lambda: made.stop())
+            stack.callback(made.stop)
             return made
 
         yield bench

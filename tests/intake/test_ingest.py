@@ -12,12 +12,15 @@ from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 
 from hostd.archive import instances, receipts
 from hostd.archive import tables as t
+from hostd.archive.blobs import BlobFile, FolderBlobs
 from hostd.archive.records import Origin
 from hostd.dicom.syntaxes import lookup
 from hostd.errors import CannotTranscodeError, CodecCrashedError, ConflictError, StorageError, WrongPixelsError
 from hostd.intake.ingest import Policy
 from hostd.intake.intake import Intake
+from hostd.transcoding.products import Products
 from hostd.transcoding.receipt import Receipt
+from hostd.transcoding.transform import Transform
 
 
 def test_what_is_stored_is_the_product_and_the_original_is_let_go(make):
@@ -77,7 +80,10 @@ def test_what_came_by_c_store_is_transcoded_too(make):
     content = image()
     offset = len(content) - len(content[content.index(b"\x08\x00\x16\x00") :])
     reception = bench.intake.receive(
-        sop_class_uid="1.2.840.10008.5.1.4.1.1.2", sop_instance_uid="1.2.3.4.1", transfer_syntax=EXPLICIT, origin=FROM_CT1
+        sop_class_uid="1.2.840.10008.5.1.4.1.1.2",
+        sop_instance_uid="1.2.3.4.1",
+        transfer_syntax=EXPLICIT,
+        origin=FROM_CT1,
     )
     reception.write(content[offset:])
     assert reception.finish().outcome == "stored"
@@ -126,7 +132,9 @@ def test_other_content_is_transcoded_and_the_earlier_product_is_a_version(make):
     first = bench.instance().blob
     assert bench.receive(image(seed=2)) == "replaced"
     second = bench.instance().blob
-    assert [(row.blob, row.received_sha256) for row in bench.rows(t.version)] == [(first.name, data_set_hash(image(seed=1)))]
+    assert [(row.blob, row.received_sha256) for row in bench.rows(t.version)] == [
+        (first.name, data_set_hash(image(seed=1)))
+    ]
     assert (second.transfer_syntax, second.name != first.name) == (J2K, True)
     event, header = bench.event(1)
     assert (event.kind, event.blob, header.transfer_syntax) == ("conflicting_instance", second.name, J2K)
@@ -190,7 +198,9 @@ def test_a_failure_keeps_the_original_and_everything_says_so(make, capsys, failu
     assert receipt.source_sha256 == receipt.result_sha256 == hashlib.sha256(content).hexdigest()
     assert reason in receipt.reason
     rows = bench.rows(t.receipt)
-    assert [(row.source, row.outcome, row.result) for row in rows] == [(instance.blob.name, "kept original", None)] * is_final
+    assert [(row.source, row.outcome, row.result) for row in rows] == [
+        (instance.blob.name, "kept original", None)
+    ] * is_final
     assert "the original is kept" in capsys.readouterr().out
     bench.check_files()
 
@@ -231,9 +241,6 @@ def test_the_mark_of_a_failure_goes_with_the_content_that_failed(make):
 
 
 def test_what_failed_on_ingest_is_not_tried_again_for_a_delivery(make):
-    from hostd.transcoding.products import Products
-    from hostd.transcoding.transform import Transform
-
     bench = make()
     bench.pool.failures = [CannotTranscodeError("no")]
     bench.receive(image())
@@ -245,8 +252,6 @@ def test_what_failed_on_ingest_is_not_tried_again_for_a_delivery(make):
 
 
 def test_file_then_directory_then_commit_then_answer(make, monkeypatch):
-    from hostd.archive.blobs import BlobFile, FolderBlobs
-
     bench = make()
     steps = []
 
@@ -290,8 +295,6 @@ def test_a_commit_that_fails_is_not_acknowledged_and_the_sweep_removes_both_file
 
 
 def test_the_receipt_is_found_by_what_a_delivery_would_ask_for(make):
-    from hostd.transcoding.transform import Transform
-
     bench = make()
     bench.receive(image())
     (row,) = bench.rows(t.receipt)

@@ -37,7 +37,13 @@ def of(syntax, **changes):
         ("rle", {}, Policy(J2K, of_uncompressed=False), True, ""),
         ("deflated", {}, Policy(J2K, of_compressed=False), False, "of_compressed"),
         ("rle", {}, Policy(J2K, of_compressed=False), False, "of_compressed"),
-        ("EncapsulatedUncompressedExplicitVRLittleEndian", {}, Policy(J2K, of_compressed=False), False, "of_compressed"),
+        (
+            "EncapsulatedUncompressedExplicitVRLittleEndian",
+            {},
+            Policy(J2K, of_compressed=False),
+            False,
+            "of_compressed",
+        ),
         ("explicit", {}, Policy(J2K, of_compressed=False), True, ""),
         # what is left alone
         ("1.2.840.113619.5.2", {}, Policy(J2K), False, "not known"),
@@ -86,7 +92,10 @@ def test_a_rule_fits_when_all_that_it_names_is_so(rule, fits):
 def test_the_first_rule_that_fits_decides():
     rules = (Rule(None, calling_aet="MR1"), Rule(None, calling_aet="CT1"), Rule(EXPLICIT, called_aet="HOSTD"))
     assert decide(of("implicit"), DICOM, Policy(J2K, rules=rules)).reason == "a rule keeps it as received"
-    assert decide(of("implicit"), Origin("dicom", calling_aet="X", called_aet="HOSTD"), Policy(J2K, rules=rules)).target == EXPLICIT
+    assert (
+        decide(of("implicit"), Origin("dicom", calling_aet="X", called_aet="HOSTD"), Policy(J2K, rules=rules)).target
+        == EXPLICIT
+    )
     assert decide(of("implicit"), Origin("http"), Policy(J2K, rules=rules)).target == J2K
 
 

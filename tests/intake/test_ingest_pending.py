@@ -10,6 +10,7 @@ from hostd.archive import instances, pending
 from hostd.archive import tables as t
 from hostd.archive.records import Blob
 from hostd.errors import CannotTranscodeError, StorageError
+from hostd.intake import ingest_workers
 from hostd.intake.ingest_workers import shares
 from hostd.transcoding.receipt import Receipt
 
@@ -119,7 +120,11 @@ def test_a_delete_while_pending_is_told_after_the_instance_and_nothing_is_swappe
     bench.archive.writer.do(lambda c: instances.hide(c, instance.id, 5.0))
     assert (bench.kinds(), bench.pending()) == (["stored_instance", "deleted_instance"], 0)
     event, header = bench.event(0)
-    assert (event.blob, header.transfer_syntax, event.receipt["outcome"]) == (instance.blob.name, EXPLICIT, "kept original")
+    assert (event.blob, header.transfer_syntax, event.receipt["outcome"]) == (
+        instance.blob.name,
+        EXPLICIT,
+        "kept original",
+    )
     assert bench.rows(t.receipt) == []
     bench.pool.gate.set()
     bench.until(lambda: bench.pool.running == 0 and len(bench.files()) == 1, "the result is removed")
@@ -238,8 +243,6 @@ def test_a_stop_leaves_what_runs_and_what_waits_for_the_next_start(make):
 
 
 def test_an_index_that_refuses_the_end_has_it_done_again(make, monkeypatch):
-    from hostd.intake import ingest_workers
-
     monkeypatch.setattr(ingest_workers, "_AGAIN_S", 0.05)
     bench = outrun(make)
     bench.receive(image())
