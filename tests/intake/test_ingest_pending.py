@@ -4,6 +4,7 @@ import threading
 import time
 
 import pytest
+import sqlalchemy as sa
 from ingest_kit import EXPLICIT, FROM_CT1, J2K, data_set_hash, image
 
 from hostd.archive import instances, pending
@@ -44,12 +45,28 @@ def test_what_takes_too_long_is_acknowledged_as_received_and_told_when_it_has_en
     assert bench.files() == [product.name]
 
 
-def test_a_pending_file_is_pinned(make):
+def test_a_pending_file_is_pinned_whatever_else_names_it(make):
     bench = outrun(make)
     bench.receive(image())
-    bench.archive.writer.do(lambda c: instances.release(c, [bench.instance().blob.name]))
+
+    def forget_the_instance(connection):
+        connection.execute(sa.delete(t.instance))
+        connection.execute(sa.update(t.blob).values(released=True))
+
+    bench.archive.writer.do(forget_the_instance)
     bench.archive.clock.advance(1e9)
     assert bench.archive.collect(trash_seconds=0) == 0
+
+
+def test_a_product_made_afterwards_waits_in_the_trash_with_its_original(make):
+    bench = outrun(make)
+    bench.receive(image())
+    bench.pool.gate.set()
+    bench.until_ended()
+    bench.archive.writer.do(lambda c: instances.hide(c, bench.instance().id, bench.archive.clock.now()))
+    assert bench.archive.collect(trash_seconds=100) == 0
+    bench.archive.clock.advance(101)
+    assert bench.archive.collect(trash_seconds=100) == 2
 
 
 def test_without_a_budget_fifty_are_acknowledged_at_once_and_each_has_one_event(make):
