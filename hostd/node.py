@@ -22,11 +22,14 @@ from hostd.delivery.destinations.modality import Modality
 from hostd.delivery.destinations.peer import Peer
 from hostd.delivery.retry import RetryPolicy
 from hostd.errors import NodeError
+from hostd.intake.ingest import Policy, Rule
+from hostd.intake.ingest_workers import IngestWorkers, shares
 from hostd.intake.intake import Intake
 from hostd.scp.acceptor import DicomListener
 from hostd.scp.limits import Limits
 from hostd.scp.rows import AssociationRows
 from hostd.scripting.host import ScriptHost
+from hostd.transcoding import registry
 from hostd.transcoding.pool import CodecPool
 from hostd.transcoding.products import Products
 from hostd.web.app import create_app
@@ -41,7 +44,10 @@ _STOP_GRACE_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What the start line says of a node. A port is None when that face is off; `layers` those of script isolation."""
+    """What the start line says of a node.
+
+    A port is None when that face is off; `layers` are those of script isolation; `ingest` says what is transcoded as it arrives.
+    """
 
     name: str
     dicom: tuple[str, int] | None
@@ -50,6 +56,7 @@ class Facts:
     scripts: Path | None
     instances: int
     layers: dict[str, int]
+    ingest: str = ""
 
     def sentences(self) -> list[str]:
         """Return the facts as sentences for people."""
@@ -65,6 +72,8 @@ class Facts:
                 else ""
             )
             lines.append(f"{face} on {host}:{port}{reach}")
+        if self.ingest:
+            lines.append(self.ingest)
         if self.scripts is None:
             lines.append("scripts do not run (--no-scripts)")
         else:
@@ -120,6 +129,8 @@ class Node:
             memory_bytes=settings.transcoding.memory_mb << 20,
             time_limit_s=settings.transcoding.time_limit_s,
         )
+        workers = IngestWorkers(self.archive, pool, threads=shares(settings.transcoding.workers))
+        self._undo.append(("ingest threads", workers.join))
         self._undo.append(("codecs", pool.close))
         couriers = Couriers(
             self.archive,
@@ -132,7 +143,16 @@ class Node:
         )
         couriers.start()
         self._undo.append(("couriers", lambda: couriers.stop(_STOP_GRACE_S)))
-        intake = Intake(self.archive, on_conflict=settings.ingest.on_conflict, name_sender=self._name_sender)
+        workers.start()
+        self._undo.append(("ingest", lambda: workers.stop(_STOP_GRACE_S)))
+        intake = Intake(
+            self.archive,
+            on_conflict=settings.ingest.on_conflict,
+            name_sender=self._name_sender,
+            policy=self._policy(),
+            workers=workers,
+            ack_budget_s=settings.ingest.ack_budget_s,
+        )
         self._start_scripts()
         housekeeper = threading.Thread(target=self._keep_house, name="housekeeping", daemon=True)
         housekeeper.start()
@@ -213,7 +233,36 @@ class Node:
             scripts=self.settings.node.scripts if self._scripts else None,
             instances=count,
             layers=self._scripts.layers if self._scripts else {},
+            ingest=self._ingest_sentence(),
         )
+
+    def _policy(self) -> Policy:
+        """Return what is transcoded on ingest, and warn of what can only end in kept originals."""
+        ingest = self.settings.ingest
+        if not self.settings.transcoding.enabled:
+            return Policy()
+        rules = tuple(
+            Rule(rule.target, rule.calling_aet, rule.called_aet, rule.modality, rule.sop_class) for rule in ingest.rules
+        )
+        policy = Policy(ingest.target, rules, ingest.of_uncompressed, ingest.of_compressed)
+        for target in policy.targets:
+            if target.is_encapsulated and not registry.encoders(target):
+                _log.warning(
+                    "no codec of this installation writes a transfer syntax of [ingest]: what is to be brought to it is kept as received",
+                    transfer_syntax=str(target),
+                    install=registry.what_to_install(target) or "nothing that hostd knows of",
+                )
+        return policy
+
+    def _ingest_sentence(self) -> str:
+        """Say what is transcoded as it arrives; nothing where nothing is."""
+        ingest = self.settings.ingest
+        if ingest.target is None and not ingest.rules:
+            return ""
+        if not self.settings.transcoding.enabled:
+            return "[ingest] asks for transcoding, but [transcoding] enabled is false: everything is kept as received"
+        default = f"is brought to {ingest.target}" if ingest.target else "is kept as received"
+        return f"what arrives {default}" + (", unless a rule of [ingest] says otherwise" if ingest.rules else "")
 
     def _destinations(self) -> dict[str, Destination]:
         modalities = {

@@ -23,6 +23,7 @@ def append(
     content: str | None = None,
     header: bytes | None = None,
     origin: Origin | None = None,
+    receipt: dict[str, Any] | None = None,
 ) -> int:
     """Write an event and return its number. On SQLite numbers are commit-ordered, since one transaction writes at a time."""
     return rows.insert(
@@ -34,6 +35,7 @@ def append(
         content=content,
         header=header,
         origin=origin.to_json() if origin else None,
+        receipt=receipt,
         at=at,
     )
 
@@ -100,4 +102,5 @@ def _event(row: Row[Any]) -> Event:
         header=row.header,
         origin=Origin(**row.origin) if row.origin else None,
         at=row.at,
+        receipt=row.receipt,
     )

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+import msgspec
 import sqlalchemy as sa
 from sqlalchemy import Connection, Row
 
-from hostd.archive import events
+from hostd.archive import events, pending
 from hostd.archive import tables as t
 from hostd.archive.records import Blob, Instance, Origin
 from hostd.dicom.header import Header, main_tags
@@ -18,15 +19,50 @@ OnConflict = Literal["newest", "first", "refuse"]
 Outcome = Literal["stored", "already stored", "replaced", "kept as version", "refused"]
 
 
+KEPT: frozenset[Outcome] = frozenset(("stored", "replaced", "kept as version"))
+"""Outcomes after which the file that came is wanted."""
+CURRENT: frozenset[Outcome] = frozenset(("stored", "replaced"))
+"""Outcomes after which what came is the current content."""
+
+INGEST_FAILED = "IngestTranscodingFailed"
+"""Metadata of an instance whose current file could not be transcoded on ingest: the reason."""
+
+
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """An instance that has come in: its header, its file, the SHA-256 of its data set as received, whence and when."""
+    """An instance that has come in: its header, its file, the SHA-256 of its data set as received, whence and when.
+
+    `receipt` says how its transcode on ingest ended, where there was one. `put_off_for` is the transfer syntax (UID) that it is being
+    brought to: the event of what is kept then waits until that has ended.
+    """
 
     header: Header
     blob: Blob
     content: str
     origin: Origin
     at: float
+    receipt: dict[str, Any] | None = None
+    put_off_for: str | None = None
+
+
+def foresee(connection: Connection, instance: str, content: str, on_conflict: OnConflict) -> Outcome:
+    """Tell what `take_in` would answer for that content of an instance, if it were asked now."""
+    present = _present(connection, instance)
+    if present is None:
+        return "stored"
+    if present.received_sha256 == content:
+        return _of_repeat(connection, present.blob)
+    if on_conflict == "refuse":
+        return "refused"
+    if on_conflict == "newest":
+        return "replaced"
+    known = _version(connection, instance, content)
+    return _of_repeat(connection, known.blob) if known else "kept as version"
+
+
+def _of_repeat(connection: Connection, stored: str) -> Outcome:
+    state = connection.execute(sa.select(t.blob.c.state).where(t.blob.c.name == stored)).scalar_one()
+    return "stored" if state == "missing" else "already stored"
 
 
 def take_in(connection: Connection, arrival: Arrival, on_conflict: OnConflict) -> Outcome:
@@ -34,81 +70,136 @@ def take_in(connection: Connection, arrival: Arrival, on_conflict: OnConflict) -
 
     A repeat of the same data set changes nothing but the log. Other content under the same identity becomes the current one
     ("newest"), a version beside it ("first"), or is not kept ("refuse"). A repeat of what is known but whose file is missing is
-    "stored": it takes the place of the missing file. The file is wanted unless the outcome is "already stored" or "refused".
+    "stored": it takes the place of the missing file. The file is wanted when the outcome is one of `KEPT`.
     """
-    present = connection.execute(
-        sa.select(t.instance.c.blob, t.instance.c.received_sha256, t.instance.c.origin, t.instance.c.received_at).where(
-            t.instance.c.id == arrival.header.identity.instance
-        )
-    ).first()
-    if present is None:
-        _insert_blob(connection, arrival)
-        connection.execute(sa.insert(t.instance).values(**_columns(arrival), metadata={}, labels=[]))
-        return _tell(connection, arrival, "stored_instance", arrival.blob.name, "stored")
-    if present.received_sha256 == arrival.content:
-        return _take_in_repeat(connection, arrival, present.blob)
-    if on_conflict == "refuse":
-        return _tell(connection, arrival, "conflicting_instance", None, "refused")
-    return _take_in_other_content(connection, arrival, present, on_conflict)
-
-
-def _take_in_repeat(connection: Connection, arrival: Arrival, known: str) -> Outcome:
-    state = connection.execute(sa.select(t.blob.c.state).where(t.blob.c.name == known)).scalar_one()
-    if state != "missing":
-        return _tell(connection, arrival, "received_again", known, "already stored")
-    # The sender will forget its copy, and this is the only one: whatever spoke of the missing file now speaks of this one.
-    _insert_blob(connection, arrival)
-    for table in (t.instance, t.version, t.event, t.delivery):
-        connection.execute(sa.update(table).where(table.c.blob == known).values(blob=arrival.blob.name))
-    release(connection, [known])
-    return _tell(connection, arrival, "received_again", arrival.blob.name, "stored")
-
-
-def _take_in_other_content(
-    connection: Connection, arrival: Arrival, present: Row[str, str, dict[str, Any], float], on_conflict: OnConflict
-) -> Outcome:
     identity = arrival.header.identity.instance
-    known = connection.execute(
+    outcome = foresee(connection, identity, arrival.content, on_conflict)
+    present = _present(connection, identity)
+    known = _version(connection, identity, arrival.content)
+    same = present if present is not None and present.received_sha256 == arrival.content else known
+    match outcome:
+        case "stored" if same is not None:
+            _take_place_of(connection, arrival, same.blob)
+            _tell(connection, arrival, "received_again")
+        case "stored":
+            add_blob(connection, arrival.blob, arrival.at)
+            connection.execute(sa.insert(t.instance).values(**_columns(arrival), metadata={}, labels=[]))
+            _tell(connection, arrival, "stored_instance")
+        case "already stored":
+            assert same is not None
+            _tell_repeat(connection, arrival, same.blob)
+        case "refused":
+            _tell(connection, arrival, "conflicting_instance", kept=False)
+        case "kept as version":
+            add_blob(connection, arrival.blob, arrival.at)
+            _insert_version(
+                connection, arrival, arrival.blob.name, arrival.content, arrival.origin.to_json(), arrival.at
+            )
+            _tell(connection, arrival, "conflicting_instance")
+        case "replaced":
+            assert present is not None
+            _replace(connection, arrival, present, known)
+            _tell(connection, arrival, "conflicting_instance")
+    return outcome
+
+
+_Present = Row[str, str, dict[str, Any], float, dict[str, str]]
+_Version = Row[int, str]
+
+
+def _present(connection: Connection, instance: str) -> _Present | None:
+    return connection.execute(
+        sa.select(
+            t.instance.c.blob,
+            t.instance.c.received_sha256,
+            t.instance.c.origin,
+            t.instance.c.received_at,
+            t.instance.c.metadata,
+        ).where(t.instance.c.id == instance)
+    ).first()
+
+
+def _version(connection: Connection, instance: str, content: str) -> _Version | None:
+    return connection.execute(
         sa.select(t.version.c.id, t.version.c.blob).where(
-            t.version.c.instance == identity, t.version.c.received_sha256 == arrival.content
+            t.version.c.instance == instance, t.version.c.received_sha256 == content
         )
     ).first()
-    if on_conflict == "first":
-        if known is not None:
-            return _take_in_repeat(connection, arrival, known.blob)
-        _insert_blob(connection, arrival)
-        _insert_version(
-            connection, arrival, identity, arrival.blob.name, arrival.content, arrival.origin.to_json(), arrival.at
-        )
-        return _tell(connection, arrival, "conflicting_instance", arrival.blob.name, "kept as version")
+
+
+def _replace(connection: Connection, arrival: Arrival, present: _Present, known: _Version | None) -> None:
+    """Make other content the current one; what was current becomes a version."""
+    identity = arrival.header.identity.instance
+    pending.end_early(connection, identity, "other content came under the same identity first", arrival.at)
     if known is not None:  # a former content comes back: it is current again, and no longer a version
         connection.execute(sa.delete(t.version).where(t.version.c.id == known.id))
         release(connection, [known.blob])
-    _insert_blob(connection, arrival)
-    _insert_version(
-        connection, arrival, identity, present.blob, present.received_sha256, present.origin, present.received_at
-    )
+    add_blob(connection, arrival.blob, arrival.at)
+    _insert_version(connection, arrival, present.blob, present.received_sha256, present.origin, present.received_at)
+    metadata = {name: value for name, value in present.metadata.items() if name != INGEST_FAILED}
     swapped = connection.execute(
         sa.update(t.instance)
         .where(t.instance.c.id == identity, t.instance.c.blob == present.blob)
-        .values(**_columns(arrival))
+        .values(**_columns(arrival), metadata=metadata)
     )
     assert swapped.rowcount == 1, "the current blob changed inside one transaction"
-    return _tell(connection, arrival, "conflicting_instance", arrival.blob.name, "replaced")
 
 
-def _tell(connection: Connection, arrival: Arrival, kind: str, blob: str | None, outcome: Outcome) -> Outcome:
+def _take_place_of(connection: Connection, arrival: Arrival, missing: str) -> None:
+    """Have what speaks of a missing file speak of the one that came: the sender will forget its copy, and this is the only one."""
+    pending.end_early(connection, arrival.header.identity.instance, "its file was missing", arrival.at)
+    add_blob(connection, arrival.blob, arrival.at)
+    for table in (t.instance, t.version, t.event, t.delivery):
+        connection.execute(sa.update(table).where(table.c.blob == missing).values(blob=arrival.blob.name))
+    release(connection, [missing])
+
+
+def _tell(connection: Connection, arrival: Arrival, kind: str, *, kept: bool = True) -> None:
+    """Write the event of an arrival, or put it off until its ingest has ended."""
+    if arrival.put_off_for is not None and kept:
+        pending.put_off(
+            connection,
+            instance=arrival.header.identity.instance,
+            blob=arrival.blob.name,
+            content=arrival.content,
+            target=arrival.put_off_for,
+            kind=kind,
+            header=arrival.header.encode(),
+            origin=arrival.origin,
+            at=arrival.at,
+        )
+        return
     events.append(
         connection,
         kind,
         arrival.header.identity.instance,
         arrival.at,
-        blob=blob,
+        blob=arrival.blob.name if kept else None,
         content=arrival.content,
         header=arrival.header.encode(),
         origin=arrival.origin,
+        receipt=arrival.receipt if kept else None,
     )
-    return outcome
+
+
+def _tell_repeat(connection: Connection, arrival: Arrival, stored: str) -> None:
+    """Write the event of a repeat: about the file that is stored, which ingest may have brought to another transfer syntax."""
+    blob = connection.execute(sa.select(t.blob.c.size, t.blob.c.transfer_syntax).where(t.blob.c.name == stored)).one()
+    header = msgspec.structs.replace(arrival.header, size=blob.size, transfer_syntax=blob.transfer_syntax)
+    receipt = connection.execute(
+        sa.select(t.receipt.c.facts).where(t.receipt.c.result == stored).order_by(t.receipt.c.id).limit(1)
+    ).scalar()
+    events.append(
+        connection,
+        "received_again",
+        header.identity.instance,
+        arrival.at,
+        blob=stored,
+        content=arrival.content,
+        header=header.encode(),
+        origin=arrival.origin,
+        receipt=receipt,
+    )
 
 
 def _columns(arrival: Arrival) -> dict[str, Any]:
@@ -132,10 +223,6 @@ def _columns(arrival: Arrival) -> dict[str, Any]:
     }
 
 
-def _insert_blob(connection: Connection, arrival: Arrival) -> None:
-    add_blob(connection, arrival.blob, arrival.at)
-
-
 def add_blob(connection: Connection, blob: Blob, at: float) -> None:
     """Enter a file. From now on the sweep leaves it alone."""
     connection.execute(sa.insert(t.blob).values(**asdict(blob), created_at=at))
@@ -144,7 +231,6 @@ def add_blob(connection: Connection, blob: Blob, at: float) -> None:
 def _insert_version(
     connection: Connection,
     arrival: Arrival,
-    identity: str,
     blob: str,
     content: str,
     origin: dict[str, Any],
@@ -152,7 +238,7 @@ def _insert_version(
 ) -> None:
     connection.execute(
         sa.insert(t.version).values(
-            instance=identity,
+            instance=arrival.header.identity.instance,
             blob=blob,
             received_sha256=content,
             origin=origin,
@@ -181,6 +267,7 @@ def hide(
         return "gone"
     if content is not None and row.received_sha256 != content:
         return "superseded"
+    pending.end_early(connection, instance, "it was deleted first", at)
     versions = connection.execute(sa.select(t.version.c.blob).where(t.version.c.instance == instance)).scalars().all()
     connection.execute(sa.delete(t.version).where(t.version.c.instance == instance))
     connection.execute(sa.delete(t.instance).where(t.instance.c.id == instance))

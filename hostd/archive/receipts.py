@@ -44,6 +44,11 @@ def keep(connection: Connection, receipt: StoredReceipt, at: float) -> None:
     if receipt.result is not None:
         add_blob(connection, receipt.result, at)
         connection.execute(sa.update(t.blob).where(t.blob.c.name == receipt.result.name).values(released=True))
+    note(connection, receipt, at)
+
+
+def note(connection: Connection, receipt: StoredReceipt, at: float) -> None:
+    """Enter a receipt whose product, if any, is in the index already."""
     values = {
         "result": receipt.result.name if receipt.result else None,
         "outcome": receipt.outcome,

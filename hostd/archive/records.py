@@ -63,7 +63,8 @@ class Event:
     """A row of the event log.
 
     `subject` is an instance's id, or a script's name for `start` and `stop`; `blob` the file that the event speaks of, None when it
-    was not kept; `header` an encoded `dicom.header.Header`; `content` the SHA-256 of the data set as received.
+    was not kept; `header` an encoded `dicom.header.Header`; `content` the SHA-256 of the data set as received; `receipt` how the
+    ingest of the instance ended (`transcoding.receipt.Receipt` as plain values), None when nothing was to be transcoded.
     """
 
     number: int
@@ -74,6 +75,7 @@ class Event:
     header: bytes | None
     origin: Origin | None
     at: float
+    receipt: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,18 +12,21 @@ from hostd.archive.deliveries import PINNING
 def collect(connection: Connection, *, now: float, trash_seconds: float, limit: int = 200) -> list[str]:
     """Forget the files that were let go and that nothing has pinned for `trash_seconds`; return their names.
 
-    The caller removes the files after the commit: a file without a row is swept, a row without a file would be a loss. A product, which
-    can be made again, does not wait. At most `limit` at a time, so that the writer stays free.
+    The caller removes the files after the commit: a file without a row is swept, a row without a file would be a loss. A product that
+    can be made again, because its source stays, does not wait. At most `limit` at a time, so that the writer stays free.
     """
     name = t.blob.c.name
     pinned = _is_pinned(name)
-    is_product = sa.exists().where(t.receipt.c.result == name)
+    source = t.blob.alias("source")
+    can_be_made_again = sa.exists().where(
+        t.receipt.c.result == name, source.c.name == t.receipt.c.source, ~source.c.released
+    )
     freed = t.blob.c.released, t.blob.c.unpinned_at.is_(None), ~pinned
     connection.execute(sa.update(t.blob).where(*freed).values(unpinned_at=now))
     connection.execute(
         sa.update(t.blob).where(t.blob.c.released, t.blob.c.unpinned_at.is_not(None), pinned).values(unpinned_at=None)
     )
-    due = sa.or_(t.blob.c.unpinned_at <= now - trash_seconds, is_product)
+    due = sa.or_(t.blob.c.unpinned_at <= now - trash_seconds, can_be_made_again)
     names = list(
         connection.execute(
             sa.select(name).where(t.blob.c.released, t.blob.c.unpinned_at.is_not(None), due).limit(limit)
@@ -35,11 +38,12 @@ def collect(connection: Connection, *, now: float, trash_seconds: float, limit: 
 
 
 def _is_pinned(name: ColumnElement[str]) -> ColumnElement[bool]:
-    """Tell whether an instance, a version, an event not yet passed, or an open or failed delivery needs the file."""
+    """Tell whether an instance, a version, an ingest, an event not yet passed, or an open or failed delivery needs the file."""
     lowest_cursor = sa.select(sa.func.min(t.cursor.c.low_water)).scalar_subquery()
     return sa.or_(
         sa.exists().where(t.instance.c.blob == name),
         sa.exists().where(t.version.c.blob == name),
+        sa.exists().where(t.ingest.c.blob == name),
         sa.exists().where(t.event.c.blob == name, t.event.c.number > lowest_cursor),
         sa.exists().where(t.delivery.c.blob == name, t.delivery.c.state.in_(PINNING)),
         sa.exists().where(

@@ -71,6 +71,21 @@ version = sa.Table(
     sqlite_autoincrement=True,
 )
 
+ingest = sa.Table(  # acknowledged as received, with a transcode that goes on; the event comes when it has ended
+    "ingest",
+    metadata,
+    sa.Column("id", _Number, primary_key=True),  # the order of arrival
+    sa.Column("instance", sa.Text, nullable=False, index=True),
+    sa.Column("blob", sa.Text, sa.ForeignKey("blob.name"), nullable=False, unique=True),
+    sa.Column("content", sa.Text, nullable=False),
+    sa.Column("target", sa.Text, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),  # of the event
+    sa.Column("header", sa.LargeBinary, nullable=False),  # as received
+    sa.Column("origin", sa.JSON, nullable=False),
+    sa.Column("at", sa.Float, nullable=False),
+    sqlite_autoincrement=True,
+)
+
 event = sa.Table(
     "event",
     metadata,
@@ -81,6 +96,7 @@ event = sa.Table(
     sa.Column("content", sa.Text),
     sa.Column("header", sa.LargeBinary),
     sa.Column("origin", sa.JSON),
+    sa.Column("receipt", sa.JSON(none_as_null=True)),  # how the ingest of its instance ended
     sa.Column("at", sa.Float, nullable=False, index=True),
     sqlite_autoincrement=True,  # numbers of deleted events are never given again
 )

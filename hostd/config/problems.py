@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -20,15 +21,10 @@ Loc = tuple[str | int, ...]
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _PART = r"""(?:[A-Za-z0-9_-]+|"[^"\n]*"|'[^'\n]*')"""
 _KEY = rf"{_PART}(?:\s*\.\s*{_PART})*"
-_HEADER_LINE = re.compile(rf"\s*\[{{1,2}}\s*({_KEY})\s*\]")
+_HEADER_LINE = re.compile(rf"\s*(\[{{1,2}})\s*({_KEY})\s*\]")
 _KEY_LINE = re.compile(rf"\s*({_KEY})\s*=")
 
-LATER = {
-    ("ingest", "transcode_to"),
-    ("ingest", "ack_budget_s"),
-    ("ingest", "rules"),
-    ("tools",),
-}
+LATER = {("tools",)}
 """Settings of the design that this release does not have yet."""
 
 
@@ -75,9 +71,13 @@ def line_of(text: str, loc: Loc) -> int | None:
     """Return the line (1-based) of the key, or of the nearest table around it, by a simple scan of the TOML text."""
     best, found = 0, None
     table: Loc = ()
+    entries: Counter[Loc] = Counter()
     for number, line in enumerate(text.splitlines(), start=1):
         if header := _HEADER_LINE.match(line):
-            here = table = _path_of(header[1])
+            here = table = _path_of(header[2])
+            if header[1] == "[[":  # one of a list of tables
+                table = here = (*here, entries[here])
+                entries[here[:-1]] += 1
         elif key := _KEY_LINE.match(line):
             here = table + _path_of(key[1])
         else:
@@ -112,7 +112,8 @@ def model_at(root: type[BaseModel], loc: Loc) -> type[BaseModel] | None:
             field = here.model_fields.get(str(part))
             here = field.annotation if field else None
         else:
-            here = get_args(here)[-1] if getattr(here, "__origin__", None) is dict else None
+            entry = {dict: -1, tuple: 0}.get(getattr(here, "__origin__", None))  # type: ignore[arg-type]  # None is no key
+            here = None if entry is None else get_args(here)[entry]
     return here if isinstance(here, type) and issubclass(here, BaseModel) else None
 
 
@@ -146,6 +147,8 @@ def _message(root: type[BaseModel], loc: Loc, kind: str, text: str) -> str:
             return "is missing: add it"
         case "model_type" | "model_attributes_type" | "dict_type":
             return f"should be a table, written [{dotted(loc)}]"
+        case "tuple_type" if model_at(root, (*loc, 0)) is not None:
+            return f"should be a list of tables, each written [[{dotted(loc)}]]"
         case _:
             text = text.removeprefix("Value error, ").replace("Input should", "should")
             return text[:1].lower() + text[1:] if text.startswith(("Value ", "List ", "Tuple ")) else text

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le
-from pydantic import SecretStr
+from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
 from hostd.config.problems import model_at
@@ -30,6 +31,14 @@ aets = ["HOSTD"]                    # AE titles it answers to; any called title 
 [http]                              # refuses to listen beyond loopback without users
 host = "127.0.0.1"
 port = 8042
+
+[ingest]
+transcode_to = "j2k"                # UID, keyword or short name; absent: kept as received
+ack_budget_s = 5                    # what takes longer is acknowledged as received and finished afterwards; 0: never wait
+
+[[ingest.rules]]                    # the first that fits decides; then ingest.transcode_to
+calling_aet = "MODALITY7"
+transcode_to = "none"
 
 [modalities.archive]
 aet = "ARCHIVE"
@@ -83,19 +92,28 @@ _TYPES = {
 
 def render() -> str:
     """Return the text of docs/configuration.md."""
-    return _HEAD + "\n".join(_section(name) for name in Settings.model_fields)
+    return _HEAD + "\n".join(text for name in Settings.model_fields for text in _sections(name))
 
 
-def _section(name: str) -> str:
+def _sections(name: str) -> Iterator[str]:
+    """Yield a table of the configuration, then the lists of tables in it."""
     model = model_at(Settings, (name,))
     key = name
     if model is None:
         model = model_at(Settings, (name, "NAME"))
         key = f'{name}."NAME.py"' if name == "scripts" else f"{name}.NAME"
     assert model is not None, f"{name} is a table, or a table of tables"
+    yield _section(f"[{key}]", model)
+    for field_name in model.model_fields:
+        entry = model_at(Settings, (name, field_name, 0))
+        if entry is not None:
+            yield _section(f"[[{key}.{field_name}]]", entry)
+
+
+def _section(heading: str, model: type[BaseModel]) -> str:
     rows = [_row(field_name, field) for field_name, field in model.model_fields.items()]
     head = ["| setting | value | default | meaning |", "|---|---|---|---|"]
-    return "\n".join([f"## [{key}]", "", (model.__doc__ or "").strip(), "", *head, *rows, ""])
+    return "\n".join([f"## {heading}", "", (model.__doc__ or "").strip(), "", *head, *rows, ""])
 
 
 def _row(name: str, field: FieldInfo) -> str:
@@ -130,7 +148,8 @@ def _type(annotation: Any) -> str:
     if origin is Literal:
         return " or ".join(f'`"{choice}"`' for choice in arguments)
     if origin is tuple:
-        return "list of texts"
+        is_table = isinstance(arguments[0], type) and issubclass(arguments[0], BaseModel)
+        return "list of tables" if is_table else "list of texts"
     if origin is dict:
         return "table"
     if hasattr(annotation, "__metadata__"):

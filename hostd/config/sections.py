@@ -123,20 +123,17 @@ class Http(Section):
     max_upload_mb: Count = Field(default=4096, description="Megabytes (MiB) of the largest upload in one request.")
 
 
-class Ingest(Section):
-    """What is decided when an instance arrives."""
-
-    on_conflict: Literal["newest", "first", "refuse"] = Field(
-        default="newest",
-        description="Other content under a known identity: `newest` becomes the current one and the earlier is kept as a"
-        " version, `first` stays and the newer is kept as a version, `refuse` tells the sender 0x0111.",
-    )
-
-
 class Transcoding(Section):
     """The codec processes."""
 
-    workers: Count = Field(default=2, description="How many codec processes may work at one time.")
+    enabled: bool = Field(
+        default=True, description="Transcode on ingest as `[ingest]` says. false: everything is kept as received."
+    )
+    workers: Count = Field(
+        default=2,
+        description="How many codec processes may work at one time. Ingest uses all but one of them, which is left to deliveries; of one,"
+        " deliveries and ingest take turns.",
+    )
     memory_mb: Annotated[int, Field(ge=128)] = Field(
         default=2048, description="Megabytes (MiB) that one codec process may use."
     )

@@ -15,6 +15,7 @@ from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_va
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from hostd.config import environment
+from hostd.config.ingest import Ingest
 from hostd.config.peer_passwords import password_of
 from hostd.config.permissions import refuse_writable_by_others
 from hostd.config.problems import InvalidConfigurationError, Loc, Problem, place, problems_of
@@ -22,7 +23,6 @@ from hostd.config.sections import (
     Delivery,
     Dicom,
     Http,
-    Ingest,
     Log,
     Modality,
     Node,
@@ -253,6 +253,14 @@ def _contradictions(settings: Settings) -> Iterator[tuple[Loc, str]]:
     for name, peer in settings.peers.items():
         if peer.ca_file and not peer.ca_file.is_file():
             yield ("peers", name, "ca_file"), f"there is no file {peer.ca_file}"
+    for index, rule in enumerate(settings.ingest.rules):
+        if rule.modality is not None and rule.modality not in settings.modalities:
+            near = get_close_matches(rule.modality, settings.modalities, n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]!r}?" if near else f"add [modalities.{rule.modality}]"
+            yield (
+                ("ingest", "rules", index, "modality"),
+                f"there is no modality {rule.modality!r} in the configuration: {hint} What images are of is said by sop_class",
+            )
     if settings.node.data == settings.node.scripts:
         yield ("node", "scripts"), "is the data folder too: keep scripts in a folder of their own"
 

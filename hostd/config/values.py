@@ -97,6 +97,9 @@ Port = Annotated[int, BeforeValidator(_not_bool), Field(ge=1, le=65535)]
 Seconds = Annotated[float, BeforeValidator(_not_bool), Field(gt=0, allow_inf_nan=False)]
 """A duration in seconds."""
 
+Wait = Annotated[float, BeforeValidator(_not_bool), Field(ge=0, allow_inf_nan=False)]
+"""A duration in seconds; 0: none."""
+
 Days = Annotated[float, BeforeValidator(_not_bool), Field(ge=0, allow_inf_nan=False)]
 """A duration in days; parts of a day are allowed."""
 

@@ -1,28 +1,58 @@
-"""Intake: receive, make durable, enter, answer, in this order (P1)."""
+"""Intake: receive, make durable, transcode, enter, answer, in this order (P1)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import TypeVar
 
-from hostd.archive import instances
+from sqlalchemy import Connection
+
+from hostd.archive import ingests, instances
 from hostd.archive.archive import Archive
-from hostd.archive.instances import Arrival, OnConflict
+from hostd.archive.ingests import Ended, Made
+from hostd.archive.instances import Arrival, OnConflict, Outcome
 from hostd.archive.records import Blob, Origin
+from hostd.dicom.syntaxes import TransferSyntax
 from hostd.errors import ConflictError
+from hostd.intake.ingest import Policy, decide
+from hostd.intake.ingest_workers import IngestWorkers, Job, transform_of
 from hostd.intake.reception import Complete, DataSetReception, FileReception, Received
+from hostd.transcoding.products import KeyedLocks
+
+T = TypeVar("T")
+
+AS_RECEIVED = Policy()
+"""Nothing is transcoded on ingest."""
 
 NameSender = Callable[[Origin], str | None]
 """Tells the configured name of the modality that sent an instance, if it has one."""
 
 
 class Intake:
-    """Takes instances in for every face."""
+    """Takes instances in for every face.
 
-    def __init__(self, archive: Archive, *, on_conflict: OnConflict, name_sender: NameSender) -> None:
+    With `workers`, what `policy` says is transcoded: before the acknowledgement where that takes at most `ack_budget_s` seconds, 0 being
+    never, otherwise afterwards.
+    """
+
+    def __init__(
+        self,
+        archive: Archive,
+        *,
+        on_conflict: OnConflict,
+        name_sender: NameSender,
+        policy: Policy = AS_RECEIVED,
+        workers: IngestWorkers | None = None,
+        ack_budget_s: float = 5.0,
+    ) -> None:
         self._archive = archive
         self._on_conflict = on_conflict
         self._name_sender = name_sender
+        self._policy = policy
+        self._workers = workers
+        self._ack_budget_s = ack_budget_s
+        self._locks = KeyedLocks()
 
     def receive(
         self, *, sop_class_uid: str, sop_instance_uid: str, transfer_syntax: str, origin: Origin
@@ -47,7 +77,7 @@ class Intake:
     def _keep(self, complete: Complete, origin: Origin) -> Received:
         """Put file, row and event on stable storage; only then is the instance received.
 
-        When the commit fails or its fate is unknown, the file stays for the sweep: a row may speak of it.
+        When the commit fails or its fate is unknown, the files stay for the sweep: a row may speak of them.
         """
         file = complete.file
         try:
@@ -58,19 +88,77 @@ class Intake:
         blob = Blob(file.name, file.size, complete.file_sha256, complete.header.transfer_syntax)
         arrival = Arrival(complete.header, blob, complete.data_set_sha256, origin, self._archive.clock.now())
         try:
-            outcome = self._archive.writer.do(
-                lambda c: instances.take_in(c, arrival, self._on_conflict),
-                blobs=[blob.name],
-                topics=("event",),
-                urgent=True,
-            )
+            outcome = self._enter(arrival)
         finally:
             file.close()
         identity = complete.header.identity
-        if outcome in {"already stored", "refused"}:
-            self._archive.blobs.unlink(blob.name)
         if outcome == "refused":
             raise ConflictError(
                 f'instance {identity.sop_instance_uid} is stored with other content, and on_conflict is "refuse"'
             )
         return Received(identity.instance, identity.patient, identity.study, identity.series, outcome)
+
+    def _enter(self, arrival: Arrival) -> Outcome:
+        decision = decide(arrival.header, arrival.origin, self._policy)
+        if decision.target is None or self._workers is None:
+            return self._as_received(arrival)
+        # Of two that bring the same at one time, the second is a repeat of the first, and need not be transcoded.
+        with self._locks.holding((arrival.header.identity.instance, arrival.content)):
+            return self._ingest(arrival, decision.target, self._workers)
+
+    def _as_received(self, arrival: Arrival) -> Outcome:
+        outcome = self._commit(lambda c: instances.take_in(c, arrival, self._on_conflict), arrival.blob.name)
+        if outcome not in instances.KEPT:
+            self._archive.blobs.unlink(arrival.blob.name)
+        return outcome
+
+    def _ingest(self, arrival: Arrival, target: TransferSyntax, workers: IngestWorkers) -> Outcome:
+        """Transcode before the acknowledgement where that can be done in time, otherwise afterwards."""
+        identity = arrival.header.identity.instance
+        with self._archive.read() as connection:
+            foreseen = instances.foresee(connection, identity, arrival.content, self._on_conflict)
+        job = None
+        if foreseen in instances.KEPT and self._ack_budget_s > 0:
+            job = workers.submit(arrival.blob, target, arrival.header)
+        ended = job.wait(self._ack_budget_s) if job is not None else None
+        if job is None or ended is None:
+            return self._put_off(arrival, target, workers, job)
+        return self._take_in_ended(arrival, target, workers, job, ended)
+
+    def _take_in_ended(
+        self, arrival: Arrival, target: TransferSyntax, workers: IngestWorkers, job: Job, ended: Ended
+    ) -> Outcome:
+        made = isinstance(ended, Made)
+        wanted = ended.product.name if isinstance(ended, Made) else arrival.blob.name
+        try:
+            outcome = self._commit(
+                lambda c: ingests.take_in_ended(c, arrival, self._on_conflict, ended, transform_of(target)), wanted
+            )
+        finally:
+            workers.entered(job)
+        if made:
+            self._archive.blobs.unlink(arrival.blob.name)
+        if outcome not in instances.KEPT:
+            self._archive.blobs.unlink(wanted)
+        return outcome
+
+    def _put_off(self, arrival: Arrival, target: TransferSyntax, workers: IngestWorkers, job: Job | None) -> Outcome:
+        """Take the instance in as received; what runs for it goes on, and ends the row."""
+        try:
+            outcome, number = self._commit(
+                lambda c: ingests.take_in_pending(c, arrival, self._on_conflict, target.uid), arrival.blob.name
+            )
+        except BaseException:
+            if job is not None:
+                workers.withdraw(job)
+            raise
+        if number is not None:
+            workers.adopt(number, job)
+            return outcome
+        if job is not None:
+            workers.withdraw(job)
+        self._archive.blobs.unlink(arrival.blob.name)
+        return outcome
+
+    def _commit(self, unit: Callable[[Connection], T], file: str) -> T:
+        return self._archive.writer.do(unit, blobs=[file], topics=("event",), urgent=True)

@@ -21,11 +21,11 @@ from hostd.sandbox import frames
 from hostd.sandbox.refusals import SCRIPT_EXCEPTIONS, NotAllowed, TooManyActions, UnknownKeyword, ValueTooLarge
 from hostd.sandbox.run import Run, World, near
 from hostd.sandbox.values import DateText, DateTimeText, PersonName, TimeText
-from hostd.sandbox.views import Delivery, Handle, Instance, Origin, ReadOnly, Tags, TransferSyntax
+from hostd.sandbox.views import Delivery, Handle, Instance, Origin, ReadOnly, Receipt, Tags, TransferSyntax
 
 __all__ = [
     "EVENTS", "HANDLERS", "LEVELS", "SCRIPT_EXCEPTIONS", "ConflictingInstance", "DateText", "DateTimeText", "Delivery", "Handle",
-    "Host", "Instance", "NotAllowed", "Notification", "Origin", "PersonName", "ReceivedAgain", "Start", "Stop", "StoredInstance",
+    "Host", "Instance", "NotAllowed", "Notification", "Origin", "PersonName", "Receipt", "ReceivedAgain", "Start", "Stop", "StoredInstance",
     "Tags", "TimeText", "TooManyActions", "TransferSyntax", "UnknownKeyword", "ValueTooLarge", "World", "handler_name", "parameters",
 ]  # fmt: skip
 
@@ -42,8 +42,10 @@ class Notification:
 class StoredInstance(Notification):
     """A new instance is safely stored.
 
-    Raised once for each new instance that hostd keeps, whichever way it came, after file and index are committed. An
-    identical repeat raises `on_received_again`, other content under the same identity `on_conflicting_instance`.
+    Raised once for each new instance that hostd keeps, whichever way it came, after file and index are committed and
+    ingest transcoding has ended, well or badly: `instance.receipt` says how, and is None when nothing was to be
+    transcoded. An identical repeat raises `on_received_again`, other content under the same identity
+    `on_conflicting_instance`.
     """
 
     instance: Instance

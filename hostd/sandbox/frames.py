@@ -80,6 +80,18 @@ class Origin(msgspec.Struct, frozen=True):
     association: int | None = None
 
 
+class Receipt(msgspec.Struct, frozen=True):
+    """How the transcode of an instance on ingest ended."""
+
+    outcome: Literal["made", "kept original"]
+    reason: str
+    codec: str
+    ratio: float
+    verified_by: str
+    source_syntax: Syntax
+    result_syntax: Syntax
+
+
 class Instance(msgspec.Struct, frozen=True):
     """An instance as it was at an event; `tags` holds what travels with the event."""
 
@@ -95,6 +107,8 @@ class Instance(msgspec.Struct, frozen=True):
     size: int
     origin: Origin
     tags: Elements
+    receipt: Receipt | None = None
+    """None when nothing was to be transcoded as it arrived."""
 
 
 class Event(msgspec.Struct, frozen=True, tag="event"):

@@ -231,6 +231,54 @@ class Origin(ReadOnly):
         return f"<origin: {self.kind}>"
 
 
+class Receipt(ReadOnly):
+    """How the transcode of an instance, as it arrived, ended."""
+
+    __slots__ = ("_receipt",)
+    _receipt: wire.Receipt
+
+    def __init__(self, receipt: wire.Receipt) -> None:
+        _set(self, "_receipt", receipt)
+
+    @property
+    def outcome(self) -> str:
+        """The word "made", or "kept original": then the stored file is as it was received."""
+        return self._receipt.outcome
+
+    @property
+    def reason(self) -> str:
+        """Why the original was kept; '' when a result was made."""
+        return self._receipt.reason
+
+    @property
+    def codec(self) -> str:
+        """The library that encoded, or else decoded; "none" when pixel bytes were copied, '' when nothing was made."""
+        return self._receipt.codec
+
+    @property
+    def ratio(self) -> float:
+        """Size of the file as received divided by the size of the stored one: 2.0 when half of it is left."""
+        return self._receipt.ratio
+
+    @property
+    def verified_by(self) -> str:
+        """How the result was proven, in words; '' when nothing was made."""
+        return self._receipt.verified_by
+
+    @property
+    def source_syntax(self) -> TransferSyntax:
+        """How the instance was encoded when it arrived."""
+        return TransferSyntax(self._receipt.source_syntax)
+
+    @property
+    def result_syntax(self) -> TransferSyntax:
+        """How the stored file is encoded."""
+        return TransferSyntax(self._receipt.result_syntax)
+
+    def __repr__(self) -> str:
+        return f"<receipt: {self.outcome}>"
+
+
 class Instance(ReadOnly):
     """An instance as it was at the event, also if it was replaced since."""
 
@@ -303,6 +351,12 @@ class Instance(ReadOnly):
     def origin(self) -> Origin:
         """Where it came from."""
         return Origin(self._instance.origin)
+
+    @property
+    def receipt(self) -> Receipt | None:
+        """How its transcode on ingest ended; None when nothing was to be transcoded as it arrived."""
+        receipt = self._instance.receipt
+        return None if receipt is None else Receipt(receipt)
 
     def __repr__(self) -> str:
         return f"<instance {self.sop_instance_uid}>"

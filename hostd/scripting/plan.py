@@ -48,8 +48,24 @@ def as_frames_event(event: Event) -> frames.Event:
             size=header.size,
             origin=frames.Origin(**event.origin.to_json()),
             tags=header.tags,
+            receipt=_receipt(event),
         )
     return frames.Event(event.number, handler_of(event), event.at, instance)
+
+
+def _receipt(event: Event) -> frames.Receipt | None:
+    facts = event.receipt
+    if facts is None:
+        return None
+    return frames.Receipt(
+        outcome=facts["outcome"],
+        reason=facts["reason"],
+        codec=facts.get("codec", ""),
+        ratio=facts["ratio"],
+        verified_by=facts.get("verified_by", ""),
+        source_syntax=as_frame(syntaxes.by_uid(facts["source_syntax"])),
+        result_syntax=as_frame(syntaxes.by_uid(facts["result_syntax"])),
+    )
 
 
 def resolve(actions: Sequence[frames.Action], event: Event, destinations: Destinations) -> tuple[PlannedAction, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,13 +51,29 @@ class Product:
     reason: str = ""
 
 
+def transcode_twice(
+    pool: Transcodes, source: Path, target: TransferSyntax, result: Path, *, give_up: Callable[[], bool]
+) -> Receipt:
+    """Transcode; a codec process that died is given one more try, since it may have died of something else.
+
+    Not when `give_up` says so: a node that stops ends its codecs itself. Raises as `Transcodes.transcode` does.
+    """
+    try:
+        return pool.transcode(source, target, result)
+    except CodecCrashedError as error:
+        if give_up():
+            raise
+        _log.warning("a codec crashed, trying once more", file=source.name, target=target.keyword, error=str(error))
+        return pool.transcode(source, target, result)
+
+
 class Products:
     """Makes what deliveries ask for, and remembers it by receipts. For any number of threads."""
 
     def __init__(self, archive: Archive, pool: Transcodes) -> None:
         self._archive = archive
         self._pool = pool
-        self._locks = _KeyedLocks()
+        self._locks = KeyedLocks()
         self._stopping = False
 
     def stop(self) -> None:
@@ -115,7 +131,8 @@ class Products:
         spare = self._archive.blobs.create()
         spare.abandon()  # the pool insists on creating its result itself; the random name stays ours
         try:
-            receipt = self._transcode(source, syntaxes.by_uid(transform.to), spare.path)
+            target = syntaxes.by_uid(transform.to)
+            receipt = transcode_twice(self._pool, source.path, target, spare.path, give_up=lambda: self._stopping)
         except TranscodeError as error:
             if self._stopping:
                 raise
@@ -130,16 +147,6 @@ class Products:
             spare.path.unlink(missing_ok=True)
             raise
         return Product(spare.path, receipt.result_syntax, spare.name)
-
-    def _transcode(self, source: Product, target: TransferSyntax, result: Path) -> Receipt:
-        """Transcode; a codec process that died is given one more try, since it may have died of something else."""
-        try:
-            return self._pool.transcode(source.path, target, result)
-        except CodecCrashedError as error:
-            if self._stopping:
-                raise
-            _log.warning("a codec crashed, trying once more", file=source.blob, target=target.keyword, error=str(error))
-            return self._pool.transcode(source.path, target, result)
 
     def _keep_original(self, source: Product, transform: Transform, reason: str) -> Product:
         if not transform.or_original:
@@ -158,7 +165,7 @@ def _kept(source: Product, reason: str) -> Product:
     return Product(source.path, source.transfer_syntax, source.blob, kept_original=True, reason=reason)
 
 
-class _KeyedLocks:
+class KeyedLocks:
     """A lock for each key, as long as somebody holds or awaits it."""
 
     def __init__(self) -> None:
@@ -167,6 +174,7 @@ class _KeyedLocks:
 
     @contextmanager
     def holding(self, key: tuple[str, str]) -> Iterator[None]:
+        """Wait until nobody else holds that key, and hold it."""
         with self._guard:
             lock, users = self._held.get(key, (threading.Lock(), 0))
             self._held[key] = lock, users + 1

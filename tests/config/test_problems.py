@@ -35,6 +35,14 @@ def test_the_line_of_a_key_is_found():
     assert line_of(TEXT, ("ingest", "rules")) == 12
 
 
+def test_the_line_of_a_key_in_a_list_of_tables_is_that_of_its_own_table():
+    text = "[[ingest.rules]]\na = 1\n[[ingest.rules]]\nb = 1\na = 2\n[ingest]\nc = 1\n"
+    assert line_of(text, ("ingest", "rules", 0, "a")) == 2
+    assert line_of(text, ("ingest", "rules", 1, "a")) == 5
+    assert line_of(text, ("ingest", "rules", 1, "zebra")) == 3
+    assert line_of(text, ("ingest", "c")) == 7
+
+
 def test_the_nearest_table_stands_for_a_key_that_is_not_there():
     assert line_of(TEXT, ("http", "enabled")) == 2
     assert line_of(TEXT, ("modalities", "inline", "port")) == 11

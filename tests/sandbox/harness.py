@@ -25,7 +25,16 @@ PLAIN = (type(None), bool, int, float, complex, str, bytes, type(...), type(NotI
          dt.date, dt.datetime, dt.time, dt.timedelta, dt.tzinfo, time.struct_time, re.Pattern, re.Match,
          values.PersonName, values.DateText, values.TimeText, values.DateTimeText)  # fmt: skip
 CONTAINERS = (list, tuple, set, frozenset, dict, collections.deque)
-VIEWS = (api.Host, views.Instance, views.Tags, views.Origin, views.TransferSyntax, views.Handle, views.Delivery)
+VIEWS = (
+    api.Host,
+    views.Instance,
+    views.Tags,
+    views.Origin,
+    views.TransferSyntax,
+    views.Receipt,
+    views.Handle,
+    views.Delivery,
+)
 ITERATORS = (types.GeneratorType, zip, map, filter, enumerate, reversed, itertools.count, itertools.cycle, itertools.chain,
              itertools.islice, itertools.groupby, type(iter([])), type(iter(())), type(iter("")), type(iter({})),
              type(iter(set())), type(iter(range(1))))  # fmt: skip

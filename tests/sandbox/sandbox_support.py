@@ -100,6 +100,7 @@ def make_instance(**changes):
         "series_instance_uid": "1.2.3", "study_instance_uid": "1.2", "patient_id": "0042", "transfer_syntax": SYNTAXES["explicit"],
         "has_pixels": True, "frames": 1, "size": 1000, "tags": TAGS,
         "origin": frames.Origin("dicom", calling_aet="CT1", called_aet="HOSTD", ip="192.0.2.9", modality="ct1", association=5),
+        "receipt": frames.Receipt("made", "", "imagecodecs", 2.5, "openjpeg", SYNTAXES["implicit"], SYNTAXES["explicit"]),
     }  # fmt: skip
     return frames.Instance(**(facts | changes))
 

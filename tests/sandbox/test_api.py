@@ -69,6 +69,9 @@ VALUES = {
     "(instance.has_pixels, instance.frames, instance.size)": "(True, 1, 1000)",
     "(instance.origin.kind, instance.origin.calling_aet, instance.origin.modality)": "('dicom', 'CT1', 'ct1')",
     "(instance.origin.username, instance.origin.association)": "(None, 5)",
+    "(instance.receipt.outcome, instance.receipt.reason, instance.receipt.codec)": "('made', '', 'imagecodecs')",
+    "(instance.receipt.ratio, instance.receipt.verified_by, instance.receipt)": "(2.5, 'openjpeg', <receipt: made>)",
+    "(instance.receipt.source_syntax, instance.receipt.result_syntax)": "(ImplicitVRLittleEndian, ExplicitVRLittleEndian)",
     "str(host.now())": "'2023-11-14 22:13:20+00:00'",
     "host.config": "{'limit': 3}",
 }
@@ -249,7 +252,16 @@ def test_every_event_documents_itself_and_names_its_handler():
 
 
 def test_everything_a_script_can_touch_is_documented():
-    for cls in (api.Host, api.Instance, api.Tags, api.Origin, api.TransferSyntax, api.PersonName, api.DateText):
+    for cls in (
+        api.Host,
+        api.Instance,
+        api.Tags,
+        api.Origin,
+        api.Receipt,
+        api.TransferSyntax,
+        api.PersonName,
+        api.DateText,
+    ):
         for name, member in vars(cls).items():
             if not name.startswith("_"):
                 assert member.__doc__, f"{cls.__name__}.{name}"

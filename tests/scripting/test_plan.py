@@ -7,13 +7,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hostd.archive import pending
 from hostd.archive.plans import PlannedDelete, PlannedForward, PlannedTranscode
-from hostd.archive.records import Event, Origin
+from hostd.archive.records import Blob, Event, Origin
 from hostd.dicom import syntaxes
 from hostd.errors import ConfigurationError, NotFoundError, ScriptError
 from hostd.sandbox import frames
 from hostd.scripting.plan import as_frames_event, handler_of, resolve
 from hostd.testing.made import header
+from hostd.transcoding.receipt import Receipt
 from hostd.transcoding.transform import Transform
 
 J2K = syntaxes.JPEG2000_LOSSLESS.uid
@@ -48,6 +50,40 @@ def test_an_event_becomes_what_the_worker_gets():
     assert sent.instance.transfer_syntax.keyword == "ExplicitVRLittleEndian"
     own = event(kind="start", subject="a.py", blob=None, header=None, origin=None)
     assert (handler_of(own), as_frames_event(own).instance) == ("on_start", None)
+
+
+def test_a_receipt_goes_with_the_event_and_is_none_without_a_transcode():
+    assert as_frames_event(event()).instance.receipt is None
+    facts = Receipt(
+        "made",
+        "",
+        "a",
+        "b",
+        "1.2.840.10008.1.2",
+        J2K,
+        codec="imagecodecs",
+        verified_by="openjpeg",
+        bytes_before=30,
+        bytes_after=20,
+    )
+    sent = as_frames_event(event(receipt=facts.to_dict())).instance.receipt
+    assert (sent.outcome, sent.reason, sent.codec, sent.ratio, sent.verified_by) == (
+        "made",
+        "",
+        "imagecodecs",
+        1.5,
+        "openjpeg",
+    )
+    assert (sent.source_syntax.keyword, sent.result_syntax.keyword) == ("ImplicitVRLittleEndian", "JPEG2000Lossless")
+    kept = as_frames_event(
+        event(receipt=pending.kept(Blob("n/x", 7, "ab", "1.2.840.10008.1.2.1"), "why"))
+    ).instance.receipt
+    assert (kept.outcome, kept.reason, kept.ratio, kept.result_syntax.keyword) == (
+        "kept original",
+        "why",
+        1.0,
+        "ExplicitVRLittleEndian",
+    )
 
 
 def test_a_forward_of_the_instance_changes_nothing_on_the_way():

@@ -59,6 +59,7 @@ def upgrade() -> None:
         sa.Column("content", sa.Text(), nullable=True),
         sa.Column("header", sa.LargeBinary(), nullable=True),
         sa.Column("origin", sa.JSON(), nullable=True),
+        sa.Column("receipt", sa.JSON(none_as_null=True), nullable=True),
         sa.Column("at", sa.Float(), nullable=False),
         sa.PrimaryKeyConstraint("number", name=op.f("pk_event")),
         sqlite_autoincrement=True,
@@ -173,6 +174,26 @@ def upgrade() -> None:
     op.create_index(op.f("ix_instance_sop_instance_uid"), "instance", ["sop_instance_uid"], unique=False)
     op.create_index(op.f("ix_instance_study"), "instance", ["study"], unique=False)
     op.create_index(op.f("ix_instance_study_instance_uid"), "instance", ["study_instance_uid"], unique=False)
+    op.create_table(
+        "ingest",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("instance", sa.Text(), nullable=False),
+        sa.Column("blob", sa.Text(), nullable=False),
+        sa.Column("content", sa.Text(), nullable=False),
+        sa.Column("target", sa.Text(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("header", sa.LargeBinary(), nullable=False),
+        sa.Column("origin", sa.JSON(), nullable=False),
+        sa.Column("at", sa.Float(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["blob"],
+            ["blob.name"],
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_ingest")),
+        sa.UniqueConstraint("blob", name=op.f("uq_ingest_blob")),
+        sqlite_autoincrement=True,
+    )
+    op.create_index(op.f("ix_ingest_instance"), "ingest", ["instance"], unique=False)
     op.create_table(
         "script_version",
         sa.Column("script", sa.Text(), nullable=False),

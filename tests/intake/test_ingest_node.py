@@ -1,0 +1,186 @@
+"""Whole nodes that transcode on ingest: what scripts see, and what is left after kill -9."""
+
+from collections import Counter
+
+import pytest
+import requests
+import sqlalchemy as sa
+from ingest_kit import EXPLICIT, J2K, image
+from node_kit import NodeProcess, Place, make_instances, sending, wait_until
+
+from hostd.archive import instances
+from hostd.archive import tables as t
+from hostd.config.settings import Settings
+from hostd.node import Node
+from hostd.transcoding import registry
+
+SCRIPT = """
+def on_stored_instance(instance, host):
+    receipt = instance.receipt
+    if receipt is None:
+        print("as received", instance.transfer_syntax.keyword)
+    else:
+        print(receipt.outcome, receipt.reason, instance.transfer_syntax.keyword, receipt.ratio > 1, receipt.codec != "",
+              receipt.verified_by != "", receipt.source_syntax.keyword, receipt.result_syntax.keyword)
+"""
+
+
+class Running:
+    """A node in this process, with one script, reached by HTTP."""
+
+    def __init__(self, folder, **tables):
+        (folder / "scripts").mkdir(mode=0o700)
+        (folder / "scripts" / "show.py").write_text(SCRIPT)
+        base = {
+            "node": {"name": "n", "data": folder / "data", "scripts": folder / "scripts"},
+            "dicom": {"enabled": False},
+            "http": {"port": 0},
+        }
+        self.node = Node(Settings(**(base | tables)))
+        self.node.start()
+        self.archive = self.node.archive
+
+    def upload(self, content):
+        answer = requests.post(f"http://127.0.0.1:{self.node.http.port}/instances", data=content, timeout=30)
+        answer.raise_for_status()
+        return answer.json()
+
+    def metadata(self, instance):
+        return requests.get(
+            f"http://127.0.0.1:{self.node.http.port}/instances/{instance}/metadata?expand", timeout=30
+        ).json()
+
+    def logged(self, count):
+        """Wait until the script has logged so many lines; return them."""
+
+        def lines():
+            with self.archive.read() as connection:
+                found = [text for log in connection.execute(sa.select(t.run.c.log)).scalars() for _, text in log]
+            return found if len(found) >= count else None
+
+        return wait_until(f"{count} lines of the script", lines)
+
+
+@pytest.fixture
+def run(tmp_path, request):
+    def start(**tables):
+        running = Running(tmp_path, **tables)
+        request.addfinalizer(running.node.stop)
+        return running
+
+    return start
+
+
+@pytest.mark.parametrize("budget", [0.0, 20.0])
+def test_the_script_sees_what_is_stored_with_its_receipt(run, budget):
+    running = run(ingest={"transcode_to": "j2k", "ack_budget_s": budget})
+    made = running.upload(image(1, side=64))
+    assert made["Status"] == "Success"
+    assert running.logged(1) == [
+        "made  JPEG2000Lossless True True True ExplicitVRLittleEndian JPEG2000Lossless",
+    ]
+    assert running.metadata(made["ID"])["TransferSyntax"] == J2K
+    assert running.upload(image(1, side=64))["Status"] == "AlreadyStored"
+    running.upload(image(2, pixels=False))
+    assert running.logged(2)[1] == "as received ExplicitVRLittleEndian"
+
+
+def test_the_script_and_the_metadata_say_why_the_original_was_kept(run):
+    running = run(ingest={"transcode_to": "JPEG2000Lossless"}, transcoding={"memory_mb": 512})
+    content = bytearray(image(1, side=16))
+    position = content.index(b"\x28\x00\x02\x01US")  # High Bit: one that does not go with Bits Stored
+    content[position + 8 : position + 10] = b"\x0e\x00"
+    kept = running.upload(bytes(content))
+    reason = running.metadata(kept["ID"])["IngestTranscodingFailed"]
+    assert reason
+    (line,) = running.logged(1)
+    assert (
+        line
+        == f"kept original {reason} ExplicitVRLittleEndian False False False ExplicitVRLittleEndian ExplicitVRLittleEndian"
+    )
+    assert running.metadata(kept["ID"])["TransferSyntax"] == EXPLICIT
+
+
+def test_with_transcoding_switched_off_everything_is_kept_and_the_start_line_says_so(run):
+    running = run(ingest={"transcode_to": "j2k"}, transcoding={"enabled": False})
+    assert any("[transcoding] enabled is false" in sentence for sentence in running.node.facts().sentences())
+    running.upload(image())
+    assert running.logged(1) == ["as received ExplicitVRLittleEndian"]
+
+
+@pytest.mark.parametrize(
+    ("ingest", "said"),
+    [
+        ({}, None),
+        ({"transcode_to": "j2k"}, "what arrives is brought to JPEG 2000 Lossless (1.2.840.10008.1.2.4.90)"),
+        (
+            {"rules": [{"calling_aet": "X", "transcode_to": "j2k"}]},
+            "what arrives is kept as received, unless a rule of [ingest] says otherwise",
+        ),
+    ],
+)
+def test_the_start_line_says_what_is_transcoded(tmp_path, ingest, said):
+    node = Node(Settings(node={"data": tmp_path / "d", "scripts": tmp_path / "s"}, ingest=ingest))
+    assert node._ingest_sentence() == (said or "")
+
+
+def test_a_target_that_nothing_writes_is_warned_of_at_start(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(registry, "encoders", lambda _: [])
+    Node(Settings(node={"data": tmp_path / "d", "scripts": tmp_path / "s"}, ingest={"transcode_to": "j2k"}))._policy()
+    assert "no codec of this installation writes" in capsys.readouterr().out
+
+
+# -- kill -9 --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("budget", "point", "count"),
+    [
+        (0, "transcoded, no receipt", 2),
+        (0, "received and committed, not answered", 3),
+        (20, "transcoded, no receipt", 2),
+    ],
+)
+def test_a_kill_in_the_middle_of_an_ingest_loses_nothing_and_tells_each_once(tmp_path, budget, point, count):
+    place = Place(tmp_path, "victim", script=SCRIPT, more=f'[ingest]\ntranscode_to = "j2k"\nack_budget_s = {budget}\n')
+    made = make_instances(8)
+    acknowledged = set()
+    record = tmp_path / "reached"
+    with NodeProcess(place, "--kill", point, count, record) as node, sending(place, made, 2, acknowledged) as senders:
+        node.wait_killed()
+        assert record.read_text() == point
+        with place.index() as connection:
+            pending = connection.execute(sa.select(sa.func.count()).select_from(t.ingest)).scalar_one()
+            told = connection.execute(
+                sa.select(sa.func.count()).select_from(t.event).where(t.event.c.blob.is_not(None))
+            )
+            told = told.scalar_one()
+            stored = instances.count(connection)
+        assert stored == pending + told
+        assert pending >= (1 if budget == 0 else 0)
+        with NodeProcess(place) as again:
+            wait_until("all are acknowledged", lambda: len(acknowledged) == len(made))
+            wait_until("all ingests have ended", lambda: ended(place, len(made)))
+            assert again.stop() == 0
+    assert [sender.problem for sender in senders] == [None, None]
+    with place.index() as connection:
+        events = connection.execute(sa.select(t.event.c.subject, t.event.c.kind, t.event.c.receipt)).all()
+        rows = connection.execute(
+            sa.select(t.instance.c.id, t.blob.c.transfer_syntax).join(t.blob, t.blob.c.name == t.instance.c.blob)
+        ).all()
+        runs = connection.execute(sa.select(t.run.c.outcome)).scalars().all()
+        named = set(connection.execute(sa.select(t.blob.c.name)).scalars())
+    told = Counter(event.subject for event in events if event.kind == "stored_instance")
+    assert told == Counter(row.id for row in rows)
+    assert len(rows) == len(made)
+    assert {row.transfer_syntax for row in rows} == {J2K}
+    assert {event.receipt["outcome"] for event in events if event.kind == "stored_instance"} == {"made"}
+    assert runs == ["done"] * len(made)
+    assert place.blob_names() == named
+
+
+def ended(place, count):
+    with place.index() as connection:
+        pending = connection.execute(sa.select(sa.func.count()).select_from(t.ingest)).scalar_one()
+        runs = connection.execute(sa.select(sa.func.count()).select_from(t.run)).scalar_one()
+    return pending == 0 and runs >= count
