@@ -5,10 +5,13 @@
 | syntax | meaning of `quality` |
 |---|---|
 | JPEG .50 .51, JPEG XL .111 | the IJG scale of libjpeg; colour is stored 4:2:2 |
-| JPEG-LS .81 | NEAR = (100 - quality) * 2^BitsStored / 2560, at least 1, at most 255 and half the range |
-| JPEG 2000 .91 | a peak signal-to-noise ratio of 20 + 0.4 * quality dB, of the full range of BitsStored |
-| HTJ2K .203 | quantisation steps of 2^-(1 + quality / 8) of the full range: 8 points more halve them |
+| JPEG-LS .81 | NEAR = (100 - quality) * span / 2560, at least 1, at most 255 |
+| JPEG 2000 .91 | a peak signal-to-noise ratio of 20 + 0.4 * quality dB, its peak being the span |
+| HTJ2K .203 | quantisation steps of 2^-(1 + quality / 12) of the span: 12 points more halve them |
 | JPEG XL .112 | the quality scale of libjxl: 90 is a Butteraugli distance of 1 |
+
+The span of a frame is its largest sample minus its smallest, never what BitsStored could hold: a CT of 12 bits that is
+stored in 16 must not lose 16 times as much.
 """
 
 from __future__ import annotations

@@ -179,7 +179,7 @@ class _Encoding:
 
     def __post_init__(self) -> None:
         self.before, self.after = PixelHash(self.described), PixelHash(self.kind.pixels)
-        self.closeness = Closeness(self.described)
+        self.closeness = Closeness(self.described, self.kind.syntax)
 
     def encoded(self, frames: Iterable[Frame]) -> Iterable[bytes]:
         """Yield each frame encoded, after it was decoded again and compared."""

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import struct
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from hostd.dicom.syntaxes import TransferSyntax
-from hostd.transcoding.codecs import CodecError, Stream
-from hostd.transcoding.codecs._rules import DECODED_COLOUR, why_not_lossy
+from hostd.transcoding.codecs import CodecError, FrameKind, Stream
+from hostd.transcoding.codecs._rules import DECODED_COLOUR, span_of, why_not_lossy
 from hostd.transcoding.options import EncodeOptions
 
 if TYPE_CHECKING:
+    from hostd.transcoding.codecs import Frame
     from hostd.transcoding.pixels import Pixels
 
 MAX_BITS = {1: 24, 3: 23}
@@ -44,10 +46,11 @@ def encoded_as(described: Pixels, syntax: TransferSyntax) -> Pixels:
     return replace(described, photometric="YBR_ICT" if syntax.is_lossy else "YBR_RCT")
 
 
-def psnr_of(options: EncodeOptions) -> float:
-    """Return the peak signal-to-noise ratio that a quality means, in dB."""
-    assert options.quality is not None
-    return 20 + 0.4 * options.quality
+def psnr_of(frame: Frame, kind: FrameKind) -> float:
+    """Return the peak signal-to-noise ratio that a quality means, in dB, its peak being all that the bits can hold."""
+    assert kind.options is not None
+    assert kind.options.quality is not None
+    return 20 + 0.4 * kind.options.quality + 20 * math.log10(((1 << kind.bits) - 1) / span_of(frame))
 
 
 def decoded_photometric(photometric: str, stream: Stream) -> str:

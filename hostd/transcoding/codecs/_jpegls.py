@@ -8,7 +8,7 @@ from hostd.dicom.syntaxes import JPEG_LS_LOSSLESS, TransferSyntax
 from hostd.transcoding.codecs import CodecError, FrameKind, Stream
 from hostd.transcoding.codecs._jpeg import begins_frame as begins_jpeg
 from hostd.transcoding.codecs._jpeg import trimmed
-from hostd.transcoding.codecs._rules import DECODED_COLOUR, why_not_bits, why_not_lossy
+from hostd.transcoding.codecs._rules import DECODED_COLOUR, span_of, why_not_bits, why_not_lossy
 from hostd.transcoding.options import EncodeOptions
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def encoded_as(described: Pixels, syntax: TransferSyntax) -> Pixels:  # noqa: AR
     return described
 
 
-def near_of(kind: FrameKind) -> int:
+def near_of(frame: Frame, kind: FrameKind) -> int:
     """Return the NEAR parameter that is asked for, 0 without loss."""
     if kind.options is None:
         return 0
@@ -91,12 +91,12 @@ def near_of(kind: FrameKind) -> int:
     if kind.options.near is not None:
         return min(kind.options.near, limit)
     assert kind.options.quality is not None
-    return max(1, min(limit, round((100 - kind.options.quality) * (1 << kind.bits) / 2560)))
+    return max(1, min(limit, round((100 - kind.options.quality) * span_of(frame) / 2560)))
 
 
 def refuse_wrapping(frame: Frame, kind: FrameKind) -> None:
     """Refuse signed samples so near the end of their range that an error would turn their sign. Raises `CodecError`."""
-    near = near_of(kind)
+    near = near_of(frame, kind)
     if near and kind.is_signed:
         half = 1 << kind.bits - 1
         if int(frame.min()) < near - half or int(frame.max()) > half - 1 - near:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from hostd.transcoding.codecs import Frame
     from hostd.transcoding.pixels import Pixels
 
 DECODED_COLOUR = {"YBR_FULL_422": "YBR_FULL"}
@@ -27,3 +28,8 @@ def why_not_lossy(described: Pixels, codec: str) -> str:
     if described.bits_stored == 1:
         return f"{codec} with loss means nothing for samples of 1 bit"
     return ""
+
+
+def span_of(frame: Frame) -> int:
+    """Return the largest sample minus the smallest, at least 1."""
+    return max(1, int(frame.max()) - int(frame.min()))

@@ -12,6 +12,7 @@ from hostd.dicom.syntaxes import HTJ2K, HTJ2K_LOSSLESS, HTJ2K_LOSSLESS_RPCL, Tra
 from hostd.transcoding.codecs import Ability, CodecError, FrameKind, Stream, _jpeg2000
 from hostd.transcoding.codecs._imagecodecs import HAS_PRECISION, NEWER
 from hostd.transcoding.codecs._jpeg2000 import begins_frame, decoded_photometric, encoded_as, inspect
+from hostd.transcoding.codecs._rules import span_of
 from hostd.transcoding.options import EncodeOptions
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def encode(frame: Frame, kind: FrameKind) -> bytes:
         settings |= {"prog_order": "RPCL", "tlm": True, "tilepart": "resolutions", "block_size": _BLOCK}
     if kind.options:
         assert kind.options.quality is not None
-        settings["level"] = 2.0 ** -(1 + kind.options.quality / 8)
+        settings["level"] = 2.0 ** -(1 + kind.options.quality / 12) * span_of(frame) / (1 << kind.bits)
     try:
         return bytes(imagecodecs.htj2k_encode(frame, **settings))
     except (imagecodecs.Htj2kError, ValueError, TypeError) as error:

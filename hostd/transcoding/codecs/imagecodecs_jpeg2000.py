@@ -39,7 +39,7 @@ def encode(frame: Frame, kind: FrameKind) -> bytes:
         return bytes(
             imagecodecs.jpeg2k_encode(
                 frame,
-                level=cast("int", _jpeg2000.psnr_of(kind.options))
+                level=cast("int", _jpeg2000.psnr_of(frame, kind))
                 if kind.options
                 else 0,  # its stubs know no fractions of dB
                 codecformat="j2k",

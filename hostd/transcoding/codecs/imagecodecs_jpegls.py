@@ -45,7 +45,9 @@ def encode(frame: Frame, kind: FrameKind) -> bytes:
     _jpegls.refuse_wrapping(frame, kind)
     precision: dict[str, Any] = {"bitspersample": kind.bits} if HAS_PRECISION else {}
     try:
-        return bytes(imagecodecs.jpegls_encode(unsigned(frame, kind.bits), level=_jpegls.near_of(kind), **precision))
+        return bytes(
+            imagecodecs.jpegls_encode(unsigned(frame, kind.bits), level=_jpegls.near_of(frame, kind), **precision)
+        )
     except (imagecodecs.JpeglsError, ValueError, TypeError) as error:
         raise CodecError(f"imagecodecs cannot encode this frame: {error}") from error
 

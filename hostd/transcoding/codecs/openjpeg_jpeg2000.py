@@ -57,7 +57,7 @@ def encode(frame: Frame, kind: FrameKind) -> bytes:
     wanted: dict[str, Any] = (
         {"compression_ratios": [kind.options.ratio]}
         if kind.options.ratio is not None
-        else {"signal_noise_ratios": [_jpeg2000.psnr_of(kind.options)]}
+        else {"signal_noise_ratios": [_jpeg2000.psnr_of(frame, kind)]}
     )
     try:
         return bytes(

@@ -41,7 +41,7 @@ def encode(frame: Frame, kind: FrameKind) -> bytes:
                 columns=columns,
                 samples_per_pixel=kind.pixels.samples,
                 bits_stored=kind.bits,
-                lossy_error=_jpegls.near_of(kind),
+                lossy_error=_jpegls.near_of(frame, kind),
                 interleave_mode=_BY_PIXEL if kind.pixels.samples > 1 else None,
             )
         )
