@@ -6,7 +6,7 @@
 |---|---|
 | JPEG .50 .51, JPEG XL .111 | the IJG scale of libjpeg; colour is stored 4:2:2 |
 | JPEG-LS .81 | NEAR = (100 - quality) * span / 2560, at least 1, at most 255 |
-| JPEG 2000 .91 | a peak signal-to-noise ratio of 20 + 0.4 * quality dB, its peak being the span |
+| JPEG 2000 .91 | a peak signal-to-noise ratio of 20 + 0.4 * quality dB, its peak being the span; frames of fewer than 32 rows or columns keep everything |
 | HTJ2K .203 | quantisation steps of 2^-(1 + quality / 12) of the span: 12 points more halve them |
 | JPEG XL .112 | the quality scale of libjxl: 90 is a Butteraugli distance of 1 |
 

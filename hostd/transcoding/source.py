@@ -38,7 +38,7 @@ EXTENDED_OFFSETS, EXTENDED_LENGTHS = 0x7FE00001, 0x7FE00002
 _PIXEL_VRS = {0x7FE00008: b"OF", 0x7FE00009: b"OD"}
 _WIDTHS = {b"OW": 2, b"OF": 4, b"OD": 8}
 _CHUNK = 1 << 20
-_MAX_TAIL = 256 << 20
+_MAX_TAIL = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)

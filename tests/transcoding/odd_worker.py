@@ -14,8 +14,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the code under test, which -I does not find by itself
 
-from hostd.transcoding import worker  # noqa: E402 - after the path
-from hostd.transcoding.codecs import imagecodecs_jpeg2000  # noqa: E402 - after the path
+from hostd.transcoding import worker
+from hostd.transcoding.codecs import imagecodecs_jpeg2000
 
 behaviour, marker = sys.argv[1:3]
 del sys.argv[1:3]

@@ -28,7 +28,10 @@ SYNTAXES = {
     HTJ2K_LOSSLESS_RPCL: Ability(decode=True, encode=HAS_PRECISION, order=1, own_only=True, second_opinion=True),
     HTJ2K: Ability(encode=True, order=1),
 }
-LACKS: dict[TransferSyntax, str] = {} if HAS_PRECISION else {HTJ2K_LOSSLESS_RPCL: NEWER}
+_OTHER_BITS = f"for samples of other than 8 and 16 bits {NEWER}"
+LACKS: dict[TransferSyntax, str] = (
+    {} if HAS_PRECISION else {HTJ2K_LOSSLESS: _OTHER_BITS, HTJ2K_LOSSLESS_RPCL: NEWER, HTJ2K: _OTHER_BITS}
+)
 
 _BLOCK = (64, 64)
 
@@ -53,9 +56,14 @@ def encode(frame: Frame, kind: FrameKind) -> bytes:
         assert kind.options.quality is not None
         settings["level"] = 2.0 ** -(1 + kind.options.quality / 12) * span_of(frame) / (1 << kind.bits)
     try:
-        return bytes(imagecodecs.htj2k_encode(frame, **settings))
+        encoded = bytes(imagecodecs.htj2k_encode(frame, **settings))
+        # OpenJPH (0.32) codes a few images of single bits, all of noise, in a way that nothing decodes.
+        is_wrong = kind.bits == 1 and imagecodecs.htj2k_decode(encoded).tobytes() != frame.tobytes()
     except (imagecodecs.Htj2kError, ValueError, TypeError) as error:
         raise CodecError(f"imagecodecs cannot encode this frame: {error}") from error
+    if is_wrong:
+        raise CodecError("imagecodecs cannot encode this frame of single bits as HTJ2K")
+    return encoded
 
 
 def decode(stream: Stream) -> Frame:

@@ -42,6 +42,7 @@ LACKS: dict[TransferSyntax, str] = {}
 
 _FIRST_ORDER_PREDICTOR = 1
 _MAX_SIDE = 65535
+_DHT, _SOS = 0xC4, 0xDA
 
 
 def why_not(described: Pixels, syntax: TransferSyntax, options: EncodeOptions | None) -> str:  # noqa: ARG001 - the signature is the protocol's
@@ -90,17 +91,31 @@ def _encode_lossless(frame: Frame, kind: FrameKind) -> bytes:
     if kind.pixels.samples > 1 and not kind.is_rgb:
         colours = {"colorspace": "ycbcr", "outcolorspace": "ycbcr"}
     try:
-        return bytes(
-            imagecodecs.jpeg8_encode(
-                unsigned(frame, kind.bits),
-                lossless=True,
-                predictor=_FIRST_ORDER_PREDICTOR,
-                bitspersample=kind.bits,
-                **colours,
-            )
+        encoded = imagecodecs.jpeg8_encode(
+            unsigned(frame, kind.bits),
+            lossless=True,
+            predictor=_FIRST_ORDER_PREDICTOR,
+            bitspersample=kind.bits,
+            **colours,
         )
     except (imagecodecs.Jpeg8Error, ValueError, TypeError) as error:
         raise CodecError(f"imagecodecs cannot encode this frame: {error}") from error
+    return bytes(encoded) if kind.is_rgb or kind.pixels.samples == 1 else _with_true_tables(bytearray(encoded))
+
+
+def _with_true_tables(encoded: bytearray) -> bytes:
+    """Return a lossless codestream of chrominance whose scan header names the Huffman tables by which it was coded.
+
+    libjpeg-turbo (3.1.3, 3.2.0) codes chrominance by table 1 and says table 0, so that decoders read noise, its own too.
+    """
+    position, has_second_table = 2, False
+    while encoded[position + 1] != _SOS:
+        has_second_table |= encoded[position + 1] == _DHT and encoded[position + 4] == 1
+        position += 2 + int.from_bytes(encoded[position + 2 : position + 4], "big")
+    second, third = position + 8, position + 10
+    if has_second_table and encoded[second] == encoded[third] == 0:
+        encoded[second] = encoded[third] = 0x10
+    return bytes(encoded)
 
 
 def encode_lossy(frame: Frame, kind: FrameKind) -> bytes:

@@ -21,6 +21,7 @@ SYNTAXES = {
     JPEG2000_LOSSLESS: Ability(decode=True, encode=True, order=1),
     JPEG2000: Ability(decode=True, encode=True, order=1),
 }
+_LEAST_SIDE = 32
 LACKS: dict[TransferSyntax, str] = {}
 
 
@@ -39,9 +40,7 @@ def encode(frame: Frame, kind: FrameKind) -> bytes:
         return bytes(
             imagecodecs.jpeg2k_encode(
                 frame,
-                level=cast("int", _jpeg2000.psnr_of(frame, kind))
-                if kind.options
-                else 0,  # its stubs know no fractions of dB
+                level=cast("int", _level(frame, kind)),  # its stubs know no fractions of dB
                 codecformat="j2k",
                 bitspersample=kind.bits,
                 reversible=kind.options is None,
@@ -51,6 +50,14 @@ def encode(frame: Frame, kind: FrameKind) -> bytes:
         )
     except (imagecodecs.Jpeg2kError, ValueError, TypeError) as error:
         raise CodecError(f"imagecodecs cannot encode this frame: {error}") from error
+
+
+def _level(frame: Frame, kind: FrameKind) -> float:
+    """Return the ratio of signal to noise in dB, or 0 for leaving nothing out.
+
+    OpenJPEG misses the ratio by far in small frames, such as those of one colour, so that they keep every coding pass.
+    """
+    return _jpeg2000.psnr_of(frame, kind) if kind.options and min(frame.shape[:2]) >= _LEAST_SIDE else 0
 
 
 def decode(stream: Stream) -> Frame:
