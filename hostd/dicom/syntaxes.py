@@ -60,8 +60,30 @@ DEFLATED = _native(
     is_compressed=True, is_deflated=True,
 )  # fmt: skip
 EXPLICIT_BE = _native(".2", "ExplicitVRBigEndian", "Explicit VR Big Endian (retired)", is_little_endian=False)
+JPEG_BASELINE = _encapsulated(".4.50", "JPEGBaseline8Bit", "JPEG Baseline", lossy=True)
+JPEG_EXTENDED = _encapsulated(".4.51", "JPEGExtended12Bit", "JPEG Extended", lossy=True)
+JPEG_SPECTRAL = _encapsulated(
+    ".4.53", "JPEGSpectralSelectionNonHierarchical68", "JPEG Spectral Selection (retired)", lossy=True
+)
+JPEG_PROGRESSIVE = _encapsulated(
+    ".4.55", "JPEGFullProgressionNonHierarchical1012", "JPEG Full Progression (retired)", lossy=True
+)
+JPEG_LOSSLESS = _encapsulated(".4.57", "JPEGLossless", "JPEG Lossless")
+JPEG_LOSSLESS_SV1 = _encapsulated(".4.70", "JPEGLosslessSV1", "JPEG Lossless SV1", "jpeg-lossless")
+JPEG_LS_LOSSLESS = _encapsulated(".4.80", "JPEGLSLossless", "JPEG-LS Lossless", "jpegls")
+JPEG_LS_NEAR = _encapsulated(".4.81", "JPEGLSNearLossless", "JPEG-LS Near-Lossless", lossy=True)
 JPEG2000_LOSSLESS = _encapsulated(".4.90", "JPEG2000Lossless", "JPEG 2000 Lossless", "j2k")
 JPEG2000 = _encapsulated(".4.91", "JPEG2000", "JPEG 2000", lossy=True)
+JPEG_XL_LOSSLESS = _encapsulated(".4.110", "JPEGXLLossless", "JPEG XL Lossless", "jxl")
+JPEG_XL_RECOMPRESSION = _encapsulated(".4.111", "JPEGXLJPEGRecompression", "JPEG XL JPEG Recompression", lossy=True)
+JPEG_XL = _encapsulated(".4.112", "JPEGXL", "JPEG XL", lossy=True)
+HTJ2K_LOSSLESS = _encapsulated(".4.201", "HTJ2KLossless", "High-Throughput JPEG 2000 Lossless")
+HTJ2K_LOSSLESS_RPCL = _encapsulated(
+    ".4.202", "HTJ2KLosslessRPCL", "High-Throughput JPEG 2000 with RPCL Lossless", "htj2k"
+)
+HTJ2K = _encapsulated(".4.203", "HTJ2K", "High-Throughput JPEG 2000", lossy=True)
+RLE_LOSSLESS = _encapsulated(".5", "RLELossless", "RLE Lossless", "rle")
+DEFLATED_FRAMES = _encapsulated(".8.1", "DeflatedImageFrameCompression", "Deflated Image Frame Compression")
 
 ALL: tuple[TransferSyntax, ...] = (
     IMPLICIT_LE,
@@ -69,14 +91,14 @@ ALL: tuple[TransferSyntax, ...] = (
     ENCAPSULATED_UNCOMPRESSED,
     DEFLATED,
     EXPLICIT_BE,
-    _encapsulated(".4.50", "JPEGBaseline8Bit", "JPEG Baseline", lossy=True),
-    _encapsulated(".4.51", "JPEGExtended12Bit", "JPEG Extended", lossy=True),
-    _encapsulated(".4.53", "JPEGSpectralSelectionNonHierarchical68", "JPEG Spectral Selection (retired)", lossy=True),
-    _encapsulated(".4.55", "JPEGFullProgressionNonHierarchical1012", "JPEG Full Progression (retired)", lossy=True),
-    _encapsulated(".4.57", "JPEGLossless", "JPEG Lossless"),
-    _encapsulated(".4.70", "JPEGLosslessSV1", "JPEG Lossless SV1", "jpeg-lossless"),
-    _encapsulated(".4.80", "JPEGLSLossless", "JPEG-LS Lossless", "jpegls"),
-    _encapsulated(".4.81", "JPEGLSNearLossless", "JPEG-LS Near-Lossless", lossy=True),
+    JPEG_BASELINE,
+    JPEG_EXTENDED,
+    JPEG_SPECTRAL,
+    JPEG_PROGRESSIVE,
+    JPEG_LOSSLESS,
+    JPEG_LOSSLESS_SV1,
+    JPEG_LS_LOSSLESS,
+    JPEG_LS_NEAR,
     JPEG2000_LOSSLESS,
     JPEG2000,
     _encapsulated(".4.92", "JPEG2000MCLossless", "JPEG 2000 Multi-component Lossless"),
@@ -99,16 +121,16 @@ ALL: tuple[TransferSyntax, ...] = (
     _encapsulated(".4.106.1", "MPEG4HP42STEREOF", "Fragmentable MPEG-4 AVC/H.264 Stereo High Profile / Level 4.2", lossy=True),
     _encapsulated(".4.107", "HEVCMP51", "HEVC/H.265 Main Profile / Level 5.1", lossy=True),
     _encapsulated(".4.108", "HEVCM10P51", "HEVC/H.265 Main 10 Profile / Level 5.1", lossy=True),
-    _encapsulated(".4.110", "JPEGXLLossless", "JPEG XL Lossless", "jxl"),
-    _encapsulated(".4.111", "JPEGXLJPEGRecompression", "JPEG XL JPEG Recompression", lossy=True),
-    _encapsulated(".4.112", "JPEGXL", "JPEG XL", lossy=True),
-    _encapsulated(".4.201", "HTJ2KLossless", "High-Throughput JPEG 2000 Lossless"),
-    _encapsulated(".4.202", "HTJ2KLosslessRPCL", "High-Throughput JPEG 2000 with RPCL Lossless", "htj2k"),
-    _encapsulated(".4.203", "HTJ2K", "High-Throughput JPEG 2000", lossy=True),
+    JPEG_XL_LOSSLESS,
+    JPEG_XL_RECOMPRESSION,
+    JPEG_XL,
+    HTJ2K_LOSSLESS,
+    HTJ2K_LOSSLESS_RPCL,
+    HTJ2K,
     _native(".4.204", "JPIPHTJ2KReferenced", "JPIP HTJ2K Referenced", is_compressed=True),
     _native(".4.205", "JPIPHTJ2KReferencedDeflate", "JPIP HTJ2K Referenced Deflate", is_compressed=True, is_deflated=True),
-    _encapsulated(".5", "RLELossless", "RLE Lossless", "rle"),
-    _encapsulated(".8.1", "DeflatedImageFrameCompression", "Deflated Image Frame Compression"),
+    RLE_LOSSLESS,
+    DEFLATED_FRAMES,
 )  # fmt: skip
 
 BY_UID = {syntax.uid: syntax for syntax in ALL}

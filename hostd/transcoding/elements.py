@@ -1,7 +1,8 @@
 """Data elements as bytes (PS3.5 §7): read and written again in another encoding with their values untouched.
 
 No value is decoded, so nothing that hostd does not understand can be changed: character sets, private elements, values that
-break their VR. Only heads are rewritten, and sequences whose content has other heads too. Little endian only.
+break their VR. Only heads are rewritten, and sequences whose content has other heads too. What is read in big endian (PS3.5
+§A.3) is turned to little endian at once, by the width that the VR's numbers have; a value of VR UN is left as it is.
 """
 
 from __future__ import annotations
@@ -9,10 +10,10 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from io import BytesIO
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 from pydicom.datadict import dictionary_VR
 
@@ -30,6 +31,12 @@ _LONG_VRS = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
 _SHORT_VRS = frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split())
 _UNDEFINED_VRS = frozenset(b"OB OW SQ UN".split())
 _MAX_DEPTH = 64
+_WIDTHS = (
+    dict.fromkeys(b"AT OW SS US".split(), 2)
+    | dict.fromkeys(b"FL OF OL SL UL".split(), 4)
+    | dict.fromkeys(b"FD OD OV SV UV".split(), 8)
+)
+"""VR → bytes that are turned round together (PS3.5 §7.3)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +64,14 @@ Elements = dict[int, Element]
 EditItem = Callable[[Elements], Elements]
 
 
-def read_until_pixels(source: BinaryIO, *, implicit: bool) -> tuple[Elements, PixelElement | None]:
+def read_until_pixels(
+    source: BinaryIO, *, implicit: bool, big_endian: bool = False
+) -> tuple[Elements, PixelElement | None]:
     """Read the elements from where `source` stands up to the pixel data, if there is any.
 
     Raises `CannotTranscodeError` when the data set is cut off or broken.
     """
-    reader = _Reader(source)
+    reader = _Reader(source, big_endian=big_endian)
     elements: Elements = {}
     while not reader.at_end():
         tag, vr, length = reader.head(implicit=implicit)
@@ -72,9 +81,21 @@ def read_until_pixels(source: BinaryIO, *, implicit: bool) -> tuple[Elements, Pi
     return elements, None
 
 
-def read_all(source: BinaryIO, *, implicit: bool) -> Elements:
+def read_all(source: BinaryIO, *, implicit: bool, big_endian: bool = False) -> Elements:
     """Read the elements from where `source` stands up to the end. Raises `CannotTranscodeError`."""
-    return _Reader(source).elements(implicit=implicit)
+    return _Reader(source, big_endian=big_endian).elements(implicit=implicit)
+
+
+def turned(value: bytes, width: int) -> bytes:
+    """Return numbers of so many bytes each in the other byte order. Raises `CannotTranscodeError` when one is not whole."""
+    if width == 1:
+        return value
+    if len(value) % width:
+        raise CannotTranscodeError(f"a big endian value of {len(value)} bytes is not made of numbers of {width} bytes")
+    result = bytearray(len(value))
+    for place in range(width):
+        result[place::width] = value[width - 1 - place :: width]
+    return bytes(result)
 
 
 def encode(elements: Elements, *, implicit: bool, signed: bool = False, edit_item: EditItem | None = None) -> bytes:
@@ -127,8 +148,14 @@ def implied_vr(tag: int, *, signed: bool) -> bytes:
 
 
 def _encode_items(element: Element, *, implicit: bool, signed: bool, edit_item: EditItem | None) -> bytes:
+    return _encoded_items(items(element), implicit=implicit, signed=signed, edit_item=edit_item)
+
+
+def _encoded_items(
+    contents: list[Elements], *, implicit: bool, signed: bool = False, edit_item: EditItem | None = None
+) -> bytes:
     encoded = bytearray()
-    for item in _Reader(BytesIO(element.value)).items(implicit=element.vr is None):
+    for item in contents:
         content = encode(edit_item(item) if edit_item else item, implicit=implicit, signed=signed, edit_item=edit_item)
         encoded += struct.pack("<HHI", _ITEM >> 16, _ITEM & 0xFFFF, len(content)) + content
     return bytes(encoded)
@@ -151,8 +178,10 @@ def _delimiter(tag: int) -> bytes:
 class _Reader:
     """Reads elements strictly: what is cut off or is no element raises `CannotTranscodeError`."""
 
-    def __init__(self, source: BinaryIO) -> None:
+    def __init__(self, source: BinaryIO, *, big_endian: bool = False) -> None:
         self._source = source
+        self._is_big = big_endian
+        self._order: Literal["big", "little"] = "big" if big_endian else "little"
         self.position = source.tell()
         self._end = source.seek(0, os.SEEK_END)
         source.seek(self.position)
@@ -169,19 +198,32 @@ class _Reader:
 
     def head(self, *, implicit: bool) -> tuple[int, bytes | None, int]:
         head = self._read(8)
-        group, number, vr = struct.unpack("<HH2s", head[:6])
+        group, number, vr = struct.unpack(">HH2s" if self._is_big else "<HH2s", head[:6])
         tag = group << 16 | number
         if group == 0xFFFE or implicit:
-            return tag, None, int.from_bytes(head[4:], "little")
+            return tag, None, int.from_bytes(head[4:], self._order)
         if vr in _LONG_VRS:
-            return tag, vr, int.from_bytes(self._read(4), "little")
+            return tag, vr, int.from_bytes(self._read(4), self._order)
         if vr in _SHORT_VRS:
-            return tag, vr, int.from_bytes(head[6:], "little")
+            return tag, vr, int.from_bytes(head[6:], self._order)
         raise CannotTranscodeError(
             f"({group:04X},{number:04X}) has no VR that exists ({vr!r}), so the data set cannot be read"
         )
 
     def element(self, tag: int, vr: bytes | None, length: int, depth: int = 0) -> Element:
+        read = self._element(tag, vr, length, depth)
+        return self._turned(read) if self._is_big else read
+
+    def _turned(self, element: Element) -> Element:
+        """Return an element that was read in big endian as it is in little endian."""
+        if element.vr == b"SQ":
+            inside = _Reader(BytesIO(element.value), big_endian=True).items(implicit=False)
+            return Element(element.tag, b"SQ", _encoded_items(inside, implicit=False))
+        if element.is_undefined_length and element.vr != b"UN":
+            raise CannotTranscodeError("encapsulated data inside a big endian header cannot be")
+        return replace(element, value=turned(element.value, _WIDTHS.get(element.vr or b"", 1)))
+
+    def _element(self, tag: int, vr: bytes | None, length: int, depth: int) -> Element:
         if length != UNDEFINED:
             return Element(tag, vr, self._read(length))
         begin = self.position
@@ -208,7 +250,8 @@ class _Reader:
             if length == UNDEFINED:
                 found.append(self._delimited_item(implicit=implicit, depth=0))
             else:
-                found.append(_Reader(BytesIO(self._read(length))).elements(implicit=implicit))
+                inside = _Reader(BytesIO(self._read(length)), big_endian=self._is_big)
+                found.append(inside.elements(implicit=implicit))
         return found
 
     def _delimited_item(self, *, implicit: bool, depth: int) -> Elements:
@@ -280,7 +323,7 @@ def text(elements: Elements, tag: int) -> str:
 
 def with_text(elements: Elements, tag: int, vr: bytes, value: str) -> Elements:
     """Return the elements with one text element set."""
-    padded = value.encode("ascii") + b" " * (len(value) % 2)
+    padded = value.encode("ascii") + (b"\0" if vr == b"UI" else b" ") * (len(value) % 2)
     return elements | {tag: Element(tag, vr, padded)}
 
 
@@ -297,3 +340,15 @@ def with_bytes(elements: Elements, tag: int, vr: bytes, value: bytes) -> Element
 def without(elements: Elements, *tags: int) -> Elements:
     """Return the elements without these."""
     return {tag: element for tag, element in elements.items() if tag not in tags}
+
+
+def items(sequence: Element) -> list[Elements]:
+    """Return the items of a sequence. Raises `CannotTranscodeError` when it is broken."""
+    return _Reader(BytesIO(sequence.value)).items(implicit=sequence.vr is None)
+
+
+def with_item(elements: Elements, tag: int, item: Elements) -> Elements:
+    """Return the elements with an item appended to a sequence, which is made if need be."""
+    known = elements.get(tag)
+    contents = [*(items(known) if known and known.value else []), item]
+    return elements | {tag: Element(tag, b"SQ", _encoded_items(contents, implicit=False))}

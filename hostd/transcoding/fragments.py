@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import struct
+import sys
 from array import array
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -48,12 +49,14 @@ class FrameIndex:
 def index(
     source: BinaryIO,
     frames: int,
-    begins_frame: BeginsFrame,
+    begins_frame: BeginsFrame | None,
     *,
     extended_offsets: bytes | None = None,
     extended_lengths: bytes | None = None,
 ) -> FrameIndex:
     """Find the frames; `source` stands at the first item, which is the basic offset table.
+
+    Codestreams without a mark (`begins_frame` None) are found by the offset table, or else by being one fragment each.
 
     `extended_offsets` and `extended_lengths` are the values of (7FE0,0001) and (7FE0,0002). Raises `CannotTranscodeError`
     when an item is cut off or broken, or when tables, codestreams and Number of Frames do not agree.
@@ -61,14 +64,16 @@ def index(
     table, values, lengths, end = _items(source, begins_frame)
     if not values:
         raise CannotTranscodeError("the pixel data has no fragments")
-    begins = [n for n, value in enumerate(values) if begins_frame(_head(source, value, lengths[n]))]
+    offsets: array[int] | None = None
     if extended_offsets:
         offsets = _unpacked(extended_offsets, "Q", "extended offset table")
         _check_lengths(lengths, offsets, extended_lengths)
     elif table:
         offsets = _unpacked(table, "I", "basic offset table")
+    if begins_frame is None:
+        begins = _by_table(values, offsets, frames)
     else:
-        offsets = None
+        begins = array("Q", (n for n, at in enumerate(values) if begins_frame(_head(source, at, lengths[n]))))
     if len(begins) != frames:
         raise CannotTranscodeError(
             f"NumberOfFrames is {frames}, but {len(begins)} of the {len(values)} fragments begin a codestream"
@@ -77,10 +82,26 @@ def index(
         raise CannotTranscodeError("the first fragment does not begin a codestream")
     if offsets is not None:
         _check_offsets(values, begins, offsets)
-    return FrameIndex(values, lengths, array("Q", begins), end)
+    return FrameIndex(values, lengths, begins, end)
 
 
-def _items(source: BinaryIO, begins_frame: BeginsFrame) -> tuple[bytes, array[int], array[int], int]:
+def _by_table(values: array[int], offsets: array[int] | None, frames: int) -> array[int]:
+    """Return the first fragment of each frame where codestreams have no mark."""
+    if len(values) == frames:
+        return array("Q", range(frames))
+    if frames == 1:
+        return array("Q", [0])
+    if offsets is None:
+        raise CannotTranscodeError(
+            f"NumberOfFrames is {frames}, but there are {len(values)} fragments and no offset table says which belong together"
+        )
+    at = {value - values[0]: number for number, value in enumerate(values)}
+    if any(offset not in at for offset in offsets):
+        raise CannotTranscodeError("the offset table of the pixel data does not agree with where the frames are")
+    return array("Q", (at[offset] for offset in offsets))
+
+
+def _items(source: BinaryIO, begins_frame: BeginsFrame | None) -> tuple[bytes, array[int], array[int], int]:
     values, lengths = array("Q"), array("Q")
     position = source.tell()
     size = source.seek(0, os.SEEK_END)
@@ -102,7 +123,7 @@ def _items(source: BinaryIO, begins_frame: BeginsFrame) -> tuple[bytes, array[in
             raise CannotTranscodeError("the last fragment of the pixel data is cut off")
         if table is None:
             table = source.read(length)
-            if begins_frame(table[:12]):
+            if begins_frame is not None and begins_frame(table[:12]):
                 raise CannotTranscodeError("the pixel data has no basic offset table: its first item is a codestream")
         else:
             values.append(position + 8)
@@ -118,14 +139,18 @@ def _head(source: BinaryIO, position: int, length: int) -> bytes:
     return source.read(min(12, length))
 
 
-def _unpacked(table: bytes, kind: str, name: str) -> tuple[int, ...]:
-    size = struct.calcsize(f"<{kind}")
-    if len(table) % size:
+def _unpacked(table: bytes, kind: str, name: str) -> array[int]:
+    # Arrays, not tuples: millions of frames must not cost a Python object each.
+    numbers = array(kind)
+    if len(table) % numbers.itemsize:
         raise CannotTranscodeError(f"the {name} is not made of whole numbers")
-    return struct.unpack(f"<{len(table) // size}{kind}", table)
+    numbers.frombytes(table)
+    if sys.byteorder == "big":
+        numbers.byteswap()
+    return numbers
 
 
-def _check_offsets(values: array[int], begins: list[int], offsets: tuple[int, ...]) -> None:
+def _check_offsets(values: array[int], begins: array[int], offsets: array[int]) -> None:
     """Compare a table with where the frames are (PS3.5 §A.4: offsets count from the first byte after the basic offset table)."""
     first = values[0]
     if len(offsets) != len(begins) or any(
@@ -134,7 +159,7 @@ def _check_offsets(values: array[int], begins: list[int], offsets: tuple[int, ..
         raise CannotTranscodeError("the offset table of the pixel data does not agree with where the frames are")
 
 
-def _check_lengths(lengths: array[int], offsets: tuple[int, ...], table: bytes | None) -> None:
+def _check_lengths(lengths: array[int], offsets: array[int], table: bytes | None) -> None:
     """Check (7FE0,0002): one fragment a frame (PS3.3 §C.7.6.3.1.8), its length with or without the padding byte."""
     stated = _unpacked(table or b"", "Q", "extended offset table of lengths")
     if len(stated) != len(offsets) or len(lengths) != len(offsets):

@@ -9,6 +9,7 @@ from typing import Literal
 
 import msgspec
 
+from hostd.transcoding.options import EncodeOptions
 from hostd.transcoding.receipt import Facts
 
 MAX_MESSAGE = 1 << 16
@@ -19,6 +20,7 @@ class Job(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="job"):
     """Transcode to `target` (UID), or work out the pixel hash when there is none."""
 
     target: str | None
+    options: EncodeOptions | None = None
 
 
 class Ready(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="ready"):

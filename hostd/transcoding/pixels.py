@@ -1,14 +1,15 @@
-"""What the pixels of an instance are (PS3.3 §C.7.6.3), what of that this release can transcode, and the pixel hash.
+"""What the pixels of an instance are (PS3.3 §C.7.6.3), what of that hostd transcodes, and the pixel hash.
 
-Samples are handled in their canonical form: masked to Bits Stored, sign-extended, colour by pixel, in the smallest of 1, 2
-or 4 bytes that holds Bits Stored. Two images are the same when their canonical frames are.
+Samples are handled in their canonical form: shifted down to bit 0, masked to Bits Stored, sign-extended, colour by pixel,
+subsampled chrominance spread over its pixels, in the smallest of 1, 2 or 4 bytes that holds Bits Stored. Two images are the
+same when their canonical frames are.
 """
 
 from __future__ import annotations
 
 import hashlib
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from hostd.errors import CannotTranscodeError
@@ -20,12 +21,16 @@ if TYPE_CHECKING:
 
 HASH_VERSION = 1
 
-NATIVE_PHOTOMETRICS = {"MONOCHROME1": 1, "MONOCHROME2": 1, "PALETTE COLOR": 1, "RGB": 3, "YBR_FULL": 3}
+SUBSAMPLED = "YBR_FULL_422"
+NATIVE_PHOTOMETRICS = {
+    "MONOCHROME1": 1, "MONOCHROME2": 1, "PALETTE COLOR": 1, "RGB": 3, "YBR_FULL": 3, SUBSAMPLED: 3,
+}  # fmt: skip
 """Photometric Interpretation → Samples per Pixel."""
-ENCAPSULATED_PHOTOMETRICS = NATIVE_PHOTOMETRICS | {"YBR_RCT": 3, "YBR_ICT": 3}
+ENCAPSULATED_PHOTOMETRICS = NATIVE_PHOTOMETRICS | {"YBR_RCT": 3, "YBR_ICT": 3, "XYB": 3}
 
 SAMPLES_PER_PIXEL, PHOTOMETRIC, PLANAR_CONFIGURATION = 0x00280002, 0x00280004, 0x00280006
 NUMBER_OF_FRAMES, ROWS = 0x00280008, 0x00280010
+BITS_ALLOCATED, BITS_STORED, HIGH_BIT = 0x00280100, 0x00280101, 0x00280102
 _NUMBERS = {
     # keyword: (tag, value when absent)
     "SamplesPerPixel": (SAMPLES_PER_PIXEL, None),
@@ -33,16 +38,16 @@ _NUMBERS = {
     "NumberOfFrames": (NUMBER_OF_FRAMES, 1),
     "Rows": (ROWS, None),
     "Columns": (0x00280011, None),
-    "BitsAllocated": (0x00280100, None),
-    "BitsStored": (0x00280101, None),
-    "HighBit": (0x00280102, None),
+    "BitsAllocated": (BITS_ALLOCATED, None),
+    "BitsStored": (BITS_STORED, None),
+    "HighBit": (HIGH_BIT, None),
     "PixelRepresentation": (0x00280103, None),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Pixels:
-    """The Image Pixel module, checked: HighBit is BitsStored - 1."""
+    """The Image Pixel module, checked."""
 
     rows: int
     columns: int
@@ -53,16 +58,32 @@ class Pixels:
     planar: int
     photometric: str
     frames: int
+    shift: int = 0
+    """Unused bits below the samples: HighBit + 1 - BitsStored."""
+    overlays: tuple[tuple[int, int], ...] = ()
+    """Overlays that lie in unused bits of the samples: group and bit of each (PS3.5 §8.1.2, retired)."""
+
+    @property
+    def frame_bits(self) -> int:
+        """Bits of one uncompressed frame."""
+        # PS3.3 §C.7.6.3.1.2: of YBR_FULL_422, two pixels have two luminances and one of each chrominance.
+        samples = 2 if self.photometric == SUBSAMPLED else self.samples
+        return self.rows * self.columns * samples * self.bits_allocated
 
     @property
     def frame_bytes(self) -> int:
-        """Bytes of one uncompressed frame."""
-        return self.rows * self.columns * self.samples * (self.bits_allocated // 8)
+        """Bytes of one uncompressed frame, one that begins at a byte."""
+        return (self.frame_bits + 7) // 8
+
+    @property
+    def native_bytes(self) -> int:
+        """Bytes of all frames as uncompressed pixel data, where frames of single bits follow each other without a gap (PS3.5 §8.1.1)."""
+        return (self.frame_bits * self.frames + 7) // 8
 
     @property
     def container(self) -> str:
         """The numpy type of an allocated sample."""
-        return f"<{'i' if self.is_signed else 'u'}{self.bits_allocated // 8}"
+        return f"<{'i' if self.is_signed else 'u'}{max(1, self.bits_allocated // 8)}"
 
     @property
     def canonical(self) -> str:
@@ -70,9 +91,14 @@ class Pixels:
         size = 1 if self.bits_stored <= 8 else 2 if self.bits_stored <= 16 else 4
         return f"<{'i' if self.is_signed else 'u'}{size}"
 
+    def as_canonical(self, photometric: str | None = None) -> Pixels:
+        """Return the same image with its samples in canonical form."""
+        kept = photometric or ("YBR_FULL" if self.photometric == SUBSAMPLED else self.photometric)
+        return replace(self, photometric=kept, planar=0, shift=0, overlays=())
+
 
 def describe(header: Elements, *, encapsulated: bool) -> Pixels:
-    """Read the Image Pixel module. Raises `CannotTranscodeError` for what this release does not transcode."""
+    """Read the Image Pixel module. Raises `CannotTranscodeError` for what hostd does not transcode."""
     values = {keyword: _number(header, keyword, tag, absent) for keyword, (tag, absent) in _NUMBERS.items()}
     photometric = text(header, PHOTOMETRIC)
     if not photometric:
@@ -88,36 +114,54 @@ def describe(header: Elements, *, encapsulated: bool) -> Pixels:
         planar=0 if encapsulated or values["SamplesPerPixel"] == 1 else values["PlanarConfiguration"],
         photometric=photometric,
         frames=values["NumberOfFrames"],
+        shift=values["HighBit"] + 1 - values["BitsStored"],
     )
     _refuse_geometry(pixels, values["PixelRepresentation"])
     _refuse_bits(pixels, values["HighBit"])
     _refuse_photometric(pixels, encapsulated=encapsulated)
-    _refuse_overlays(header)
-    return pixels
+    return replace(pixels, overlays=_embedded_overlays(header, pixels))
 
 
-def from_native(raw: bytes, pixels: Pixels) -> Frame:
-    """Return the canonical form of one uncompressed frame.
+def from_container(raw: bytes, pixels: Pixels) -> Frame:
+    """Return the canonical form of one uncompressed frame that begins at a byte.
 
-    Raises `CannotTranscodeError` when bits above Bits Stored hold something else than zeros or the sign: no codec would
-    keep it.
+    Raises `CannotTranscodeError` when unused bits hold something else than zeros, the sign, or overlays that the header
+    describes: no codec would keep it.
     """
     import numpy as np  # noqa: PLC0415 - importing this module must not load numpy in the host
 
+    if pixels.bits_allocated == 1:
+        bits: Frame = np.unpackbits(np.frombuffer(raw, "u1"), bitorder="little", count=pixels.frame_bits)
+        return bits.reshape(pixels.rows, pixels.columns)
     samples: Frame = np.frombuffer(raw, dtype=pixels.container)
     arranged: Frame
-    if pixels.samples == 1:
+    if pixels.photometric == SUBSAMPLED:
+        arranged = _spread(samples, pixels)
+    elif pixels.samples == 1:
         arranged = samples.reshape(pixels.rows, pixels.columns)
     elif pixels.planar == 1:
         arranged = samples.reshape(pixels.samples, pixels.rows, pixels.columns).transpose(1, 2, 0)
     else:
         arranged = samples.reshape(pixels.rows, pixels.columns, pixels.samples)
-    value = _masked(arranged, pixels.bits_stored)
+    return from_samples(arranged, pixels)
+
+
+def from_samples(arranged: Frame, pixels: Pixels) -> Frame:
+    """Return the canonical form of allocated samples, colour by pixel. Raises as `from_container` does."""
+    import numpy as np  # noqa: PLC0415 - importing this module must not load numpy in the host
+
+    value = _masked(arranged, pixels)
     if pixels.bits_stored < pixels.bits_allocated:
         unsigned = arranged.view(arranged.dtype.str.replace("i", "u"))
-        if bool(np.any((value != arranged) & (unsigned >> pixels.bits_stored != 0))):
+        everything = (1 << pixels.bits_allocated) - 1
+        unused = everything & ~(((1 << pixels.bits_stored) - 1) << pixels.shift)
+        for _, bit in pixels.overlays:
+            unused &= ~(1 << bit)
+        rest = unsigned & unused
+        extended = np.where(value < 0, unused & ~((1 << pixels.shift) - 1), 0)
+        if bool(np.any((rest != 0) & (rest != extended))):
             raise CannotTranscodeError(
-                f"samples use bits above BitsStored ({pixels.bits_stored}), which would be lost; correct the header or keep it as it is"
+                f"samples use bits beside BitsStored ({pixels.bits_stored}), which would be lost; correct the header or keep it as it is"
             )
     return np.ascontiguousarray(value, dtype=pixels.canonical)
 
@@ -130,9 +174,15 @@ def from_stream(decoded: Frame, stream: Stream, pixels: Pixels) -> Frame:
     """
     import numpy as np  # noqa: PLC0415 - importing this module must not load numpy in the host
 
+    if stream.is_raw:
+        return from_container(decoded.tobytes(), pixels) if decoded.ndim == 1 else from_samples(decoded, pixels)
     shape = (pixels.rows, pixels.columns) if pixels.samples == 1 else (pixels.rows, pixels.columns, pixels.samples)
     if decoded.size != pixels.rows * pixels.columns * pixels.samples:
         raise CannotTranscodeError("a decoded frame has not the size that the header says")
+    if pixels.shift:
+        raise CannotTranscodeError(
+            f"HighBit contradicts BitsStored ({pixels.bits_stored}), and in this codestream samples cannot lie elsewhere"
+        )
     wide: Frame = decoded.reshape(shape).astype(np.int64 if decoded.dtype.itemsize > 2 else np.int32)
     low, high = (
         (-(1 << pixels.bits_stored - 1), (1 << pixels.bits_stored - 1) - 1)
@@ -156,9 +206,40 @@ def from_stream(decoded: Frame, stream: Stream, pixels: Pixels) -> Frame:
     return np.ascontiguousarray(wide, dtype=pixels.canonical)
 
 
-def to_native(frame: Frame, pixels: Pixels) -> bytes:
-    """Return the bytes of a canonical frame as uncompressed pixel data, colour by pixel."""
-    return frame.astype(pixels.container).tobytes()
+def overlay_bits(arranged: Frame, bit: int) -> Frame:
+    """Return one bit of each allocated sample: an overlay's plane of that frame, as zeros and ones."""
+    import numpy as np  # noqa: PLC0415 - importing this module must not load numpy in the host
+
+    unsigned = arranged.view(arranged.dtype.str.replace("i", "u"))
+    return np.ascontiguousarray((unsigned >> bit) & 1, dtype="u1")
+
+
+class NativeWriter:
+    """Turns canonical frames into the value of uncompressed pixel data, colour by pixel, as they come."""
+
+    def __init__(self, pixels: Pixels) -> None:
+        self._pixels = pixels
+        self._left: list[Frame] = []
+
+    def add(self, frame: Frame) -> bytes:
+        """Return the bytes that are complete with that frame."""
+        if self._pixels.bits_allocated > 1:
+            return frame.astype(self._pixels.container).tobytes()
+        import numpy as np  # noqa: PLC0415 - importing this module must not load numpy in the host
+
+        bits: Frame = np.concatenate([*self._left, frame.ravel()])
+        whole = len(bits) // 8 * 8
+        self._left = [bits[whole:]]
+        return np.packbits(bits[:whole], bitorder="little").tobytes()
+
+    def close(self) -> bytes:
+        """Return what is left, filled to bytes, and padding to an even length."""
+        last = b""
+        if self._left and len(self._left[0]):
+            import numpy as np  # noqa: PLC0415 - importing this module must not load numpy in the host
+
+            last = np.packbits(self._left[0], bitorder="little").tobytes()
+        return last + bytes(self._pixels.native_bytes % 2)
 
 
 class PixelHash:
@@ -182,10 +263,21 @@ class PixelHash:
         return self._digest.hexdigest()
 
 
-def _masked(samples: Frame, bits: int) -> Frame:
-    unused = samples.dtype.itemsize * 8 - bits
+def _spread(samples: Frame, pixels: Pixels) -> Frame:
+    """Return luminance and chrominance for each pixel of YBR_FULL_422: Y1 Y2 Cb Cr for two pixels side by side."""
+    import numpy as np  # noqa: PLC0415 - importing this module must not load numpy in the host
+
+    pairs = samples.reshape(pixels.rows, pixels.columns // 2, 4)
+    spread: Frame = np.empty((pixels.rows, pixels.columns, 3), samples.dtype)
+    spread[:, 0::2, 0], spread[:, 1::2, 0] = pairs[..., 0], pairs[..., 1]
+    spread[:, 0::2, 1:] = spread[:, 1::2, 1:] = pairs[..., 2:]
+    return spread
+
+
+def _masked(samples: Frame, pixels: Pixels) -> Frame:
+    above = samples.dtype.itemsize * 8 - pixels.bits_stored - pixels.shift
     # A right shift of signed integers extends the sign, one of unsigned integers fills with zeros.
-    return (samples << unused) >> unused if unused else samples
+    return (samples << above) >> (above + pixels.shift) if above or pixels.shift else samples
 
 
 def _number(header: Elements, keyword: str, tag: int, absent: int | None) -> int:
@@ -214,39 +306,55 @@ def _refuse_geometry(pixels: Pixels, representation: int) -> None:
 
 def _refuse_bits(pixels: Pixels, high_bit: int) -> None:
     if pixels.bits_allocated == 1:
-        raise CannotTranscodeError("pixels of 1 bit (BitsAllocated 1) are not transcoded by this release")
+        if pixels.bits_stored != 1 or high_bit or pixels.samples != 1 or pixels.is_signed:
+            raise CannotTranscodeError("BitsAllocated is 1, and the other elements do not describe single bits")
+        return
     if pixels.bits_allocated not in (8, 16, 32):
-        raise CannotTranscodeError(f"BitsAllocated is {pixels.bits_allocated}; this release transcodes 8, 16 and 32")
+        raise CannotTranscodeError(f"BitsAllocated is {pixels.bits_allocated}; hostd transcodes 1, 8, 16 and 32")
     if not 0 < pixels.bits_stored <= pixels.bits_allocated:
         raise CannotTranscodeError(
             f"BitsStored is {pixels.bits_stored} of {pixels.bits_allocated} BitsAllocated, which cannot be"
         )
-    if high_bit != pixels.bits_stored - 1:
+    if not pixels.bits_stored - 1 <= high_bit < pixels.bits_allocated:
         raise CannotTranscodeError(
-            f"HighBit is {high_bit} with BitsStored {pixels.bits_stored}: samples not in the lowest bits are not transcoded by this release"
+            f"HighBit is {high_bit} with BitsStored {pixels.bits_stored} of {pixels.bits_allocated} BitsAllocated, which cannot be"
         )
 
 
 def _refuse_photometric(pixels: Pixels, *, encapsulated: bool) -> None:
     known = ENCAPSULATED_PHOTOMETRICS if encapsulated else NATIVE_PHOTOMETRICS
     if pixels.photometric not in known:
-        what = (
-            "subsampled uncompressed colour"
-            if pixels.photometric.startswith("YBR_")
-            else "this photometric interpretation"
-        )
+        what = "uncompressed" if not encapsulated and pixels.photometric in ENCAPSULATED_PHOTOMETRICS else "one"
         raise CannotTranscodeError(
-            f"PhotometricInterpretation is {pixels.photometric!r}: {what} is not transcoded by this release"
+            f"PhotometricInterpretation is {pixels.photometric!r}, which is no {what} photometric interpretation that hostd transcodes"
         )
     if known[pixels.photometric] != pixels.samples:
         raise CannotTranscodeError(
             f"PhotometricInterpretation {pixels.photometric} contradicts SamplesPerPixel {pixels.samples}"
         )
+    if not encapsulated and pixels.photometric == SUBSAMPLED and pixels.columns % 2:
+        raise CannotTranscodeError(f"PhotometricInterpretation is {SUBSAMPLED}, but there is an odd number of columns")
 
 
-def _refuse_overlays(header: Elements) -> None:
+def _embedded_overlays(header: Elements, pixels: Pixels) -> tuple[tuple[int, int], ...]:
+    """Return group and bit of each overlay that lies in the pixels. Raises `CannotTranscodeError` when it cannot."""
+    found = []
     for group in range(0x6000, 0x6020, 2):
-        if _number(header, "OverlayBitsAllocated", group << 16 | 0x0100, 1) > 1:
+        base = group << 16
+        if _number(header, "OverlayBitsAllocated", base | 0x0100, 1) <= 1 or base | 0x3000 in header:
+            continue
+        bit = _number(header, "OverlayBitPosition", base | 0x0102, 0)
+        rows = _number(header, "OverlayRows", base | 0x0010, pixels.rows)
+        columns = _number(header, "OverlayColumns", base | 0x0011, pixels.columns)
+        is_inside = pixels.shift <= bit < pixels.shift + pixels.bits_stored
+        if (
+            is_inside
+            or bit >= pixels.bits_allocated
+            or (rows, columns) != (pixels.rows, pixels.columns)
+            or pixels.samples > 1
+        ):
             raise CannotTranscodeError(
-                f"an overlay lies in unused bits of the pixels ({group:04X},0100), which this release does not take out"
+                f"an overlay ({group:04X},0100) is said to lie in bit {bit} of the samples, where none can be"
             )
+        found.append((group, bit))
+    return tuple(found)

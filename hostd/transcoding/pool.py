@@ -22,9 +22,13 @@ from hostd.dicom.syntaxes import TransferSyntax
 from hostd.errors import CannotTranscodeError, CodecCrashedError, UnparsableError, WrongPixelsError
 from hostd.sandbox.frames import Channel, FrameError
 from hostd.transcoding.messages import MAX_MESSAGE, Failed, FromWorker, Hash, Job, Made, Ready
+from hostd.transcoding.options import EncodeOptions
 from hostd.transcoding.receipt import Receipt
 
-_COMMAND = (sys.executable, "-I", "-m", "hostd.transcoding.worker")
+_CODE = str(Path(__file__).resolve().parents[2])
+_BOOTSTRAP = "import sys; sys.path.insert(0, sys.argv.pop(1)); from hostd.transcoding import worker; worker.run()"
+# The folder is named, so that a worker runs the same code as its host, installed or not.
+_COMMAND = (sys.executable, "-I", "-c", _BOOTSTRAP, _CODE)
 _START_LIMIT_S = 60.0
 _TOO_LONG = "the codec took longer than it may, and was ended"
 _ENVIRONMENT = {
@@ -54,8 +58,12 @@ class CodecPool:
         self._busy: set[_Worker] = set()
         self._closed = False
 
-    def transcode(self, source: Path, target: TransferSyntax, result: Path) -> Receipt:
-        """Make `result`, the image of `source` in the target syntax without loss, and return its receipt.
+    def transcode(
+        self, source: Path, target: TransferSyntax, result: Path, options: EncodeOptions | None = None
+    ) -> Receipt:
+        """Make `result`, the image of `source` in the target syntax, and return its receipt.
+
+        Without `options` nothing is lost; with them the target is a lossy one, and the result a derived instance of its own.
 
         `result` must not exist; it is written, synced to disk (its folder is not), and left only if everything succeeded.
         Raises `CannotTranscodeError` (with the reason), `WrongPixelsError`, `CodecCrashedError` (the worker died, took too
@@ -69,7 +77,7 @@ class CodecPool:
                 raise CannotTranscodeError(f"{source.name}: {error}") from error
             made = os.open(result, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             try:
-                reply = worker.run(Job(target.uid), [original.fileno(), made], self._time_limit_s)
+                reply = worker.run(Job(target.uid, options), [original.fileno(), made], self._time_limit_s)
                 if not isinstance(reply, Made):
                     raise CodecCrashedError("the codec worker gave an answer to another question")
                 os.fsync(made)
@@ -86,6 +94,7 @@ class CodecPool:
                     codec=facts.codec,
                     codec_version=facts.codec_version,
                     verified_by=facts.verified_by,
+                    note=facts.note,
                     bytes_before=os.fstat(original.fileno()).st_size,
                     bytes_after=os.fstat(made).st_size,
                     milliseconds=round(1000 * (time.monotonic() - began)),

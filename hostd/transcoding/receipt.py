@@ -12,14 +12,16 @@ class Facts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     pixel_hash_before: str
     """As `hostd.transcoding.pixels` defines it; `raw:` and the SHA-256 of the bytes for pixel data that is not described
-    there and was copied untouched; empty when there is no pixel data."""
+    there, or was copied untouched; empty when there is no pixel data."""
     pixel_hash_after: str
     """Worked out from what was written, never from what was meant to be written."""
     codec: str
-    """The library that encoded, or else decoded; `none` when pixel bytes were copied."""
+    """The library that encoded, or else decoded; `none` when bytes were copied."""
     codec_version: str
     verified_by: str
-    """How the result was proven, in words."""
+    """How the result was proven, in words; of a lossy result how far it is from its source."""
+    note: str = ""
+    """What else should be known, such as bytes that were left out; empty when there is nothing."""
 
 
 class Receipt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -44,6 +46,8 @@ class Receipt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     bytes_after: int = 0
     milliseconds: int = 0
     """Wall-clock time, waiting for a free worker not counted."""
+    note: str = ""
+    """As in `Facts`."""
 
     @property
     def ratio(self) -> float:

@@ -27,12 +27,17 @@ def missing() -> tuple[Codec, ...]:
 
 
 def encoders(syntax: TransferSyntax) -> list[Codec]:
-    """Return the codecs that can encode that syntax without loss, the preferred one first."""
+    """Return the codecs that can encode that syntax, the preferred one first."""
     return _able(syntax, lambda ability: ability.encode)
 
 
 def decoders(syntax: TransferSyntax) -> list[Codec]:
-    """Return the codecs that can decode that syntax, the preferred one first."""
+    """Return the codecs that can decode what others wrote in that syntax, the preferred one first."""
+    return _able(syntax, lambda ability: ability.decode and not ability.own_only)
+
+
+def verifiers(syntax: TransferSyntax) -> list[Codec]:
+    """Return the codecs that can decode what hostd wrote in that syntax, the preferred one first."""
     return _able(syntax, lambda ability: ability.decode)
 
 
@@ -43,7 +48,9 @@ def version(codec: Codec) -> str:
 
 def what_to_install(syntax: TransferSyntax) -> str:
     """Return what would have to be installed for that syntax; empty when no codec of hostd's does it."""
-    return " or ".join(codec.REQUIRES for codec in missing() if syntax in codec.SYNTAXES)
+    wanted = [codec.REQUIRES for codec in missing() if syntax in codec.SYNTAXES]
+    wanted += [codec.LACKS[syntax] for codec in installed() if syntax in codec.LACKS]
+    return " or ".join(dict.fromkeys(wanted))
 
 
 def _able(syntax: TransferSyntax, wanted: Callable[[Ability], bool]) -> list[Codec]:

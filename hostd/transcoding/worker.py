@@ -1,6 +1,6 @@
 """A codec worker: a process that decodes what strangers wrote, jailed, with open descriptors and nothing else.
 
-Run by `hostd.transcoding.pool` as `python -I -m hostd.transcoding.worker SOCKET MEMORY_BYTES`.
+Run by `hostd.transcoding.pool` in a process of its own, with SOCKET and MEMORY_BYTES as arguments.
 """
 
 from __future__ import annotations
@@ -22,8 +22,10 @@ from hostd.errors import CannotTranscodeError, WrongPixelsError
 from hostd.sandbox import jail
 from hostd.sandbox.frames import Channel, FrameError
 from hostd.transcoding import elements as el
+from hostd.transcoding import registry
 from hostd.transcoding import transcode as work
 from hostd.transcoding.messages import MAX_MESSAGE, Failed, Hash, Job, Made, Ready
+from hostd.transcoding.options import EncodeOptions
 
 _NICENESS = 10
 _OPEN_FILES = 32
@@ -51,15 +53,22 @@ def main() -> None:
 
 
 def warm_up() -> None:
-    """Load everything that is loaded on first use, by transcoding a small image there and back; no file opens afterwards."""
-    for samples in (1, 3):
-        native = io.BytesIO(_small_image(samples))
-        compressed, back = io.BytesIO(), io.BytesIO()
-        work.transcode(native, syntaxes.JPEG2000_LOSSLESS, compressed)
-        work.transcode(compressed, syntaxes.IMPLICIT_LE, back)
-        work.transcode(back, syntaxes.EXPLICIT_LE, io.BytesIO())
-    with contextlib.suppress(CannotTranscodeError):
-        work.pixel_hash(io.BytesIO(compressed.getvalue()[:-40]))  # the way of errors loads modules too
+    """Load everything that is loaded on first use, by transcoding small images there and back; no file opens afterwards."""
+    for samples, bits in ((1, 12), (1, 8), (3, 8)):
+        native = _small_image(samples, bits)
+        for syntax in syntaxes.ALL:
+            if not registry.encoders(syntax):
+                continue
+            options = EncodeOptions(quality=90) if syntax.is_lossy else None
+            encoded = io.BytesIO()
+            with contextlib.suppress(CannotTranscodeError):  # not every codec does every kind of image
+                work.transcode(io.BytesIO(native), syntax, encoded, options)
+                work.transcode(encoded, syntaxes.IMPLICIT_LE, io.BytesIO())
+            with contextlib.suppress(CannotTranscodeError):  # the way of errors loads modules too
+                work.pixel_hash(io.BytesIO(encoded.getvalue()[:-40]))
+    deflated = io.BytesIO()
+    work.transcode(io.BytesIO(native), syntaxes.DEFLATED, deflated)
+    work.transcode(deflated, syntaxes.EXPLICIT_LE, io.BytesIO())
 
 
 def _answer(sock: socket.socket, channel: Channel) -> None:
@@ -83,7 +92,7 @@ def _done(job: Job, source: BinaryIO, result: BinaryIO | None = None) -> Made | 
     try:
         if result is None or job.target is None:
             return Hash(work.pixel_hash(source))
-        facts = work.transcode(source, syntaxes.by_uid(job.target), result)
+        facts = work.transcode(source, syntaxes.by_uid(job.target), result, job.options)
         result.flush()
         return Made(facts)
     except Exception as error:  # noqa: BLE001 - every error is told to the host, which raises it again
@@ -104,12 +113,13 @@ def _failed(error: Exception) -> Failed:
             return Failed("defect", f"{type(error).__name__}: {error}"[:_MESSAGE_CHARACTERS])
 
 
-def _small_image(samples: int) -> bytes:
+def _small_image(samples: int, bits: int) -> bytes:
     side = 40
     texts = {0x00080016: (b"UI", "1.2.840.10008.5.1.4.1.1.7"), 0x00080018: (b"UI", "2.25.1")}
+    size = 1 if bits <= 8 else 2
     numbers = {
-        0x00280002: samples, 0x00280010: side, 0x00280011: side, 0x00280100: 16, 0x00280101: 12, 0x00280102: 11,
-        0x00280103: 0, 0x00280006: 0,
+        0x00280002: samples, 0x00280010: side, 0x00280011: side, 0x00280100: 8 * size, 0x00280101: bits,
+        0x00280102: bits - 1, 0x00280103: 0, 0x00280006: 0,
     }  # fmt: skip
     header: el.Elements = {}
     for tag, (vr, text) in texts.items():
@@ -117,14 +127,19 @@ def _small_image(samples: int) -> bytes:
     header = el.with_text(header, 0x00280004, b"CS", "RGB" if samples > 1 else "MONOCHROME2")
     for tag, number in numbers.items():
         header = el.with_number(header, tag, number)
-    pixels = b"".join((7 * i % 4096).to_bytes(2, "little") for i in range(side * side * samples))
-    header = el.with_bytes(header, el.PIXEL_DATA, b"OW", pixels)
+    values = (7 * i // samples % (1 << bits) for i in range(side * side * samples))
+    header = el.with_bytes(header, el.PIXEL_DATA, b"OW", b"".join(value.to_bytes(size, "little") for value in values))
     head = part10.file_header("1.2.840.10008.5.1.4.1.1.7", "2.25.1", syntaxes.EXPLICIT_LE.uid, source_aet=None)
     return head + el.encode(header, implicit=False)
 
 
-if __name__ == "__main__":
+def run() -> None:
+    """Do the work of the process; its exit status is 2 when the host says what it should not."""
     try:
         main()
     except (FrameError, msgspec.MsgspecError):
         sys.exit(2)
+
+
+if __name__ == "__main__":
+    run()

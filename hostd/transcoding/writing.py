@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import io
-from dataclasses import replace
-from typing import BinaryIO
+from collections.abc import Mapping
+from typing import BinaryIO, Protocol
 
 from hostd.dicom import part10
 from hostd.dicom.identity import is_uid
@@ -13,42 +13,72 @@ from hostd.errors import CannotTranscodeError
 from hostd.transcoding import elements as el
 from hostd.transcoding import fragments, pixels, registry
 from hostd.transcoding.codecs import CodecError
+from hostd.transcoding.deflated import DeflatingFile
+from hostd.transcoding.derivation import SOP_CLASS, SOP_INSTANCE
 from hostd.transcoding.pixels import Pixels
 from hostd.transcoding.source import EXTENDED_LENGTHS, EXTENDED_OFFSETS, NATIVE, Source, decode_with
 
-_LOSSY_IMAGE_COMPRESSION = 0x00282110
-_SOP_CLASS, _SOP_INSTANCE = 0x00080016, 0x00080018
+
+class Output(Protocol):
+    """What a data set is written to: the result itself, or what deflates into it."""
+
+    def write(self, content: bytes, /) -> int:
+        """Write the content."""
+        ...
 
 
-def with_image(header: el.Elements, described: Pixels, *, was_lossy: bool = False) -> el.Elements:
-    """Say in the header what the result's pixels are, where that changed."""
+def with_image(header: el.Elements, described: Pixels, overlays: Mapping[int, bytes] | None = None) -> el.Elements:
+    """Say in the header what the result's pixels are, where that changed. `overlays` are planes taken out of them, by group."""
     header = el.without(header, EXTENDED_OFFSETS, EXTENDED_LENGTHS)
     if el.text(header, pixels.PHOTOMETRIC) != described.photometric:
         header = el.with_text(header, pixels.PHOTOMETRIC, b"CS", described.photometric)
-    if described.samples > 1 and el.number(header, pixels.PLANAR_CONFIGURATION) != 0:
-        header = el.with_number(header, pixels.PLANAR_CONFIGURATION, 0)
-    if was_lossy and el.text(header, _LOSSY_IMAGE_COMPRESSION) != "01":
-        # What the transfer syntax said until now must be said by the header (PS3.3 §C.7.6.1.1.5).
-        header = el.with_text(header, _LOSSY_IMAGE_COMPRESSION, b"CS", "01")
+    if described.samples > 1 and el.number(header, pixels.PLANAR_CONFIGURATION) != described.planar:
+        header = el.with_number(header, pixels.PLANAR_CONFIGURATION, described.planar)
+    for tag, value in (
+        (pixels.BITS_STORED, described.bits_stored),
+        (pixels.HIGH_BIT, described.bits_stored - 1 + described.shift),
+    ):
+        if el.number(header, tag) != value:
+            header = el.with_number(header, tag, value)
+    for group, plane in (overlays or {}).items():
+        header = el.with_number(header, group << 16 | 0x0100, 1)
+        header = el.with_number(header, group << 16 | 0x0102, 0)
+        header = el.with_bytes(header, group << 16 | 0x3000, b"OW", plane)
     return header
 
 
-def write_head(source: Source, target: TransferSyntax, result: BinaryIO, header: el.Elements) -> None:
-    """Write preamble, file meta and the elements before the pixel data. Raises `CannotTranscodeError` without valid UIDs."""
-    sop_class = el.text(header, _SOP_CLASS) or source.meta.get(part10.META_CLASS, "")
-    sop_instance = el.text(header, _SOP_INSTANCE) or source.meta.get(part10.META_INSTANCE, "")
+def begin(source: Source, target: TransferSyntax, result: BinaryIO, header: el.Elements) -> Output:
+    """Write preamble, file meta and the elements before the pixel data, and return where to go on.
+
+    Raises `CannotTranscodeError` without valid UIDs.
+    """
+    sop_class = el.text(header, SOP_CLASS) or source.meta.get(part10.META_CLASS, "")
+    sop_instance = el.text(header, SOP_INSTANCE) or source.meta.get(part10.META_INSTANCE, "")
     if not is_uid(sop_class) or not is_uid(sop_instance):
         raise CannotTranscodeError("the instance has no SOP class UID and SOP instance UID that are valid")
     source_aet = source.meta.get(part10.META_SOURCE_AET) or None
     result.write(part10.file_header(sop_class, sop_instance, target.uid, source_aet=source_aet))
-    result.write(_encoded(header, target))
+    output: Output = DeflatingFile(result) if target.is_deflated else result
+    output.write(_encoded(header, target))
+    return output
+
+
+def end(source: Source, target: TransferSyntax, output: Output, position: int | None) -> None:
+    """Write the elements that follow the pixel data, which ends at `position` of the source, and end the data set."""
+    if position is not None:
+        tail = source.tail(position)
+        if any(tag <= el.PIXEL_DATA for tag in tail):
+            raise CannotTranscodeError("elements follow the pixel data that belong before it")
+        output.write(_encoded(tail, target))
+    if isinstance(output, DeflatingFile):
+        output.close()
 
 
 def write_encapsulated_head(
     source: Source, target: TransferSyntax, result: BinaryIO, header: el.Elements, extended_frames: int
 ) -> tuple[int, int] | None:
     """Write everything up to the first item; with `extended_frames`, leave room for the extended offset table."""
-    write_head(source, target, result, header)
+    begin(source, target, result, header)
     extended_at = None
     if extended_frames:
         places = []
@@ -59,14 +89,6 @@ def write_encapsulated_head(
         extended_at = (places[0], places[1])
     result.write(el.pixel_head(el.PIXEL_DATA, b"OB", el.UNDEFINED, implicit=False))
     return extended_at
-
-
-def write_tail(source: Source, target: TransferSyntax, result: BinaryIO, position: int) -> None:
-    """Write the elements that follow the pixel data, which ends at `position` of the source."""
-    tail = source.tail(position)
-    if any(tag <= el.PIXEL_DATA for tag in tail):
-        raise CannotTranscodeError("elements follow the pixel data that belong before it")
-    result.write(_encoded(tail, target))
 
 
 def _encoded(elements: el.Elements, target: TransferSyntax) -> bytes:
@@ -84,20 +106,20 @@ def _uncompressed_item(item: el.Elements) -> el.Elements:
     # An icon may be compressed by another codec than the image (PS3.5 §A.4), so its own bytes say by which.
     described = pixels.describe(item, encapsulated=True)
     inside = io.BytesIO(pixel.value)
-    for syntax in _encapsulated_syntaxes():
+    for syntax in _marked_syntaxes():
         codecs = registry.decoders(syntax)
+        inside.seek(0)
         try:
             found = fragments.index(inside, described.frames, codecs[0].begins_frame)
-            stream = codecs[0].inspect(found.read(inside, 0))
+            stream = codecs[0].inspect(found.read(inside, 0), described, syntax)
             photometric = codecs[0].decoded_photometric(described.photometric, stream)
         except (CodecError, CannotTranscodeError):
-            inside.seek(0)
             continue
-        shape = replace(described, photometric=photometric)
-        frame, _ = decode_with(stream, shape, codecs)
-        item = with_image(item, shape)
-        vr = b"OW" if shape.bits_allocated > 8 else b"OB"
-        return _without_fragments(el.with_bytes(item, el.PIXEL_DATA, vr, pixels.to_native(frame, shape)))
+        shape = described.as_canonical(photometric)
+        frame, _ = decode_with(stream, described, codecs)
+        native = pixels.NativeWriter(shape)
+        value = native.add(frame) + native.close()
+        return _without_fragments(el.with_bytes(with_image(item, shape), el.PIXEL_DATA, pixel_vr(shape), value))
     raise CannotTranscodeError("an icon image inside the header is compressed in a way that this release cannot decode")
 
 
@@ -109,6 +131,17 @@ def _without_fragments(elements: el.Elements) -> el.Elements:
     return elements
 
 
-def _encapsulated_syntaxes() -> list[TransferSyntax]:
-    able = {syntax for codec in registry.installed() for syntax, ability in codec.SYNTAXES.items() if ability.decode}
+def pixel_vr(described: Pixels) -> bytes:
+    """Return the VR of uncompressed pixel data in explicit VR (PS3.5 §A.2)."""
+    return b"OW" if described.bits_allocated > 8 else b"OB"
+
+
+def _marked_syntaxes() -> list[TransferSyntax]:
+    """Return the syntaxes whose codestreams can be told by their beginning."""
+    able = {
+        syntax
+        for codec in registry.installed()
+        for syntax in codec.SYNTAXES
+        if registry.decoders(syntax) and codec.begins_frame is not None
+    }
     return sorted(able, key=lambda syntax: syntax.uid)

@@ -12,6 +12,8 @@ import sys
 import time
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the code under test, which -I does not find by itself
+
 from hostd.transcoding import worker
 from hostd.transcoding.codecs import imagecodecs_jpeg2000
 

@@ -90,7 +90,7 @@ def test_a_refusal_leaves_no_file_and_the_worker_goes_on(pool, source, tmp_path)
     pool.pixel_hash(source)
     before = set(idle_pids(pool))
     bad = tmp_path / "bad.dcm"
-    bad.write_bytes(saved(image(HighBit=15)))
+    bad.write_bytes(saved(image(HighBit=17)))
     with pytest.raises(CannotTranscodeError, match="HighBit"):
         pool.transcode(bad, JPEG2000_LOSSLESS, tmp_path / "result")
     with pytest.raises(CannotTranscodeError, match="not a DICOM file"):

@@ -1,10 +1,20 @@
-"""What every JPEG 2000 library shares: the codestream's own statements (ITU-T T.800 Annex A) and DICOM's rules (PS3.5 §8.2.4)."""
+"""What every JPEG 2000 and HTJ2K library shares: the codestream's own statements (ITU-T T.800 Annex A, T.814) and DICOM's rules (PS3.5 §8.2.4)."""
 
 from __future__ import annotations
 
+import math
 import struct
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from hostd.transcoding.codecs import CodecError, Stream
+from hostd.dicom.syntaxes import TransferSyntax
+from hostd.transcoding.codecs import CodecError, FrameKind, Stream
+from hostd.transcoding.codecs._rules import DECODED_COLOUR, span_of, why_not_lossy
+from hostd.transcoding.options import EncodeOptions
+
+if TYPE_CHECKING:
+    from hostd.transcoding.codecs import Frame
+    from hostd.transcoding.pixels import Pixels
 
 MAX_BITS = {1: 24, 3: 23}
 """Samples per pixel → bits up to which both libraries were measured to be exact; the colour transformation takes one."""
@@ -21,27 +31,38 @@ def begins_frame(head: bytes) -> bool:
     return head.startswith((_SOC_SIZ, _JP2_SIGNATURE))
 
 
-def why_not(bits: int, samples: int, *, is_signed: bool) -> str:  # noqa: ARG001 - the signature is the protocol's
+def why_not(described: Pixels, syntax: TransferSyntax, options: EncodeOptions | None) -> str:
     """Say why such frames cannot be encoded; empty when they can."""
-    most = MAX_BITS[samples]
-    return "" if bits <= most else f"JPEG 2000 is done up to {most} bits a sample, and these samples have {bits}"
+    most = MAX_BITS[described.samples]
+    if described.bits_stored > most:
+        return f"JPEG 2000 is done up to {most} bits a sample, and these samples have {described.bits_stored}"
+    return why_not_lossy(described, syntax.name) if options else ""
 
 
-def encoded_photometric(photometric: str) -> str:
-    """Return YBR_RCT for RGB (PS3.5 §8.2.4): the multiple component transformation is always used for it."""
-    return "YBR_RCT" if photometric == "RGB" else photometric
+def encoded_as(described: Pixels, syntax: TransferSyntax) -> Pixels:
+    """Return the encoded image: RGB always goes through the multiple component transformation (PS3.5 §8.2.4)."""
+    if described.photometric != "RGB":
+        return described
+    return replace(described, photometric="YBR_ICT" if syntax.is_lossy else "YBR_RCT")
+
+
+def psnr_of(frame: Frame, kind: FrameKind) -> float:
+    """Return the peak signal-to-noise ratio that a quality means, in dB, its peak being all that the bits can hold."""
+    assert kind.options is not None
+    assert kind.options.quality is not None
+    return 20 + 0.4 * kind.options.quality + 20 * math.log10(((1 << kind.bits) - 1) / span_of(frame))
 
 
 def decoded_photometric(photometric: str, stream: Stream) -> str:
     """Return RGB for YBR_RCT and YBR_ICT: decoders undo the multiple component transformation."""
     if photometric not in {"YBR_RCT", "YBR_ICT"}:
-        return photometric
+        return DECODED_COLOUR.get(photometric, photometric)
     if not stream.is_colour_transformed:
         raise CodecError(f"the header says {photometric}, but the codestream has no colour transformation")
     return "RGB"
 
 
-def inspect(encoded: bytes) -> Stream:
+def inspect(encoded: bytes, described: Pixels, syntax: TransferSyntax) -> Stream:  # noqa: ARG001 - the signature is the protocol's
     """Find the codestream, in a JP2 file too, and read its SIZ and COD segments. Raises `CodecError`."""
     codestream = _trimmed(_unboxed(encoded))
     if not codestream.startswith(_SOC_SIZ) or len(codestream) < 43:
@@ -49,6 +70,8 @@ def inspect(encoded: bytes) -> Stream:
     width, height, left, top = struct.unpack_from(">4I", codestream, 8)
     (samples,) = struct.unpack_from(">H", codestream, 40)
     components = codestream[42 : 42 + 3 * samples]
+    if width <= left or height <= top:
+        raise CodecError("the codestream says that it has no rows or no columns")
     if not samples or len(components) != 3 * samples:
         raise CodecError("the codestream's SIZ segment is cut off")
     if any(components[i : i + 3] != components[:3] for i in range(0, len(components), 3)):

@@ -4,47 +4,60 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
-from hostd.dicom.syntaxes import JPEG2000, JPEG2000_LOSSLESS
-from hostd.transcoding.codecs import Ability, CodecError, EncodeOptions, Stream
-from hostd.transcoding.codecs._jpeg2000 import (
-    begins_frame,
-    decoded_photometric,
-    encoded_photometric,
-    inspect,
-    why_not,
-)
+from hostd.dicom.syntaxes import JPEG2000, JPEG2000_LOSSLESS, TransferSyntax
+from hostd.transcoding.codecs import Ability, CodecError, FrameKind, Stream, _jpeg2000
+from hostd.transcoding.codecs._jpeg2000 import begins_frame, decoded_photometric, encoded_as, inspect
+from hostd.transcoding.options import EncodeOptions
 
 if TYPE_CHECKING:
     from hostd.transcoding.codecs import Frame
+    from hostd.transcoding.pixels import Pixels
 
-__all__ = ["begins_frame", "decode", "decoded_photometric", "encode", "encoded_photometric", "inspect", "why_not"]
+__all__ = ["begins_frame", "decode", "decoded_photometric", "encode", "encoded_as", "inspect", "why_not"]
 
 NAME = "imagecodecs"
 REQUIRES = "imagecodecs>=2026.3.6"
 SYNTAXES = {
     JPEG2000_LOSSLESS: Ability(decode=True, encode=True, order=1),
-    JPEG2000: Ability(decode=True, order=1),
+    JPEG2000: Ability(decode=True, encode=True, order=1),
 }
+_LEAST_SIDE = 32
+LACKS: dict[TransferSyntax, str] = {}
 
 
-def encode(frame: Frame, options: EncodeOptions) -> bytes:
-    """Encode one frame with the reversible wavelet, in one tile and one quality layer. Raises `CodecError`."""
+def why_not(described: Pixels, syntax: TransferSyntax, options: EncodeOptions | None) -> str:
+    """Say why such frames cannot be encoded; empty when they can."""
+    if options is not None and options.ratio is not None:
+        return "imagecodecs cannot be given a ratio"
+    return _jpeg2000.why_not(described, syntax, options)
+
+
+def encode(frame: Frame, kind: FrameKind) -> bytes:
+    """Encode one frame, in one tile and one quality layer, with the reversible wavelet unless options are given. Raises `CodecError`."""
     import imagecodecs  # noqa: PLC0415 - only a worker loads it, see the package
 
     try:
         return bytes(
             imagecodecs.jpeg2k_encode(
                 frame,
-                level=0,
+                level=cast("int", _level(frame, kind)),  # its stubs know no fractions of dB
                 codecformat="j2k",
-                bitspersample=options.bits,
-                reversible=True,
-                mct=options.is_rgb,
+                bitspersample=kind.bits,
+                reversible=kind.options is None,
+                mct=kind.is_rgb,
                 numthreads=1,
             )
         )
     except (imagecodecs.Jpeg2kError, ValueError, TypeError) as error:
         raise CodecError(f"imagecodecs cannot encode this frame: {error}") from error
+
+
+def _level(frame: Frame, kind: FrameKind) -> float:
+    """Return the ratio of signal to noise in dB, or 0 for leaving nothing out.
+
+    OpenJPEG misses the ratio by far in small frames, such as those of one colour, so that they keep every coding pass.
+    """
+    return _jpeg2000.psnr_of(frame, kind) if kind.options and min(frame.shape[:2]) >= _LEAST_SIDE else 0
 
 
 def decode(stream: Stream) -> Frame:

@@ -1,0 +1,268 @@
+"""The ways of the transcoder that decode, and encode again.
+
+What is written has been decoded again and compared before, by another library where there is one; a result that differs
+never leaves this module.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, BinaryIO
+
+from hostd.dicom import part10
+from hostd.dicom.syntaxes import TransferSyntax
+from hostd.errors import CannotTranscodeError, WrongPixelsError
+from hostd.transcoding import elements as el
+from hostd.transcoding import fragments, pixels, registry
+from hostd.transcoding.closeness import Closeness
+from hostd.transcoding.codecs import Codec, CodecError, FrameKind, Stream
+from hostd.transcoding.copying import refuse_too_long
+from hostd.transcoding.derivation import derived, marked_lossy, new_uid, ratio_at, ratio_text
+from hostd.transcoding.options import EncodeOptions
+from hostd.transcoding.pixels import PixelHash, Pixels
+from hostd.transcoding.receipt import Facts
+from hostd.transcoding.source import (
+    EncapsulatedFrames,
+    NativeFrames,
+    Source,
+    checked_stream,
+    decode_with,
+    open_frames,
+    open_source,
+)
+from hostd.transcoding.writing import begin, end, pixel_vr, with_image, write_encapsulated_head
+
+if TYPE_CHECKING:
+    from hostd.transcoding.codecs import Frame
+
+_MAX_OVERLAYS = 64 << 20
+"""Bytes of overlay planes that may be taken out of the samples; they stand in the header, and so in memory."""
+
+
+# -- decoding ----------------------------------------------------------------------------------------------------------
+
+
+def decode(source: Source, target: TransferSyntax, result: BinaryIO) -> Facts:
+    """Write encapsulated pixel data uncompressed."""
+    frames = EncapsulatedFrames(source)
+    described = frames.decoded
+    length = described.native_bytes
+    refuse_too_long(length)
+    header = with_image(source.header, described, _overlays(frames))
+    if not frames.is_reversible:
+        header = marked_lossy(header, source.syntax)
+    output = begin(source, target, result, header)
+    output.write(el.pixel_head(el.PIXEL_DATA, pixel_vr(described), length + length % 2, implicit=target.is_implicit_vr))
+    before = PixelHash(described)
+    used: set[str] = set()
+    verified: set[str] = set()
+    native = pixels.NativeWriter(described)
+    verifiers = registry.verifiers(source.syntax)
+    for stream in frames.streams():
+        frame, codec = decode_with(stream, frames.pixels, frames.codecs)
+        used.add(codec.NAME)
+        verified.add(_second_opinion(frame, stream, frames.pixels, source.syntax, verifiers, codec))
+        before.add(frame)
+        output.write(native.add(frame))
+    output.write(native.close())
+    end(source, target, output, frames.end)
+    result.flush()
+    after = _hash_of(result)
+    if after != before.hexdigest():
+        raise WrongPixelsError("the pixels read back differ from those decoded; storage or memory is faulty")
+    return Facts(before.hexdigest(), after, *_named(frames.codecs, used), "; ".join(sorted(verified)), frames.note)
+
+
+def _hash_of(result: BinaryIO) -> str:
+    frames = NativeFrames(open_source(result))
+    digest = PixelHash(frames.decoded)
+    for frame in frames:
+        digest.add(frame)
+    return digest.hexdigest()
+
+
+def _second_opinion(
+    frame: Frame, stream: Stream, described: Pixels, syntax: TransferSyntax, codecs: list[Codec], first: Codec
+) -> str:
+    """Have another library decode a reversible codestream too, which must give the same; say who verified it."""
+    if not stream.is_reversible:
+        return "lossy codestream: decoded once, libraries may differ by rounding"
+    for codec in codecs:
+        if codec is first or not _may_see(codec, syntax):
+            continue
+        try:
+            other = pixels.from_stream(codec.decode(stream), stream, described)
+        except CodecError:
+            continue
+        if other.tobytes() != frame.tobytes():
+            raise WrongPixelsError(f"{first.NAME} and {codec.NAME} decode the same codestream to different pixels")
+        return f"every frame decoded by {codec.NAME} {registry.version(codec)} too and compared"
+    return "no second library decodes it"
+
+
+def _may_see(codec: Codec, syntax: TransferSyntax) -> bool:
+    """Tell whether a codec may be given what strangers wrote, once another has decoded it without complaint."""
+    ability = codec.SYNTAXES[syntax]
+    return not ability.own_only or ability.second_opinion
+
+
+# -- encoding ----------------------------------------------------------------------------------------------------------
+
+
+def encode(
+    source: Source, target: TransferSyntax, result: BinaryIO, file: BinaryIO, options: EncodeOptions | None
+) -> Facts:
+    """Write the frames of the source encoded; `file` is the whole source, as its derived UID depends on it."""
+    frames = open_frames(source)
+    described = frames.decoded
+    codecs = _able(described, target, options)
+    encoded_as = codecs[0].encoded_as(described, target)
+    header = with_image(source.header, encoded_as, _overlays(frames))
+    if not frames.is_reversible:
+        header = marked_lossy(header, source.syntax)
+    if options is not None:
+        named = f"{codecs[0].NAME} {registry.version(codecs[0])}"
+        uid = new_uid(file, target, options, named)
+        how = f"Compressed with loss to {target.name}, {options.canonical()}, by {named}"
+        header = derived(header, source.syntax, target, uid, how)
+    extended = fragments.needs_extended_table(described.frame_bytes * described.frames, described.frames)
+    extended_at = write_encapsulated_head(source, target, result, header, described.frames if extended else 0)
+    writer = fragments.EncapsulatedWriter(result, described.frames, extended_at)
+    kind = FrameKind(target, encoded_as, described.photometric == "RGB", options)
+    work = _Encoding(kind, described, codecs, registry.verifiers(target))
+    for encoded in work.encoded(frames):
+        writer.write(encoded)
+    writer.close()
+    end(source, target, result, frames.end)
+    if options is not None:
+        _write_ratio(result, header, work)
+    result.flush()
+    return Facts(
+        work.before.hexdigest(),
+        work.after.hexdigest(),
+        *_named(codecs, work.used),
+        work.proof(),
+        frames.note,
+    )
+
+
+def _able(described: Pixels, target: TransferSyntax, options: EncodeOptions | None) -> list[Codec]:
+    """Return the codecs that can encode frames of this kind. Raises `CannotTranscodeError` with why none can."""
+    able, reasons = [], []
+    for codec in registry.encoders(target):
+        reason = codec.why_not(described, target, options)
+        if reason:
+            reasons.append(reason)
+        else:
+            able.append(codec)
+    if not able:
+        raise CannotTranscodeError("; ".join(dict.fromkeys(reasons)))
+    return able
+
+
+@dataclass(slots=True)
+class _Encoding:
+    """Encodes frame by frame, and proves each."""
+
+    kind: FrameKind
+    described: Pixels
+    codecs: list[Codec]
+    verifiers: list[Codec]
+    used: set[str] = field(default_factory=set)
+    proofs: set[str] = field(default_factory=set)
+    uncompressed: int = 0
+    compressed: int = 0
+    before: PixelHash = field(init=False)
+    after: PixelHash = field(init=False)
+    closeness: Closeness = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.before, self.after = PixelHash(self.described), PixelHash(self.kind.pixels)
+        self.closeness = Closeness(self.described, self.kind.syntax)
+
+    def encoded(self, frames: Iterable[Frame]) -> Iterable[bytes]:
+        """Yield each frame encoded, after it was decoded again and compared."""
+        for number, frame in enumerate(frames, 1):
+            encoded, codec = self._encode(frame, number)
+            seen = self._verify(encoded, frame, codec, number)
+            self.used.add(codec.NAME)
+            self.before.add(frame)
+            self.after.add(seen)
+            self.uncompressed += self.described.frame_bytes
+            self.compressed += len(encoded)
+            yield encoded
+
+    def proof(self) -> str:
+        """Say how the result was proven."""
+        words = sorted(self.proofs)
+        return "; ".join([*words, str(self.closeness)] if self.kind.options else words)
+
+    def _encode(self, frame: Frame, number: int) -> tuple[bytes, Codec]:
+        said = []
+        for codec in self.codecs:
+            try:
+                return codec.encode(frame, self.kind), codec
+            except CodecError as error:
+                said.append(str(error))
+        raise CannotTranscodeError(f"frame {number}: {'; '.join(said)}")
+
+    def _verify(self, encoded: bytes, frame: Frame, encoder: Codec, number: int) -> Frame:
+        """Decode what was encoded, and return the decoded frame. Raises `WrongPixelsError` when it is not as it should be."""
+        codecs = sorted(self.verifiers, key=lambda codec: (codec.NAME == encoder.NAME, codec is encoder))
+        strict = [codec for codec in codecs if not codec.SYNTAXES[self.kind.syntax].own_only]
+        name = f"frame {number}, encoded,"
+        try:
+            stream = checked_stream(encoded, self.kind.pixels, self.kind.syntax, codecs[0], name)
+            if not self.kind.is_rgb:
+                # Chrominance that was encoded as it was is compared as it is.
+                stream = replace(stream, is_colour_transformed=False)
+            shape = self.kind.pixels.as_canonical(self.described.photometric)
+            opinions = [decode_with(stream, shape, codecs)]
+            if opinions[0][1] not in strict:
+                # What is good enough only for own codestreams may be lenient: others must be able to read them too.
+                opinions.append(decode_with(stream, shape, strict))
+        except (CodecError, CannotTranscodeError) as error:
+            raise WrongPixelsError(f"{name} cannot be decoded again: {error}") from error
+        for seen, codec in opinions:
+            self._compare(frame, seen, stream, f"{name} and decoded again by {codec.NAME},")
+            self.proofs.add(f"every frame decoded by {codec.NAME} {registry.version(codec)} and compared")
+        return opinions[0][0]
+
+    def _compare(self, frame: Frame, seen: Frame, stream: Stream, name: str) -> None:
+        """Raise `WrongPixelsError` when what was decoded again is not as it should be."""
+        if self.kind.options is None:
+            if not stream.is_reversible or seen.shape != frame.shape or seen.tobytes() != frame.tobytes():
+                raise WrongPixelsError(f"{name} differs from the original")
+            return
+        near = self.kind.options.near
+        if near is not None and stream.near > near:
+            raise WrongPixelsError(f"{name} has a NEAR of {stream.near}, over the {near} that was asked for")
+        self.closeness.add(frame, seen, stream.near, name)
+
+
+def _overlays(frames: NativeFrames | EncapsulatedFrames) -> dict[int, bytes]:
+    """Return the planes of overlays that lie in the samples, packed as Overlay Data has them (PS3.5 §8.1.2)."""
+    described = frames.pixels
+    size = (described.rows * described.columns * described.frames + 7) // 8
+    if size * len(described.overlays) > _MAX_OVERLAYS:
+        raise CannotTranscodeError("the overlays in unused bits of the samples are too large to be taken out")
+    return {group: _packed(frames.overlay(bit)) for group, bit in described.overlays}
+
+
+def _packed(planes: Iterable[Frame]) -> bytes:
+    import numpy as np  # noqa: PLC0415 - importing this module must not load numpy in the host
+
+    return np.packbits(np.concatenate([plane.ravel() for plane in planes]), bitorder="little").tobytes()
+
+
+def _write_ratio(result: BinaryIO, header: el.Elements, work: _Encoding) -> None:
+    stop = result.tell()
+    result.seek(part10.data_set_offset(result).offset + ratio_at(header))
+    result.write(ratio_text(work.uncompressed / work.compressed))
+    result.seek(stop)
+
+
+def _named(codecs: list[Codec], used: set[str]) -> tuple[str, str]:
+    chosen = {codec.NAME: registry.version(codec) for codec in codecs if codec.NAME in used}
+    return ", ".join(chosen), ", ".join(chosen.values())
