@@ -6,8 +6,8 @@ from typing import Any
 
 import typer
 
-from hostd.cli.associations import print_json, print_table
 from hostd.cli.config import AsJson
+from hostd.cli.looking import print_json, print_table
 from hostd.dicom.syntaxes import ALL, EXPLICIT_BE, TransferSyntax
 from hostd.transcoding import registry
 from hostd.transcoding.codecs import Codec

@@ -39,8 +39,8 @@ IMAGES = (
     "examples_jpeg2k.dcm",  # compressed already
     "examples_ybr_color.dcm",  # so is this, with loss, 30 frames
     "test-SR.dcm",  # no pixels
-    "liver_1frame.dcm",  # 1 bit a pixel: cannot be compressed
-    "rtdose.dcm",  # 32 bits a pixel: neither
+    "liver_1frame.dcm",  # 1 bit a pixel
+    "rtdose.dcm",  # 32 bits a pixel: cannot be compressed
 )
 """pydicom's own test files."""
 

@@ -20,7 +20,6 @@ IMAGES = {
 }
 OTHERS = {
     "test-SR.dcm": "-xe",
-    "liver_1frame.dcm": "-xe",
     "rtdose.dcm": "-xi",
     "examples_jpeg2k.dcm": "-xv",
     "MR_small_jpeg_ls_lossless.dcm": "-xt",
