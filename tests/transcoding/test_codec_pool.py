@@ -13,9 +13,11 @@ from pathlib import Path
 import pytest
 from transcoding_images import image, pixels_of, saved
 
-from hostd.dicom.syntaxes import EXPLICIT_LE, IMPLICIT_LE, JPEG2000_LOSSLESS
+from hostd.dicom.syntaxes import ALL, EXPLICIT_LE, IMPLICIT_LE, JPEG2000_LOSSLESS
 from hostd.errors import CannotTranscodeError, CodecCrashedError, WrongPixelsError
 from hostd.transcoding import pool as module
+from hostd.transcoding import registry
+from hostd.transcoding.options import EncodeOptions
 from hostd.transcoding.pool import CodecPool
 from hostd.transcoding.receipt import Receipt
 
@@ -84,6 +86,22 @@ def test_a_transcode_there_and_back_with_its_receipts(pool, source, tmp_path):
     pool.transcode(compressed, EXPLICIT_LE, back)
     assert (pixels_of(back.read_bytes()) == pixels_of(source.read_bytes())).all()
     assert Receipt.from_dict(receipt.to_dict()) == receipt
+
+
+@pytest.mark.parametrize("target", [s for s in ALL if registry.encoders(s)], ids=lambda s: s.keyword)
+def test_every_codec_works_inside_the_jail(pool, target, tmp_path):
+    plain, encoded, back = tmp_path / "plain", tmp_path / "encoded", tmp_path / "back"
+    options = EncodeOptions(quality=90) if target.is_lossy else None
+    for samples in (1, 3):
+        plain.write_bytes(saved(image(rows=300, columns=200, spp=samples, allocated=8, stored=8)))
+        receipt = pool.transcode(plain, target, encoded, options)
+        assert receipt.result_syntax == target.uid
+        assert ("PSNR" in receipt.verified_by) == target.is_lossy
+        pool.transcode(encoded, IMPLICIT_LE, back)
+        if not options:
+            assert (pixels_of(back.read_bytes()) == pixels_of(plain.read_bytes())).all()
+        for path in (plain, encoded, back):
+            path.unlink()
 
 
 def test_a_refusal_leaves_no_file_and_the_worker_goes_on(pool, source, tmp_path):

@@ -397,6 +397,20 @@ def test_palette_indices_stay_as_they_are_and_are_never_compressed_with_loss(tar
         assert "palette" in refusal(content, lossy, GOOD)
 
 
+def test_jpeg_ls_by_plane_is_read_alike_by_both_libraries():
+    ds = pydicom.dcmread(shared("other", "JLSN_RGB_ILV0.dcm"), force=True)
+    (frame,) = pydicom.encaps.generate_frames(ds.PixelData, number_of_frames=1)
+    made = with_codestreams(
+        image(rows=256, columns=256, spp=3, allocated=8, stored=8), [frame], syntax=JPEG_LS_NEAR.uid
+    )
+    stream = registry.decoders(JPEG_LS_NEAR)[0].inspect(
+        frame, pixels.describe(open_source(io.BytesIO(made)).header, encapsulated=True), JPEG_LS_NEAR
+    )
+    one, other = (codec.decode(stream) for codec in registry.decoders(JPEG_LS_NEAR))
+    assert np.array_equal(one, other)
+    assert np.array_equal(pixels_of(done(made, EXPLICIT_LE)[0])[0], one)
+
+
 # -- lengths and structure ---------------------------------------------------------------------------------------------
 
 
