@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from transcoding_images import EXPLICIT, J2K, shipped
 
 from hostd.archive import deliveries, receipts
 from hostd.archive.archive import Archive
@@ -19,7 +20,6 @@ from hostd.transcoding.pool import CodecPool
 from hostd.transcoding.products import Products
 from hostd.transcoding.receipt import Receipt
 from hostd.transcoding.transform import Transform
-from transcoding_images import EXPLICIT, J2K, shipped
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
 TO_J2K = Transform(J2K)
