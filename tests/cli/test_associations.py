@@ -6,28 +6,11 @@ import typer
 from typer.testing import CliRunner
 
 from hostd.archive import associations as rows
-from hostd.archive.archive import Archive
 from hostd.cli.associations import associations
-from hostd.clock import SystemClock
 from hostd.errors import NodeError
 
 app = typer.Typer()
 app.command()(associations)
-
-
-@pytest.fixture
-def config(tmp_path):
-    file = tmp_path / "hostd.toml"
-    file.write_text('[node]\ndata = "./data"\n')
-    (tmp_path / "data").mkdir(mode=0o700)
-    return file
-
-
-@pytest.fixture
-def archive(config):
-    archive = Archive(config.parent / "data", "test", SystemClock())
-    yield archive
-    archive.close()
 
 
 @pytest.fixture

@@ -6,10 +6,8 @@ from typer.testing import CliRunner
 
 from hostd.archive import deliveries as rows
 from hostd.archive import instances
-from hostd.archive.archive import Archive
 from hostd.archive.records import Attempt, Blob
 from hostd.cli.deliveries import app
-from hostd.clock import SystemClock
 from hostd.errors import NodeError, NotFoundError
 
 
@@ -22,13 +20,6 @@ def config(tmp_path):
     )
     (tmp_path / "data").mkdir(mode=0o700)
     return file
-
-
-@pytest.fixture
-def archive(config):
-    archive = Archive(config.parent / "data", "test", SystemClock())
-    yield archive
-    archive.close()
 
 
 @pytest.fixture

@@ -5,25 +5,13 @@ from typer.testing import CliRunner
 
 from hostd.archive import events
 from hostd.archive import scripts as rows
-from hostd.archive.archive import Archive
 from hostd.cli.scripts import app
-from hostd.clock import SystemClock
 
 
 @pytest.fixture
-def config(tmp_path):
-    file = tmp_path / "hostd.toml"
-    file.write_text('[node]\ndata = "./data"\n')
-    (tmp_path / "data").mkdir(mode=0o700)
-    return file
-
-
-@pytest.fixture
-def archive(config):
-    archive = Archive(config.parent / "data", "test", SystemClock())
+def archive(archive):
     archive.writer.do(lambda c: [events.append(c, "stored_instance", f"i{n}", 1.0) for n in range(5)])
-    yield archive
-    archive.close()
+    return archive
 
 
 def run(config, *arguments, **other):
