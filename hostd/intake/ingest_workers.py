@@ -43,7 +43,7 @@ def shares(workers: int) -> int:
 
 def transform_of(target: TransferSyntax) -> str:
     """Return the name under which a receipt of ingest is kept: what a delivery in that syntax would ask for."""
-    return Transform(target.uid).canonical()
+    return Transform.into(target.uid).canonical()
 
 
 @dataclass(eq=False, slots=True)

@@ -15,7 +15,7 @@ from hostd.dicom.header import Header
 from hostd.errors import HostdError, ScriptError
 from hostd.sandbox import frames
 from hostd.scripting.vocabulary import as_frame
-from hostd.transcoding.transform import Transform
+from hostd.transcoding.transform import Transcode, Transform
 
 Destinations = Callable[[str], str]
 """Turns a name that a script wrote into `kind:name`; raises `NotFoundError` or `ConfigurationError` when it means none, or several."""
@@ -93,9 +93,7 @@ def resolve(actions: Sequence[frames.Action], event: Event, destinations: Destin
 def _transform(action: frames.Transcode, event: Event, made: dict[int, Transform]) -> Transform:
     if action.quality is not None or action.ratio is not None or action.near is not None:
         raise ScriptError("lossy transcoding is not in this release; leave out quality, ratio and near")
-    source = _source(action.x, event, made)
-    # P7: what was made from something that must not be sent unchanged must not be sent unchanged either.
-    return Transform(_lossless(action.to), or_original=action.or_original and (source is None or source.or_original))
+    return _source(action.x, event, made).then(Transcode(_lossless(action.to), action.or_original))
 
 
 def _lossless(uid: str) -> str:
@@ -112,7 +110,7 @@ def _forward(
 ) -> PlannedForward:
     transform = _source(action.x, event, made)
     if action.syntax is not None:
-        transform = Transform(_lossless(action.syntax), or_original=transform is None or transform.or_original)
+        transform = transform.then(Transcode(_lossless(action.syntax)))
     not_before = action.not_before or 0.0
     if not 0 <= not_before < _LATEST:
         raise ScriptError(f"not_before is not a time: {not_before!r}")
@@ -121,7 +119,7 @@ def _forward(
         position,
         _inputs(action),
         destination,
-        transform=transform.canonical() if transform else "",
+        transform=transform.canonical(),
         priority=PRIORITIES[action.priority],
         not_before=not_before,
         skip=_why_skipped(destination, event, back=action.back),
@@ -149,15 +147,15 @@ def _delete(position: int, action: frames.Delete, event: Event, planned: Sequenc
     return PlannedDelete(position, _inputs(action), tuple(action.after))
 
 
-def _source(x: str | int, event: Event, made: dict[int, Transform]) -> Transform | None:
-    """Return what a handle stands for, None for the event's own instance."""
+def _source(x: str | int, event: Event, made: dict[int, Transform]) -> Transform:
+    """Return what a handle stands for: nothing to do for the event's own instance."""
     if isinstance(x, int):
         if x not in made:
             raise ScriptError("the handle is not of this run")
         return made[x]
     if x != event.subject or event.header is None:
         raise ScriptError("only the instance of the event can be acted upon, not one kept from an earlier event")
-    return None
+    return Transform()
 
 
 def _inputs(action: frames.Action) -> dict[str, Any]:

@@ -87,10 +87,10 @@ def _forward_sentence(action: PlannedForward) -> str:
     priority = action.inputs.get("priority", "normal")
     said = f"forward to {action.destination}" + (f" with priority {priority}" if priority != "normal" else "")
     transform = Transform.parse(action.transform)
-    if transform is None:
+    if not transform:
         return said
-    otherwise = ", or as it is where that cannot be done" if transform.or_original else ", or not at all"
-    return f"{said} in {syntaxes.by_uid(transform.to).name}{otherwise}"
+    otherwise = ", or as it is where that cannot be done" if not transform.required else ", or not at all"
+    return f"{said} in {syntaxes.by_uid(transform.syntax_of('')).name}{otherwise}"
 
 
 def _event(file: Path, kind: str, now: float) -> Event:

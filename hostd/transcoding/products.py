@@ -21,7 +21,7 @@ from hostd.dicom.identity import is_uid
 from hostd.dicom.syntaxes import TransferSyntax
 from hostd.errors import CodecCrashedError, InstanceFault, StorageError, TranscodeError, UnparsableError
 from hostd.transcoding.receipt import Receipt
-from hostd.transcoding.transform import Transform
+from hostd.transcoding.transform import Step, Transcode, Transform
 
 MADE = "made"
 KEPT_ORIGINAL = "kept original"
@@ -92,13 +92,16 @@ class Products:
             raise InstanceFault(str(error)) from error
         return self.bring(delivery.blob, transform)
 
-    def bring(self, blob: str, transform: Transform | None) -> Product:
+    def bring(self, blob: str, transform: Transform) -> Product:
         """Return the stored file after that transform. Raises as `obtain` does."""
-        source = self.source(blob)
-        if transform is None or transform.to == source.transfer_syntax:
-            return source
-        with self._locks.holding((blob, transform.canonical())):
-            return self._known(source, transform) or self._make(source, transform)
+        product = self.source(blob)
+        for count, step in enumerate(transform.steps, 1):
+            if isinstance(step, Transcode) and step.options is None and step.to == product.transfer_syntax:
+                continue
+            work = _Work(blob, Transform(transform.steps[:count]), step, product)
+            with self._locks.holding(work.key):
+                product = self._known(work) or self._make(work)
+        return product
 
     def source(self, blob: str) -> Product:
         """Return the stored file as it is. Raises `InstanceFault` when it is missing or is no DICOM file."""
@@ -114,31 +117,30 @@ class Products:
             raise InstanceFault(f"the file {blob} of the instance names a transfer syntax that is no UID: {uid[:64]!r}")
         return Product(path, uid, blob)
 
-    def _known(self, source: Product, transform: Transform) -> Product | None:
+    def _known(self, work: _Work) -> Product | None:
         """Return what was made earlier, None when nothing was or it was let go meanwhile."""
         with self._archive.read() as connection:
-            receipt = receipts.find(connection, source.blob, transform.canonical())
+            receipt = receipts.find(connection, *work.key)
         if receipt is None:
             return None
         if receipt.outcome == KEPT_ORIGINAL:
-            return _kept(source, str(receipt.facts.get("reason", "")))
+            return _kept(work.source, str(receipt.facts.get("reason", "")))
         if receipt.result is None:
             return None
         path = self._archive.blobs.path(receipt.result.name)
         return Product(path, receipt.result.transfer_syntax, receipt.result.name) if path.exists() else None
 
-    def _make(self, source: Product, transform: Transform) -> Product:
+    def _make(self, work: _Work) -> Product:
         spare = self._archive.blobs.create()
         spare.abandon()  # the pool insists on creating its result itself; the random name stays ours
         try:
-            target = syntaxes.by_uid(transform.to)
-            receipt = transcode_twice(self._pool, source.path, target, spare.path, give_up=lambda: self._stopping)
+            receipt = self._carry_out(work, spare.path)
         except TranscodeError as error:
             if self._stopping:
                 raise
-            return self._keep_original(source, transform, str(error))
+            return self._keep_original(work, str(error))
         result = Blob(spare.name, receipt.bytes_after, receipt.result_sha256, receipt.result_syntax)
-        stored = StoredReceipt(source.blob, transform.canonical(), MADE, receipt.to_dict(), result)
+        stored = StoredReceipt(*work.key, MADE, receipt.to_dict(), result)
         try:
             self._archive.writer.do(lambda c: receipts.keep(c, stored, self._archive.clock.now()), blobs=[spare.name])
         except StorageError:
@@ -148,17 +150,37 @@ class Products:
             raise
         return Product(spare.path, receipt.result_syntax, spare.name)
 
-    def _keep_original(self, source: Product, transform: Transform, reason: str) -> Product:
-        if not transform.or_original:
-            target = syntaxes.by_uid(transform.to)
+    def _carry_out(self, work: _Work, result: Path) -> Receipt:
+        """Do one step. Raises `TranscodeError` when it cannot be done to this file."""
+        target = syntaxes.by_uid(work.step.to)
+        return transcode_twice(self._pool, work.source.path, target, result, give_up=lambda: self._stopping)
+
+    def _keep_original(self, work: _Work, reason: str) -> Product:
+        source = work.source
+        if not work.step.may_stay:
+            target = syntaxes.by_uid(work.step.to)
             raise InstanceFault(f"the instance could not be brought to {target}: {reason}")
         with source.path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
             size = file.seek(0, 2)
         receipt = Receipt.kept_original(reason=reason, sha256=digest, syntax=source.transfer_syntax, size=size)
-        stored = StoredReceipt(source.blob, transform.canonical(), KEPT_ORIGINAL, receipt.to_dict(), None)
+        stored = StoredReceipt(*work.key, KEPT_ORIGINAL, receipt.to_dict(), None)
         self._archive.writer.do(lambda c: receipts.keep(c, stored, self._archive.clock.now()))
         return _kept(source, reason)
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """The last step of `transform`, a transform of the stored file `blob`, to be done to `source`, what the steps before it made."""
+
+    blob: str
+    transform: Transform
+    step: Step
+    source: Product
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.blob, self.transform.canonical()
 
 
 def _kept(source: Product, reason: str) -> Product:

@@ -1,42 +1,115 @@
-"""What is to be done to a file before it is sent, as a value and as the text that stands in the index."""
+"""What is to be done to a file before it is sent: steps, as values and as the text that stands in the index."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
+from typing import Self
+
+import msgspec
 
 from hostd.dicom.identity import is_uid
 from hostd.errors import CannotTranscodeError
+from hostd.transcoding.options import EncodeOptions
 
 
-@dataclass(frozen=True, slots=True)
-class Transform:
-    """Bring an image to the transfer syntax `to` (a UID), without loss.
+class Transcode(
+    msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, tag_field="verb", tag="transcode"
+):
+    """Bring an image to the transfer syntax `to` (a UID): without loss, or as lossy as `quality`, `ratio` or `near` says.
 
-    `or_original`: where that cannot be done the original is sent in its own syntax, and a receipt says why (P7). Otherwise what
-    was to be changed is never sent unchanged.
+    `or_original`: where it cannot be done without loss the image stays in its own syntax, and a receipt says why (P7). It means
+    nothing for a lossy one: what was to lose information is never sent without having lost it.
     """
 
     to: str
     or_original: bool = True
+    quality: int | None = None
+    ratio: float | None = None
+    near: int | None = None
 
-    def canonical(self) -> str:
-        """Return the one text for this transform: equal transforms have equal texts, so the index can compare them."""
-        return json.dumps({"or_original": self.or_original, "to": self.to}, sort_keys=True, separators=(",", ":"))
+    @property
+    def options(self) -> EncodeOptions | None:
+        """How lossy the result may be; None: not at all."""
+        if self.quality is None and self.ratio is None and self.near is None:
+            return None
+        return EncodeOptions(self.quality, self.ratio, self.near)
+
+    @property
+    def may_stay(self) -> bool:
+        """Whether the image may stay as it is where this cannot be done."""
+        return self.or_original and self.options is None
+
+
+Step = Transcode
+"""What a transform consists of."""
+
+_steps = msgspec.json.Decoder(Step)
+
+
+@dataclass(frozen=True, slots=True)
+class Transform:
+    """Steps, each done to what the one before it made; none: the file as it is."""
+
+    steps: tuple[Step, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.steps)
 
     @classmethod
-    def parse(cls, text: str) -> Transform | None:
-        """Return the transform of that text, None for '', which is nothing to do.
+    def into(cls, syntax: str, *, or_original: bool = True) -> Self:
+        """Return the transform that brings an image to the transfer syntax of that UID, without loss."""
+        return cls((Transcode(syntax, or_original),))
+
+    def then(self, step: Step) -> Transform:
+        """Return this transform with one step more. A change of syntax without loss is dropped where another change of syntax follows."""
+        before = self.steps
+        last = before[-1] if before else None
+        if isinstance(last, Transcode) and isinstance(step, Transcode) and last.options is None:
+            before = before[:-1]
+            # P7: what was made from something that must not be sent unchanged must not be sent unchanged either.
+            step = msgspec.structs.replace(step, or_original=step.or_original and last.or_original)
+        return Transform((*before, step))
+
+    @property
+    def required(self) -> Transform:
+        """The steps without which nothing may be sent: all but a last one that may be left out."""
+        return Transform(self.steps[:-1]) if self.steps and _may_be_left_out(self.steps[-1]) else self
+
+    @property
+    def is_strict(self) -> bool:
+        """Whether the result must be sent in the transfer syntax that the last step gives, or not at all."""
+        last = self.steps[-1] if self.steps else None
+        return isinstance(last, Transcode) and last.options is None and not last.or_original
+
+    def syntax_of(self, own: str) -> str:
+        """Return the UID of the transfer syntax of what this makes of a file in the syntax `own`, as far as the steps tell."""
+        return next((step.to for step in reversed(self.steps) if isinstance(step, Transcode)), own)
+
+    def canonical(self) -> str:
+        """Return the one text for this transform, a line a step: equal transforms have equal texts, so the index can compare them.
+
+        The text of the first steps of a transform is the beginning of its own.
+        """
+        return "\n".join(msgspec.json.encode(step).decode() for step in self.steps)
+
+    @classmethod
+    def parse(cls, text: str) -> Transform:
+        """Return the transform of that text; '' is nothing to do.
 
         Raises `CannotTranscodeError` when the text is no transform that this release knows.
         """
-        if not text:
-            return None
         try:
-            found = json.loads(text)
-        except ValueError:
-            found = None
-        match found:
-            case {"to": str(to), "or_original": bool(or_original), **rest} if is_uid(to) and not rest:
-                return cls(to, or_original)
-        raise CannotTranscodeError(f"this release does not know what to do with the transform {text[:200]!r}")
+            steps = tuple(_steps.decode(line) for line in text.split("\n")) if text else ()
+        except msgspec.DecodeError as error:
+            raise _unknown(text) from error
+        if not all(is_uid(step.to) for step in steps if isinstance(step, Transcode)):
+            raise _unknown(text)
+        return cls(steps)
+
+
+def _may_be_left_out(step: Step) -> bool:
+    return isinstance(step, Transcode) and step.may_stay
+
+
+def _unknown(text: str) -> CannotTranscodeError:
+    return CannotTranscodeError(f"this release does not know what to do with the transform {text[:200]!r}")

@@ -36,19 +36,19 @@ def modality(port, *, aet="ANY", timeout_s=10.0, **options):
 
 def outgoing(own, transform=None, sop_class=CT, number=1):
     delivery = SimpleNamespace(id=number, sop_class_uid=sop_class, priority=PRIORITIES["normal"])
-    return Outgoing(delivery, own, transform, None)
+    return Outgoing(delivery, own, transform or Transform(), None)
 
 
 def test_what_may_be_sent_is_tried_in_the_order_of_least_change():
     assert candidates(outgoing(J2K), FALLBACKS) == (J2K, EXPLICIT, IMPLICIT)
-    assert candidates(outgoing(EXPLICIT, Transform(J2K)), FALLBACKS) == (J2K, EXPLICIT, IMPLICIT)
-    assert candidates(outgoing(RLE, Transform(J2K)), FALLBACKS) == (J2K, RLE, EXPLICIT, IMPLICIT)
-    assert candidates(outgoing(RLE, Transform(J2K, or_original=False)), FALLBACKS) == (J2K,)
+    assert candidates(outgoing(EXPLICIT, Transform.into(J2K)), FALLBACKS) == (J2K, EXPLICIT, IMPLICIT)
+    assert candidates(outgoing(RLE, Transform.into(J2K)), FALLBACKS) == (J2K, RLE, EXPLICIT, IMPLICIT)
+    assert candidates(outgoing(RLE, Transform.into(J2K, or_original=False)), FALLBACKS) == (J2K,)
     assert candidates(outgoing(J2K), ()) == (J2K,)
 
 
 def test_each_compressed_syntax_has_a_context_of_its_own():
-    assert contexts_of(outgoing(RLE, Transform(J2K)), FALLBACKS) == [
+    assert contexts_of(outgoing(RLE, Transform.into(J2K)), FALLBACKS) == [
         (CT, (J2K,)), (CT, (RLE,)), (CT, (EXPLICIT, IMPLICIT)),
     ]  # fmt: skip
     assert contexts_of(outgoing(J2K), ()) == [(CT, (J2K,))]
@@ -59,7 +59,7 @@ def test_each_compressed_syntax_has_a_context_of_its_own():
 
 @given(st.lists(st.tuples(st.sampled_from([J2K, RLE, EXPLICIT]), st.integers(1, 80)), min_size=1, max_size=150))
 def test_no_association_has_more_than_128_contexts_and_every_instance_has_its_own(made):
-    batch = [outgoing(own, Transform(J2K), f"1.2.{sop}", n) for n, (own, sop) in enumerate(made)]
+    batch = [outgoing(own, Transform.into(J2K), f"1.2.{sop}", n) for n, (own, sop) in enumerate(made)]
     plan = plan_associations(batch, FALLBACKS)
     assert [o.delivery.id for group, _ in plan for o in group] == list(range(len(batch)))
     for group, contexts in plan:
@@ -69,7 +69,7 @@ def test_no_association_has_more_than_128_contexts_and_every_instance_has_its_ow
 
 
 def test_a_dead_peer_causes_no_transcoding_and_fails_nothing(node):
-    number = node.ask(NAME, node.receive(shipped("CT_small.dcm")), transform=Transform(J2K).canonical())
+    number = node.ask(NAME, node.receive(shipped("CT_small.dcm")), transform=Transform.into(J2K).canonical())
     couriers = node.couriers(modality(free_port()))  # node.pool refuses to transcode
     node.until(lambda: couriers.health()[NAME].is_failing)
     assert node.outcomes(number) == ["unreached"]
@@ -122,8 +122,8 @@ def stored_in(folder):
         ("+xa", "MR_small_jp2klossless.dcm", None, J2K),
         ("+xe", "MR_small_jp2klossless.dcm", None, EXPLICIT),
         ("+xi", "MR_small_jp2klossless.dcm", None, IMPLICIT),
-        ("+xa", "CT_small.dcm", Transform(J2K), J2K),
-        ("+xe", "CT_small.dcm", Transform(J2K), EXPLICIT),
+        ("+xa", "CT_small.dcm", Transform.into(J2K), J2K),
+        ("+xe", "CT_small.dcm", Transform.into(J2K), EXPLICIT),
     ],
 )
 def test_the_peer_gets_what_it_accepts_with_the_same_pixels(coding, tmp_path, option, file, transform, sent):
@@ -148,7 +148,7 @@ def test_the_peer_gets_what_it_accepts_with_the_same_pixels(coding, tmp_path, op
     ("options", "transform", "says"),
     [
         ({"transcode": False}, None, "no common transfer syntax"),
-        ({}, Transform("1.2.840.10008.1.2.4.202", or_original=False), "no common transfer syntax"),
+        ({}, Transform.into("1.2.840.10008.1.2.4.202", or_original=False), "no common transfer syntax"),
     ],
 )
 def test_without_a_common_syntax_the_instance_fails_and_both_sides_are_named(
@@ -180,7 +180,7 @@ def test_what_cannot_be_decompressed_fails_with_the_codecs_reason(coding, tmp_pa
 @pytest.mark.peers
 @needs_storescp
 def test_a_lossless_transform_that_fails_sends_the_original_and_says_why(coding, tmp_path):
-    number = coding.ask(NAME, coding.receive(small_file(syntax=MPEG4)), transform=Transform(J2K).canonical())
+    number = coding.ask(NAME, coding.receive(small_file(syntax=MPEG4)), transform=Transform.into(J2K).canonical())
     with storescp(tmp_path / "peer", "+xa") as port:
         coding.couriers(modality(port))
         coding.until_state(number, "delivered")
@@ -243,7 +243,7 @@ def test_orthanc_as_a_modality_stores_what_is_sent_and_again(coding, tmp_path):
     instance = coding.receive(shipped("CT_small.dcm"))
     with orthanc(tmp_path / "orthanc") as peer:
         coding.couriers(modality(peer.dicom_port, aet="ORTHANC"))
-        transform = Transform(J2K).canonical()
+        transform = Transform.into(J2K).canonical()
         for _ in range(2):
             coding.until_state(coding.ask(NAME, instance, transform=transform), "delivered")
         assert peer.get("instances").json() == [instance.id]

@@ -176,7 +176,7 @@ def test_a_peer_that_refuses_everybody_is_to_blame_itself(node, fake_peer, statu
 @pytest.mark.parametrize("status", [301, 401, 429, 503])
 def test_a_peer_that_is_not_well_is_sent_nothing(node, fake_peer, status):
     fake_peer.system = (status, {})
-    number = node.ask(NAME, transform=Transform(J2K).canonical())
+    number = node.ask(NAME, transform=Transform.into(J2K).canonical())
     couriers = node.couriers(peer(fake_peer))  # node.pool refuses to transcode
     node.until(lambda: couriers.health()[NAME].is_failing)
     assert node.outcomes(number) == ["unreached"]
@@ -258,9 +258,9 @@ def test_orthanc_as_a_peer_stores_what_is_sent_and_again(node, tmp_path):
             packed = Peer("packed", **signed_in, compress=True)
             wrong = Peer("wrong", url=running.url, username="hostd", password="wrong")
             couriers = node.couriers(Peer("buffer", **signed_in), packed, wrong)
-            first = node.ask(NAME, plain, transform=Transform(J2K).canonical())
+            first = node.ask(NAME, plain, transform=Transform.into(J2K).canonical())
             node.until_state(first, "delivered")
-            again = node.ask(NAME, plain, transform=Transform(J2K).canonical())
+            again = node.ask(NAME, plain, transform=Transform.into(J2K).canonical())
             node.until_state(again, "delivered")
             node.until_state(node.ask("peer:packed", compressed), "delivered")
             locked_out = node.ask("peer:wrong", plain)
@@ -273,5 +273,5 @@ def test_orthanc_as_a_peer_stores_what_is_sent_and_again(node, tmp_path):
     assert [node.attempts(number)[0].answer for number in (first, again)] == ["stored", "already stored"]
     assert "401" in node.get(locked_out).last_error
     with node.archive.read() as connection:
-        product = node.product_of(connection, plain.blob.name, Transform(J2K))
+        product = node.product_of(connection, plain.blob.name, Transform.into(J2K))
     assert stored == product.read_bytes()

@@ -244,7 +244,7 @@ def test_what_failed_on_ingest_is_not_tried_again_for_a_delivery(make):
     bench = make()
     bench.pool.failures = [CannotTranscodeError("no")]
     bench.receive(image())
-    product = Products(bench.archive, bench.pool).bring(bench.instance().blob.name, Transform(J2K))
+    product = Products(bench.archive, bench.pool).bring(bench.instance().blob.name, Transform.into(J2K))
     assert (product.kept_original, product.reason, bench.pool.calls) == (True, "no", 1)
 
 
@@ -299,5 +299,5 @@ def test_the_receipt_is_found_by_what_a_delivery_would_ask_for(make):
     bench.receive(image())
     (row,) = bench.rows(t.receipt)
     with bench.archive.read() as connection:
-        found = receipts.find(connection, row.source, Transform(J2K).canonical())
+        found = receipts.find(connection, row.source, Transform.into(J2K).canonical())
     assert found.result == bench.instance().blob

@@ -19,10 +19,11 @@ from hostd.testing.clock import ManualClock
 from hostd.transcoding.pool import CodecPool
 from hostd.transcoding.products import Products
 from hostd.transcoding.receipt import Receipt
-from hostd.transcoding.transform import Transform
+from hostd.transcoding.transform import Transcode, Transform
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
-TO_J2K = Transform(J2K)
+J2K91 = "1.2.840.10008.1.2.4.91"
+TO_J2K = Transform.into(J2K)
 
 
 class FakePool:
@@ -90,14 +91,14 @@ def files(archive):
 
 
 def test_nothing_to_do_gives_the_source(products, pool, archive, blob):
-    product = products.bring(blob, None)
+    product = products.bring(blob, Transform())
     assert (product.path, product.transfer_syntax, product.blob) == (archive.blobs.path(blob), EXPLICIT, blob)
     assert not product.kept_original
     assert pool.calls == []
 
 
 def test_a_file_that_is_in_that_syntax_already_is_used_as_it_is(products, pool, blob):
-    assert products.bring(blob, Transform(EXPLICIT)).blob == blob
+    assert products.bring(blob, Transform.into(EXPLICIT)).blob == blob
     assert pool.calls == []
 
 
@@ -154,7 +155,7 @@ def test_what_cannot_be_made_goes_on_as_it_is_and_the_receipt_says_why(products,
 
 
 def test_what_must_be_changed_is_never_sent_unchanged(products, pool, archive, blob):
-    transform = Transform(J2K, or_original=False)
+    transform = Transform.into(J2K, or_original=False)
     pool.failures = [CannotTranscodeError("why not")]
     with pytest.raises(InstanceFault, match=r"JPEG 2000 Lossless.*why not"):
         products.bring(blob, transform)
@@ -254,18 +255,47 @@ uids = st.from_regex(r"[1-9]{1,5}(\.[0-9]{1,5}){1,5}", fullmatch=True)
 
 @given(uids, st.booleans())
 def test_a_transform_survives_its_text(to, or_original):
-    transform = Transform(to, or_original)
+    transform = Transform.into(to, or_original=or_original)
     assert Transform.parse(transform.canonical()) == transform
 
 
 def test_the_text_of_a_transform_is_stored_and_must_not_change():
-    assert Transform(J2K).canonical() == '{"or_original":true,"to":"1.2.840.10008.1.2.4.90"}'
-    assert Transform.parse("") is None
+    assert Transform.into(J2K).canonical() == '{"verb":"transcode","to":"1.2.840.10008.1.2.4.90"}'
+    assert Transform((Transcode(J2K91, quality=80),)).canonical() == (
+        '{"verb":"transcode","to":"1.2.840.10008.1.2.4.91","quality":80}'
+    )
+    assert Transform().canonical() == ""
+    assert Transform.parse("") == Transform()
+
+
+def test_the_text_of_the_first_steps_is_the_beginning_of_the_text_of_all():
+    lossy = Transform((Transcode(J2K91, quality=80),))
+    assert lossy.then(Transcode(EXPLICIT)).canonical().split("\n") == [
+        lossy.canonical(), Transform.into(EXPLICIT).canonical(),
+    ]  # fmt: skip
+
+
+def test_a_change_of_syntax_without_loss_gives_way_to_the_next():
+    assert Transform.into(J2K).then(Transcode(EXPLICIT)) == Transform.into(EXPLICIT)
+    assert Transform.into(J2K, or_original=False).then(Transcode(EXPLICIT)) == Transform.into(
+        EXPLICIT, or_original=False
+    )
+    assert Transform.into(J2K).then(Transcode(J2K91, quality=80)).steps == (Transcode(J2K91, quality=80),)
+    assert len(Transform((Transcode(J2K91, quality=80),)).then(Transcode(EXPLICIT)).steps) == 2
+
+
+def test_only_a_last_change_of_syntax_without_loss_may_be_left_out():
+    lossy = Transform((Transcode(J2K91, quality=80),))
+    assert Transform.into(J2K).required == Transform()
+    assert Transform.into(J2K, or_original=False).required == Transform.into(J2K, or_original=False)
+    assert lossy.required == lossy
+    assert lossy.then(Transcode(EXPLICIT)).required == lossy
 
 
 @pytest.mark.parametrize(
-    "text", ["{}", "null", "x", '{"to":"1.2"}', '{"to":"1.2","or_original":1}', '{"to":"../x","or_original":true}',
-             '{"to":"1.2","or_original":true,"quality":9}', '["1.2"]']
+    "text", ["{}", "null", "x", '{"verb":"transcode","to":"1.2","or_original":1}',
+             '{"verb":"transcode","to":"../x"}', '{"verb":"transcode","to":"1.2","odd":9}', '["1.2"]', "\n",
+             '{"verb":"odd","to":"1.2"}']
 )  # fmt: skip
 def test_a_transform_of_an_unknown_kind_is_refused(text):
     with pytest.raises(CannotTranscodeError):

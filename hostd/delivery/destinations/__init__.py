@@ -15,42 +15,47 @@ from hostd.archive.records import Delivery
 from hostd.delivery.faults import Verdict
 from hostd.dicom import syntaxes
 from hostd.transcoding.products import Product, Products
-from hostd.transcoding.transform import Transform
+from hostd.transcoding.transform import Transcode, Transform
 
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """One instance on its way. Nothing is transcoded before one of the `as_…` or `in_…` methods is called.
+    """One instance on its way. Nothing is made of it before one of the `as_…` or `in_…` methods is called.
 
-    `own_syntax` is the UID of the transfer syntax of the stored file; `transform` is what the delivery asks for.
+    `stored_syntax` is the UID of the transfer syntax of the stored file; `transform` is what the delivery asks for.
     """
 
     delivery: Delivery
-    own_syntax: str
-    transform: Transform | None
+    stored_syntax: str
+    transform: Transform
     products: Products
+
+    @property
+    def own_syntax(self) -> str:
+        """The UID of the transfer syntax in which the instance is, after what must be done to it."""
+        return self.transform.required.syntax_of(self.stored_syntax)
 
     @property
     def wanted_syntax(self) -> str:
         """The UID of the transfer syntax that the delivery asks for: its own, when it asks for none."""
-        return self.transform.to if self.transform else self.own_syntax
+        return self.transform.syntax_of(self.stored_syntax)
 
     @property
-    def may_go_as_it_is(self) -> bool:
-        """Whether the stored file may be sent instead of what was asked for."""
-        return self.transform is None or self.transform.or_original or self.transform.to == self.own_syntax
+    def may_go_otherwise(self) -> bool:
+        """Whether it may be sent in another transfer syntax than was asked for."""
+        return not self.transform.is_strict or self.wanted_syntax == self.stored_syntax
 
     def as_wanted(self) -> Product:
         """Return what the delivery asks for; see `Products.obtain`."""
         return self.products.obtain(self.delivery)
 
     def as_it_is(self) -> Product:
-        """Return the stored file. Raises `InstanceFault` when it is missing."""
-        return self.products.source(self.delivery.blob)
+        """Return the instance after what must be done to it. Raises as `Products.obtain` does."""
+        return self.products.bring(self.delivery.blob, self.transform.required)
 
     def in_syntax(self, uid: str) -> Product:
-        """Return the stored image in another transfer syntax, without loss. Raises `InstanceFault` when that cannot be done."""
-        return self.products.bring(self.delivery.blob, Transform(uid, or_original=False))
+        """Return the same in another transfer syntax, without loss. Raises `InstanceFault` when that cannot be done."""
+        return self.products.bring(self.delivery.blob, self.transform.required.then(Transcode(uid, or_original=False)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -156,7 +156,7 @@ def candidates(outgoing: Outgoing, fallbacks: Sequence[str]) -> tuple[str, ...]:
 
     What was asked for; then its own, unless what was asked for must be; then those it may be brought to, `fallbacks`.
     """
-    if not outgoing.may_go_as_it_is:
+    if not outgoing.may_go_otherwise:
         return (outgoing.wanted_syntax,)
     return tuple(dict.fromkeys((outgoing.wanted_syntax, outgoing.own_syntax, *fallbacks)))
 
@@ -174,7 +174,7 @@ def contexts_of(outgoing: Outgoing, fallbacks: Sequence[str]) -> list[Context]:
         for syntax in candidates(outgoing, fallbacks)
         if syntax in last or syntax not in _UNCOMPRESSED
     ]
-    if fallbacks and outgoing.may_go_as_it_is:
+    if fallbacks and outgoing.may_go_otherwise:
         found.append((sop_class, _UNCOMPRESSED))
     return found
 
@@ -205,8 +205,8 @@ def _made(outgoing: Outgoing, syntax: str) -> Product:
 
 def _no_common_syntax(outgoing: Outgoing, accepted: Collection[str], hindrances: Sequence[str]) -> str:
     peer = f"for SOP class {outgoing.delivery.sop_class_uid} the peer accepts {_listed(accepted)}"
-    mine = f"the instance is in {named(outgoing.own_syntax)}"
-    if outgoing.wanted_syntax != outgoing.own_syntax:
+    mine = f"the instance is in {named(outgoing.stored_syntax)}"
+    if outgoing.wanted_syntax != outgoing.stored_syntax:
         mine += f" and is wanted in {named(outgoing.wanted_syntax)}"
     if not hindrances:
         return f"no common transfer syntax: {peer}, {mine}"
