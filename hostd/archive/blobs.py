@@ -71,6 +71,11 @@ class BlobFile:
             _log.warning("a file that is not wanted could not be removed", file=self.name, reason=error.strerror)
 
 
+def stored_at(data: Path, name: str) -> Path:
+    """Return where in a node's data folder the file of that name is, whether it is there or not."""
+    return data / "blobs" / name
+
+
 class Blobs(Protocol):
     """Where the files are: a folder here, an object store perhaps elsewhere."""
 

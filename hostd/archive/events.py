@@ -63,6 +63,12 @@ def after(connection: Connection, number: int, kinds: Collection[str], limit: in
     return [_event(row) for row in connection.execute(query)]
 
 
+def latest(connection: Connection, kinds: Collection[str], limit: int) -> list[Event]:
+    """Return the newest events of these kinds, in order."""
+    query = sa.select(t.event).where(t.event.c.kind.in_(sorted(kinds))).order_by(t.event.c.number.desc()).limit(limit)
+    return [_event(row) for row in reversed(connection.execute(query).all())]
+
+
 def last_own(connection: Connection, kind: str, script: str, version: str) -> Event | None:
     """Return the newest `start` or `stop` event of that version of a script, whether the script has had it or not."""
     query = (

@@ -131,6 +131,16 @@ def get_version(connection: Connection, name: str, version: str) -> Version | No
     return Version(row.hash, row.source, tuple(row.handlers)) if row else None
 
 
+def versions(connection: Connection, name: str) -> list[Version]:
+    """Return every source of that script that ran, in the order in which they were accepted."""
+    query = (
+        sa.select(t.script_version)
+        .where(t.script_version.c.script == name)
+        .order_by(t.script_version.c.accepted_at, t.script_version.c.hash)
+    )
+    return [Version(row.hash, row.source, tuple(row.handlers)) for row in connection.execute(query)]
+
+
 def refuse(connection: Connection, name: str, error: str | None, *, goes_on: bool = True) -> None:
     """Note why the newest edit of a script was not taken (P5). None: the edit was taken back, or a better one came.
 
@@ -210,4 +220,5 @@ __all__ = [
     "meet",
     "refuse",
     "vanish",
+    "versions",
 ]

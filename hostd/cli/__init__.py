@@ -13,7 +13,7 @@ PROBLEM = 2
 
 def build() -> typer.Typer:
     """Return the whole command."""
-    from hostd.cli import associations, check, codecs, config, deliveries, demo, explain, run, scripts  # noqa: PLC0415 - an error stays short
+    from hostd.cli import associations, check, codecs, config, deliveries, demo, explain, replay, run, scripts  # noqa: PLC0415 - an error stays short
 
     app = typer.Typer(
         name="hostd",
@@ -26,6 +26,7 @@ def build() -> typer.Typer:
     app.command()(demo.demo)
     app.command()(check.check)
     app.command("try")(check.try_)
+    app.command()(replay.replay)
     app.command()(associations.associations)
     app.command()(codecs.codecs)
     app.command()(explain.explain)

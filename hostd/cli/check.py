@@ -5,20 +5,18 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from hostd.cli.config import chosen
-from hostd.config.settings import Settings, load
+from hostd.cli.configured import Configuration, configured
 from hostd.errors import HostdError, ScriptError
 from hostd.sandbox.frames import Finding
 from hostd.scripting.folder import read_source
-from hostd.scripting.host import load_frame
-from hostd.scripting.rehearsal import Rehearsal, rehearse
-from hostd.scripting.runtime import RefusedScriptError, ScriptWorker, WorkerLost
+from hostd.scripting.rehearsal import Rehearsal, failed, rehearse
+from hostd.scripting.runtime import RefusedScriptError, WorkerLost
 
 Scripts = Annotated[
     list[Path], typer.Argument(metavar="SCRIPT...", exists=True, dir_okay=False, help="Scripts to check.")
@@ -32,42 +30,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _FAULTS = frozenset({"problem", "unknown_handler", "unknown_keyword"})
 
 
-@dataclass(frozen=True, slots=True)
-class _Configuration:
-    """The settings, and the file they are from, when there is one."""
-
-    settings: Settings
-    file: Path | None
-
-    def start(self, script: str, source: str) -> ScriptWorker:
-        """Load a script as a node of this configuration would. Raises `ScriptError`."""
-        settings = self.settings
-        frame = load_frame(
-            script, source, settings.script(script), settings.destination_names(), self.resolve_destination
-        )
-        return ScriptWorker.start(frame, isolation=settings.scripting.isolation)
-
-    def resolve_destination(self, name: str) -> str:
-        """Return a destination's name as `kind:name`. Raises `NotFoundError` or `ConfigurationError`."""
-        return ":".join(self.settings.resolve_destination(name))
-
-    def explain(self, finding: Finding) -> Finding:
-        """Say of a destination that is not configured which line is missing where."""
-        known = self.settings.destination_names()
-        if finding.kind != "destination" or not finding.message or finding.name in known:
-            return finding
-        where = str(self.file or "hostd.toml")
-        message = f"no modality or peer is called {finding.name!r} in {where}; add [modalities.{finding.name}]"
-        if self.file is None:
-            message += " (there is no hostd.toml in this folder; --config names one elsewhere)"
-        elif known:
-            message += f"; there are: {', '.join(known)}"
-        return Finding(finding.kind, finding.line, finding.column, finding.name, message)
-
-
 def check(scripts: Scripts, config: Config = None, as_json: AsJson = False) -> None:
     """Compile scripts under the policy; name what is wrong with file and line. Exit code 0: nothing, 1: something is."""
-    configuration = _configuration(config)
+    configuration = configured(config)
     found = [(path, _findings(path, configuration)) for path in scripts]
     if as_json:
         typer.echo(json.dumps([_report(path, findings) for path, findings in found], indent=2))
@@ -86,7 +51,7 @@ def try_(
     as_json: AsJson = False,
 ) -> None:
     """Run a script on files: show its plan and its log, and change nothing. Exit code 1: it failed on one of them."""
-    rehearsals = _rehearse(script, files, _configuration(config), event.removeprefix("on_"))
+    rehearsals = _rehearse(script, files, configured(config), event.removeprefix("on_"))
     if as_json:
         typer.echo(json.dumps([_as_json(rehearsal) for rehearsal in rehearsals], indent=2))
     else:
@@ -96,15 +61,10 @@ def try_(
         raise typer.Exit(1)
 
 
-def _configuration(config: Path | None) -> _Configuration:
-    file = chosen(config)
-    return _Configuration(load(file), file)
-
-
 # -- check ------------------------------------------------------------------------------------------------------------
 
 
-def _findings(path: Path, configuration: _Configuration) -> list[Finding]:
+def _findings(path: Path, configuration: Configuration) -> list[Finding]:
     source = read_source(path)
     if source.problem:
         return [Finding("problem", 1, 0, path.name, source.problem)]
@@ -147,7 +107,7 @@ def _print_findings(path: Path, findings: Sequence[Finding]) -> None:
 # -- try --------------------------------------------------------------------------------------------------------------
 
 
-def _rehearse(script: Path, files: Sequence[Path], configuration: _Configuration, kind: str) -> list[Rehearsal]:
+def _rehearse(script: Path, files: Sequence[Path], configuration: Configuration, kind: str) -> list[Rehearsal]:
     source = read_source(script)
     if source.problem:
         raise ScriptError(source.problem)
@@ -166,18 +126,14 @@ def _rehearse(script: Path, files: Sequence[Path], configuration: _Configuration
                     time_limit_s=configuration.settings.script(script.name).time_limit_s,
                 )
             except WorkerLost as lost:
-                rehearsal = _failed(file, kind, lost)
+                rehearsal = failed(file, kind, lost)
                 worker = configuration.start(script.name, source.text)
             except (HostdError, OSError) as error:
-                rehearsal = _failed(file, kind, error)
+                rehearsal = failed(file, kind, error)
             rehearsals.append(_explained(rehearsal, missing))
     finally:
         worker.stop()
     return rehearsals
-
-
-def _failed(file: Path, kind: str, error: Exception) -> Rehearsal:
-    return Rehearsal(file, f"on_{kind}", (), (), (), str(error))
 
 
 def _explained(rehearsal: Rehearsal, missing: Sequence[Finding]) -> Rehearsal:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,27 +12,36 @@ from hostd.dicom import syntaxes
 from hostd.dicom.header import read_header
 from hostd.dicom.part10 import data_set_offset
 from hostd.errors import HostdError, ScriptError
-from hostd.sandbox import api
+from hostd.sandbox import api, frames
 from hostd.scripting import questions
 from hostd.scripting.execution import why
 from hostd.scripting.plan import Destinations, as_frames_event, handler_of, resolve
 from hostd.scripting.runtime import ScriptWorker
 from hostd.transcoding.transform import Transform
 
+Answerer = Callable[[frames.Question], frames.Answer]
+"""What answers the questions of a run."""
+
 _FIRST = 1
 """The number of a rehearsed event; each is the first of a log of its own."""
 
 
 @dataclass(frozen=True, slots=True)
-class Rehearsal:
-    """What came of one run on one file. `plan` says each action in words; `error` why there is none."""
+class Outcome:
+    """What came of one run. `plan` says each action in words; `error` why there is none."""
 
-    file: Path
-    handler: str
     plan: tuple[str, ...]
     log: tuple[tuple[str, str], ...]
     tags_read: tuple[str, ...]
     error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsal(Outcome):
+    """What came of one run on one file."""
+
+    file: Path
+    handler: str
 
 
 def rehearse(
@@ -50,12 +60,27 @@ def rehearse(
     handler = handler_of(event)
     if handler not in worker.ready.handlers:
         has = ", ".join(worker.ready.handlers) or "no handler at all"
-        return Rehearsal(file, handler, (), (), (), f"the script has no {handler}; it has {has}")
-    result = worker.run(
-        as_frames_event(event),
-        time_limit_s=time_limit_s,
+        return failed(file, kind, f"the script has no {handler}; it has {has}")
+    outcome = rehearse_event(
+        worker,
+        event,
         answer=lambda question: questions.answer(question, file),
+        destinations=destinations,
+        time_limit_s=time_limit_s,
     )
+    return Rehearsal(outcome.plan, outcome.log, outcome.tags_read, outcome.error, file, handler)
+
+
+def failed(file: Path, kind: str, error: object) -> Rehearsal:
+    """Return the rehearsal of a file that came to nothing."""
+    return Rehearsal((), (), (), str(error), file, f"on_{kind}")
+
+
+def rehearse_event(
+    worker: ScriptWorker, event: Event, *, answer: Answerer, destinations: Destinations, time_limit_s: float
+) -> Outcome:
+    """Run the handler of an event and carry out nothing of what it asks for. Raises `WorkerLost` when the script had to be killed."""
+    result = worker.run(as_frames_event(event), time_limit_s=time_limit_s, answer=answer)
     error = why(result.failure)
     plan: tuple[str, ...] = ()
     if error is None:
@@ -63,7 +88,7 @@ def rehearse(
             plan = tuple(sentence(action) for action in resolve(result.actions, event, destinations))
         except HostdError as refused:
             error = str(refused)
-    return Rehearsal(file, handler, plan, tuple(result.log), tuple(result.tags_read), error)
+    return Outcome(plan, tuple(result.log), tuple(result.tags_read), error)
 
 
 def sentence(action: PlannedAction) -> str:

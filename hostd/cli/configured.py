@@ -1,0 +1,51 @@
+"""Scripts as a node of some configuration would load them, for the commands that rehearse them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from hostd.cli.config import chosen
+from hostd.config.settings import Settings, load
+from hostd.sandbox.frames import Finding
+from hostd.scripting.host import load_frame
+from hostd.scripting.runtime import ScriptWorker
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """The settings, and the file they are from, when there is one."""
+
+    settings: Settings
+    file: Path | None
+
+    def start(self, script: str, source: str) -> ScriptWorker:
+        """Load a script as a node of this configuration would. Raises `ScriptError`."""
+        settings = self.settings
+        frame = load_frame(
+            script, source, settings.script(script), settings.destination_names(), self.resolve_destination
+        )
+        return ScriptWorker.start(frame, isolation=settings.scripting.isolation)
+
+    def resolve_destination(self, name: str) -> str:
+        """Return a destination's name as `kind:name`. Raises `NotFoundError` or `ConfigurationError`."""
+        return ":".join(self.settings.resolve_destination(name))
+
+    def explain(self, finding: Finding) -> Finding:
+        """Say of a destination that is not configured which line is missing where."""
+        known = self.settings.destination_names()
+        if finding.kind != "destination" or not finding.message or finding.name in known:
+            return finding
+        where = str(self.file or "hostd.toml")
+        message = f"no modality or peer is called {finding.name!r} in {where}; add [modalities.{finding.name}]"
+        if self.file is None:
+            message += " (there is no hostd.toml in this folder; --config names one elsewhere)"
+        elif known:
+            message += f"; there are: {', '.join(known)}"
+        return Finding(finding.kind, finding.line, finding.column, finding.name, message)
+
+
+def configured(config: Path | None) -> Configuration:
+    """Return the configuration that is meant. Raises `ConfigurationError`."""
+    file = chosen(config)
+    return Configuration(load(file), file)

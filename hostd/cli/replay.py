@@ -1,0 +1,166 @@
+"""`hostd replay`: a script over what the node has lived through, alone or beside another version of it. Nothing leaves the machine."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import track
+from sqlalchemy import Connection
+
+from hostd.archive import events, scripts
+from hostd.archive.archive import attach
+from hostd.archive.blobs import stored_at
+from hostd.archive.records import Event
+from hostd.cli.config import AsJson
+from hostd.cli.configured import Configuration, configured
+from hostd.cli.looking import Config, print_json
+from hostd.errors import ScriptError
+from hostd.sandbox import api
+from hostd.scripting.folder import read_source
+from hostd.scripting.replay import Difference, Replayed, Replayer, differences
+
+_SHORT = 12
+_SHOWN = 10
+
+
+def replay(
+    script: Annotated[str, typer.Argument(help="A file, or the name of a script that the node knows, as compress.py.")],
+    against: Annotated[
+        str | None,
+        typer.Option(
+            metavar="OLD",
+            help="Show what it would do otherwise than this: a file, a name, or a version as compress.py@1a2b.",
+        ),
+    ] = None,
+    last: Annotated[
+        int, typer.Option("--last", min=1, help="Over so many of the newest events that it handles.")
+    ] = 500,
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run a script over past events, also of instances deleted since: show what it would do, and do nothing.
+
+    Exit code 1: it failed on one of them.
+    """
+    configuration = configured(config)
+    with attach(configuration.settings.node.data) as connection:
+        new = _version(connection, script)
+        old = _version(connection, against) if against is not None else None
+        kinds = [handler.removeprefix("on_") for handler in api.HANDLERS if handler not in ("on_start", "on_stop")]
+        past = events.latest(connection, kinds, last)
+    of_new = _replayed(configuration, new, past)
+    of_old = _replayed(configuration, old, past) if old is not None else None
+    if of_old is not None:
+        _show_differences(differences(of_new, of_old), len(past), as_json=as_json)
+    else:
+        _show(of_new, as_json=as_json)
+    if any(one.outcome is not None and one.outcome.error for one in of_new):
+        raise typer.Exit(1)
+
+
+def _version(connection: Connection, name: str) -> tuple[str, str]:
+    """Return a script's name and source. Raises `ScriptError` when there is none."""
+    if Path(name).is_file():
+        source = read_source(Path(name))
+        if source.problem:
+            raise ScriptError(source.problem)
+        return Path(name).name, source.text
+    known, _, wanted = name.partition("@")
+    found = [version for version in scripts.versions(connection, known) if version.hash.startswith(wanted)]
+    if wanted and len(found) > 1:
+        raise ScriptError(f"several versions of {known} begin with {wanted}: write more of it")
+    if not wanted:
+        running = scripts.find(connection, known)
+        found = [version for version in found if running is not None and version.hash == running.version]
+    if not found:
+        have = ", ".join(version.hash[:_SHORT] for version in scripts.versions(connection, known))
+        raise ScriptError(
+            f"{name}: there is no such file, and "
+            + (f"the versions of {known} are {have}" if have else "no script of that name ever ran here")
+        )
+    return known, found[0].source
+
+
+def _replayed(configuration: Configuration, version: tuple[str, str], past: list[Event]) -> list[Replayed]:
+    name, source = version
+    settings = configuration.settings
+    replayer = Replayer(
+        lambda: configuration.start(name, source),
+        file_of=lambda blob: stored_at(settings.node.data, blob),
+        destinations=configuration.resolve_destination,
+        time_limit_s=settings.script(name).time_limit_s,
+    )
+    console = Console(stderr=True)
+    version_hash = hashlib.sha256(source.encode()).hexdigest()[:_SHORT]
+    return list(
+        track(
+            replayer.replay(past),
+            description=f"{name} {version_hash}",
+            total=len(past),
+            console=console,
+            disable=not console.is_terminal,
+        )
+    )
+
+
+# -- what is shown ----------------------------------------------------------------------------------------------------
+
+
+def _show(replayed: list[Replayed], *, as_json: bool) -> None:
+    if as_json:
+        print_json([_facts(one) for one in replayed])
+        return
+    handled = [one for one in replayed if one.outcome is not None]
+    counts = Counter(sentence for one in handled for sentence in one.sentences.elements())
+    typer.echo(f"over {len(handled)} past events")
+    for sentence, count in counts.most_common():
+        typer.echo(f"  would {sentence}: {count}")
+    idle = sum(not one.sentences for one in handled)
+    if idle:
+        typer.echo(f"  would do nothing: {idle}")
+    for one in handled:
+        if one.outcome is not None and one.outcome.error:
+            typer.echo(f"  event {one.event.number}, {one.sop_instance_uid}: {one.outcome.error}", err=True)
+
+
+def _show_differences(found: list[Difference], count: int, *, as_json: bool) -> None:
+    if as_json:
+        print_json(
+            [
+                {"sentence": one.sentence, "is_new": one.is_new, "events": [_facts(each) for each in one.replayed]}
+                for one in found
+            ]
+        )
+        return
+    if not found:
+        typer.echo(f"no difference over {count} past events")
+    for one in found:
+        typer.echo(str(one))
+        for each in one.replayed[:_SHOWN]:
+            read = ", ".join(each.outcome.tags_read) if each.outcome else ""
+            why = f": {each.outcome.error}" if each.outcome and each.outcome.error else ""
+            typer.echo(
+                f"  event {each.event.number}, {each.sop_instance_uid}" + (f", read {read}" if read else "") + why
+            )
+        if len(one.replayed) > _SHOWN:
+            typer.echo(f"  and {len(one.replayed) - _SHOWN} more (--json has all)")
+
+
+def _facts(one: Replayed) -> dict[str, Any]:
+    facts: dict[str, Any] = {
+        "event": one.event.number,
+        "kind": one.event.kind,
+        "instance": one.event.subject,
+        "sop_instance_uid": one.sop_instance_uid,
+        "handled": one.outcome is not None,
+    }
+    return facts | (asdict(one.outcome) if one.outcome is not None else {})
+
+
+__all__ = ["replay"]
