@@ -125,7 +125,7 @@ def encode(
     """Write the frames of the source encoded; `file` is the whole source, as its derived UID depends on it."""
     frames = open_frames(source)
     described = frames.decoded
-    codecs = _able(described, target, options)
+    codecs = able(described, target, options)
     encoded_as = codecs[0].encoded_as(described, target)
     header = with_image(source.header, encoded_as, _overlays(frames))
     if not frames.is_reversible:
@@ -156,18 +156,18 @@ def encode(
     )
 
 
-def _able(described: Pixels, target: TransferSyntax, options: EncodeOptions | None) -> list[Codec]:
+def able(described: Pixels, target: TransferSyntax, options: EncodeOptions | None) -> list[Codec]:
     """Return the codecs that can encode frames of this kind. Raises `CannotTranscodeError` with why none can."""
-    able, reasons = [], []
+    willing, reasons = [], []
     for codec in registry.encoders(target):
         reason = codec.why_not(described, target, options)
         if reason:
             reasons.append(reason)
         else:
-            able.append(codec)
-    if not able:
+            willing.append(codec)
+    if not willing:
         raise CannotTranscodeError("; ".join(dict.fromkeys(reasons)))
-    return able
+    return willing
 
 
 @dataclass(slots=True)
