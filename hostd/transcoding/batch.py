@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -62,12 +63,13 @@ class Batch:
                     task.source, self._wanted, spare, self._pool,
                     verify=self._verify, go_on=lambda: not self.was_stopped(),
                 )  # fmt: skip
-        except FileExistsError:
-            return Outcome(task.source, "failed", exists_already(task.result), task.result)
         except (HostdError, OSError) as error:
             if self.was_stopped():
                 return Outcome(task.source, "not done", _STOPPED)
-            return Outcome(task.source, "failed", in_words(error), task.result)
+            # Somebody else may have taken the name since the plan was made.
+            is_taken = isinstance(error, FileExistsError) and os.path.lexists(task.result)
+            reason = exists_already(task.result) if is_taken else in_words(error)
+            return Outcome(task.source, "failed", reason, task.result)
         became: Became = "made" if receipt.outcome == "made" else "copied"
         return Outcome(task.source, became, result=task.result, receipt=receipt)
 

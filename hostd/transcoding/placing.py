@@ -54,7 +54,11 @@ def make_folder(folder: Path) -> None:
 def _mode_here(spare: Path, like: Path | None) -> int:
     """Return the permissions that a new file of that name gets under the umask, which cannot be asked for."""
     wanted = like.stat().st_mode & _READ_WRITE | 0o600 if like else 0o600
-    descriptor = os.open(spare, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, wanted)
+    try:
+        descriptor = os.open(spare, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, wanted)
+    except OSError as error:
+        error.filename = str(spare.parent)  # the spare name says nothing to anybody
+        raise
     try:
         return os.fstat(descriptor).st_mode & 0o777
     finally:

@@ -316,6 +316,31 @@ def test_a_folder_that_cannot_be_made_is_a_failure_of_its_files(folder):
     assert files["in/mr.dcm"][0] == "made"
 
 
+def test_a_folder_that_takes_no_file_is_named(folder):
+    put({"ct.dcm": CT})
+    Path("nowhere").symlink_to("nothing")
+    for place, says in (
+        ("/proc/ct.dcm", "No such file or directory: /proc"),
+        ("nowhere/ct.dcm", "File exists: nowhere"),
+    ):
+        assert told("ct.dcm", place, "--to", "rle", exit_code=1)[1]["ct.dcm"] == ("failed", says)
+
+
+def test_a_name_that_was_taken_after_the_plan_was_made_is_left_to_its_owner(folder, monkeypatch):
+    put({"ct.dcm": CT})
+    bring = batch.bring
+
+    def slower_than_another(*arguments, **how):
+        put({"out.dcm": b"theirs"})
+        return bring(*arguments, **how)
+
+    monkeypatch.setattr(batch, "bring", slower_than_another)
+    _, files = told("ct.dcm", "out.dcm", "--to", "rle", exit_code=1)
+    assert files["ct.dcm"] == ("failed", "out.dcm exists already; --overwrite replaces it")
+    assert files_below(".") == ["ct.dcm", "out.dcm"]
+    assert Path("out.dcm").read_bytes() == b"theirs"
+
+
 def test_names_that_are_no_text_are_kept_and_steer_no_terminal(folder):
     name = os.fsdecode(b"in/\xe9\x1b[31m.dcm")
     put({name: CT, "in/\x1b]0;x\x07": b"no image"})
@@ -460,7 +485,7 @@ def test_ctrl_c_leaves_whole_results_only_and_says_what_was_done(folder, codecs,
         assert time.monotonic() < until
         time.sleep(0.02)
     running.send_signal(number)
-    stdout, stderr = running.communicate(timeout=30)
+    stdout, stderr = running.communicate(timeout=60)
     assert running.returncode == 1, stderr
     found = json.loads(stdout)
     made = sorted(Path(file["result"]).name for file in found["files"] if file["became"] == "made")
