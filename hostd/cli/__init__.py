@@ -38,7 +38,11 @@ def build() -> typer.Typer:
 def main() -> None:
     """Run the command; what is meant for people is one message on standard error, exit code 2."""
     try:
-        build()()
+        command = build()
+    except KeyboardInterrupt:
+        sys.exit("hostd: stopped before anything was begun")
+    try:
+        command()
     except HostdError as error:
         print(f"hostd: {error}", file=sys.stderr)
         sys.exit(PROBLEM)

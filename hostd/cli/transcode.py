@@ -148,7 +148,7 @@ def _print(outcomes: Sequence[Outcome], summary: dict[str, Any]) -> None:
             line += f" → {outcome.result}: " if outcome.became.startswith("would") else ": "
             typer.echo(printable(line + outcome.reason), err=not outcome.became.startswith("would"))
     if summary["stopped"]:
-        typer.echo("stopped; what is listed as transcoded or copied is whole", err=True)
+        typer.echo("stopped: what was transcoded or copied is whole, and of the rest there is nothing", err=True)
     counted = [f"{summary[became.replace(' ', '_')]:,} {words}" for became, words in _BECAME.items()
                if summary[became.replace(" ", "_")]]  # fmt: skip
     typer.echo(f"{summary['found']:,} found: {'; '.join(counted)}" if counted else "no file was found")
