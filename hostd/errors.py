@@ -34,6 +34,10 @@ class UnparsableError(ReceptionError):
     """What arrived is not a DICOM instance that can be identified (DIMSE 0xC000)."""
 
 
+class NoDicomFileError(UnparsableError):
+    """What arrived is no DICOM file at all (PS3.10 §7.1), rather than a damaged one."""
+
+
 class MismatchError(ReceptionError):
     """The data set does not match the SOP class or instance of the command (DIMSE 0xA900)."""
 

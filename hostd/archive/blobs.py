@@ -112,7 +112,7 @@ class FolderBlobs:
             for index in range(_FAN_OUT):
                 (own / f"{index:02x}").mkdir(mode=0o700, exist_ok=True)
             for directory in (own, folder, folder.parent):
-                _sync_directory(directory)
+                sync_directory(directory)
 
     def create(self) -> BlobFile:
         """Begin a new file under a fresh name. Raises `StorageError` when that fails."""
@@ -127,7 +127,7 @@ class FolderBlobs:
     def sync_directories(self, names: Iterable[str]) -> None:
         """Put the names of these files on stable storage, each folder once. Raises `StorageError`."""
         for directory in {self._folder / name.rpartition("/")[0] for name in names}:
-            _sync_directory(directory)
+            sync_directory(directory)
 
     def unlink(self, name: str) -> None:
         """Remove the file; one that is gone already is no error."""
@@ -140,7 +140,8 @@ class FolderBlobs:
                 yield f"{self._prefix}/{directory.name}/{entry.name}"
 
 
-def _sync_directory(directory: Path) -> None:
+def sync_directory(directory: Path) -> None:
+    """Put the names in that folder on stable storage. Raises `StorageError`."""
     try:
         descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
         try:

@@ -13,7 +13,19 @@ PROBLEM = 2
 
 def build() -> typer.Typer:
     """Return the whole command."""
-    from hostd.cli import associations, check, codecs, config, deliveries, demo, explain, replay, run, scripts  # noqa: PLC0415 - an error stays short
+    from hostd.cli import (  # noqa: PLC0415 - an error stays short
+        associations,
+        check,
+        codecs,
+        config,
+        deliveries,
+        demo,
+        explain,
+        replay,
+        run,
+        scripts,
+        transcode,
+    )  # fmt: skip
 
     app = typer.Typer(
         name="hostd",
@@ -31,6 +43,7 @@ def build() -> typer.Typer:
     app.command()(codecs.codecs)
     app.command()(explain.explain)
     app.command("instances")(explain.listing)
+    app.command()(transcode.transcode)
     app.add_typer(config.app, name="config")
     app.add_typer(deliveries.app, name="deliveries")
     app.add_typer(scripts.app, name="scripts")
@@ -40,7 +53,11 @@ def build() -> typer.Typer:
 def main() -> None:
     """Run the command; what is meant for people is one message on standard error, exit code 2."""
     try:
-        build()()
+        command = build()
+    except KeyboardInterrupt:
+        sys.exit("hostd: stopped before anything was begun")
+    try:
+        command()
     except HostdError as error:
         print(f"hostd: {error}", file=sys.stderr)
         sys.exit(PROBLEM)

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from hostd.cli.configured import Configuration, configured
+from hostd.cli.looking import printable
 from hostd.errors import HostdError, ScriptError
 from hostd.sandbox.frames import Finding
 from hostd.scripting.folder import read_source
@@ -99,7 +100,7 @@ def _report(path: Path, findings: Sequence[Finding]) -> dict[str, Any]:
 
 def _print_findings(path: Path, findings: Sequence[Finding]) -> None:
     for fault in _faults(findings):
-        typer.echo(f"{path}:{fault.line}: {_printable(fault.message or fault.name)}", err=True)
+        typer.echo(f"{path}:{fault.line}: {printable(fault.message or fault.name)}", err=True)
     if not _faults(findings):
         typer.echo(f"{path}: good ({', '.join(_handlers(findings)) or 'no handler, so nothing would call it'})")
 
@@ -152,15 +153,10 @@ def _as_json(rehearsal: Rehearsal) -> dict[str, Any]:
 def _print_rehearsal(rehearsal: Rehearsal) -> None:
     typer.echo(f"{rehearsal.file}: {rehearsal.handler}")
     for line in rehearsal.plan:
-        typer.echo(f"  would {_printable(line)}")
+        typer.echo(f"  would {printable(line)}")
     if not rehearsal.plan and not rehearsal.error:
         typer.echo("  would do nothing")
     for level, text in rehearsal.log:
-        typer.echo(f"  log {_printable(level)}: {_printable(text)}")
+        typer.echo(f"  log {printable(level)}: {printable(text)}")
     if rehearsal.error:
-        typer.echo(f"  failed: {_printable(rehearsal.error)}")
-
-
-def _printable(text: str) -> str:
-    """Return a text without control characters: what a file holds must not steer a terminal."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+        typer.echo(f"  failed: {printable(rehearsal.error)}")

@@ -13,7 +13,17 @@ from hostd.archive.archive import attach
 from hostd.archive.records import Instance
 from hostd.archive.telling import plain, syntax_name
 from hostd.cli.config import AsJson
-from hostd.cli.looking import Config, Most, iso_time, local_time, print_json, print_table, refuse, settings_of
+from hostd.cli.looking import (
+    Config,
+    Most,
+    iso_time,
+    local_time,
+    print_json,
+    print_table,
+    printable,
+    refuse,
+    settings_of,
+)
 
 NoPhi = Annotated[
     bool,
@@ -52,7 +62,7 @@ def explain(
         print_json(facts)
         return
     for line in _lines(facts):
-        typer.echo(line)
+        typer.echo(printable(line))
 
 
 def listing(

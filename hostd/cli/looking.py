@@ -58,6 +58,11 @@ def print_table(columns: Sequence[str], cells: Iterable[Sequence[object]], *, em
     console.print(table)
 
 
+def printable(text: str) -> str:
+    """Return a text without control characters: what a file holds must not steer a terminal."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def refuse(message: object) -> typer.Exit:
     """Say on standard error, in one line, why nothing was done; return the exception of exit code 1."""
     typer.echo(f"hostd: {' '.join(str(message).split())}", err=True)

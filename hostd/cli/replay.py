@@ -19,7 +19,7 @@ from hostd.archive.blobs import stored_at
 from hostd.archive.records import Event
 from hostd.cli.config import AsJson
 from hostd.cli.configured import Configuration, configured
-from hostd.cli.looking import Config, print_json
+from hostd.cli.looking import Config, print_json, printable
 from hostd.errors import ScriptError
 from hostd.sandbox import api
 from hostd.scripting.folder import read_source
@@ -120,13 +120,13 @@ def _show(replayed: list[Replayed], *, as_json: bool) -> None:
     counts = Counter(sentence for one in handled for sentence in one.sentences.elements())
     typer.echo(f"over {len(handled)} past events")
     for sentence, count in counts.most_common():
-        typer.echo(f"  would {sentence}: {count}")
+        typer.echo(f"  would {printable(sentence)}: {count}")
     idle = sum(not one.sentences for one in handled)
     if idle:
         typer.echo(f"  would do nothing: {idle}")
     for one in handled:
         if one.outcome is not None and one.outcome.error:
-            typer.echo(f"  event {one.event.number}, {one.sop_instance_uid}: {one.outcome.error}", err=True)
+            typer.echo(f"  event {one.event.number}, {one.sop_instance_uid}: {printable(one.outcome.error)}", err=True)
 
 
 def _show_differences(found: list[Difference], count: int, *, as_json: bool) -> None:
@@ -141,10 +141,10 @@ def _show_differences(found: list[Difference], count: int, *, as_json: bool) -> 
     if not found:
         typer.echo(f"no difference over {count} past events")
     for one in found:
-        typer.echo(str(one))
+        typer.echo(printable(str(one)))
         for each in one.replayed[:_SHOWN]:
             read = ", ".join(each.outcome.tags_read) if each.outcome else ""
-            why = f": {each.outcome.error}" if each.outcome and each.outcome.error else ""
+            why = f": {printable(each.outcome.error)}" if each.outcome and each.outcome.error else ""
             typer.echo(
                 f"  event {each.event.number}, {each.sop_instance_uid}" + (f", read {read}" if read else "") + why
             )

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+_STOP = (signal.SIGTERM, signal.SIGINT)
+_NO_SIGNAL = 0
 
 
 def on_stop_signal() -> Callable[[], None]:
@@ -16,10 +21,39 @@ def on_stop_signal() -> Callable[[], None]:
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in _STOP:
         signal.signal(number, lambda *_: None)
 
     def wait() -> None:
         os.read(reading, 1)
 
     return wait
+
+
+@contextmanager
+def calling_on_stop(call: Callable[[], None]) -> Iterator[None]:
+    """Within the block SIGTERM and Ctrl-C do not raise: the first of them calls `call`, in a thread of its own."""
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+
+    def wait() -> None:
+        number = None
+        while number not in (*_STOP, _NO_SIGNAL):  # others come here too, if somebody handles them
+            number = os.read(reading, 1)[0]
+        if number != _NO_SIGNAL:
+            call()
+
+    waiting = threading.Thread(target=wait, name="stop-signal", daemon=True)
+    fd = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    handlers = {number: signal.signal(number, lambda *_: None) for number in _STOP}
+    waiting.start()
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        signal.set_wakeup_fd(fd)
+        os.write(writing, bytes([_NO_SIGNAL]))
+        waiting.join()
+        os.close(reading)
+        os.close(writing)

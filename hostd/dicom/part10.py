@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from typing import BinaryIO, NamedTuple
 
-from hostd.errors import UnparsableError
+from hostd.errors import NoDicomFileError, UnparsableError
 
 IMPLEMENTATION_CLASS_UID = "2.25.294159590615456678668520990535919092377"
 """hostd's own, derived from a UUID (PS3.5 §B.2). It never changes."""
@@ -69,13 +69,13 @@ def data_set_offset(file: BinaryIO) -> FileStart:
     """Tell where the data set of a DICOM file begins, and what the file meta information says.
 
     Tolerates a missing preamble, a missing or wrong group length, and file meta information in implicit VR. The file is
-    read from its beginning and left at the data set. Raises `UnparsableError` for anything that is not a DICOM file, one
-    without file meta information or transfer syntax among them.
+    read from its beginning and left at the data set. Raises `NoDicomFileError` for anything that is not a DICOM file, and
+    `UnparsableError` for one that is cut off or names no transfer syntax.
     """
     file.seek(0)
     head = file.read(PREAMBLE_LENGTH + len(PREFIX))
     if not head:
-        raise UnparsableError("the file is empty")
+        raise NoDicomFileError("the file is empty")
     if head.startswith(_META_GROUP) and head[PREAMBLE_LENGTH:] != PREFIX:
         position = 0
     elif head.startswith(PREFIX):
@@ -83,7 +83,7 @@ def data_set_offset(file: BinaryIO) -> FileStart:
     elif head[PREAMBLE_LENGTH:] == PREFIX:
         position = len(head)
     else:
-        raise UnparsableError("this is not a DICOM file: it has neither the prefix DICM nor file meta information")
+        raise NoDicomFileError("this is not a DICOM file: it has neither the prefix DICM nor file meta information")
     position, meta = _read_meta(file, position)
     syntax = meta.get(META_TRANSFER_SYNTAX)
     if not syntax:

@@ -136,6 +136,20 @@ ALL: tuple[TransferSyntax, ...] = (
 BY_UID = {syntax.uid: syntax for syntax in ALL}
 _BY_NAME = {name.lower(): syntax for syntax in ALL for name in (syntax.keyword, syntax.short) if name}
 
+LOSSLESS_INSTEAD = {
+    "JPEGBaseline8Bit": "jpeg-lossless",
+    "JPEGExtended12Bit": "jpeg-lossless",
+    "JPEGSpectralSelectionNonHierarchical68": "jpeg-lossless",
+    "JPEGFullProgressionNonHierarchical1012": "jpeg-lossless",
+    "JPEGLSNearLossless": "jpegls",
+    "JPEG2000": "j2k",
+    "JPEG2000MC": "j2k",
+    "HTJ2K": "htj2k",
+    "JPEGXL": "jxl",
+    "JPEGXLJPEGRecompression": "jxl",
+}
+"""Keyword of a syntax that may lose information → short name of the one of its family that does not."""
+
 
 def by_uid(uid: str) -> TransferSyntax:
     """Return the syntax of that UID; one that is not known is taken for encapsulated, and is left untouched by hostd."""

@@ -9,20 +9,6 @@ from pydicom._dicom_dict import DicomDictionary  # datadict only re-exports it
 from hostd.dicom import syntaxes
 from hostd.sandbox.frames import Syntax
 
-_LOSSLESS_INSTEAD = {
-    "JPEGBaseline8Bit": "jpeg-lossless",
-    "JPEGExtended12Bit": "jpeg-lossless",
-    "JPEGSpectralSelectionNonHierarchical68": "jpeg-lossless",
-    "JPEGFullProgressionNonHierarchical1012": "jpeg-lossless",
-    "JPEGLSNearLossless": "jpegls",
-    "JPEG2000": "j2k",
-    "JPEG2000MC": "j2k",
-    "HTJ2K": "htj2k",
-    "JPEGXL": "jxl",
-    "JPEGXLJPEGRecompression": "jxl",
-}
-"""Keyword of a syntax that may lose information → short name of the one of its family that does not."""
-
 
 def as_frame(syntax: syntaxes.TransferSyntax) -> Syntax:
     """Return a transfer syntax as the worker gets it."""
@@ -38,6 +24,6 @@ def vocabulary() -> tuple[dict[str, tuple[int, str]], dict[str, Syntax], dict[st
     for syntax in syntaxes.ALL:
         frame = as_frame(syntax)
         names |= {name: frame for name in (syntax.uid, syntax.keyword, syntax.short) if name}
-        if syntax.keyword in _LOSSLESS_INSTEAD:
-            lossless_of[syntax.uid] = _LOSSLESS_INSTEAD[syntax.keyword]
+        if syntax.keyword in syntaxes.LOSSLESS_INSTEAD:
+            lossless_of[syntax.uid] = syntaxes.LOSSLESS_INSTEAD[syntax.keyword]
     return keywords, names, lossless_of

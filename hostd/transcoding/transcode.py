@@ -6,6 +6,7 @@ Frames go through one at a time, so memory is bounded by a few frames. `copying`
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import BinaryIO
 
 from hostd.dicom.syntaxes import (
@@ -16,6 +17,7 @@ from hostd.dicom.syntaxes import (
     JPEG_LOSSLESS,
     JPEG_LOSSLESS_SV1,
     JPEG_XL_RECOMPRESSION,
+    LOSSLESS_INSTEAD,
     TransferSyntax,
 )
 from hostd.errors import CannotTranscodeError
@@ -30,21 +32,29 @@ from hostd.transcoding.writing import begin, end
 SUBSETS = {(JPEG_LOSSLESS_SV1, JPEG_LOSSLESS), (HTJ2K_LOSSLESS_RPCL, HTJ2K_LOSSLESS)}
 """(From, to): every codestream of the one is one of the other too."""
 RECOMPRESSIONS = {(JPEG_BASELINE, JPEG_XL_RECOMPRESSION), (JPEG_XL_RECOMPRESSION, JPEG_BASELINE)}
+"""(From, to): the same JPEG, so that nothing more is lost unless options ask for it."""
+_TOO_DEEP = "its sequences are nested too deep to be read"
 
 
 def transcode(
-    source: BinaryIO, target: TransferSyntax, result: BinaryIO, options: EncodeOptions | None = None
+    source: BinaryIO,
+    target: TransferSyntax,
+    result: BinaryIO,
+    options: EncodeOptions | None = None,
+    *,
+    verify: bool = True,
 ) -> Facts:
     """Write the image of `source` to `result` in the target syntax, and return what proves it.
 
     Without `options` nothing is lost and the SOP instance keeps its UID; with them the target loses information, and the
-    result is a derived image with a UID of its own. `result` is an empty file that can be read and sought. Raises
-    `CannotTranscodeError` with the reason, and `WrongPixelsError` when a codec's result differs; `result` is worth nothing then.
+    result is a derived image with a UID of its own. `result` is an empty file that can be read and sought. Without `verify` it
+    is not decoded again and compared, which the facts say. Raises `CannotTranscodeError` with the reason, and
+    `WrongPixelsError` when a codec's result differs; `result` is worth nothing then.
     """
     try:
-        return _transcode(source, target, result, options)
+        return _transcode(source, target, result, options, verify=verify)
     except RecursionError as error:
-        raise CannotTranscodeError("its sequences are nested too deep to be read") from error
+        raise CannotTranscodeError(_TOO_DEEP) from error
 
 
 def pixel_hash(source: BinaryIO) -> str:
@@ -59,26 +69,80 @@ def pixel_hash(source: BinaryIO) -> str:
     return digest.hexdigest()
 
 
-def _transcode(source: BinaryIO, target: TransferSyntax, result: BinaryIO, options: EncodeOptions | None) -> Facts:
+def check_target(target: TransferSyntax, options: EncodeOptions | None = None, *, is_bit_exact: bool = False) -> None:
+    """Raise `CannotTranscodeError` when hostd writes no such target here, or not with these options.
+
+    `is_bit_exact`: what the target may lose is lost already, so that nothing needs to be asked for.
+    """
+    if options is not None and not target.is_lossy:
+        lossy = [keyword for keyword, short in LOSSLESS_INSTEAD.items() if short == target.short]
+        instead = f" (for a lossy result name {lossy[0]})" if lossy else ""
+        raise CannotTranscodeError(
+            f"{target} loses nothing, so that there is nothing to choose; leave quality, ratio and near out{instead}"
+        )
+    if target not in NATIVE:
+        _require_encoder(target, options, is_bit_exact=is_bit_exact)
+
+
+def foresee(source: BinaryIO, target: TransferSyntax, options: EncodeOptions | None = None) -> str:
+    """Return in words what `transcode` would do, as far as the header tells. Raises `CannotTranscodeError` likewise."""
+    try:
+        opened = open_source(source)
+        way = _way(opened, target, options)
+        if way is Way.ENCODE and not opened.is_encapsulated:
+            recoding.able(open_frames(opened).decoded, target, options)
+    except RecursionError as error:
+        raise CannotTranscodeError(_TOO_DEEP) from error
+    return "decode and encode" if way is Way.ENCODE and opened.syntax.is_compressed else way.value
+
+
+class Way(Enum):
+    """What is done to bring an image from one syntax to another, in words."""
+
+    HEADER = "write another header; there is no pixel data"
+    COPY = "write another header around the same pixel bytes"
+    RELABEL = "keep the codestreams bit by bit"
+    REFRAME = "frame the same frames anew"
+    DECODE = "decode"
+    ENCODE = "encode"
+
+
+def _transcode(
+    source: BinaryIO, target: TransferSyntax, result: BinaryIO, options: EncodeOptions | None, *, verify: bool
+) -> Facts:
     opened = open_source(source)
+    match _way(opened, target, options):
+        case Way.HEADER:
+            return _reencode_header(opened, target, result)
+        case Way.COPY:
+            return copying.copy_pixels(opened, target, result, verify=verify)
+        case Way.RELABEL:
+            return copying.relabel(opened, target, result, verify=verify)
+        case Way.REFRAME:
+            return copying.reframe(opened, target, result, verify=verify)
+        case Way.DECODE:
+            return recoding.decode(opened, target, result, verify=verify)
+        case Way.ENCODE:
+            return recoding.encode(opened, target, result, source, options, verify=verify)
+
+
+def _way(opened: Source, target: TransferSyntax, options: EncodeOptions | None) -> Way:
+    """Decide by the pair. Raises `CannotTranscodeError` when nothing may or can be done."""
     pair = opened.syntax, target
     if opened.syntax == target:
         raise CannotTranscodeError(f"the instance is in {target} already")
-    if target not in NATIVE:
-        _require_encoder(target, options, is_bit_exact=pair in RECOMPRESSIONS and options is None)
-    if options is not None and not target.is_lossy:
-        raise CannotTranscodeError(f"{target} loses nothing, so that there is nothing to choose; leave the options out")
+    is_bit_exact = pair in RECOMPRESSIONS and options is None
+    check_target(target, options, is_bit_exact=is_bit_exact)
     if opened.pixel is None:
-        return _reencode_header(opened, target, result)
+        _refuse_without_pixels(opened, target)
+        return Way.HEADER
     if opened.syntax in READ_NATIVE and target in NATIVE:
-        return copying.copy_pixels(opened, target, result)
-    if pair in SUBSETS or (pair in RECOMPRESSIONS and options is None):
-        return copying.relabel(opened, target, result)
+        return Way.COPY
+    if pair in SUBSETS or is_bit_exact:
+        return Way.RELABEL
     if _holds_raw_frames(opened) and target in (*NATIVE, *RAW_FRAMES):
-        return copying.reframe(opened, target, result)
-    if target in NATIVE:
-        return recoding.decode(opened, target, result)
-    return recoding.encode(opened, target, result, source, options)
+        return Way.REFRAME
+    return Way.DECODE if target in NATIVE else Way.ENCODE
 
 
 def _require_encoder(target: TransferSyntax, options: EncodeOptions | None, *, is_bit_exact: bool) -> None:
@@ -88,8 +152,10 @@ def _require_encoder(target: TransferSyntax, options: EncodeOptions | None, *, i
         raise CannotTranscodeError(unsupported(f"{target} cannot be written by hostd", target))
     if target.is_lossy and not is_bit_exact:
         if options is None:
+            lossless = LOSSLESS_INSTEAD.get(target.keyword)
             raise CannotTranscodeError(
                 f"{target} may lose information; a quality (or what it has instead) must be asked for"
+                + (f", or {lossless}, which loses nothing" if lossless else "")
             )
         options.check(target)
 
@@ -104,11 +170,14 @@ def _holds_raw_frames(source: Source) -> bool:
     )
 
 
-def _reencode_header(source: Source, target: TransferSyntax, result: BinaryIO) -> Facts:
+def _refuse_without_pixels(source: Source, target: TransferSyntax) -> None:
     if target not in NATIVE:
         raise CannotTranscodeError("the instance has no pixel data, so there is nothing to compress")
     if pixels.ROWS in source.header:
         # Damage can swallow the pixel data; a result without it must not be called the same image.
         raise CannotTranscodeError("the header describes an image, but there is no pixel data")
+
+
+def _reencode_header(source: Source, target: TransferSyntax, result: BinaryIO) -> Facts:
     end(source, target, begin(source, target, result, source.header), None)
     return Facts("", "", "none", "", "no pixel data")
