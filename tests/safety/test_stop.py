@@ -20,12 +20,12 @@ from node_kit import (
     Place,
     check_senders,
     connect,
-    free_port,
     make_instances,
     sending,
     store,
     wait_until,
 )
+from ports import free_port
 from pynetdicom import AE, evt
 
 from hostd.archive import tables as t
