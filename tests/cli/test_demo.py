@@ -1,5 +1,6 @@
 """`hostd demo`: the main job, as a stranger sees it first."""
 
+import fcntl
 import json
 import os
 import signal
@@ -10,6 +11,15 @@ import sys
 import pytest
 
 from hostd.cli.demo import IMAGES
+
+
+@pytest.fixture(autouse=True)
+def _one_demo_at_a_time(tmp_path_factory):
+    """The demo prefers fixed ports, one of which a test takes: no other process of this run may have them meanwhile."""
+    common = tmp_path_factory.getbasetemp().parent  # of all processes of one run, where there are several
+    with (common / "demo.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def demo(folder, *arguments, **options):

@@ -2,10 +2,8 @@
 
 import io
 import os
-import random
 import select
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -16,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import requests
+from ports import free_port
 from pydicom.dataset import Dataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
@@ -28,22 +27,6 @@ LAUNCHER = Path(__file__).with_name("launcher.py")
 PATIENCE_S = 30.0
 CT = str(CTImageStorage)
 EXPLICIT = str(ExplicitVRLittleEndian)
-
-# Below the ports that the kernel gives to outgoing connections: one of those must not take the port of a node that is down, nor
-# may a sender that tries it meet itself.
-_PORTS = range(12_000, 30_000)
-
-
-def free_port():
-    """Return a port that nobody listens on."""
-    while True:
-        port = random.choice(_PORTS)
-        with socket.socket() as sock:
-            try:
-                sock.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
 
 
 def wait_until(what, condition, *, patience_s=PATIENCE_S, pause_s=0.02):

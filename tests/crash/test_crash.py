@@ -32,23 +32,23 @@ def imports_s():
     return time.monotonic() - began
 
 
-def report(campaign, capsys, *, seed=None):
+def report(campaign, *, seed=None):
     doubles, possible = campaign.check()
     starts = ", ".join(f"{seconds:.2f}" for seconds in campaign.starts_s)
-    with capsys.disabled():
-        print(  # noqa: T201 - the counts are what a reader of the run wants to see
-            f"\n  {len(campaign.instances)} instances, {campaign.kills} kills"
-            f"{'' if seed is None else f' (HOSTD_CRASH_SEED={seed})'}: "
-            f"{doubles} doubles in the archive, {possible} possible doubles recorded; starts took {starts} s"
-        )
+    # What a reader of the run wants to see: pytest's -rP shows it.
+    print(  # noqa: T201
+        f"{len(campaign.instances)} instances, {campaign.kills} kills"
+        f"{'' if seed is None else f' (HOSTD_CRASH_SEED={seed})'}: "
+        f"{doubles} doubles in the archive, {possible} possible doubles recorded; starts took {starts} s"
+    )
     return doubles, possible
 
 
-def test_a_few_kills_lose_nothing(victim, archive, tmp_path, capsys):
+def test_a_few_kills_lose_nothing(victim, archive, tmp_path):
     campaign = Campaign(victim, archive, make_instances(60))
     points = ("directory synced", "received and committed, not answered", "sent, not recorded")
     campaign.run([at(point, tmp_path, count=5) for point in points], waves=len(points))
-    doubles, possible = report(campaign, capsys)
+    doubles, possible = report(campaign)
     assert doubles >= 1, "an instance that was sent, and not recorded, is sent again"
     assert possible >= doubles
 
@@ -56,10 +56,10 @@ def test_a_few_kills_lose_nothing(victim, archive, tmp_path, capsys):
 @pytest.mark.crash
 @pytest.mark.timeout(90)
 @pytest.mark.parametrize("point", POINTS)
-def test_a_kill_at_a_named_point_loses_nothing(point, victim, archive, tmp_path, capsys):
+def test_a_kill_at_a_named_point_loses_nothing(point, victim, archive, tmp_path):
     campaign = Campaign(victim, archive, make_instances(24), senders=2)
     campaign.run([at(point, tmp_path)])
-    doubles, _ = report(campaign, capsys)
+    doubles, _ = report(campaign)
     if point == "sent, not recorded":
         assert doubles >= 1
     elif point in POINTS[: POINTS.index("deliveries claimed")]:
@@ -69,7 +69,7 @@ def test_a_kill_at_a_named_point_loses_nothing(point, victim, archive, tmp_path,
 
 @pytest.mark.crash
 @pytest.mark.timeout(240)
-def test_random_kills_lose_nothing(victim, archive, tmp_path, capsys):
+def test_random_kills_lose_nothing(victim, archive, tmp_path):
     seed = int(os.environ.get("HOSTD_CRASH_SEED") or random.SystemRandom().randrange(1 << 32))
     chance = random.Random(seed)
     print(f"HOSTD_CRASH_SEED={seed}")  # noqa: T201 - shown when the test fails
@@ -91,6 +91,6 @@ def test_random_kills_lose_nothing(victim, archive, tmp_path, capsys):
     deaths = [when(lambda: len(campaign.acknowledged), goal) for goal in received]
     deaths += [when(campaign.arrived, goal) for goal in sorted(chance.sample(range(200, 395), 3))]
     campaign.run(deaths)
-    report(campaign, capsys, seed=seed)
+    report(campaign, seed=seed)
     # The quickest, and measured by the imports alone where others have the machine at the same time.
     assert min(campaign.starts_s) < max(2.0, 2 * imports_s())

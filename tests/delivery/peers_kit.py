@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import requests
+from ports import free_port
 from pydicom.data import get_testdata_file
 
 needs_storescp = pytest.mark.skipif(shutil.which("storescp") is None, reason="DCMTK's storescp is not on the PATH")
@@ -23,12 +24,6 @@ def shipped(name):
     if path is None:
         pytest.skip(f"this pydicom does not ship {name}")
     return Path(path).read_bytes()
-
-
-def free_port():
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
 
 
 def _ended(process):
@@ -112,7 +107,9 @@ class Orthanc:
         return self
 
     def end(self):
-        _ended(self._process)
+        """End it at once: in order it takes seconds, and nothing of it is looked at any more."""
+        self._process.kill()
+        self._process.wait(10)
 
 
 @contextmanager

@@ -9,7 +9,8 @@ import pytest
 from delivery_kit import CT, EXPLICIT, small_file
 from hypothesis import given
 from hypothesis import strategies as st
-from peers_kit import free_port, needs_orthanc, needs_storescp, orthanc, shipped, storescp
+from peers_kit import needs_orthanc, needs_storescp, orthanc, shipped, storescp
+from ports import free_port
 from pynetdicom.presentation import build_context
 
 from hostd.archive.deliveries import PRIORITIES

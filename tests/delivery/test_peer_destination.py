@@ -10,7 +10,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from delivery_kit import EXPLICIT, small_file
-from peers_kit import free_port, needs_orthanc, orthanc, shipped
+from peers_kit import needs_orthanc, orthanc, shipped
+from ports import free_port
 
 from hostd.delivery.destinations.peer import Peer
 from hostd.transcoding.pool import CodecPool

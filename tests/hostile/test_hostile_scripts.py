@@ -6,6 +6,8 @@ import pytest
 from hostile_files import good, of
 from peer_kit import FORWARD, LiveNode, until
 
+from hostd.scripting.runtime import ScriptWorker
+
 FAIL_AT_EVENTS = {
     "loops forever": "def on_stored_instance(instance, host):\n    while True:\n        pass\n",
     "eats memory": "def on_stored_instance(instance, host):\n    kept = []\n    while True:\n        kept.append('x' * 10_000_000)\n",
@@ -90,7 +92,8 @@ def test_the_events_of_a_hostile_script_are_parked_and_the_good_one_goes_on(besi
 
 
 @pytest.mark.parametrize("what", REFUSED_WHEN_LOADED)
-def test_a_script_that_is_refused_says_why_and_the_good_one_goes_on(beside, archive, what):
+def test_a_script_that_is_refused_says_why_and_the_good_one_goes_on(beside, archive, what, monkeypatch):
+    monkeypatch.setitem(ScriptWorker.start.__func__.__kwdefaults__, "load_time_limit_s", 3.0)  # not a setting
     node, uids = beside(REFUSED_WHEN_LOADED[what])
     assert_good_gets_through(node, archive, uids)
     ((state, error),) = until(

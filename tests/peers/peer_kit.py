@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import requests
+from ports import free_port
 from pydicom import dcmread
 from pydicom.data import get_testdata_file
 from pydicom.pixels import pixel_array
@@ -42,11 +43,6 @@ def sample(name):
     path = get_testdata_file(name, download=False)
     assert path, f"pydicom's wheel has no {name}"
     return Path(str(path))
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
 
 
 def until(condition, what, timeout=PATIENCE_S):
@@ -227,8 +223,10 @@ class Orthanc:
         return answer.ok and answer.json()["Name"] == self.name
 
     def stop(self):
+        """End it at once: in order it takes seconds, and what it acknowledged is in its folder."""
         if self.process is not None:
-            end(self.process)
+            self.process.kill()
+            self.process.wait(15)
             self.process = None
 
     def get(self, path):
@@ -272,6 +270,11 @@ class StoreScp:
 
     def stop(self):
         end(self.process)
+
+    def empty(self):
+        """Throw away what it has written."""
+        for path in self.folder.iterdir():
+            path.unlink()
 
     def path(self, sop_instance_uid):
         return next(path for path in self.folder.iterdir() if path.name.endswith(f".{sop_instance_uid}"))

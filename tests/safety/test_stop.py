@@ -20,12 +20,12 @@ from node_kit import (
     Place,
     check_senders,
     connect,
-    free_port,
     make_instances,
     sending,
     store,
     wait_until,
 )
+from ports import free_port
 from pynetdicom import AE, evt
 
 from hostd.archive import tables as t
@@ -192,7 +192,7 @@ def made_receipts(place):
 
 def test_stopped_while_transcoding_it_goes_on_at_the_next_start(archive, tmp_path):
     place = Place(tmp_path, "node", script=COMPRESS, archive_port=archive.dicom_port)
-    made = make_instances(8, side=1024)
+    made = make_instances(8, side=512)
     with NodeProcess(place, command=hostd_run(place)) as node:
         with connect(place) as association:
             for one in made:

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import requests
-from peer_kit import REPOSITORY, SAMPLES, LiveNode, end, free_port, sample, until
+from peer_kit import REPOSITORY, SAMPLES, LiveNode, end, sample, until
+from ports import free_port
 from pydicom import dcmread
 
 from hostd.archive import instances

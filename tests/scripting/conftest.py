@@ -7,10 +7,10 @@ from hostd.testing.clock import ManualClock
 
 
 @pytest.fixture
-def archive(tmp_path):
+def archive(tmp_path, prepared):
     data = tmp_path / "data"
     data.mkdir()
-    opened = Archive(data, "node", ManualClock())
+    opened = Archive(prepared(data), "node", ManualClock())
     yield opened
     opened.close()
 

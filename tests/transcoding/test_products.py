@@ -50,8 +50,8 @@ class FakePool:
 
 
 @pytest.fixture
-def archive(tmp_path):
-    opened = Archive(tmp_path, "node", ManualClock())
+def archive(tmp_path, prepared):
+    opened = Archive(prepared(tmp_path), "node", ManualClock())
     yield opened
     opened.close()
 

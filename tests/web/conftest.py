@@ -3,13 +3,13 @@ from web_support import Face
 
 
 @pytest.fixture
-def make_face(tmp_path):
+def make_face(tmp_path, prepared):
     faces = []
 
     def make(**other):
         folder = tmp_path / str(len(faces))
         folder.mkdir(mode=0o700)
-        faces.append(Face(folder, **other))
+        faces.append(Face(prepared(folder), **other))
         return faces[-1]
 
     yield make

@@ -2,13 +2,13 @@
 
 import json
 import shutil
-import socket
 import subprocess
 import time
 from pathlib import Path
 
 import pytest
 import requests
+from ports import free_port
 from web_support import Face, dicom_file
 
 from hostd.web.listener import HttpListener
@@ -25,11 +25,6 @@ FILES = [
     "liver_expb_1frame.dcm", "SC_rgb_small_odd_big_endian.dcm", "examples_palette.dcm", "examples_ybr_color.dcm",
 ]  # fmt: skip
 WG04 = Path(__file__).parents[3] / "shared" / "data" / "wg04"
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return taken.getsockname()[1]
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +54,7 @@ def orthanc(tmp_path_factory, hostd):
             wait_for(url, process, folder / "log")
             yield url
         finally:
-            process.terminate()
+            process.kill()  # an orderly end takes seconds
             process.wait(20)
 
 
