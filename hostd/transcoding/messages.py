@@ -21,6 +21,8 @@ class Job(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="job"):
 
     target: str | None
     options: EncodeOptions | None = None
+    verify: bool = True
+    """Decode the result again, and compare it with its source."""
 
 
 class Ready(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="ready"):

@@ -59,11 +59,18 @@ class CodecPool:
         self._closed = False
 
     def transcode(
-        self, source: Path, target: TransferSyntax, result: Path, options: EncodeOptions | None = None
+        self,
+        source: Path,
+        target: TransferSyntax,
+        result: Path,
+        options: EncodeOptions | None = None,
+        *,
+        verify: bool = True,
     ) -> Receipt:
         """Make `result`, the image of `source` in the target syntax, and return its receipt.
 
         Without `options` nothing is lost; with them the target is a lossy one, and the result a derived instance of its own.
+        Without `verify` the result is not decoded again and compared, and its receipt says so: no proof to replace anything by.
 
         `result` must not exist; it is written, synced to disk (its folder is not), and left only if everything succeeded.
         Raises `CannotTranscodeError` (with the reason), `WrongPixelsError`, `CodecCrashedError` (the worker died, took too
@@ -77,7 +84,7 @@ class CodecPool:
                 raise CannotTranscodeError(f"{source.name}: {error}") from error
             made = os.open(result, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             try:
-                reply = worker.run(Job(target.uid, options), [original.fileno(), made], self._time_limit_s)
+                reply = worker.run(Job(target.uid, options, verify), [original.fileno(), made], self._time_limit_s)
                 if not isinstance(reply, Made):
                     raise CodecCrashedError("the codec worker gave an answer to another question")
                 os.fsync(made)

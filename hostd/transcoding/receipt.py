@@ -6,6 +6,9 @@ from typing import Any, Literal
 
 import msgspec
 
+NOT_VERIFIED = "not verified, as asked"
+"""What `verified_by` says of a result that was not to be verified."""
+
 
 class Facts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What the worker that made a result knows of it."""
@@ -14,7 +17,7 @@ class Facts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """As `hostd.transcoding.pixels` defines it; `raw:` and the SHA-256 of the bytes for pixel data that is not described
     there, or was copied untouched; empty when there is no pixel data."""
     pixel_hash_after: str
-    """Worked out from what was written, never from what was meant to be written."""
+    """Worked out from what was written, never from what was meant to be written; empty when it was not verified."""
     codec: str
     """The library that encoded, or else decoded; `none` when bytes were copied."""
     codec_version: str

@@ -1,7 +1,7 @@
 """The ways of the transcoder that decode, and encode again.
 
-What is written has been decoded again and compared before, by another library where there is one; a result that differs
-never leaves this module.
+What is written has been decoded again and compared before, by another library where there is one, unless the caller wants
+no proof; a result that differs never leaves this module.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from hostd.transcoding.copying import refuse_too_long
 from hostd.transcoding.derivation import derived, marked_lossy, new_uid, ratio_at, ratio_text
 from hostd.transcoding.options import EncodeOptions
 from hostd.transcoding.pixels import PixelHash, Pixels
-from hostd.transcoding.receipt import Facts
+from hostd.transcoding.receipt import NOT_VERIFIED, Facts
 from hostd.transcoding.source import (
     EncapsulatedFrames,
     NativeFrames,
@@ -43,7 +43,7 @@ _MAX_OVERLAYS = 64 << 20
 # -- decoding ----------------------------------------------------------------------------------------------------------
 
 
-def decode(source: Source, target: TransferSyntax, result: BinaryIO) -> Facts:
+def decode(source: Source, target: TransferSyntax, result: BinaryIO, *, verify: bool) -> Facts:
     """Write encapsulated pixel data uncompressed."""
     frames = EncapsulatedFrames(source)
     described = frames.decoded
@@ -62,12 +62,15 @@ def decode(source: Source, target: TransferSyntax, result: BinaryIO) -> Facts:
     for stream in frames.streams():
         frame, codec = decode_with(stream, frames.pixels, frames.codecs)
         used.add(codec.NAME)
-        verified.add(_second_opinion(frame, stream, frames.pixels, source.syntax, verifiers, codec))
+        if verify:
+            verified.add(_second_opinion(frame, stream, frames.pixels, source.syntax, verifiers, codec))
         before.add(frame)
         output.write(native.add(frame))
     output.write(native.close())
     end(source, target, output, frames.end)
     result.flush()
+    if not verify:
+        return Facts(before.hexdigest(), "", *_named(frames.codecs, used), NOT_VERIFIED, frames.note)
     after = _hash_of(result)
     if after != before.hexdigest():
         raise WrongPixelsError("the pixels read back differ from those decoded; storage or memory is faulty")
@@ -111,7 +114,13 @@ def _may_see(codec: Codec, syntax: TransferSyntax) -> bool:
 
 
 def encode(
-    source: Source, target: TransferSyntax, result: BinaryIO, file: BinaryIO, options: EncodeOptions | None
+    source: Source,
+    target: TransferSyntax,
+    result: BinaryIO,
+    file: BinaryIO,
+    options: EncodeOptions | None,
+    *,
+    verify: bool,
 ) -> Facts:
     """Write the frames of the source encoded; `file` is the whole source, as its derived UID depends on it."""
     frames = open_frames(source)
@@ -130,7 +139,7 @@ def encode(
     extended_at = write_encapsulated_head(source, target, result, header, described.frames if extended else 0)
     writer = fragments.EncapsulatedWriter(result, described.frames, extended_at)
     kind = FrameKind(target, encoded_as, described.photometric == "RGB", options)
-    work = _Encoding(kind, described, codecs, registry.verifiers(target))
+    work = _Encoding(kind, described, codecs, registry.verifiers(target), verify)
     for encoded in work.encoded(frames):
         writer.write(encoded)
     writer.close()
@@ -140,7 +149,7 @@ def encode(
     result.flush()
     return Facts(
         work.before.hexdigest(),
-        work.after.hexdigest(),
+        work.after.hexdigest() if verify else "",
         *_named(codecs, work.used),
         work.proof(),
         frames.note,
@@ -163,12 +172,13 @@ def _able(described: Pixels, target: TransferSyntax, options: EncodeOptions | No
 
 @dataclass(slots=True)
 class _Encoding:
-    """Encodes frame by frame, and proves each."""
+    """Encodes frame by frame, and proves each if it is to."""
 
     kind: FrameKind
     described: Pixels
     codecs: list[Codec]
     verifiers: list[Codec]
+    verify: bool
     used: set[str] = field(default_factory=set)
     proofs: set[str] = field(default_factory=set)
     uncompressed: int = 0
@@ -182,19 +192,21 @@ class _Encoding:
         self.closeness = Closeness(self.described, self.kind.syntax)
 
     def encoded(self, frames: Iterable[Frame]) -> Iterable[bytes]:
-        """Yield each frame encoded, after it was decoded again and compared."""
+        """Yield each frame encoded, after it was decoded again and compared if it is to be."""
         for number, frame in enumerate(frames, 1):
             encoded, codec = self._encode(frame, number)
-            seen = self._verify(encoded, frame, codec, number)
+            if self.verify:
+                self.after.add(self._verify(encoded, frame, codec, number))
             self.used.add(codec.NAME)
             self.before.add(frame)
-            self.after.add(seen)
             self.uncompressed += self.described.frame_bytes
             self.compressed += len(encoded)
             yield encoded
 
     def proof(self) -> str:
         """Say how the result was proven."""
+        if not self.verify:
+            return NOT_VERIFIED
         words = sorted(self.proofs)
         return "; ".join([*words, str(self.closeness)] if self.kind.options else words)
 

@@ -33,16 +33,22 @@ RECOMPRESSIONS = {(JPEG_BASELINE, JPEG_XL_RECOMPRESSION), (JPEG_XL_RECOMPRESSION
 
 
 def transcode(
-    source: BinaryIO, target: TransferSyntax, result: BinaryIO, options: EncodeOptions | None = None
+    source: BinaryIO,
+    target: TransferSyntax,
+    result: BinaryIO,
+    options: EncodeOptions | None = None,
+    *,
+    verify: bool = True,
 ) -> Facts:
     """Write the image of `source` to `result` in the target syntax, and return what proves it.
 
     Without `options` nothing is lost and the SOP instance keeps its UID; with them the target loses information, and the
-    result is a derived image with a UID of its own. `result` is an empty file that can be read and sought. Raises
-    `CannotTranscodeError` with the reason, and `WrongPixelsError` when a codec's result differs; `result` is worth nothing then.
+    result is a derived image with a UID of its own. `result` is an empty file that can be read and sought. Without `verify` it
+    is not decoded again and compared, which the facts say. Raises `CannotTranscodeError` with the reason, and
+    `WrongPixelsError` when a codec's result differs; `result` is worth nothing then.
     """
     try:
-        return _transcode(source, target, result, options)
+        return _transcode(source, target, result, options, verify=verify)
     except RecursionError as error:
         raise CannotTranscodeError("its sequences are nested too deep to be read") from error
 
@@ -59,7 +65,9 @@ def pixel_hash(source: BinaryIO) -> str:
     return digest.hexdigest()
 
 
-def _transcode(source: BinaryIO, target: TransferSyntax, result: BinaryIO, options: EncodeOptions | None) -> Facts:
+def _transcode(
+    source: BinaryIO, target: TransferSyntax, result: BinaryIO, options: EncodeOptions | None, *, verify: bool
+) -> Facts:
     opened = open_source(source)
     pair = opened.syntax, target
     if opened.syntax == target:
@@ -71,14 +79,14 @@ def _transcode(source: BinaryIO, target: TransferSyntax, result: BinaryIO, optio
     if opened.pixel is None:
         return _reencode_header(opened, target, result)
     if opened.syntax in READ_NATIVE and target in NATIVE:
-        return copying.copy_pixels(opened, target, result)
+        return copying.copy_pixels(opened, target, result, verify=verify)
     if pair in SUBSETS or (pair in RECOMPRESSIONS and options is None):
-        return copying.relabel(opened, target, result)
+        return copying.relabel(opened, target, result, verify=verify)
     if _holds_raw_frames(opened) and target in (*NATIVE, *RAW_FRAMES):
-        return copying.reframe(opened, target, result)
+        return copying.reframe(opened, target, result, verify=verify)
     if target in NATIVE:
-        return recoding.decode(opened, target, result)
-    return recoding.encode(opened, target, result, source, options)
+        return recoding.decode(opened, target, result, verify=verify)
+    return recoding.encode(opened, target, result, source, options, verify=verify)
 
 
 def _require_encoder(target: TransferSyntax, options: EncodeOptions | None, *, is_bit_exact: bool) -> None:

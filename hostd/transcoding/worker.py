@@ -92,7 +92,7 @@ def _done(job: Job, source: BinaryIO, result: BinaryIO | None = None) -> Made | 
     try:
         if result is None or job.target is None:
             return Hash(work.pixel_hash(source))
-        facts = work.transcode(source, syntaxes.by_uid(job.target), result, job.options)
+        facts = work.transcode(source, syntaxes.by_uid(job.target), result, job.options, verify=job.verify)
         result.flush()
         return Made(facts)
     except Exception as error:  # noqa: BLE001 - every error is told to the host, which raises it again
