@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 import tempfile
 from contextlib import ExitStack
@@ -42,6 +43,9 @@ def main() -> None:
         "--page", type=Path, default=document.PAGE, help="the page to write (default docs/performance.md)"
     )
     asked = parser.parse_args()
+    signal.signal(
+        signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM)
+    )  # servers and workers are ended on the way out
     with tempfile.TemporaryDirectory(prefix="hostd-benchmark-") as folder:
         effort = Effort(1, 0, 4) if asked.quick else Effort(max(1, asked.rounds), 0.15, 40)
         run = taken(Path(folder), effort, quick=asked.quick, compared=asked.quick or asked.compared)
