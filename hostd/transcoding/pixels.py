@@ -91,6 +91,13 @@ class Pixels:
         size = 1 if self.bits_stored <= 8 else 2 if self.bits_stored <= 16 else 4
         return f"<{'i' if self.is_signed else 'u'}{size}"
 
+    @property
+    def limits(self) -> tuple[int, int]:
+        """The smallest and the largest value of a sample."""
+        if self.is_signed:
+            return -(1 << self.bits_stored - 1), (1 << self.bits_stored - 1) - 1
+        return 0, (1 << self.bits_stored) - 1
+
     def as_canonical(self, photometric: str | None = None) -> Pixels:
         """Return the same image with its samples in canonical form."""
         kept = photometric or ("YBR_FULL" if self.photometric == SUBSAMPLED else self.photometric)
@@ -150,6 +157,9 @@ def from_samples(arranged: Frame, pixels: Pixels) -> Frame:
     """Return the canonical form of allocated samples, colour by pixel. Raises as `from_container` does."""
     import numpy as np  # noqa: PLC0415 - importing this module must not load numpy in the host
 
+    if not pixels.shift and not pixels.overlays and _are_within(arranged, *pixels.limits):
+        # The usual case: unused bits hold zeros or the sign, and no sample needs to be moved.
+        return np.ascontiguousarray(arranged, dtype=pixels.canonical)
     value = _masked(arranged, pixels)
     if pixels.bits_stored < pixels.bits_allocated:
         unsigned = arranged.view(arranged.dtype.str.replace("i", "u"))
@@ -183,27 +193,29 @@ def from_stream(decoded: Frame, stream: Stream, pixels: Pixels) -> Frame:
         raise CannotTranscodeError(
             f"HighBit contradicts BitsStored ({pixels.bits_stored}), and in this codestream samples cannot lie elsewhere"
         )
-    wide: Frame = decoded.reshape(shape).astype(np.int64 if decoded.dtype.itemsize > 2 else np.int32)
-    low, high = (
-        (-(1 << pixels.bits_stored - 1), (1 << pixels.bits_stored - 1) - 1)
-        if pixels.is_signed
-        else (0, (1 << pixels.bits_stored) - 1)
-    )
+    if decoded.dtype.kind not in "iu":
+        raise CannotTranscodeError("the codestream holds numbers that are no integers")
+    samples: Frame = decoded.reshape(shape)
     if stream.is_signed != pixels.is_signed:
-        is_ambiguous = stream.bits != pixels.bits_stored and bool(np.any(wide & (1 << stream.bits - 1)))
+        top = _with_sign(samples, samples.dtype.itemsize * 8, is_signed=False) & (1 << stream.bits - 1)
+        is_ambiguous = stream.bits != pixels.bits_stored and bool(np.any(top))
         if is_ambiguous:
             raise CannotTranscodeError(
                 f"the codestream's samples have {stream.bits} bits and the header's {pixels.bits_stored}, and they differ in sign"
             )
-        wide = wide & ((1 << stream.bits) - 1)
-        if pixels.is_signed:
-            sign = 1 << stream.bits - 1
-            wide = (wide ^ sign) - sign
-    if bool(np.any((wide < low) | (wide > high))):
+        samples = _with_sign(samples, stream.bits, is_signed=pixels.is_signed)
+    if not _are_within(samples, *pixels.limits):
         raise CannotTranscodeError(
             f"the codestream holds {stream.bits}-bit values that do not fit the header's BitsStored ({pixels.bits_stored})"
         )
-    return np.ascontiguousarray(wide, dtype=pixels.canonical)
+    return np.ascontiguousarray(samples, dtype=pixels.canonical)
+
+
+def are_same(one: Frame, other: Frame) -> bool:
+    """Tell whether two canonical frames are the same: in shape, in type and in every sample."""
+    import numpy as np  # noqa: PLC0415 - importing this module must not load numpy in the host
+
+    return one.dtype == other.dtype and np.array_equal(one, other)
 
 
 def overlay_bits(arranged: Frame, bit: int) -> Frame:
@@ -278,6 +290,22 @@ def _masked(samples: Frame, pixels: Pixels) -> Frame:
     above = samples.dtype.itemsize * 8 - pixels.bits_stored - pixels.shift
     # A right shift of signed integers extends the sign, one of unsigned integers fills with zeros.
     return (samples << above) >> (above + pixels.shift) if above or pixels.shift else samples
+
+
+def _are_within(samples: Frame, low: int, high: int) -> bool:
+    """Tell whether no sample is beyond; samples whose type cannot be are not looked at."""
+    import numpy as np  # noqa: PLC0415 - importing this module must not load numpy in the host
+
+    possible = np.iinfo(samples.dtype)
+    return (low <= possible.min or low <= int(samples.min())) and (possible.max <= high or int(samples.max()) <= high)
+
+
+def _with_sign(samples: Frame, bits: int, *, is_signed: bool) -> Frame:
+    """Return the lowest bits of samples as numbers of that sign, without widening them."""
+    above = samples.dtype.itemsize * 8 - bits
+    wanted: Frame = samples.view(f"{samples.dtype.byteorder}{'i' if is_signed else 'u'}{samples.dtype.itemsize}")
+    # A right shift of signed integers extends the sign, one of unsigned integers fills with zeros.
+    return (wanted << above) >> above if above > 0 else wanted
 
 
 def _number(header: Elements, keyword: str, tag: int, absent: int | None) -> int:

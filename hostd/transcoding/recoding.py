@@ -98,7 +98,7 @@ def _second_opinion(
             other = pixels.from_stream(codec.decode(stream), stream, described)
         except CodecError:
             continue
-        if other.tobytes() != frame.tobytes():
+        if not pixels.are_same(other, frame):
             raise WrongPixelsError(f"{first.NAME} and {codec.NAME} decode the same codestream to different pixels")
         return f"every frame decoded by {codec.NAME} {registry.version(codec)} too and compared"
     return "no second library decodes it"
@@ -244,7 +244,7 @@ class _Encoding:
     def _compare(self, frame: Frame, seen: Frame, stream: Stream, name: str) -> None:
         """Raise `WrongPixelsError` when what was decoded again is not as it should be."""
         if self.kind.options is None:
-            if not stream.is_reversible or seen.shape != frame.shape or seen.tobytes() != frame.tobytes():
+            if not stream.is_reversible or not pixels.are_same(seen, frame):
                 raise WrongPixelsError(f"{name} differs from the original")
             return
         near = self.kind.options.near

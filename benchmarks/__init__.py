@@ -1,0 +1,1 @@
+"""Measurements of hostd beside other systems; each folder is one command, and writes its section of docs/performance.md."""

@@ -1,0 +1,132 @@
+"""`python -m benchmarks.transcode`: measure, and write the section "Transcoding" of docs/performance.md."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+
+from benchmarks import document, machine
+from benchmarks.transcode import images, peers, plot, report, two_cores
+from benchmarks.transcode.images import Image
+from benchmarks.transcode.report import Key, Run
+from benchmarks.transcode.rounds import Cell, Effort, measured
+from benchmarks.transcode.subjects import LOSSY, Engine, Service, Subject, Task
+from hostd.dicom import syntaxes
+from hostd.dicom.syntaxes import EXPLICIT_LE, JPEG2000_LOSSLESS, TransferSyntax
+from hostd.errors import CannotTranscodeError
+from hostd.transcoding import registry
+from hostd.transcoding.transcode import pixel_hash, transcode
+
+SECTION = "transcoding"
+COMPARED = (
+    syntaxes.JPEG_LOSSLESS_SV1, syntaxes.JPEG_LS_LOSSLESS, JPEG2000_LOSSLESS, syntaxes.HTJ2K_LOSSLESS_RPCL, syntaxes.RLE_LOSSLESS,
+)  # fmt: skip
+"""What the targets are about and others have too: measured through a worker as well, and with `--quick` alone."""
+
+
+def main() -> None:
+    """Measure and write."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.transcode", description=__doc__)
+    parser.add_argument(
+        "--quick", action="store_true", help="one round on a tiny image, to see that it runs; no Orthanc"
+    )
+    parser.add_argument(
+        "--compared", action="store_true", help="only the syntaxes that the targets and others are about"
+    )
+    parser.add_argument("--rounds", type=int, default=5, help="how often each is measured (default 5)")
+    parser.add_argument(
+        "--page", type=Path, default=document.PAGE, help="the page to write (default docs/performance.md)"
+    )
+    asked = parser.parse_args()
+    signal.signal(
+        signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM)
+    )  # servers and workers are ended on the way out
+    with tempfile.TemporaryDirectory(prefix="hostd-benchmark-") as folder:
+        effort = Effort(1, 0, 4) if asked.quick else Effort(max(1, asked.rounds), 0.15, 40)
+        run = taken(Path(folder), effort, quick=asked.quick, compared=asked.quick or asked.compared)
+        picture = report.plot_path(asked.page)
+        has_picture = plot.draw(report.bars(run), picture)
+        if not has_picture:
+            say("no plot: matplotlib is not installed (pip install 'hostd[bench]')")
+        text = report.section(run, picture.name if has_picture else "")
+        document.write_section(asked.page, SECTION, text)
+    say(f"written to {asked.page}")
+
+
+def taken(folder: Path, effort: Effort, *, quick: bool, compared: bool) -> Run:
+    """Measure everything, in a folder that is thrown away."""
+    measured_images = [images.tiny(folder)] if quick else images.found(folder)
+    codecs = {
+        syntax: encoders[0].NAME
+        for syntax in syntaxes.ALL
+        if (encoders := registry.encoders(syntax)) and (not compared or syntax in COMPARED)
+    }
+    processors = os.sched_getaffinity(0)
+    cells: dict[Key, list[Cell]] = {}
+    try:
+        # Bound before anything is started: children inherit it.
+        os.sched_setaffinity(0, {max(processors)})
+        with ExitStack() as stack:
+            subjects = _subjects(folder, quick=quick)
+            for subject in subjects:
+                stack.callback(subject.close)
+            for image in measured_images:
+                for syntax in codecs:
+                    cells |= _both_ways(image, syntax, subjects, effort, folder)
+    finally:
+        os.sched_setaffinity(0, processors)
+    wanted = COMPARED[:1] if quick else COMPARED[:4]
+    ct = measured_images[0]
+    tasks = [Task(ct.name, syntax, False, ct.path, syntax) for syntax in wanted if registry.encoders(syntax)]
+    two = two_cores.compared(tasks, effort, folder) if len(processors) > 1 else []
+    return Run(machine.described(), effort.rounds, measured_images, cells, two, codecs)
+
+
+def _subjects(folder: Path, *, quick: bool) -> list[Subject]:
+    found: list[Subject] = [Engine(verify=False), Engine(verify=True)]
+    found += [Service(COMPARED, verify=False), Service(COMPARED, verify=True)]
+    found += peers.libraries()
+    found += peers.commands()
+    found += [] if quick else peers.orthancs(folder)
+    say(f"measured: {', '.join(subject.name for subject in found)}")
+    return found
+
+
+def _both_ways(
+    image: Image, syntax: TransferSyntax, subjects: list[Subject], effort: Effort, folder: Path
+) -> dict[Key, list[Cell]]:
+    """Measure the image encoded, and what hostd made of it decoded."""
+    encoded = folder / f"{image.name}-{syntax.uid}.dcm"
+    try:
+        with image.path.open("rb") as source, encoded.open("w+b") as result:
+            facts = transcode(source, syntax, result, LOSSY if syntax.is_lossy else None)
+    except CannotTranscodeError as error:
+        say(f"{image.name} {syntax.name}: hostd does not do this: {error}")
+        return {}
+    with image.path.open("rb") as source:
+        original = pixel_hash(source)
+    assert syntax.is_lossy or facts.pixel_hash_after == original
+    found = {}
+    for task, pixels in (
+        (Task(image.name, syntax, False, image.path, syntax), "" if syntax.is_lossy else original),
+        (Task(image.name, syntax, True, encoded, EXPLICIT_LE), facts.pixel_hash_after),
+    ):
+        cells = measured(task, subjects, effort, pixels, folder, say)
+        found[image.name, syntax, task.is_decoding] = cells
+        times = ", ".join(f"{cell.subject} {cell.milliseconds:.1f}" for cell in cells if not cell.failure)
+        say(f"{image.name} {syntax.name} {'decode' if task.is_decoding else 'encode'}, ms: {times}")
+    return found
+
+
+def say(text: str) -> None:
+    """Tell whoever waits."""
+    print(text, file=sys.stderr, flush=True)  # noqa: T201 - a command
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,138 @@
+"""Measuring in turns: in every round each subject does the same task once, so that what disturbs the machine disturbs all."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmarks import machine
+from benchmarks.transcode.peers import Orthanc
+from benchmarks.transcode.subjects import CannotMeasureError, Subject, Task
+from hostd.errors import HostdError
+from hostd.transcoding.transcode import pixel_hash
+
+_MOST_REPEATS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How much is measured."""
+
+    rounds: int
+    least_s: float
+    """A sample repeats what is shorter than this, as the clock of other processes ticks in hundredths of a second."""
+    instances: int
+    """For the workers on two cores."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Seconds of one run, on the wall and of processors."""
+
+    wall: float
+    cpu: float
+
+
+@dataclass(slots=True)
+class Cell:
+    """What one subject did with one task."""
+
+    subject: str
+    task: Task
+    samples: list[Sample] = field(default_factory=list)
+    size: int = 0
+    """Bytes of the result file."""
+    failure: str = ""
+
+    @property
+    def milliseconds(self) -> float:
+        """The median, on the wall."""
+        return 1000 * statistics.median(sample.wall for sample in self.samples)
+
+
+@dataclass(frozen=True, slots=True)
+class Ratio:
+    """How many times as fast one is as another: the median over the rounds, and the extremes."""
+
+    median: float
+    low: float
+    high: float
+    cpu: float
+    """By processor time of all rounds."""
+
+
+def ratio(one: Cell, other: Cell) -> Ratio | None:
+    """Compare round by round. None when either has failed."""
+    if one.failure or other.failure or not one.samples or not other.samples:
+        return None
+    each = [b.wall / a.wall for a, b in zip(one.samples, other.samples, strict=True)]
+    used, others = (sum(sample.cpu for sample in cell.samples) for cell in (one, other))
+    return Ratio(statistics.median(each), min(each), max(each), others / used if used else float("nan"))
+
+
+def measured(
+    task: Task, subjects: Sequence[Subject], effort: Effort, pixels: str, folder: Path, say: Callable[[str], None]
+) -> list[Cell]:
+    """Check every subject's result, then measure those that were right in turns. `pixels` is the hash that must come out.
+
+    With an empty `pixels` the target is lossy, and hostd's own verification is what says that the result is good.
+    """
+    cells, repeats = [], {}
+    for subject in (subject for subject in subjects if subject.does(task)):
+        cell = Cell(subject.name, task)
+        cells.append(cell)
+        try:
+            seconds = _checked(subject, cell, pixels, folder)
+            repeats[cell.subject] = max(1, min(_MOST_REPEATS, round(effort.least_s / max(seconds, 1e-6))))
+        except CannotMeasureError as error:
+            cell.failure = str(error)
+            say(f"{task.image} {task.syntax.name}, {subject.name}: {error}")
+    for number in range(effort.rounds):
+        turned = cells if number % 2 == 0 else cells[::-1]
+        _take(turned, {subject.name: subject for subject in subjects}, repeats, folder)
+    return cells
+
+
+def _take(cells: Iterable[Cell], subjects: dict[str, Subject], repeats: dict[str, int], folder: Path) -> None:
+    for cell in cells:
+        if not cell.failure:
+            try:
+                cell.samples.append(_sample(subjects[cell.subject], cell.task, repeats[cell.subject], folder)[0])
+            except CannotMeasureError as error:
+                cell.failure = str(error)
+
+
+def _checked(subject: Subject, cell: Cell, pixels: str, folder: Path) -> float:
+    """See that the pixels are right, which also loads what is loaded on first use; return how many seconds it takes."""
+    if isinstance(subject, Orthanc):
+        subject.prepare(cell.task)
+    sample, result = _sample(subject, cell.task, 1, folder, keep=True)
+    try:
+        with result.open("rb") as made:
+            seen = pixel_hash(made)
+    except HostdError as error:
+        raise CannotMeasureError(f"its result cannot be read: {error}") from error
+    machine.without_niceness()
+    cell.size = result.stat().st_size
+    result.unlink()
+    if pixels and seen != pixels:
+        raise CannotMeasureError("its pixels differ from the original's, so that it is not measured")
+    return sample.wall
+
+
+def _sample(subject: Subject, task: Task, repeats: int, folder: Path, *, keep: bool = False) -> tuple[Sample, Path]:
+    result = folder / "result.dcm"
+    wall = 0.0
+    cpu = machine.cpu_seconds()
+    for _ in range(repeats):
+        result.unlink(missing_ok=True)
+        began = time.perf_counter()
+        subject.run(task, result)
+        wall += time.perf_counter() - began
+    cpu = machine.cpu_seconds() - cpu
+    if not keep:
+        result.unlink(missing_ok=True)
+    return Sample(wall / repeats, cpu / repeats), result
