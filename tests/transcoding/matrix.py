@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import conformity
 import numpy as np
+import pydicom
 import pytest
 from judges import FURTHER, all_judged, name_of
 from transcoding_images import JUDGES, done, header, pixels_of, shared, shipped
@@ -23,6 +25,8 @@ from hostd.dicom.syntaxes import (
     ALL,
     EXPLICIT_BE,
     EXPLICIT_LE,
+    HTJ2K_LOSSLESS,
+    HTJ2K_LOSSLESS_RPCL,
     JPEG_BASELINE,
     JPEG_XL_RECOMPRESSION,
     TransferSyntax,
@@ -98,6 +102,8 @@ def _made(syntax: TransferSyntax) -> list[Source]:
     if syntax == JPEG_XL_RECOMPRESSION:
         return [Source(f"{colour.name}, recompressed", syntax, done(colour.read_bytes(), syntax)[0])]
     plain, _ = done(colour.read_bytes(), EXPLICIT_LE)
+    if syntax == HTJ2K_LOSSLESS_RPCL and not registry.encoders(syntax):
+        return [Source(f"{colour.name}, as RPCL", syntax, _with_tile_length(done(plain, HTJ2K_LOSSLESS)[0]))]
     options = QUALITY if syntax.is_lossy else None
     made = []
     for name, content in ((grey.name, grey.read_bytes()), (colour.name, plain)):
@@ -106,6 +112,20 @@ def _made(syntax: TransferSyntax) -> list[Source]:
         except CannotTranscodeError:
             continue
     return made
+
+
+def _with_tile_length(content: bytes) -> bytes:
+    """Return a .201 of one frame as .202: OpenJPH orders by RPCL anyway, and what else PS3.5 §10.18 asks for is the TLM marker."""
+    ds = pydicom.dcmread(io.BytesIO(content))
+    (frame,) = pydicom.encaps.generate_frames(ds.PixelData, number_of_frames=1)
+    tile = frame.index(b"\xff\x90")
+    assert frame[frame.index(b"\xff\x52") + 5] == 2, "not in RPCL order"
+    length = frame[tile + 6 : tile + 10]  # Psot
+    ds.PixelData = pydicom.encaps.encapsulate([frame[:tile] + b"\xff\x55\0\x08\0\x40" + length + frame[tile:]])
+    ds.file_meta.TransferSyntaxUID = HTJ2K_LOSSLESS_RPCL.uid
+    result = io.BytesIO()
+    ds.save_as(result)
+    return result.getvalue()
 
 
 def _by_dcmtk(colour: Path, flags: str, syntax: TransferSyntax) -> list[Source]:
