@@ -69,7 +69,9 @@ def _by_ffmpeg(frame: bytes, ds, folder) -> np.ndarray:
     raw = subprocess.run(command, input=frame, capture_output=True, timeout=60, check=False)
     assert raw.stdout, raw.stderr
     wide = 8 if bits <= 8 else 16
-    values = np.frombuffer(raw.stdout, f"<u{wide // 8}").astype("i4") >> wide - bits  # it fills its samples from the top
+    values = (
+        np.frombuffer(raw.stdout, f"<u{wide // 8}").astype("i4") >> wide - bits
+    )  # it fills its samples from the top
     values = values.reshape((ds.Rows, ds.Columns, 3) if ds.SamplesPerPixel == 3 else (ds.Rows, ds.Columns))
     sign = 1 << bits - 1
     if signed:
