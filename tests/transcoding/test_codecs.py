@@ -84,6 +84,23 @@ def test_htj2k_for_streaming_is_in_rpcl_order_with_tile_part_lengths_by_resoluti
     assert frame[42] & 0x7F == 11  # Ssiz: 12 bits
 
 
+@pytest.mark.skipif(not HAS_PRECISION, reason=f"needs {NEWER}")
+@pytest.mark.parametrize(("rows", "columns", "levels"), [(2048, 100, 5), (2100, 2050, 6), (4097, 4100, 7)])
+def test_the_lowest_resolution_of_htj2k_for_streaming_is_64_at_most(rows, columns, levels):
+    blank = image(np.zeros((1, rows, columns), "u1"), allocated=8, stored=8)
+    (frame,) = generate_frames(
+        dcmread(io.BytesIO(done(saved(blank), HTJ2K_LOSSLESS_RPCL)[0])).PixelData, number_of_frames=1
+    )
+    assert frame[frame.index(b"\xff\x52") + 9] == levels
+
+
+def test_htj2k_colours_that_no_transform_ties_together_are_read_and_verified():
+    before = saved(image(rows=40, columns=50, spp=3, allocated=8, stored=8, PhotometricInterpretation="YBR_FULL"))
+    after, facts = done(done(before, HTJ2K_LOSSLESS)[0], EXPLICIT_LE)
+    assert np.array_equal(pixels_of(after), pixels_of(before))
+    assert "imagecodecs" in facts.verified_by
+
+
 def test_hostd_codecs_shows_each_syntax_with_its_libraries_and_versions():
     run = CliRunner().invoke(build(), ["codecs", "--json"])
     assert run.exit_code == 0

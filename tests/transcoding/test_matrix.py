@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import re
+import shutil
 
+import conformity
 import pytest
+from judges import FURTHER, all_judged
 from matrix import DOCUMENT, LOSSY_BOUNDS, MARK, ROOT, SOURCES, TARGETS, check, difference, sources
+from transcoding_images import done, image, saved
 
-from hostd.dicom.syntaxes import ALL
+from hostd.dicom.syntaxes import ALL, JPEG2000
 from hostd.transcoding import registry
+from hostd.transcoding.options import EncodeOptions
 
 STEP = 4
 """Each source goes to every fourth target, each target is reached from every fourth source."""
@@ -45,7 +50,36 @@ def test_decoders_agree_on_lossy_sources_within_the_bound(syntax, tmp_path):
     if not files:
         pytest.skip(f"there is no file in {syntax} here, and no program to make one")
     for file in files:
-        assert difference(file, tmp_path) <= LOSSY_BOUNDS[named(syntax)], file.name
+        found = difference(file, tmp_path)
+        if not found:
+            pytest.skip(f"{FURTHER[syntax.uid]} is not on the PATH")
+        for program, most in found.items():
+            assert most <= LOSSY_BOUNDS[named(syntax)], (file.name, program)
+
+
+@pytest.mark.skipif(bool(conformity.missing()), reason=f"not on the PATH: {conformity.missing()}")
+def test_dcmftest_and_dciodvfy_would_report_what_is_wrong_with_a_result(tmp_path):
+    content = done(saved(image(rows=40, columns=40)), JPEG2000, EncodeOptions(quality=90))[0]
+    known = conformity.errors(content, tmp_path)
+    said = b"\x28\x00\x10\x21CS\x02\x0001"  # Lossy Image Compression: 01
+    wrong = content.replace(said, said[:-1] + b"7")
+    assert wrong != content
+    assert any("Lossy Image Compression" in error for error in conformity.errors(wrong, tmp_path) - known)
+    beheaded = content.replace(b"DICM", b"XXXX", 1)
+    with pytest.raises(Exception, match="DICM"):
+        conformity.errors(beheaded, tmp_path)
+
+
+@pytest.mark.parametrize("uid", FURTHER)
+def test_each_further_judge_is_another_program_than_the_encoder_and_finds_what_was_encoded(uid, tmp_path):
+    if shutil.which(FURTHER[uid]) is None:
+        pytest.skip(f"{FURTHER[uid]} is not on the PATH")
+    syntax = next(s for s in ALL if s.uid == uid)
+    if not registry.encoders(syntax):
+        pytest.skip(f"{syntax} is not encoded by this installation")
+    content = saved(image(rows=40, columns=50, allocated=8, stored=8))
+    made, _ = done(content, syntax, EncodeOptions(quality=90) if syntax.is_lossy else None)
+    assert FURTHER[uid] in all_judged(made, tmp_path)
 
 
 @pytest.mark.matrix

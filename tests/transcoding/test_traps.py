@@ -454,10 +454,11 @@ def test_many_fragments_that_are_frames_are_not_joined_into_one():
 
 def test_a_result_over_4_gib_is_refused_uncompressed_before_anything_is_decoded():
     ds = image(rows=40, columns=50)
-    streams = fragments_of(done(saved(ds), RLE_LOSSLESS)[0])
+    (stream,) = fragments_of(done(saved(ds), JPEG_LOSSLESS_SV1)[0])
     ds.NumberOfFrames = 4
     ds.Rows = ds.Columns = 32768
-    assert "over the 4 GiB" in refusal(with_codestreams(ds, streams * 4, syntax=RLE_LOSSLESS.uid), EXPLICIT_LE)
+    large = stream.replace(struct.pack(">2H", 40, 50), struct.pack(">2H", 32768, 32768), 1)
+    assert "over the 4 GiB" in refusal(with_codestreams(ds, [large] * 4, syntax=JPEG_LOSSLESS_SV1.uid), EXPLICIT_LE)
 
 
 def test_a_jpeg_whose_differences_leave_the_range_is_read_modulo():

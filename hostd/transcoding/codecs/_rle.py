@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 _HEADER = 64
 _MAX_SEGMENTS = 15
+_MOST_A_BYTE = 64
+"""Two bytes stand for 128 at most (PS3.5 §G.3.1)."""
 
 
 def begins_frame(head: bytes) -> bool:
@@ -36,6 +38,10 @@ def inspect(encoded: bytes, described: Pixels, syntax: TransferSyntax) -> Stream
     ends = [*used[1:], len(encoded)]
     if used[0] != _HEADER or any(not begin < end for begin, end in zip(used, ends, strict=True)):
         raise CodecError("the RLE header's segments are out of order or outside the frame")
+    if any(
+        (end - begin) * _MOST_A_BYTE < described.rows * described.columns for begin, end in zip(used, ends, strict=True)
+    ):
+        raise CodecError("the RLE frame is too short for its rows and columns")
     if any(offsets[segments:]):
         raise CodecError("the RLE header has offsets for segments that it does not have")
     return Stream(

@@ -34,6 +34,9 @@ LACKS: dict[TransferSyntax, str] = (
 )
 
 _BLOCK = (64, 64)
+_THUMBNAIL = 64
+_DECOMPOSITIONS = 5
+"""What OpenJPH does unless told otherwise."""
 
 
 def why_not(described: Pixels, syntax: TransferSyntax, options: EncodeOptions | None) -> str:
@@ -52,6 +55,7 @@ def encode(frame: Frame, kind: FrameKind) -> bytes:
         settings["bitspersample"] = kind.bits
     if kind.syntax == HTJ2K_LOSSLESS_RPCL:
         settings |= {"prog_order": "RPCL", "tlm": True, "tilepart": "resolutions", "block_size": _BLOCK}
+        settings["resolutions"] = _decompositions(min(frame.shape[:2]))
     if kind.options:
         assert kind.options.quality is not None
         settings["level"] = 2.0 ** -(1 + kind.options.quality / 12) * span_of(frame) / (1 << kind.bits)
@@ -66,6 +70,11 @@ def encode(frame: Frame, kind: FrameKind) -> bytes:
     return encoded
 
 
+def _decompositions(side: int) -> int:
+    """Return how often to halve, so that the smaller side of the lowest resolution is at most 64 (PS3.5 §10.18)."""
+    return max(_DECOMPOSITIONS, (-(-side // _THUMBNAIL) - 1).bit_length())
+
+
 def decode(stream: Stream) -> Frame:
     """Decode one frame of the reversible wavelet to the values that the codestream holds. Raises `CodecError`."""
     import imagecodecs  # noqa: PLC0415 - only a worker loads it, see the package
@@ -73,6 +82,8 @@ def decode(stream: Stream) -> Frame:
     if not stream.is_reversible:
         raise CodecError("imagecodecs does not clip what the irreversible wavelet gives")
     try:
-        return cast("Frame", imagecodecs.htj2k_decode(stream.codestream))
+        decoded = cast("Frame", imagecodecs.htj2k_decode(stream.codestream))
     except (imagecodecs.Htj2kError, ValueError, TypeError) as error:
         raise CodecError(f"imagecodecs cannot decode this frame: {error}") from error
+    # Components that no transform ties together come one after another, as OpenJPH has them.
+    return decoded.transpose(1, 2, 0) if stream.samples > 1 and not stream.is_colour_transformed else decoded

@@ -58,5 +58,5 @@ def decode(stream: Stream) -> Frame:
 
     try:
         return cast("Frame", imagecodecs.jpegls_decode(stream.codestream))
-    except (imagecodecs.JpeglsError, ValueError, TypeError) as error:
+    except (imagecodecs.JpeglsError, ValueError, TypeError, OverflowError) as error:
         raise CodecError(f"imagecodecs cannot decode this frame: {error}") from error

@@ -60,7 +60,7 @@ def jpeg_of(encoded: bytes) -> bytes:
 
     try:
         return bytes(imagecodecs.jpegxl_decode_jpeg(encoded, numthreads=1))
-    except (imagecodecs.JpegxlError, ValueError, TypeError) as error:
+    except (imagecodecs.JpegxlError, ValueError, TypeError, RuntimeError) as error:
         raise CodecError(f"imagecodecs cannot restore the JPEG of this frame: {error}") from error
 
 
@@ -70,7 +70,7 @@ def recompressed(jpeg: bytes) -> bytes:
 
     try:
         return bytes(imagecodecs.jpegxl_encode_jpeg(jpeg, numthreads=1))
-    except (imagecodecs.JpegxlError, ValueError, TypeError) as error:
+    except (imagecodecs.JpegxlError, ValueError, TypeError, RuntimeError) as error:
         raise CodecError(f"imagecodecs cannot recompress this JPEG: {error}") from error
 
 
@@ -119,7 +119,7 @@ def encode(frame: Frame, kind: FrameKind) -> bytes:
         loss = {"lossless": False, "distance": _distance(kind.options)}
     try:
         return bytes(imagecodecs.jpegxl_encode(frame, effort=_FAST, bitspersample=kind.bits, numthreads=1, **loss))
-    except (imagecodecs.JpegxlError, ValueError, TypeError) as error:
+    except (imagecodecs.JpegxlError, ValueError, TypeError, RuntimeError) as error:
         raise CodecError(f"imagecodecs cannot encode this frame: {error}") from error
 
 
@@ -131,7 +131,7 @@ def decode(stream: Stream) -> Frame:
         return imagecodecs_jpeg.decode(stream)
     try:
         return cast("Frame", imagecodecs.jpegxl_decode(stream.codestream, numthreads=1))
-    except (imagecodecs.JpegxlError, ValueError, TypeError) as error:
+    except (imagecodecs.JpegxlError, ValueError, TypeError, RuntimeError) as error:
         raise CodecError(f"imagecodecs cannot decode this frame: {error}") from error
 
 

@@ -56,7 +56,7 @@ def decode(stream: Stream) -> Frame:
 
     try:
         decoded, said = jpeg_ls.decode_buffer(stream.codestream)
-    except (RuntimeError, ValueError, TypeError) as error:
+    except (RuntimeError, ValueError, TypeError, OverflowError) as error:
         raise CodecError(f"pyjpegls cannot decode this frame: {error}") from error
     values: Frame = np.frombuffer(decoded, "u1" if stream.bits <= 8 else "<u2")
     if values.size != stream.rows * stream.columns * stream.samples:
