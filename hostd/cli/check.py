@@ -19,6 +19,8 @@ from hostd.scripting.folder import read_source
 from hostd.scripting.host import load_frame
 from hostd.scripting.rehearsal import Rehearsal, rehearse
 from hostd.scripting.runtime import RefusedScriptError, ScriptWorker, WorkerLost
+from hostd.transcoding.tool import configured, step_of
+from hostd.transcoding.transform import RunTool
 
 Scripts = Annotated[
     list[Path], typer.Argument(metavar="SCRIPT...", exists=True, dir_okay=False, help="Scripts to check.")
@@ -43,13 +45,22 @@ class _Configuration:
         """Load a script as a node of this configuration would. Raises `ScriptError`."""
         settings = self.settings
         frame = load_frame(
-            script, source, settings.script(script), settings.destination_names(), self.resolve_destination
+            script,
+            source,
+            settings.script(script),
+            settings.destination_names(),
+            self.resolve_destination,
+            tuple(settings.tools),
         )
         return ScriptWorker.start(frame, isolation=settings.scripting.isolation)
 
     def resolve_destination(self, name: str) -> str:
         """Return a destination's name as `kind:name`. Raises `NotFoundError` or `ConfigurationError`."""
         return ":".join(self.settings.resolve_destination(name))
+
+    def resolve_tool(self, name: str, args: Sequence[str]) -> RunTool:
+        """Return what a script's use of a tool means. Raises `ToolError` for what the configuration does not allow."""
+        return step_of(configured(self.settings.tools), name, args)
 
     def explain(self, finding: Finding) -> Finding:
         """Say of a destination that is not configured which line is missing where."""
@@ -163,6 +174,7 @@ def _rehearse(script: Path, files: Sequence[Path], configuration: _Configuration
                     kind=kind,
                     now=time.time(),
                     destinations=configuration.resolve_destination,
+                    tools=configuration.resolve_tool,
                     time_limit_s=configuration.settings.script(script.name).time_limit_s,
                 )
             except WorkerLost as lost:

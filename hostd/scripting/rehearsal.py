@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from hostd.archive.plans import PlannedAction, PlannedDelete, PlannedForward
+from hostd.archive.plans import PlannedAction, PlannedDelete, PlannedForward, PlannedTool
 from hostd.archive.records import Event, Origin
 from hostd.dicom import syntaxes
 from hostd.dicom.header import read_header
@@ -14,9 +14,9 @@ from hostd.errors import HostdError, ScriptError
 from hostd.sandbox import api
 from hostd.scripting import questions
 from hostd.scripting.execution import why
-from hostd.scripting.plan import Destinations, as_frames_event, handler_of, resolve
+from hostd.scripting.plan import Destinations, Tools, as_frames_event, handler_of, no_tools, resolve
 from hostd.scripting.runtime import ScriptWorker
-from hostd.transcoding.transform import Transform
+from hostd.transcoding.transform import RunTool, Transform
 
 _FIRST = 1
 """The number of a rehearsed event; each is the first of a log of its own."""
@@ -35,7 +35,14 @@ class Rehearsal:
 
 
 def rehearse(
-    worker: ScriptWorker, file: Path, *, kind: str, now: float, destinations: Destinations, time_limit_s: float
+    worker: ScriptWorker,
+    file: Path,
+    *,
+    kind: str,
+    now: float,
+    destinations: Destinations,
+    time_limit_s: float,
+    tools: Tools = no_tools,
 ) -> Rehearsal:
     """Run the handler of an event (`kind`: "stored_instance") on a file; nothing is stored, sent or changed.
 
@@ -60,7 +67,7 @@ def rehearse(
     plan: tuple[str, ...] = ()
     if error is None:
         try:
-            plan = tuple(sentence(action) for action in resolve(result.actions, event, destinations))
+            plan = tuple(sentence(action) for action in resolve(result.actions, event, destinations, tools))
         except HostdError as refused:
             error = str(refused)
     return Rehearsal(file, handler, plan, tuple(result.log), tuple(result.tags_read), error)
@@ -77,6 +84,8 @@ def sentence(action: PlannedAction) -> str:
             return "delete once all its deliveries have arrived"
         case PlannedDelete(after=after):
             return f"delete once {len(after or ())} named deliveries have arrived"
+        case PlannedTool():
+            return f"have the tool {action.inputs['name']} make something of it, when a delivery needs it"
         case _:
             return f"transcode to {syntaxes.by_uid(action.inputs['to']).name}, when a delivery needs it"
 
@@ -89,6 +98,10 @@ def _forward_sentence(action: PlannedForward) -> str:
     transform = Transform.parse(action.transform)
     if not transform:
         return said
+    if tools := [step.name for step in transform.steps if isinstance(step, RunTool)]:
+        said += f", after {' and '.join(tools)}"
+        if not transform.syntax_of(""):
+            return f"{said}, or not at all"
     otherwise = ", or as it is where that cannot be done" if not transform.required else ", or not at all"
     return f"{said} in {syntaxes.by_uid(transform.syntax_of('')).name}{otherwise}"
 

@@ -87,7 +87,7 @@ class Modality:
                 continue
             if product.transfer_syntax in accepted:
                 return product
-            hindrances.append(product.reason)
+            hindrances.append(product.reason or f"what was made of it is in {named(product.transfer_syntax)}")
         raise InstanceFault(_no_common_syntax(outgoing, accepted, hindrances))
 
 
@@ -134,7 +134,7 @@ class ModalitySession:
             try:
                 answer = self._association.store(
                     delivery.sop_class_uid,
-                    delivery.sop_instance_uid,
+                    product.sop_instance_uid or delivery.sop_instance_uid,
                     product.transfer_syntax,
                     file,
                     length,
