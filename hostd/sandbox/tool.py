@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -23,6 +24,8 @@ def main() -> None:
     report = order["report"]
     os.set_inheritable(report, False)
     os.nice(_NICENESS)
+    for ignored in (signal.SIGPIPE, signal.SIGXFSZ):  # by Python; a program inherits that, and others do not expect it
+        signal.signal(ignored, signal.SIG_DFL)
     paths = dict.fromkeys(map(Path, order["reads"]), jail.READ) | dict.fromkeys(map(Path, order["writes"]), jail.WRITE)
     try:
         layers = jail.confine(

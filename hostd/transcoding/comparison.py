@@ -93,7 +93,8 @@ def _changes(before: el.Elements, after: el.Elements, *, is_lossy: bool) -> Iter
             continue
         name = f"({tag >> 16:04X},{tag & 0xFFFF:04X})"
         if tag not in after:
-            yield f"{name} was lost"
+            if not _says_one_frame(before[tag]):
+                yield f"{name} was lost"
         elif tag not in before:
             if not _may_be_added(after[tag], is_lossy=is_lossy):
                 yield f"{name} was added"
@@ -104,9 +105,13 @@ def _changes(before: el.Elements, after: el.Elements, *, is_lossy: bool) -> Iter
 def _may_be_added(element: el.Element, *, is_lossy: bool) -> bool:
     """Tell whether the element says what was true before: one frame, or what the transfer syntax had said of loss."""
     value = element.value.strip(b" \0")
-    if element.tag == pixels.NUMBER_OF_FRAMES:
-        return value == b"1"
-    return element.tag in _OF_LOSS and (is_lossy or (element.tag == LOSSY and value == b"00"))
+    says_no_loss = element.tag == LOSSY and value == b"00"
+    return _says_one_frame(element) or says_no_loss or (is_lossy and element.tag in _OF_LOSS)
+
+
+def _says_one_frame(element: el.Element) -> bool:
+    """Tell whether this is a Number of Frames that says what its absence says."""
+    return element.tag == pixels.NUMBER_OF_FRAMES and element.value.strip(b" \0") == b"1"
 
 
 def _same(before: el.Element, after: el.Element) -> bool:

@@ -91,9 +91,9 @@ class ToolProcesses:
                 self._end(process, watch)
                 with os.fdopen(report, "rb") as file:
                     said = file.read()
-            self._judge_start(command[0], said)
             if self._is_closed:
                 raise ToolError(_STOPPING)
+            self._judge_start(command[0], said)
             text = _printable(bytes(watch.tail), folder)
             if watch.trouble:
                 raise ToolError(f"it {watch.trouble}, and was ended{_quoted(text)}")
@@ -238,7 +238,7 @@ def _bytes_in(folder: Path) -> int:
 
 def _printable(tail: bytes, folder: Path) -> str:
     """Return what was said as one line of text, without the name of the temporary folder."""
-    text = tail.decode("utf-8", "replace").replace(f"{folder}/", "")
+    text = tail.decode("utf-8", "replace").replace(f"{folder}/", "").replace(str(folder), ".")
     return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
 
 
