@@ -266,9 +266,10 @@ class Node:
         policy = Policy(ingest.target, rules, ingest.of_uncompressed, ingest.of_compressed)
         for target in policy.targets:
             by_tool = any(target in tool.encodes for tool in configured(self.settings.tools).values())
-            if target.is_encapsulated and not registry.encoders(target) and not by_tool:
+            by_codec = not target.is_encapsulated or registry.encoders(target)
+            if not by_tool and (not by_codec or self.settings.transcoding.builtin == "disabled"):
                 _log.warning(
-                    "no codec of this installation writes a transfer syntax of [ingest]: what is to be brought to it is kept as received",
+                    "no codec or tool of this configuration writes a transfer syntax of [ingest]: what is to be brought to it is kept as received",
                     transfer_syntax=str(target),
                     install=registry.what_to_install(target) or "nothing that hostd knows of",
                 )

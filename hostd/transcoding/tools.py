@@ -83,7 +83,7 @@ class Tools:
         folder = self._folder / secrets.token_hex(8)
         folder.mkdir(mode=0o700)
         try:
-            copied = _copied(source, folder / "input.dcm", mode=0o400)
+            copied = _copied(source, folder / "input.dcm", mode=0o600)
             self._run(tool, source, folder, args, target)
             taken = _taken(folder / "output.dcm", result, tool.limits.output_bytes)
             yield _Made(tool, version, copied, taken, began)

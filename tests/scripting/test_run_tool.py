@@ -126,5 +126,7 @@ def test_a_node_without_tools_refuses_them():
 @pytest.mark.parametrize("changes", [{"may": []}, {"tools": []}])
 def test_a_worker_that_takes_what_its_script_may_not_is_dishonest(changes):
     result = frames.Result(1, [frames.RunTool(HERE, "crop")], [], [])
-    assert _dishonest(result, event(), load("", **changes), set()) == "an action that this script may not take (runtool)"
+    assert (
+        _dishonest(result, event(), load("", **changes), set()) == "an action that this script may not take (runtool)"
+    )
     assert _dishonest(result, event(), load(""), set()) is None

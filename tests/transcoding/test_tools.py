@@ -65,9 +65,7 @@ class Bench:
 
     def recode(self, line, *, target=JPEG2000_LOSSLESS, may_be_unverified=True, **facts):
         tools = self.tools(line, **{"encodes": [target.uid], **facts})
-        return tools.recode(
-            tools.all["x"], self.source, target, self.result, may_be_unverified=may_be_unverified
-        )
+        return tools.recode(tools.all["x"], self.source, target, self.result, may_be_unverified=may_be_unverified)
 
     def run(self, line, *args, **facts):
         return self.tools(line, **facts).run("x", args, self.source, self.result)
@@ -204,8 +202,8 @@ def test_children_are_ended_with_the_tool_also_when_it_ends_well(bench):
 
 
 def test_a_child_cannot_leave_the_group_that_is_ended(bench):
-    with pytest.raises(ToolError, match="not permitted|EPERM|failed"):
-        bench.recode("python3 -c 'import os; os.fork() or (os.setsid(), print(\"left\"))' >&2; setsid -w true || exit 4")
+    with pytest.raises(ToolError, match=r"exit status 4.*not permitted"):
+        bench.recode("setsid -w true || exit 4")
 
 
 def test_a_program_that_is_not_there_is_named(bench):
@@ -224,7 +222,7 @@ def test_what_cannot_be_verified_is_sent_only_as_configured_and_never_replaces(b
 
     multi = syntaxes.lookup("JPEG2000MCLossless")
     line = bench.prepare(relabel)
-    with pytest.raises(ToolError, match="cannot be proven.*no decoder"):
+    with pytest.raises(ToolError, match=r"cannot be proven.*no decoder"):
         bench.recode(line, target=multi)
     with pytest.raises(ToolError, match="cannot be proven"):
         bench.recode(line, target=multi, unverified=True, may_be_unverified=False)
@@ -245,13 +243,17 @@ def said(bench, line, **facts):
 def test_a_tool_has_an_environment_of_its_own(bench, monkeypatch):
     monkeypatch.setenv("HOSTD_SECRET", "hunter2")
     names = {word.partition("=")[0] for word in said(bench, "env").partition("it said: ")[2].split()}
-    assert {"HOME", "PATH", "TMPDIR", "LANG"} <= names <= {"HOME", "PATH", "TMPDIR", "LANG", "PWD", "OLDPWD", "_", "SHLVL"}
+    assert (
+        {"HOME", "PATH", "TMPDIR", "LANG"} <= names <= {"HOME", "PATH", "TMPDIR", "LANG", "PWD", "OLDPWD", "_", "SHLVL"}
+    )
 
 
 def test_a_tool_reads_and_writes_nothing_beside_its_own(bench, tmp_path):
     secret = tmp_path / "secret.toml"
     secret.write_text("password = hunter2")
-    said_of_it = said(bench, f'cat "{secret}"; echo x > "{tmp_path}/new"; cat "{bench.source}" | head -c 9; ls "{tmp_path}"')
+    said_of_it = said(
+        bench, f'cat "{secret}"; echo x > "{tmp_path}/new"; cat "{bench.source}" | head -c 9; ls "{tmp_path}"'
+    )
     layers = bench.made[-1]._processes.layers
     if not layers["landlock"]:
         pytest.skip("this kernel has no Landlock")
@@ -341,9 +343,7 @@ def test_who_is_asked_first_is_as_configured(bench, builtin, error, line, codec,
 
 @pytest.mark.parametrize("error", [WrongPixelsError("lied"), CodecCrashedError("died")])
 def test_no_tool_is_asked_after_a_codec_that_lied_or_died(bench, error):
-    transcoder = Transcoder(
-        FakeCodecs(error), bench.tools(GOOD, encodes=["j2k"]), "before", may_be_unverified=False
-    )
+    transcoder = Transcoder(FakeCodecs(error), bench.tools(GOOD, encodes=["j2k"]), "before", may_be_unverified=False)
     with pytest.raises(type(error)):
         transcoder.transcode(bench.source, JPEG2000_LOSSLESS, bench.result)
     assert not bench.result.exists()
