@@ -269,7 +269,7 @@ class Node:
             by_codec = not target.is_encapsulated or registry.encoders(target)
             if not by_tool and (not by_codec or self.settings.transcoding.builtin == "disabled"):
                 _log.warning(
-                    "no codec or tool of this configuration writes a transfer syntax of [ingest]: what is to be brought to it is kept as received",
+                    "no codec of this installation writes a transfer syntax of [ingest], and no tool does: what is to be brought to it is kept as received",
                     transfer_syntax=str(target),
                     install=registry.what_to_install(target) or "nothing that hostd knows of",
                 )
