@@ -69,6 +69,10 @@ class CodecCrashedError(TranscodeError):
     """A codec process died, hung or ran out of memory on this file."""
 
 
+class ToolError(TranscodeError):
+    """An external tool failed, or gave a result that cannot be used; the message names the tool."""
+
+
 # -- scripts ----------------------------------------------------------------------------------------------------------
 
 

@@ -32,6 +32,9 @@ from hostd.scripting.host import ScriptHost
 from hostd.transcoding import registry
 from hostd.transcoding.pool import CodecPool
 from hostd.transcoding.products import Products
+from hostd.transcoding.tool import Tool, configured, step_of
+from hostd.transcoding.tools import Tools
+from hostd.transcoding.transcoder import Transcoder
 from hostd.web.app import create_app
 from hostd.web.listener import HttpListener
 
@@ -129,13 +132,18 @@ class Node:
             memory_bytes=settings.transcoding.memory_mb << 20,
             time_limit_s=settings.transcoding.time_limit_s,
         )
-        workers = IngestWorkers(self.archive, pool, threads=shares(settings.transcoding.workers))
+        tools = Tools(self._tools(), settings.node.data / "tools", pool, at_once=settings.transcoding.workers)
+        # P4: what ingest makes replaces what was received, so that it must be proven.
+        for_ingest = Transcoder(pool, tools, settings.transcoding.builtin, may_be_unverified=False)
+        for_delivery = Transcoder(pool, tools, settings.transcoding.builtin, may_be_unverified=True)
+        workers = IngestWorkers(self.archive, for_ingest, threads=shares(settings.transcoding.workers))
         self._undo.append(("ingest threads", workers.join))
         self._undo.append(("codecs", pool.close))
+        self._undo.append(("tools", tools.close))
         couriers = Couriers(
             self.archive,
             self._destinations(),
-            Products(self.archive, pool),
+            Products(self.archive, for_delivery, tools),
             RetryPolicy(first_s=settings.delivery.first_retry_s, max_s=settings.delivery.max_retry_s),
             clock=self._clock,
             node_name=settings.node.name,
@@ -166,6 +174,7 @@ class Node:
         settings = self.settings
         settings.node.scripts.mkdir(parents=True, exist_ok=True)
         trusts_all = settings.node.allow_insecure_permissions
+        known = configured(settings.tools)
         self._scripts = ScriptHost(
             self.archive,
             settings.node.scripts,
@@ -176,6 +185,8 @@ class Node:
             attempts=settings.scripting.attempts,
             rescan_s=settings.scripting.rescan_s,
             check_file=(lambda _path: None) if trusts_all else refuse_writable_by_others,
+            tools=tuple(settings.tools),
+            resolve_tool=lambda name, args: step_of(known, name, args),
         )
         self._undo.append(("scripts", self._scripts.stop))
         self._scripts.start()
@@ -236,6 +247,14 @@ class Node:
             ingest=self._ingest_sentence(),
         )
 
+    def _tools(self) -> dict[str, Tool]:
+        """Return the tools of the configuration, and warn of those that are not there (yet)."""
+        tools = configured(self.settings.tools)
+        for tool in tools.values():
+            if not tool.is_there:
+                _log.warning("a tool cannot be run until its program is there", tool=tool.name, program=tool.command[0])
+        return tools
+
     def _policy(self) -> Policy:
         """Return what is transcoded on ingest, and warn of what can only end in kept originals."""
         ingest = self.settings.ingest
@@ -246,9 +265,11 @@ class Node:
         )
         policy = Policy(ingest.target, rules, ingest.of_uncompressed, ingest.of_compressed)
         for target in policy.targets:
-            if target.is_encapsulated and not registry.encoders(target):
+            by_tool = any(target in tool.encodes for tool in configured(self.settings.tools).values())
+            by_codec = not target.is_encapsulated or registry.encoders(target)
+            if not by_tool and (not by_codec or self.settings.transcoding.builtin == "disabled"):
                 _log.warning(
-                    "no codec of this installation writes a transfer syntax of [ingest]: what is to be brought to it is kept as received",
+                    "no codec of this installation writes a transfer syntax of [ingest], and no tool does: what is to be brought to it is kept as received",
                     transfer_syntax=str(target),
                     install=registry.what_to_install(target) or "nothing that hostd knows of",
                 )

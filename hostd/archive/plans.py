@@ -22,6 +22,14 @@ class PlannedTranscode:
 
 
 @dataclass(frozen=True, slots=True)
+class PlannedTool:
+    """What an external tool is to make of an instance or a product; see `PlannedTranscode`."""
+
+    position: int
+    inputs: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class PlannedForward:
     """A delivery to ask for, or, with `skip`, the reason why there is nothing to deliver."""
 
@@ -43,7 +51,7 @@ class PlannedDelete:
     after: str | tuple[int, ...] | None
 
 
-PlannedAction = PlannedTranscode | PlannedForward | PlannedDelete
+PlannedAction = PlannedTranscode | PlannedTool | PlannedForward | PlannedDelete
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +125,8 @@ def _enter_actions(connection: Connection, plan: Plan, run: int) -> None:
         match planned:
             case PlannedTranscode():
                 _insert(connection, plan, run, planned, "transcode", "done")
+            case PlannedTool():
+                _insert(connection, plan, run, planned, "run_tool", "done")
             case PlannedForward():
                 _enter_forward(connection, plan, run, planned, asked)
             case PlannedDelete():

@@ -124,6 +124,7 @@ def _rehearse(script: Path, files: Sequence[Path], configuration: Configuration,
                     kind=kind,
                     now=time.time(),
                     destinations=configuration.resolve_destination,
+                    tools=configuration.resolve_tool,
                     time_limit_s=configuration.settings.script(script.name).time_limit_s,
                 )
             except WorkerLost as lost:

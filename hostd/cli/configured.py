@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,9 @@ from hostd.config.settings import Settings, load
 from hostd.sandbox.frames import Finding
 from hostd.scripting.host import load_frame
 from hostd.scripting.runtime import ScriptWorker
+from hostd.transcoding import tool
+from hostd.transcoding.tool import step_of
+from hostd.transcoding.transform import RunTool
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,13 +27,22 @@ class Configuration:
         """Load a script as a node of this configuration would. Raises `ScriptError`."""
         settings = self.settings
         frame = load_frame(
-            script, source, settings.script(script), settings.destination_names(), self.resolve_destination
+            script,
+            source,
+            settings.script(script),
+            settings.destination_names(),
+            self.resolve_destination,
+            tuple(settings.tools),
         )
         return ScriptWorker.start(frame, isolation=settings.scripting.isolation)
 
     def resolve_destination(self, name: str) -> str:
         """Return a destination's name as `kind:name`. Raises `NotFoundError` or `ConfigurationError`."""
         return ":".join(self.settings.resolve_destination(name))
+
+    def resolve_tool(self, name: str, args: Sequence[str]) -> RunTool:
+        """Return what a script's use of a tool means. Raises `ToolError` for what the configuration does not allow."""
+        return step_of(tool.configured(self.settings.tools), name, args)
 
     def explain(self, finding: Finding) -> Finding:
         """Say of a destination that is not configured which line is missing where."""

@@ -95,6 +95,7 @@ def _replayed(configuration: Configuration, version: tuple[str, str], past: list
         file_of=lambda blob: stored_at(settings.node.data, blob),
         destinations=configuration.resolve_destination,
         time_limit_s=settings.script(name).time_limit_s,
+        tools=configuration.resolve_tool,
     )
     console = Console(stderr=True)
     version_hash = hashlib.sha256(source.encode()).hexdigest()[:_SHORT]

@@ -24,9 +24,6 @@ _KEY = rf"{_PART}(?:\s*\.\s*{_PART})*"
 _HEADER_LINE = re.compile(rf"\s*(\[{{1,2}})\s*({_KEY})\s*\]")
 _KEY_LINE = re.compile(rf"\s*({_KEY})\s*=")
 
-LATER = {("tools",)}
-"""Settings of the design that this release does not have yet."""
-
 
 @dataclass(frozen=True, slots=True)
 class Problem:
@@ -156,8 +153,6 @@ def _message(root: type[BaseModel], loc: Loc, kind: str, text: str) -> str:
 
 def unknown_key(root: type[BaseModel], loc: Loc) -> str:
     """Say that there is no such setting, name the nearest, and say what to do."""
-    if loc in LATER:
-        return "comes with a later release: remove it"
     *table, key = loc
     model = model_at(root, tuple(table))
     if model is None:

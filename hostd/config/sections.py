@@ -31,9 +31,9 @@ from hostd.config.values import (
 )
 from hostd.dicom.syntaxes import TransferSyntax, UnknownSyntaxError, lookup
 
-CAPABILITIES = ("delete", "lossy")
+CAPABILITIES = ("delete", "lossy", "tools")
 """What `may` can allow in this release."""
-LATER_CAPABILITIES = ("anonymize", "filters", "http", "modify", "redact", "replace", "store", "tools")
+LATER_CAPABILITIES = ("anonymize", "filters", "http", "modify", "redact", "replace", "store")
 """What `may` will allow in later releases."""
 
 
@@ -138,6 +138,11 @@ class Transcoding(Section):
         default=2048, description="Megabytes (MiB) that one codec process may use."
     )
     time_limit_s: Seconds = Field(default=600.0, description="Seconds that one transcode may take.")
+    builtin: Literal["before", "after", "disabled"] = Field(
+        default="before",
+        description="Where hostd's own codecs stand relative to `[tools]`: `before`, a tool only where they cannot do it; `after`,"
+        " tools first; `disabled`, tools only.",
+    )
 
 
 class Scripting(Section):

@@ -32,7 +32,8 @@ from hostd.config.sections import (
     Transcoding,
     User,
 )
-from hostd.config.values import DestinationName, ScriptName, UserName, relative_to
+from hostd.config.tools import Tool
+from hostd.config.values import DestinationName, ScriptName, ToolName, UserName, relative_to
 from hostd.errors import ConfigurationError, NotFoundError
 
 DestinationKind = Literal["modality", "peer"]
@@ -57,6 +58,7 @@ class Settings(BaseSettings):
     log: Log = Field(default_factory=Log, description=Log.__doc__)
     modalities: dict[DestinationName, Modality] = Field(default={}, description=Modality.__doc__)
     peers: dict[DestinationName, Peer] = Field(default={}, description=Peer.__doc__)
+    tools: dict[ToolName, Tool] = Field(default={}, description=Tool.__doc__)
     scripts: dict[ScriptName, Script] = Field(default={}, description=Script.__doc__)
     users: dict[UserName, User] = Field(default={}, description=User.__doc__)
 

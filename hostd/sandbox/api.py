@@ -107,6 +107,7 @@ HANDLERS: dict[str, type[Notification]] = {handler_name(event): event for event 
 
 Priority = Literal["low", "normal", "high", "stat"]
 LEVELS = ("debug", "info", "warning", "error")
+_MAX_ARGUMENTS = 10
 
 
 class Host(ReadOnly):
@@ -151,6 +152,30 @@ class Host(ReadOnly):
             raise ValueError("near must be a whole number from 0 to 65535")
         self._check_loss(syntax, asked=bool(lossy) or quality is not None or ratio is not None or bool(near))
         action = frames.Transcode(source, syntax.uid, quality, ratio, near, bool(or_original), _line())
+        return Handle(self._run, self._run.add(action))
+
+    def run_tool(self, name: str, x: Instance | Handle, args: Sequence[str] = ()) -> Handle:
+        """Have an external tool of the configuration make something of an instance; return a handle, which `forward` takes.
+
+        `name` is that of `[tools.NAME]`, `args` are the texts that its configuration lets scripts pass. Needs the capability
+        "tools". The tool runs when a delivery needs its result. Where it fails, gives no result, or one that does not stand up to
+        verification, everything that names the handle fails with it: the instance is never sent without it.
+
+        Raises `ValueError` for an unknown tool, and `NotAllowed` without the capability; an argument that the configuration does
+        not allow fails the run.
+        """
+        source = self._source(x, "run_tool")
+        self._need("tools")
+        known = self._run.world.load.tools
+        if not isinstance(name, str) or str.__str__(name) not in known:
+            hint = near(name, known) if isinstance(name, str) else ""
+            raise ValueError(f"no tool is called {_shown(name)}; there are: {', '.join(known) or 'none'}{hint}")
+        if not isinstance(args, (list, tuple)) or not all(isinstance(one, str) for one in args):
+            raise TypeError(f"args must be a list of texts, not {_shown(args)}")
+        if len(args) > _MAX_ARGUMENTS:
+            raise ValueError(f"a tool takes up to {_MAX_ARGUMENTS} arguments, and was given {len(args)}")
+        texts = [str.__str__(one) for one in args]
+        action = frames.RunTool(source, str.__str__(name), texts, _line())
         return Handle(self._run, self._run.add(action))
 
     def forward(
@@ -237,9 +262,7 @@ class Host(ReadOnly):
     def _source(self, x: object, verb: str) -> str | int:
         if not isinstance(x, (Instance, Handle)):
             hint = "; a delivery cannot be sent on" if isinstance(x, Delivery) else ""
-            raise TypeError(
-                f"host.{verb} takes an instance or the handle that host.transcode gave, not {_shown(x)}{hint}"
-            )
+            raise TypeError(f"host.{verb} takes an instance or the handle of a product, not {_shown(x)}{hint}")
         run: Run = object.__getattribute__(x, "_run")
         self._run.check_open()
         if run is not self._run:

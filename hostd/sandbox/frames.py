@@ -62,6 +62,8 @@ class Load(msgspec.Struct, frozen=True, tag="load"):
     known_destinations: list[str]
     """What the configuration has, allowed to this script or not: for a better refusal."""
     may: list[str]
+    tools: list[str] = []
+    """The external tools that the configuration has."""
     config: dict[str, Any] = {}
     max_actions: int = 1000
     max_log_bytes: int = 65536
@@ -179,6 +181,15 @@ class Transcode(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="tr
     line: int = 0
 
 
+class RunTool(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="run_tool"):
+    """Have an external tool make a product of an instance or of a product."""
+
+    x: str | int
+    name: str
+    args: list[str] = []
+    line: int = 0
+
+
 class Forward(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="forward"):
     """Deliver an instance or a product to a destination."""
 
@@ -200,7 +211,7 @@ class Delete(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="delet
     line: int = 0
 
 
-Action = Transcode | Forward | Delete
+Action = Transcode | RunTool | Forward | Delete
 
 
 class Failure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

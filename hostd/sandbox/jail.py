@@ -3,7 +3,8 @@
 Four layers, each by the kernel, none in need of root or of a third-party library: resource limits, no_new_privs, Landlock
 (no file, no TCP, no signal to others) and a seccomp list of the system calls that Python needs once everything is imported.
 Seccomp is the finest; Landlock stands where an architecture has no table here. Script workers and codec workers both enter
-by `enter`, after their last import and before they read the first byte that a stranger wrote.
+by `enter`, after their last import and before they read the first byte that a stranger wrote. A program that is no worker of
+ours cannot do with so little: `confine` is the wider wall around an external tool.
 
 PR_SET_PDEATHSIG is not used: it fires when the *thread* that started the worker ends. A worker leaves when its connection ends.
 """
@@ -17,7 +18,8 @@ import platform
 import resource
 import struct
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from pathlib import Path
 
 _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 4, 38
 
@@ -52,7 +54,23 @@ _ARCHITECTURES = {
     "x86_64": (0, 0xC000003E, 317),
     "aarch64": (1, 0xC00000B7, 277),
 }
-_LANDLOCK_CREATE, _LANDLOCK_RESTRICT = 444, 446  # the same numbers on every architecture
+_LANDLOCK_CREATE, _LANDLOCK_ADD, _LANDLOCK_RESTRICT = 444, 445, 446  # the same numbers on every architecture
+
+_NETWORK_CALLS = {"socket": (41, 198), "connect": (42, 203), "bind": (49, 200)}
+_ESCAPING_CALLS = {
+    # Out of the group of processes that is ended as a whole.
+    "setpgid": (109, 154), "setsid": (112, 157),
+    # Into other processes, or into the kernel by ways that no program needs which converts a file.
+    "ptrace": (101, 117), "mount": (165, 40), "add_key": (248, 217), "request_key": (249, 218), "keyctl": (250, 219),
+    "unshare": (272, 97), "perf_event_open": (298, 241), "setns": (308, 268), "process_vm_readv": (310, 270),
+    "process_vm_writev": (311, 271), "bpf": (321, 280), "userfaultfd": (323, 282), "io_uring_setup": (425, 425),
+}  # fmt: skip
+"""What a confined program may not call: name → numbers, as in `_CALLS`."""
+
+READ, WRITE = "read", "write"
+"""What `confine` may allow beneath a path: to read and execute; to do everything with files."""
+_LANDLOCK_READ = 0b1101  # execute, read files, read folders
+_LANDLOCK_OF_FILES = 0b111 | 1 << 14 | 1 << 15  # execute, write, read, truncate, ioctl: all that one file can have
 
 _CLONE_THREAD = 0x00010000
 _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
@@ -91,8 +109,49 @@ def enter(
         libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)  # no other process of this user reads the worker's memory
         layers["no_new_privs"] = int(libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0)
         layers["landlock"] = _landlock(libc)
-        layers["seccomp"] = int(_seccomp(libc, _ALWAYS | set(extra_calls)))
+        layers["seccomp"] = int(_seccomp(libc, _filter_of(_ALWAYS | set(extra_calls))))
     return layers
+
+
+def confine(
+    *,
+    memory_bytes: int,
+    cpu_seconds: int,
+    open_files: int,
+    file_bytes: int,
+    processes: int,
+    paths: Mapping[Path, str],
+    network: bool,
+) -> dict[str, int]:
+    """Put up the wall around an external program, which this process is about to become, and return the layers in force.
+
+    Unlike in the jail of `enter` it may open files and start processes: beneath `paths`, each with `READ` or `WRITE`, and nothing
+    elsewhere; a path that does not exist is passed over. Its processes cannot leave their process group. Without `network` it has
+    no sockets. `processes` is how many more processes and threads its user may have than now; root is not held by that.
+    The result is as that of `enter`.
+    """
+    _limit(memory_bytes=memory_bytes, cpu_seconds=cpu_seconds, open_files=open_files, file_bytes=file_bytes)
+    layers = {"rlimits": 1, "no_new_privs": 0, "landlock": 0, "seccomp": 0}
+    if sys.platform == "linux":
+        _lower(resource.RLIMIT_NPROC, _tasks_of_this_user() + processes)
+        libc = ctypes.CDLL(None, use_errno=True)
+        layers["no_new_privs"] = int(libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0)
+        layers["landlock"] = _landlock(libc, paths, network=network)
+        refused = _ESCAPING_CALLS if network else _ESCAPING_CALLS | _NETWORK_CALLS
+        layers["seccomp"] = int(_seccomp(libc, _refusal_of(refused)))
+    return layers
+
+
+def _tasks_of_this_user() -> int:
+    """Count the processes and threads of this user, as the kernel does for RLIMIT_NPROC."""
+    count = 0
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if process.stat().st_uid == os.getuid():
+                count += sum(1 for _ in (process / "task").iterdir())
+        except OSError:  # it has ended meanwhile
+            continue
+    return count
 
 
 # -- limits -----------------------------------------------------------------------------------------------------------
@@ -120,8 +179,8 @@ def _lower(which: int, value: int) -> None:
 # -- Landlock ---------------------------------------------------------------------------------------------------------
 
 
-def _landlock(libc: ctypes.CDLL) -> int:
-    """Take every right that this kernel's Landlock knows of, and grant none. Returns the ABI, 0 where there is none."""
+def _landlock(libc: ctypes.CDLL, paths: Mapping[Path, str] | None = None, *, network: bool = False) -> int:
+    """Take every right that this kernel's Landlock knows of, and grant those of `paths`. Returns the ABI, 0 where there is none."""
     abi = int(libc.syscall(_LANDLOCK_CREATE, None, ctypes.c_size_t(0), ctypes.c_uint32(1)))
     if abi < 1:
         return 0
@@ -129,37 +188,74 @@ def _landlock(libc: ctypes.CDLL) -> int:
     for since, right in ((2, 1 << 13), (3, 1 << 14), (5, 1 << 15)):  # refer, truncate, ioctl on devices
         if abi >= since:
             files |= right
-    network = 0b11 if abi >= 4 else 0  # bind and connect of TCP
+    tcp = 0b11 if abi >= 4 and not network else 0  # bind and connect of TCP
     scope = 0b11 if abi >= 6 else 0  # abstract UNIX sockets and signals, towards processes outside
     size = 8 if abi < 4 else 16 if abi < 6 else 24
-    rights = struct.pack("=QQQ", files, network, scope)[:size]
+    rights = struct.pack("=QQQ", files, tcp, scope)[:size]
     ruleset = int(libc.syscall(_LANDLOCK_CREATE, rights, ctypes.c_size_t(size), ctypes.c_uint32(0)))
     if ruleset < 0:
         return 0
     try:
+        for path, what in (paths or {}).items():
+            _allow(libc, ruleset, path, files & (_LANDLOCK_READ if what == READ else files))
         return abi if libc.syscall(_LANDLOCK_RESTRICT, ruleset, ctypes.c_uint32(0)) == 0 else 0
     finally:
         os.close(ruleset)
 
 
+def _allow(libc: ctypes.CDLL, ruleset: int, path: Path, rights: int) -> None:
+    """Grant rights beneath a path, or on it where it is no folder. Raises `OSError` when the kernel does not take it."""
+    try:
+        descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    try:
+        if not path.is_dir():
+            rights &= _LANDLOCK_OF_FILES
+        rule = struct.pack("=Qi", rights, descriptor)
+        if libc.syscall(_LANDLOCK_ADD, ruleset, ctypes.c_uint(1), rule, ctypes.c_uint32(0)) != 0:
+            raise OSError(ctypes.get_errno(), f"the kernel does not let {path} be opened to the tool")
+    finally:
+        os.close(descriptor)
+
+
 # -- seccomp ----------------------------------------------------------------------------------------------------------
+
+
+_Instruction = tuple[int, int, int, int]
 
 
 class _Program(ctypes.Structure):
     _fields_ = [("length", ctypes.c_ushort), ("filter", ctypes.c_void_p)]
 
 
-def _seccomp(libc: ctypes.CDLL, calls: Collection[str]) -> bool:
-    """Allow these calls and no others, in every thread; others fail with EPERM, a foreign ABI kills. False without a table or kernel."""
+def _seccomp(libc: ctypes.CDLL, code: bytes | None) -> bool:
+    """Put a filter on every thread; a foreign ABI is killed by it. False without a filter or a kernel that takes it."""
     known = _ARCHITECTURES.get(platform.machine())
-    if known is None:
+    if known is None or code is None:
         return False
-    column, audit, seccomp_call = known
-    code = _filter(calls, column, audit)
     held = ctypes.create_string_buffer(code)
     program = _Program(len(code) // 8, ctypes.addressof(held))
     set_filter, all_threads = ctypes.c_uint(1), ctypes.c_uint(1)
-    return bool(libc.syscall(seccomp_call, set_filter, all_threads, ctypes.byref(program)) == 0)
+    return bool(libc.syscall(known[2], set_filter, all_threads, ctypes.byref(program)) == 0)
+
+
+def _filter_of(calls: Collection[str]) -> bytes | None:
+    """Return the filter that allows these calls and no others, which fail with EPERM; None where there is no table."""
+    known = _ARCHITECTURES.get(platform.machine())
+    return _filter(calls, known[0], known[1]) if known else None
+
+
+def _refusal_of(calls: Mapping[str, tuple[int, int]]) -> bytes | None:
+    """Return the filter that allows all calls but these, which fail with EPERM; None where there is no table."""
+    known = _ARCHITECTURES.get(platform.machine())
+    if known is None:
+        return None
+    column, audit, _ = known
+    program = _opening(audit)
+    for numbers in calls.values():
+        program += [(_EQUAL, 0, 1, numbers[column]), (_RETURN, 0, 0, _ERRNO | errno.EPERM)]
+    return _assembled([*program, (_RETURN, 0, 0, _ALLOW)])
 
 
 def _filter(calls: Collection[str], column: int, audit: int) -> bytes:
@@ -167,14 +263,7 @@ def _filter(calls: Collection[str], column: int, audit: int) -> bytes:
     clone, clone3 = _CALLS["clone"][column], _CALLS["clone3"][column]
     threads = "clone" in calls
     plain = sorted(n for name in calls if name not in ("clone", "clone3") and (n := _CALLS[name][column]) is not None)
-    program: list[tuple[int, int, int, int]] = [
-        (_LOAD, 0, 0, _DATA_ARCH),
-        (_EQUAL, 1, 0, audit),
-        (_RETURN, 0, 0, _KILL),
-        (_LOAD, 0, 0, _DATA_NUMBER),
-        (_AT_LEAST, 0, 1, _X32),
-        (_RETURN, 0, 0, _KILL),
-    ]
+    program = _opening(audit)
     for number in plain:
         program += [(_EQUAL, 0, 1, number), (_RETURN, 0, 0, _ALLOW)]
     if threads:
@@ -189,4 +278,20 @@ def _filter(calls: Collection[str], column: int, audit: int) -> bytes:
             (_RETURN, 0, 0, _ALLOW),
         ]
     program.append((_RETURN, 0, 0, _ERRNO | errno.EPERM))
+    return _assembled(program)
+
+
+def _opening(audit: int) -> list[_Instruction]:
+    """Return the instructions that kill a foreign ABI and load the number of the call."""
+    return [
+        (_LOAD, 0, 0, _DATA_ARCH),
+        (_EQUAL, 1, 0, audit),
+        (_RETURN, 0, 0, _KILL),
+        (_LOAD, 0, 0, _DATA_NUMBER),
+        (_AT_LEAST, 0, 1, _X32),
+        (_RETURN, 0, 0, _KILL),
+    ]
+
+
+def _assembled(program: list[_Instruction]) -> bytes:
     return b"".join(struct.pack("=HBBI", *instruction) for instruction in program)

@@ -15,7 +15,7 @@ from hostd.errors import ScriptError
 from hostd.sandbox import frames
 from hostd.scripting.execution import Rules
 from hostd.scripting.folder import Check, FolderWatch, Source
-from hostd.scripting.plan import Destinations
+from hostd.scripting.plan import Destinations, Tools, no_tools
 from hostd.scripting.runner import Candidate, Runner
 from hostd.scripting.runtime import Isolation, RefusedScriptError, ScriptWorker
 from hostd.scripting.vocabulary import vocabulary
@@ -24,11 +24,17 @@ _log = structlog.get_logger(__name__)
 
 
 def load_frame(
-    name: str, source: str, granted: Script, destinations: Sequence[str], resolve: Destinations
+    name: str,
+    source: str,
+    granted: Script,
+    destinations: Sequence[str],
+    resolve: Destinations,
+    tools: Sequence[str] = (),
 ) -> frames.Load:
     """Return what a worker is told of a script: its source, its words, and what it may do.
 
     `destinations` are all names that exist; those that the script is granted may be written in another way (`modality:x` for `x`).
+    `tools` are the names of all tools.
     """
     keywords, syntaxes, lossless_of = vocabulary()
     allowed = list(destinations)
@@ -44,6 +50,7 @@ def load_frame(
         destinations=allowed,
         known_destinations=list(destinations),
         may=list(granted.may),
+        tools=list(tools),
         config=granted.config,
         max_actions=granted.max_actions,
         max_log_bytes=granted.log_kb << 10,
@@ -54,7 +61,7 @@ def load_frame(
 class ScriptHost:
     """Runs the scripts of a folder. `entries` are the scripts' entries of the configuration, `destinations` all names that exist.
 
-    Both are as they were when the node started.
+    So are `tools`. All are as they were when the node started.
     """
 
     def __init__(
@@ -69,11 +76,15 @@ class ScriptHost:
         attempts: int,
         rescan_s: float,
         check_file: Check,
+        tools: Sequence[str] = (),
+        resolve_tool: Tools = no_tools,
     ) -> None:
         self._archive = archive
         self._entries = entries
         self._destinations = destinations
         self._resolve_destination = resolve_destination
+        self._tools = tools
+        self._resolve_tool = resolve_tool
         self._isolation = isolation
         self._attempts = attempts
         self._runners: dict[str, Runner] = {}
@@ -202,7 +213,7 @@ class ScriptHost:
 
     def _runner(self, name: str) -> Runner:
         if name not in self._runners:
-            rules = Rules(self._entry(name).time_limit_s, self._attempts, self._resolve_destination)
+            rules = Rules(self._entry(name).time_limit_s, self._attempts, self._resolve_destination, self._resolve_tool)
             self._runners[name] = Runner(name, self._archive, rules, lambda version: self._load(name, version.source))
         return self._runners[name]
 
@@ -210,5 +221,5 @@ class ScriptHost:
         return self._entries.get(name) or Script()
 
     def _load(self, name: str, source: str) -> ScriptWorker:
-        frame = load_frame(name, source, self._entry(name), self._destinations, self._resolve_destination)
+        frame = load_frame(name, source, self._entry(name), self._destinations, self._resolve_destination, self._tools)
         return ScriptWorker.start(frame, isolation=self._isolation)

@@ -8,17 +8,26 @@ from typing import Any
 import msgspec
 
 from hostd.archive.deliveries import PRIORITIES
-from hostd.archive.plans import PlannedAction, PlannedDelete, PlannedForward, PlannedTranscode
+from hostd.archive.plans import PlannedAction, PlannedDelete, PlannedForward, PlannedTool, PlannedTranscode
 from hostd.archive.records import Event
 from hostd.dicom import syntaxes
 from hostd.dicom.header import Header
 from hostd.errors import HostdError, ScriptError
 from hostd.sandbox import frames
 from hostd.scripting.vocabulary import as_frame
-from hostd.transcoding.transform import Transcode, Transform
+from hostd.transcoding.transform import RunTool, Transcode, Transform
 
 Destinations = Callable[[str], str]
 """Turns a name that a script wrote into `kind:name`; raises `NotFoundError` or `ConfigurationError` when it means none, or several."""
+
+Tools = Callable[[str, Sequence[str]], RunTool]
+"""Turns the name of a tool and a script's arguments into a step; raises `ToolError` when the configuration does not allow it."""
+
+
+def no_tools(name: str, args: Sequence[str]) -> RunTool:  # noqa: ARG001 - a `Tools`
+    """Refuse every tool."""
+    raise ScriptError(f"no tool is called {name[:64]!r}: the configuration has none")
+
 
 _LATEST = 1e11
 """Seconds since 1970 UTC: the year 5138. Also keeps out infinity and what is not a number."""
@@ -68,7 +77,9 @@ def _receipt(event: Event) -> frames.Receipt | None:
     )
 
 
-def resolve(actions: Sequence[frames.Action], event: Event, destinations: Destinations) -> tuple[PlannedAction, ...]:
+def resolve(
+    actions: Sequence[frames.Action], event: Event, destinations: Destinations, tools: Tools = no_tools
+) -> tuple[PlannedAction, ...]:
     """Turn the actions of a run on `event` into a plan.
 
     Raises `ScriptError`, naming the line of the script, for what cannot be carried out.
@@ -81,6 +92,9 @@ def resolve(actions: Sequence[frames.Action], event: Event, destinations: Destin
                 case frames.Transcode():
                     made[position] = _transform(action, event, made)
                     planned.append(PlannedTranscode(position, _inputs(action)))
+                case frames.RunTool():
+                    made[position] = _source(action.x, event, made).then(tools(action.name, action.args))
+                    planned.append(PlannedTool(position, _inputs(action)))
                 case frames.Forward():
                     planned.append(_forward(position, action, event, made, destinations))
                 case frames.Delete():

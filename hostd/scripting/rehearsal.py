@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from hostd.archive.plans import PlannedAction, PlannedDelete, PlannedForward
+from hostd.archive.plans import PlannedAction, PlannedDelete, PlannedForward, PlannedTool
 from hostd.archive.records import Event, Origin
 from hostd.dicom import syntaxes
 from hostd.dicom.header import read_header
@@ -15,9 +15,9 @@ from hostd.errors import HostdError, ScriptError
 from hostd.sandbox import api, frames
 from hostd.scripting import questions
 from hostd.scripting.execution import why
-from hostd.scripting.plan import Destinations, as_frames_event, handler_of, resolve
+from hostd.scripting.plan import Destinations, Tools, as_frames_event, handler_of, no_tools, resolve
 from hostd.scripting.runtime import ScriptWorker
-from hostd.transcoding.transform import Transform
+from hostd.transcoding.transform import RunTool, Transform
 
 Answerer = Callable[[frames.Question], frames.Answer]
 """What answers the questions of a run."""
@@ -45,7 +45,14 @@ class Rehearsal(Outcome):
 
 
 def rehearse(
-    worker: ScriptWorker, file: Path, *, kind: str, now: float, destinations: Destinations, time_limit_s: float
+    worker: ScriptWorker,
+    file: Path,
+    *,
+    kind: str,
+    now: float,
+    destinations: Destinations,
+    time_limit_s: float,
+    tools: Tools = no_tools,
 ) -> Rehearsal:
     """Run the handler of an event (`kind`: "stored_instance") on a file; nothing is stored, sent or changed.
 
@@ -67,6 +74,7 @@ def rehearse(
         answer=lambda question: questions.answer(question, file),
         destinations=destinations,
         time_limit_s=time_limit_s,
+        tools=tools,
     )
     return Rehearsal(outcome.plan, outcome.log, outcome.tags_read, outcome.error, file, handler)
 
@@ -77,7 +85,13 @@ def failed(file: Path, kind: str, error: object) -> Rehearsal:
 
 
 def rehearse_event(
-    worker: ScriptWorker, event: Event, *, answer: Answerer, destinations: Destinations, time_limit_s: float
+    worker: ScriptWorker,
+    event: Event,
+    *,
+    answer: Answerer,
+    destinations: Destinations,
+    time_limit_s: float,
+    tools: Tools = no_tools,
 ) -> Outcome:
     """Run the handler of an event and carry out nothing of what it asks for. Raises `WorkerLost` when the script had to be killed."""
     result = worker.run(as_frames_event(event), time_limit_s=time_limit_s, answer=answer)
@@ -85,7 +99,7 @@ def rehearse_event(
     plan: tuple[str, ...] = ()
     if error is None:
         try:
-            plan = tuple(sentence(action) for action in resolve(result.actions, event, destinations))
+            plan = tuple(sentence(action) for action in resolve(result.actions, event, destinations, tools))
         except HostdError as refused:
             error = str(refused)
     return Outcome(plan, tuple(result.log), tuple(result.tags_read), error)
@@ -102,6 +116,8 @@ def sentence(action: PlannedAction) -> str:
             return "delete once all its deliveries have arrived"
         case PlannedDelete(after=after):
             return f"delete once {len(after or ())} named deliveries have arrived"
+        case PlannedTool():
+            return f"have the tool {action.inputs['name']} make something of it, when a delivery needs it"
         case _:
             return f"transcode to {syntaxes.by_uid(action.inputs['to']).name}, when a delivery needs it"
 
@@ -114,6 +130,10 @@ def _forward_sentence(action: PlannedForward) -> str:
     transform = Transform.parse(action.transform)
     if not transform:
         return said
+    if tools := [step.name for step in transform.steps if isinstance(step, RunTool)]:
+        said += f", after {' and '.join(tools)}"
+        if not transform.syntax_of(""):
+            return f"{said}, or not at all"
     otherwise = ", or as it is where that cannot be done" if not transform.required else ", or not at all"
     return f"{said} in {syntaxes.by_uid(transform.syntax_of('')).name}{otherwise}"
 

@@ -25,6 +25,10 @@ class Job(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="job"):
     """Decode the result again, and compare it with its source."""
 
 
+class Compare(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="compare"):
+    """Compare two files; the second is what an external tool made of the first."""
+
+
 class Ready(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="ready"):
     """The worker is in its jail; which layers are in force."""
 
@@ -43,6 +47,23 @@ class Hash(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="hash"):
     value: str
 
 
+class Compared(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="compared"):
+    """What distinguishes two files beyond their transfer syntax."""
+
+    changes: tuple[str, ...]
+    """What the second lacks, has more or has otherwise than the first, by tag; never a value."""
+    pixel_hash_before: str
+    """As `hostd.transcoding.pixels` defines it; empty where there is no pixel data or it cannot be decoded."""
+    pixel_hash_after: str
+    unproven: str
+    """Why pixels could not be decoded, so that they could not be compared; empty when they were, or there are none."""
+
+    @property
+    def same(self) -> bool:
+        """Whether both are proven to be the same image."""
+        return not self.changes and not self.unproven and self.pixel_hash_before == self.pixel_hash_after
+
+
 class Failed(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="failed"):
     """There is no result. `number` is the errno of kind `system`."""
 
@@ -51,4 +72,5 @@ class Failed(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="faile
     number: int = 0
 
 
-FromWorker = Ready | Made | Hash | Failed
+ToWorker = Job | Compare
+FromWorker = Ready | Made | Hash | Compared | Failed

@@ -21,7 +21,7 @@ from hostd.dicom import part10
 from hostd.dicom.syntaxes import TransferSyntax
 from hostd.errors import CannotTranscodeError, CodecCrashedError, UnparsableError, WrongPixelsError
 from hostd.sandbox.frames import Channel, FrameError
-from hostd.transcoding.messages import MAX_MESSAGE, Failed, FromWorker, Hash, Job, Made, Ready
+from hostd.transcoding.messages import MAX_MESSAGE, Compare, Compared, Failed, FromWorker, Hash, Job, Made, Ready
 from hostd.transcoding.options import EncodeOptions
 from hostd.transcoding.receipt import Receipt
 
@@ -119,6 +119,14 @@ class CodecPool:
             if not isinstance(reply, Hash):
                 raise CodecCrashedError("the codec worker gave an answer to another question")
             return reply.value
+
+    def compare(self, source: Path, result: Path) -> Compared:
+        """Return what distinguishes the second file from the first, beyond their transfer syntax. Raises as `transcode` does."""
+        with self._worker() as worker, source.open("rb") as before, result.open("rb") as after:
+            reply = worker.run(Compare(), [before.fileno(), after.fileno()], self._time_limit_s)
+            if not isinstance(reply, Compared):
+                raise CodecCrashedError("the codec worker gave an answer to another question")
+            return reply
 
     def close(self) -> None:
         """End all workers; a job that is still running fails with `CodecCrashedError`. Later calls fail too."""
@@ -224,7 +232,7 @@ class _Worker:
     def is_alive(self) -> bool:
         return self._process.poll() is None
 
-    def run(self, job: Job, descriptors: list[int], time_limit_s: float) -> Made | Hash:
+    def run(self, job: Job | Compare, descriptors: list[int], time_limit_s: float) -> Made | Hash | Compared:
         """Do one job. Raises what the worker reports; after `CodecCrashedError` the worker is not usable."""
         self.is_usable = False  # until it is known how this job ended
         with self._limited(time_limit_s):
@@ -270,9 +278,9 @@ class _Worker:
         self._took_too_long = True
         self._process.kill()
 
-    def _reply(self) -> Ready | Made | Hash | Failed:
+    def _reply(self) -> FromWorker:
         try:
-            reply: Ready | Made | Hash | Failed = self._channel.receive()
+            reply: FromWorker = self._channel.receive()
         except FrameError as error:
             self._process.kill()
             raise CodecCrashedError(f"the codec worker sent what it should not: {error}") from error

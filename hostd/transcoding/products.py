@@ -6,7 +6,7 @@ import hashlib
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -19,9 +19,10 @@ from hostd.archive.records import Blob, Delivery
 from hostd.dicom import part10, syntaxes
 from hostd.dicom.identity import is_uid
 from hostd.dicom.syntaxes import TransferSyntax
-from hostd.errors import CodecCrashedError, InstanceFault, StorageError, TranscodeError, UnparsableError
+from hostd.errors import CodecCrashedError, InstanceFault, StorageError, ToolError, TranscodeError, UnparsableError
 from hostd.transcoding.receipt import Receipt
-from hostd.transcoding.transform import Step, Transcode, Transform
+from hostd.transcoding.tools import Tools
+from hostd.transcoding.transform import RunTool, Step, Transcode, Transform
 
 MADE = "made"
 KEPT_ORIGINAL = "kept original"
@@ -42,6 +43,7 @@ class Product:
     """A file that can be sent.
 
     `transfer_syntax` is a UID. With `kept_original` it is the source although something else was asked for; `reason` says why.
+    `sop_instance_uid` is that of a product; empty where it is that of the instance.
     """
 
     path: Path
@@ -49,6 +51,7 @@ class Product:
     blob: str
     kept_original: bool = False
     reason: str = ""
+    sop_instance_uid: str = ""
 
 
 def transcode_twice(
@@ -70,9 +73,10 @@ def transcode_twice(
 class Products:
     """Makes what deliveries ask for, and remembers it by receipts. For any number of threads."""
 
-    def __init__(self, archive: Archive, pool: Transcodes) -> None:
+    def __init__(self, archive: Archive, pool: Transcodes, tools: Tools | None = None) -> None:
         self._archive = archive
         self._pool = pool
+        self._tools = tools
         self._locks = KeyedLocks()
         self._stopping = False
 
@@ -125,10 +129,15 @@ class Products:
             return None
         if receipt.outcome == KEPT_ORIGINAL:
             return _kept(work.source, str(receipt.facts.get("reason", "")))
-        if receipt.result is None:
+        if receipt.result is None or self._is_outdated(work.step, receipt):
             return None
         path = self._archive.blobs.path(receipt.result.name)
-        return Product(path, receipt.result.transfer_syntax, receipt.result.name) if path.exists() else None
+        return _product(path, receipt.result) if path.exists() else None
+
+    def _is_outdated(self, step: Step, receipt: StoredReceipt) -> bool:
+        """Tell whether a tool made this that is another by now."""
+        tool = self._tools.all.get(step.name) if self._tools and isinstance(step, RunTool) else None
+        return tool is not None and receipt.facts.get("codec_version") != tool.version()
 
     def _make(self, work: _Work) -> Product:
         spare = self._archive.blobs.create()
@@ -148,15 +157,21 @@ class Products:
         except BaseException:
             spare.path.unlink(missing_ok=True)
             raise
-        return Product(spare.path, receipt.result_syntax, spare.name)
+        return _product(spare.path, result)
 
     def _carry_out(self, work: _Work, result: Path) -> Receipt:
         """Do one step. Raises `TranscodeError` when it cannot be done to this file."""
+        if isinstance(work.step, RunTool):
+            if self._tools is None:
+                raise ToolError("no external tools can be run here")
+            return self._tools.run(work.step.name, work.step.args, work.source.path, result)
         target = syntaxes.by_uid(work.step.to)
         return transcode_twice(self._pool, work.source.path, target, result, give_up=lambda: self._stopping)
 
     def _keep_original(self, work: _Work, reason: str) -> Product:
         source = work.source
+        if isinstance(work.step, RunTool):
+            raise InstanceFault(f"what {work.step.name} was to make of the instance could not be made: {reason}")
         if not work.step.may_stay:
             target = syntaxes.by_uid(work.step.to)
             raise InstanceFault(f"the instance could not be brought to {target}: {reason}")
@@ -184,7 +199,14 @@ class _Work:
 
 
 def _kept(source: Product, reason: str) -> Product:
-    return Product(source.path, source.transfer_syntax, source.blob, kept_original=True, reason=reason)
+    return replace(source, kept_original=True, reason=reason)
+
+
+def _product(path: Path, made: Blob) -> Product:
+    """Return what was made, under the UID that its own file meta information names."""
+    with path.open("rb") as file:
+        uid = part10.data_set_offset(file).meta.get(part10.META_INSTANCE, "")
+    return Product(path, made.transfer_syntax, made.name, sop_instance_uid=uid)
 
 
 class KeyedLocks:

@@ -40,7 +40,21 @@ class Transcode(
         return self.or_original and self.options is None
 
 
-Step = Transcode
+class RunTool(
+    msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, tag_field="verb", tag="run_tool"
+):
+    """Give the instance to the tool of that name in the configuration, with a script's arguments. It never falls back (P7).
+
+    `makes` is the UID of the transfer syntax in which the result is expected, None: that of what it is made of. What it really is
+    in, and whose SOP Instance UID it has, is known once it is made.
+    """
+
+    name: str
+    args: tuple[str, ...] = ()
+    makes: str | None = None
+
+
+Step = Transcode | RunTool
 """What a transform consists of."""
 
 _steps = msgspec.json.Decoder(Step)
@@ -81,9 +95,15 @@ class Transform:
         last = self.steps[-1] if self.steps else None
         return isinstance(last, Transcode) and last.options is None and not last.or_original
 
+    @property
+    def is_foretold_by_tool(self) -> bool:
+        """Whether the transfer syntax of the result is what a tool is expected to give, so that another one is nobody's choice."""
+        return bool(self.steps) and isinstance(self.steps[-1], RunTool)
+
     def syntax_of(self, own: str) -> str:
         """Return the UID of the transfer syntax of what this makes of a file in the syntax `own`, as far as the steps tell."""
-        return next((step.to for step in reversed(self.steps) if isinstance(step, Transcode)), own)
+        made = map(_makes, reversed(self.steps))
+        return next((syntax for syntax in made if syntax is not None), own)
 
     def canonical(self) -> str:
         """Return the one text for this transform, a line a step: equal transforms have equal texts, so the index can compare them.
@@ -102,9 +122,13 @@ class Transform:
             steps = tuple(_steps.decode(line) for line in text.split("\n")) if text else ()
         except msgspec.DecodeError as error:
             raise _unknown(text) from error
-        if not all(is_uid(step.to) for step in steps if isinstance(step, Transcode)):
+        if not all(is_uid(made) for step in steps if (made := _makes(step)) is not None):
             raise _unknown(text)
         return cls(steps)
+
+
+def _makes(step: Step) -> str | None:
+    return step.to if isinstance(step, Transcode) else step.makes
 
 
 def _may_be_left_out(step: Step) -> bool:

@@ -24,7 +24,8 @@ from hostd.sandbox.frames import Channel, FrameError
 from hostd.transcoding import elements as el
 from hostd.transcoding import registry
 from hostd.transcoding import transcode as work
-from hostd.transcoding.messages import MAX_MESSAGE, Failed, Hash, Job, Made, Ready
+from hostd.transcoding.comparison import compare
+from hostd.transcoding.messages import MAX_MESSAGE, Compare, Compared, Failed, Hash, Job, Made, Ready, ToWorker
 from hostd.transcoding.options import EncodeOptions
 
 _NICENESS = 10
@@ -37,7 +38,7 @@ _MESSAGE_CHARACTERS = 2000
 def main() -> None:
     """Warm up, enter the jail, and do jobs until the host closes the connection."""
     sock = socket.socket(fileno=int(sys.argv[1]))
-    channel = Channel(sock, Job, max_receive=MAX_MESSAGE)
+    channel = Channel(sock, ToWorker, max_receive=MAX_MESSAGE)
     os.nice(_NICENESS)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the host's to handle
     logging.disable()
@@ -74,13 +75,13 @@ def warm_up() -> None:
 def _answer(sock: socket.socket, channel: Channel) -> None:
     job = channel.receive()
     _, descriptors, _, _ = socket.recv_fds(sock, 1, 2)
-    expected = 1 if job.target is None else 2
-    if len(descriptors) != expected:
-        raise FrameError(f"{len(descriptors)} descriptors came with a job that needs {expected}")
+    modes = ("rb", "rb") if isinstance(job, Compare) else ("rb",) if job.target is None else ("rb", "w+b")
+    if len(descriptors) != len(modes):
+        raise FrameError(f"{len(descriptors)} descriptors came with a job that needs {len(modes)}")
     with contextlib.ExitStack() as files:
         opened = [
             cast("BinaryIO", files.enter_context(os.fdopen(descriptor, mode)))
-            for descriptor, mode in zip(descriptors, ("rb", "w+b")[:expected], strict=True)
+            for descriptor, mode in zip(descriptors, modes, strict=True)
         ]
         reply = _done(job, *opened)
     channel.send(reply)
@@ -88,8 +89,11 @@ def _answer(sock: socket.socket, channel: Channel) -> None:
         sys.exit(1)  # what else is broken in this process is not known
 
 
-def _done(job: Job, source: BinaryIO, result: BinaryIO | None = None) -> Made | Hash | Failed:
+def _done(job: Job | Compare, source: BinaryIO, result: BinaryIO | None = None) -> Made | Hash | Compared | Failed:
     try:
+        if isinstance(job, Compare):
+            assert result is not None
+            return compare(source, result)
         if result is None or job.target is None:
             return Hash(work.pixel_hash(source))
         facts = work.transcode(source, syntaxes.by_uid(job.target), result, job.options, verify=job.verify)

@@ -180,7 +180,7 @@ def test_a_table_that_is_incomplete_by_the_environment_names_a_variable(config):
         ("\n[http]\nprot = 8043\n", "http.prot", 3, "did you mean http.port?"),
         ("[htpp]\nport = 1\n", "htpp", 1, "did you mean http?"),
         ("aets = ['X']\n", "aets", 1, "did you mean dicom.aets?"),
-        ("[tools.x]\npath = 'x'\n", "tools", 1, "later release"),
+        ("[tools.x]\npath = 'x'\n", "tools.x.command", 1, "is missing"),
         ("[log]\nzebra = 1\n", "log.zebra", 2, "[log] has format, level"),
         ("[http]\nport = 65536\n", "http.port", 2, "less than or equal to 65535"),
         ("[http]\nport = true\n", "http.port", 2, "should be a number"),

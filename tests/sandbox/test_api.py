@@ -101,7 +101,7 @@ REFUSALS = {
     "host.forward(instance, to=3)": ("TypeError", "a destination is named by a text"),
     "host.forward('x', to='archive')": (
         "TypeError",
-        "takes an instance or the handle that host.transcode gave, not 'x'",
+        "takes an instance or the handle of a product, not 'x'",
     ),
     "host.forward(None, to='archive')": ("TypeError", "not None"),
     "host.forward(host.forward(instance, to='archive'), to='archive')": ("TypeError", "a delivery cannot be sent on"),

@@ -16,7 +16,7 @@ from hostd.sandbox import frames
 from hostd.scripting.plan import as_frames_event, handler_of, resolve
 from hostd.testing.made import header
 from hostd.transcoding.receipt import Receipt
-from hostd.transcoding.transform import Transform
+from hostd.transcoding.transform import RunTool, Transcode, Transform
 
 J2K = syntaxes.JPEG2000_LOSSLESS.uid
 HEADER = header()
@@ -37,6 +37,12 @@ def destinations(name):
     if name == "both":
         raise ConfigurationError("'both' is both a modality and a peer")
     raise NotFoundError(f"there is no destination {name!r}")
+
+
+def tools(name, args):
+    if name != "crop":
+        raise ScriptError(f"there is no tool {name!r}")
+    return RunTool(name, tuple(args))
 
 
 def plan(*actions, **changes):
@@ -181,18 +187,23 @@ ACTIONS = st.one_of(
         priority=st.sampled_from(["low", "normal", "high", "stat"]), not_before=FLOATS, syntax=st.none() | UIDS,
         again=st.booleans(), back=st.booleans(), line=LINES,
     ),
+    st.builds(frames.RunTool, SOURCES, st.sampled_from(["crop", "rm", "", "\0"]), st.lists(st.text(max_size=3), max_size=3), LINES),
     st.builds(frames.Delete, st.sampled_from([HERE, "other"]), st.sampled_from([None, "delivered", "committed"]) | st.lists(NUMBERS)),
 )  # fmt: skip
+HONEST = st.sampled_from([
+    frames.RunTool(HERE, "crop"), frames.Transcode(HERE, J2K), frames.Forward(HERE, "archive"), frames.Forward(0, "archive"),
+])  # fmt: skip
+"""Without some of these nearly every plan is refused, and what is entered would never be looked at."""
 DECODER = msgspec.msgpack.Decoder(list[frames.Action])
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.lists(ACTIONS, max_size=6), st.booleans())
+@given(st.lists(HONEST | ACTIONS, max_size=6) | st.lists(HONEST, max_size=4), st.booleans())
 def test_hostile_actions_become_a_plan_about_this_instance_or_an_error(actions, has_instance):
     sent = DECODER.decode(msgspec.msgpack.encode(actions))
     happened = event() if has_instance else event(header=None, blob=None, origin=None)
     try:
-        planned = resolve(sent, happened, destinations)
+        planned = resolve(sent, happened, destinations, tools)
     except ScriptError:
         return
     assert has_instance or not planned
@@ -203,6 +214,8 @@ def test_hostile_actions_become_a_plan_about_this_instance_or_an_error(actions, 
         if isinstance(one, PlannedForward):
             assert one.destination in {"modality:archive", "modality:ct1"}
             transform = Transform.parse(one.transform)
-            assert transform is None or not syntaxes.by_uid(transform.to).is_lossy
+            made = [step.to for step in transform.steps if isinstance(step, Transcode)]
+            assert not any(syntaxes.by_uid(uid).is_lossy for uid in made)
+            assert all(step.name == "crop" for step in transform.steps if isinstance(step, RunTool))
         if isinstance(one, PlannedDelete) and isinstance(one.after, tuple):
             assert all(isinstance(planned[at], PlannedForward) and at < one.position for at in one.after)

@@ -113,6 +113,8 @@ def deviation(outgoing: Outgoing, product: Product) -> str:
     if product.kept_original:
         return f"; sent in its own syntax, because {product.reason}"
     if product.transfer_syntax != outgoing.wanted_syntax:
+        if outgoing.transform.is_foretold_by_tool:
+            return f"; sent in {named(product.transfer_syntax)}"
         return f"; sent in {named(product.transfer_syntax)}, because the peer does not accept {named(outgoing.wanted_syntax)}"
     return ""
 

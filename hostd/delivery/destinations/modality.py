@@ -82,12 +82,18 @@ class Modality:
                 continue
             try:
                 product = _made(outgoing, syntax)
+                if (
+                    self._fallbacks
+                    and outgoing.transform.is_foretold_by_tool
+                    and product.transfer_syntax not in accepted
+                ):
+                    product = outgoing.in_syntax(syntax)  # the tool gave another one than was foreseen
             except InstanceFault as fault:
                 hindrances.append(str(fault))
                 continue
             if product.transfer_syntax in accepted:
                 return product
-            hindrances.append(product.reason)
+            hindrances.append(product.reason or f"what was made of it is in {named(product.transfer_syntax)}")
         raise InstanceFault(_no_common_syntax(outgoing, accepted, hindrances))
 
 
@@ -134,7 +140,7 @@ class ModalitySession:
             try:
                 answer = self._association.store(
                     delivery.sop_class_uid,
-                    delivery.sop_instance_uid,
+                    product.sop_instance_uid or delivery.sop_instance_uid,
                     product.transfer_syntax,
                     file,
                     length,
