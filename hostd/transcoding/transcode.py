@@ -62,7 +62,7 @@ def pixel_hash(source: BinaryIO) -> str:
 def _transcode(source: BinaryIO, target: TransferSyntax, result: BinaryIO, options: EncodeOptions | None) -> Facts:
     opened = open_source(source)
     pair = opened.syntax, target
-    if opened.syntax == target:
+    if opened.syntax == target and options is None:
         raise CannotTranscodeError(f"the instance is in {target} already")
     if target not in NATIVE:
         _require_encoder(target, options, is_bit_exact=pair in RECOMPRESSIONS and options is None)

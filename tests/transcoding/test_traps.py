@@ -572,13 +572,16 @@ def test_the_uid_of_a_lossy_result_follows_from_what_its_pixels_depend_on():
     assert uid(one, quality=50) == uid(one, quality=50)
     different = {uid(one, quality=50), uid(one, quality=51), uid(other, quality=50), uid(one, JPEG_LS_NEAR, quality=50)}
     assert len(different) == 4
-    assert uid(one, quality=50, sop_instance_uid="1.2.3.99") == "1.2.3.99"
+    keys = bytes(32), b"1" * 32
+    with_keys = {uid(content, quality=50, identity=key) for content in (one, other) for key in keys}
+    assert len(with_keys) == 2  # the caller's key stands for the file
+    assert not with_keys & different
 
 
 @pytest.mark.parametrize(("target", "options", "says"), [
     (JPEG2000, {}, "exactly one"), (JPEG2000, {"quality": 50, "ratio": 5}, "exactly one"), (JPEG2000, {"quality": 0}, "1 to 100"),
     (JPEG2000, {"quality": 101}, "1 to 100"), (JPEG_BASELINE, {"ratio": 5}, "give"), (JPEG2000, {"near": 2}, "give"),
-    (JPEG2000, {"ratio": 1}, "above 1"), (JPEG_LS_NEAR, {"near": 256}, "1 to 255"), (JPEG2000, {"quality": 5, "sop_instance_uid": "x"}, "no UID"),
+    (JPEG2000, {"ratio": 1}, "above 1"), (JPEG_LS_NEAR, {"near": 256}, "1 to 255"), (JPEG2000, {"quality": 5, "identity": b"x"}, "32 bytes"),
     (JPEG2000_LOSSLESS, {"quality": 50}, "loses nothing"),
 ])  # fmt: skip
 def test_options_that_do_not_suit_are_refused(target, options, says):
