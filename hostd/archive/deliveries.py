@@ -293,7 +293,17 @@ def attempts(connection: Connection, delivery: int) -> list[Attempt]:
     """Return all attempts of a delivery, in order."""
     query = sa.select(t.attempt).where(t.attempt.c.delivery == delivery).order_by(t.attempt.c.id)
     return [
-        Attempt(row.delivery, row.number, row.at, row.outcome, row.answer, row.status, row.seconds, row.sent_syntax)
+        Attempt(
+            row.delivery,
+            row.number,
+            row.at,
+            row.outcome,
+            row.answer,
+            row.status,
+            row.seconds,
+            row.sent_syntax,
+            row.sent_sop_instance_uid,
+        )
         for row in connection.execute(query)
     ]
 

@@ -86,22 +86,11 @@ ingest = sa.Table(  # acknowledged as received, with a transcode that goes on; t
     sa.Column("blob", sa.Text, sa.ForeignKey("blob.name"), nullable=False, unique=True),
     sa.Column("content", sa.Text, nullable=False),
     sa.Column("target", sa.Text, nullable=False),
-    sa.Column("options", sa.JSON(none_as_null=True)),  # how lossy it may become, None: not at all
-    sa.Column("keep_original", sa.Boolean, nullable=False, server_default=sa.true()),
     sa.Column("kind", sa.Text, nullable=False),  # of the event
     sa.Column("header", sa.LargeBinary, nullable=False),  # as received
     sa.Column("origin", sa.JSON, nullable=False),
     sa.Column("at", sa.Float, nullable=False),
     sqlite_autoincrement=True,
-)
-
-derived = sa.Table(  # which instance a lossy ingest made of what: what comes again is recognised by its source
-    "derived",
-    metadata,
-    sa.Column("source", sa.Text, primary_key=True),  # Orthanc's identifier, as received
-    sa.Column("content", sa.Text, primary_key=True),  # SHA-256 of the data set as received
-    sa.Column("instance", sa.Text, sa.ForeignKey("instance.id", ondelete="CASCADE"), nullable=False, index=True),
-    sa.Column("header", sa.LargeBinary, nullable=False),  # of the derived instance
 )
 
 event = sa.Table(
