@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, Self
 
-import msgspec
 import structlog
 
 from hostd.archive import receipts
@@ -18,7 +17,6 @@ from hostd.archive.archive import Archive
 from hostd.archive.receipts import StoredReceipt
 from hostd.archive.records import Blob, Delivery
 from hostd.dicom import part10, syntaxes
-from hostd.dicom.header import Header, read_header
 from hostd.dicom.identity import is_uid
 from hostd.dicom.syntaxes import TransferSyntax
 from hostd.errors import (
@@ -28,11 +26,10 @@ from hostd.errors import (
     TranscodeError,
     UnlikeReceiptError,
     UnparsableError,
-    WrongPixelsError,
 )
-from hostd.transcoding import identity
 from hostd.transcoding.options import EncodeOptions
 from hostd.transcoding.receipt import Receipt
+from hostd.transcoding.sameness import identified, require_own_identity, require_same
 from hostd.transcoding.transform import Step, Transcode, Transform
 
 MADE = "made"
@@ -183,9 +180,11 @@ class Products:
                 raise
             return self._keep_original(work, earlier, str(error))
         try:
-            _require_same(work, earlier, receipt)
-        except UnlikeReceiptError:
+            if earlier is not None and earlier.outcome == MADE:
+                require_same(work.stored.sop_instance_uid, Receipt.from_dict(earlier.facts), receipt)
+        except UnlikeReceiptError as error:
             spare.path.unlink(missing_ok=True)
+            _log.error("what was made again differs from its receipt", transform=work.key[1], reason=str(error))
             raise
         result = Blob(spare.name, receipt.bytes_after, receipt.result_sha256, receipt.result_syntax)
         stored = StoredReceipt(*work.key, MADE, receipt.to_dict(), result)
@@ -252,66 +251,6 @@ class _Work:
         return identified(
             self.step, secret, source.sop_instance_uid, self.stored.content, source.transfer_syntax, before
         )
-
-
-def identified(
-    step: Transcode, secret: bytes, sop_instance_uid: str, content: str, syntax: str, before: str = ""
-) -> EncodeOptions | None:
-    """Return the options of a step with the key of the result's identity, None where nothing is to be lost.
-
-    What it is done to: `sop_instance_uid` and `syntax` (UID) of the file, `content` and `before` as in `identity.Made`.
-    """
-    if step.options is None:
-        return None
-    made = identity.Made(sop_instance_uid, content, before, syntax, step.to)
-    return msgspec.structs.replace(step.options, identity=identity.key_of(secret, made, step.options))
-
-
-def require_own_identity(result: Path, receipt: Receipt, source_uid: str) -> Header:
-    """Return the header of a lossy result. Raises `WrongPixelsError` when it is not the instance of its own that it should be."""
-    try:
-        header = header_of(result)
-    except UnparsableError as error:
-        raise WrongPixelsError(f"the codec gave what is no DICOM instance: {error}") from error
-    uid, syntax = header.sop_instance_uid, header.transfer_syntax
-    if (uid, syntax) != (receipt.sop_instance_uid, receipt.result_syntax) or uid == source_uid or not is_uid(uid):
-        raise WrongPixelsError("the codec gave another instance, or another transfer syntax, than it was asked for")
-    return header
-
-
-def header_of(path: Path) -> Header:
-    """Return the header of a file. Raises `UnparsableError`."""
-    with path.open("rb") as file:
-        start = part10.data_set_offset(file)
-        size = path.stat().st_size
-        return read_header(file, offset=start.offset, transfer_syntax=start.transfer_syntax_uid, size=size)
-
-
-def _require_same(work: _Work, earlier: StoredReceipt | None, receipt: Receipt) -> None:
-    """Raise `UnlikeReceiptError` when what was made again differs from what was made before.
-
-    A lossy result is the same to the byte. Without loss the same pixels will do: another release of a codec may pack them otherwise.
-    """
-    if earlier is None or earlier.outcome != MADE:
-        return
-    before = Receipt.from_dict(earlier.facts)
-    if before.result_sha256 == receipt.result_sha256:
-        return
-    is_lossy = work.step.options is not None
-    if not is_lossy and receipt.pixel_hash_after == before.pixel_hash_after:
-        return
-    made, again = (f"{one.codec} {one.codec_version}".strip() for one in (before, receipt))
-    advice = (
-        f"install {made} again, or ask for it in another way" if made != again else "look for a fault of memory or disk"
-    )
-    _log.error(
-        "what was made again differs from its receipt", blob=work.stored.blob, transform=work.transform.canonical(),
-        sop_instance_uid=work.stored.sop_instance_uid, made_by=made, made_again_by=again,
-    )  # fmt: skip
-    raise UnlikeReceiptError(
-        f"instance {work.stored.sop_instance_uid} was brought to {syntaxes.by_uid(work.step.to)} before, by {made}; made again"
-        f" by {again} it is not the same, so it is not sent and the receipt stands: {advice}"
-    )
 
 
 def _kept(source: Product, reason: str) -> Product:

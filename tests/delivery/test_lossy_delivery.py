@@ -2,8 +2,11 @@
 
 import pydicom
 import pytest
+import sqlalchemy as sa
 from peers_kit import needs_orthanc, needs_storescp, orthanc, shipped, storescp
 
+from hostd.archive import deletes, instances, rows
+from hostd.archive import tables as t
 from hostd.delivery.destinations.modality import Modality
 from hostd.delivery.destinations.peer import Peer
 from hostd.errors import CannotTranscodeError
@@ -99,3 +102,38 @@ def test_not_a_byte_reaches_a_modality_when_a_loss_fails(node, tmp_path):
         (arrived,) = map(pydicom.dcmread, (tmp_path / "peer").iterdir())
     assert arrived.SOPInstanceUID == node.get(other).sop_instance_uid
     assert [attempt.sent_sop_instance_uid for attempt in node.attempts(number)] == [None]
+
+
+def test_a_delete_that_waits_for_a_failed_loss_is_held_and_the_instance_stays(node, fake):
+    node.pool = Unable()
+    instance = node.receive(shipped("CT_small.dcm"))
+    number = node.ask(fake.name, instance, transform=CHAIN.canonical())
+
+    def delete(connection):
+        run = rows.insert(
+            connection,
+            t.run,
+            script="s",
+            version="v",
+            event=1,
+            outcome="done",
+            tags_read=[],
+            log=[],
+            at=0.0,
+            seconds=0.0,
+        )
+        inputs = {"instance": instance.id, "content": instance.received_sha256, "after": "delivered"}
+        action = rows.insert(
+            connection, t.action, run=run, script="s", event=1, position=0, verb="delete", inputs=inputs, state="open"
+        )
+        deletes.wait_for(connection, action, [number])
+        return action
+
+    action = node.archive.writer.do(delete)
+    node.couriers(fake)
+    node.until_state(number, "failed")
+    with node.archive.read() as connection:
+        row = connection.execute(sa.select(t.action).where(t.action.c.id == action)).one()
+        assert (row.state, row.result["reason"]) == ("held", f"delivery {number} is failed")
+        assert instances.get(connection, instance.id) is not None
+    assert fake.sent == []

@@ -161,6 +161,14 @@ def test_actions_enter_the_plan_in_order_with_their_lines(run):
     ]
 
 
+def test_loss_may_be_asked_for_in_each_way(run):
+    asked = ("lossy=True", "quality=1", "ratio=20", "lossy=True, quality=100")
+    result, _ = run("\n".join(f"host.transcode(instance, 'JPEG2000', {how})" for how in asked), may=["lossy"])
+    assert [(one.quality, one.ratio, one.near, one.lossy) for one in result.actions] == [
+        (None, None, None, True), (1, None, None, False), (None, 20.0, None, False), (100, None, None, True),
+    ]  # fmt: skip
+
+
 def test_a_failed_run_has_no_plan(run):
     result, log = run("host.forward(instance, to='archive')\nprint('before')\n1 / 0")
     assert result.actions == []
