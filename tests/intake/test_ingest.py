@@ -216,7 +216,7 @@ def test_a_product_of_another_instance_is_thrown_away(make, monkeypatch):
     bench = make()
     honest = bench.pool.transcode
 
-    def confused(source, target, result):
+    def confused(source, target, result, options=None):
         (source.parent / "other").write_bytes(image(2))
         return honest(source.parent / "other", target, result)
 
