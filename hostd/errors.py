@@ -93,3 +93,7 @@ class DestinationFault(HostdError):  # noqa: N818 - a fault is a verdict on whom
 
 class InstanceFault(HostdError):  # noqa: N818 - see DestinationFault
     """A delivery failed because of the instance: sending it again unchanged would fail again."""
+
+
+class UnlikeReceiptError(InstanceFault):
+    """What was made again is not what its receipt speaks of. It was thrown away, and the receipt stands."""

@@ -13,7 +13,7 @@ import structlog
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from hostd.archive import associations, events, removal
+from hostd.archive import associations, events, installation, removal
 from hostd.archive.blobs import FolderBlobs
 from hostd.archive.bulletin import Bulletin
 from hostd.archive.database import bring_up_to_date, open_engine
@@ -58,6 +58,8 @@ class Archive:
             raise
         try:
             self._sweep()
+            self.secret = self.writer.do(installation.secret)
+            """The installation's (`hostd.archive.installation`)."""
             self.writer.do(lambda c: associations.close_interrupted(c, clock.now()))
         except BaseException:
             self.writer.close()

@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection, Row
 
-from hostd.archive import deletes, rows
+from hostd.archive import deletes, receipts, rows
 from hostd.archive import tables as t
 from hostd.archive.records import Attempt, Delivery
 from hostd.errors import NotFoundError
@@ -190,17 +190,12 @@ def _record(connection: Connection, attempt: Attempt) -> None:
 
 def _release_file(connection: Connection, delivery: int) -> None:
     """Have the collector look again at the files that this delivery pinned, where they were let go already."""
-    row = connection.execute(
-        sa.select(t.delivery.c.blob, t.receipt.c.result)
-        .outerjoin(
-            t.receipt,
-            sa.and_(t.receipt.c.source == t.delivery.c.blob, t.receipt.c.transform == t.delivery.c.transform),
-        )
-        .where(t.delivery.c.id == delivery)
-    ).one()
-    connection.execute(
-        sa.update(t.blob).where(t.blob.c.name.in_([row.blob, row.result]), t.blob.c.released).values(unpinned_at=None)
+    made = sa.and_(t.receipt.c.source == t.delivery.c.blob, receipts.is_on_the_way(t.delivery.c.transform))
+    found = connection.execute(
+        sa.select(t.delivery.c.blob, t.receipt.c.result).outerjoin(t.receipt, made).where(t.delivery.c.id == delivery)
     )
+    names = {name for row in found for name in row if name is not None}
+    connection.execute(sa.update(t.blob).where(t.blob.c.name.in_(names), t.blob.c.released).values(unpinned_at=None))
 
 
 def retry(connection: Connection, numbers: Sequence[int], now: float) -> list[int]:
@@ -298,7 +293,17 @@ def attempts(connection: Connection, delivery: int) -> list[Attempt]:
     """Return all attempts of a delivery, in order."""
     query = sa.select(t.attempt).where(t.attempt.c.delivery == delivery).order_by(t.attempt.c.id)
     return [
-        Attempt(row.delivery, row.number, row.at, row.outcome, row.answer, row.status, row.seconds, row.sent_syntax)
+        Attempt(
+            row.delivery,
+            row.number,
+            row.at,
+            row.outcome,
+            row.answer,
+            row.status,
+            row.seconds,
+            row.sent_syntax,
+            row.sent_sop_instance_uid,
+        )
         for row in connection.execute(query)
     ]
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import Connection
+from sqlalchemy import ColumnElement, Connection
 
 from hostd.archive import tables as t
 from hostd.archive.instances import add_blob
@@ -37,6 +37,15 @@ def find(connection: Connection, source: str, transform: str) -> StoredReceipt |
         Blob(row.result, row.size, row.sha256, row.transfer_syntax) if row.result and row.size is not None else None
     )
     return StoredReceipt(row.source, row.transform, row.outcome, row.facts, result)
+
+
+def is_on_the_way(transform: ColumnElement[str]) -> ColumnElement[bool]:
+    """Tell whether what a receipt speaks of is that transform, or its first steps: their texts begin as its own does."""
+    line = t.receipt.c.transform + "\n"
+    return sa.or_(
+        transform == t.receipt.c.transform,
+        sa.and_(t.receipt.c.transform != "", sa.func.substr(transform, 1, sa.func.length(line)) == line),
+    )
 
 
 def keep(connection: Connection, receipt: StoredReceipt, at: float) -> None:

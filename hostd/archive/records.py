@@ -120,7 +120,8 @@ class Attempt:
     """One try of a delivery and what the peer said.
 
     `outcome` is delivered, warning, failed, waiting (to be tried again), unreached (the destination's fault, which counts against no
-    instance), lost (the answer was) or stray (the lease was).
+    instance), lost (the answer was) or stray (the lease was). `sent_syntax` and `sent_sop_instance_uid` are UIDs, None when nothing
+    was sent: a lossy result is sent as an instance of its own.
     """
 
     delivery: int
@@ -131,3 +132,4 @@ class Attempt:
     status: int | None = None
     seconds: float | None = None
     sent_syntax: str | None = None
+    sent_sop_instance_uid: str | None = None

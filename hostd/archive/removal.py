@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from sqlalchemy import ColumnElement, Connection
 
+from hostd.archive import receipts
 from hostd.archive import tables as t
 from hostd.archive.deliveries import PINNING
 
@@ -49,7 +50,7 @@ def _is_pinned(name: ColumnElement[str]) -> ColumnElement[bool]:
         sa.exists().where(
             t.receipt.c.result == name,
             t.delivery.c.blob == t.receipt.c.source,
-            t.delivery.c.transform == t.receipt.c.transform,
+            receipts.is_on_the_way(t.delivery.c.transform),
             t.delivery.c.state.in_(PINNING),
         ),
     )

@@ -23,6 +23,13 @@ OPEN_STATES = ("preparing", "waiting", "sending", "held")
 
 _OPEN = "state IN ('preparing', 'waiting', 'sending', 'held')"
 
+installation = sa.Table(  # what the nodes on this index share, and no listing shows
+    "installation",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("value", sa.LargeBinary, nullable=False),
+)
+
 blob = sa.Table(
     "blob",
     metadata,
@@ -216,6 +223,9 @@ attempt = sa.Table(
     sa.Column("status", sa.Integer),
     sa.Column("seconds", sa.Float),
     sa.Column("sent_syntax", sa.Text),
+    sa.Column(
+        "sent_sop_instance_uid", sa.Text
+    ),  # None before the first release that noted it, or when nothing was sent
     sqlite_autoincrement=True,
 )
 

@@ -104,7 +104,7 @@ def show(
         return
     for name, value in facts.items():
         typer.echo(f"{name.replace('_', ' ')}: {'-' if value in {None, ''} else value}")
-    columns = ("attempt", "when", "outcome", "status", "seconds", "transfer syntax", "answer")
+    columns = ("attempt", "when", "outcome", "status", "seconds", "transfer syntax", "sent as", "answer")
     print_table(columns, map(_attempt_cells, attempts), empty="not tried yet")
 
 
@@ -208,6 +208,7 @@ def _attempt_facts(attempt: Attempt) -> dict[str, Any]:
         "status": attempt.status,
         "seconds": attempt.seconds,
         "sent_syntax": attempt.sent_syntax,
+        "sent_sop_instance_uid": attempt.sent_sop_instance_uid,
     }
 
 
@@ -215,4 +216,5 @@ def _attempt_cells(attempt: Attempt) -> list[object]:
     seconds = "" if attempt.seconds is None else f"{attempt.seconds:.2f}"
     status = "" if attempt.status is None else attempt.status
     when = local_time(attempt.at)
-    return [attempt.number, when, attempt.outcome, status, seconds, attempt.sent_syntax or "", attempt.answer]
+    sent = attempt.sent_syntax or "", attempt.sent_sop_instance_uid or ""
+    return [attempt.number, when, attempt.outcome, status, seconds, *sent, attempt.answer]

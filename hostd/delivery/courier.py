@@ -19,7 +19,7 @@ from hostd.delivery import faults
 from hostd.delivery.destinations import Answer, Destination, Outgoing, Session
 from hostd.delivery.retry import RetryPolicy
 from hostd.errors import DestinationFault, InstanceFault, TranscodeError
-from hostd.transcoding.products import Products
+from hostd.transcoding.products import Products, Stored
 from hostd.transcoding.transform import Transform
 
 TOPIC = "delivery"
@@ -211,7 +211,7 @@ class Courier:
         for delivery in batch:
             began = time.monotonic()
             try:
-                own_syntax = self._products.source(delivery.blob).transfer_syntax
+                own_syntax = self._products.source(Stored.of(delivery)).transfer_syntax
                 transform = Transform.parse(delivery.transform)
             except (InstanceFault, TranscodeError) as error:
                 del untried[delivery.id]
@@ -349,7 +349,15 @@ def _jitter() -> float:
 
 def _attempt(delivery: Delivery, answer: Answer, outcome: str, at: float, seconds: float) -> Attempt:
     return Attempt(
-        delivery.id, delivery.attempts, at, outcome, answer.text, answer.status, round(seconds, 3), answer.sent_syntax
+        delivery.id,
+        delivery.attempts,
+        at,
+        outcome,
+        answer.text,
+        answer.status,
+        round(seconds, 3),
+        answer.sent_syntax,
+        answer.sent_sop_instance_uid,
     )
 
 

@@ -125,7 +125,7 @@ class Host(ReadOnly):
         self,
         x: Instance | Handle,
         to: str,
-        quality: float | None = None,
+        quality: int | None = None,
         ratio: float | None = None,
         near: int | None = None,
         or_original: bool = True,
@@ -138,20 +138,27 @@ class Host(ReadOnly):
         `or_original`, what cannot be brought to that syntax without loss is delivered as it is, and its receipt says why;
         with `or_original=False` such a delivery fails instead.
 
-        `quality` (1 to 100), `ratio` (20 for 20:1), `near` (JPEG-LS: the largest difference of a pixel) and `lossy=True` ask
-        for a lossy result and need the capability "lossy". This release makes none: a run that asks for one fails.
+        One of `quality` (a whole number from 1 to 100), `ratio` (JPEG 2000: 20 for 20:1) and `near` (JPEG-LS: the largest
+        difference of a pixel, 1 to 255) asks for a lossy result, and so does `lossy=True`, which means a quality of 90. That
+        needs the capability "lossy" and a syntax that may lose information, such as "JPEG2000", "HTJ2K", "JPEGLSNearLossless"
+        or "JPEGBaseline8Bit". A lossy result is an instance of its own: it has a SOP Instance UID of its own, the same whenever
+        it is made of the same instance in the same way, and says what it was derived from. It is never replaced by its
+        source: if it cannot be made, whatever names it fails, and `or_original` means nothing.
 
         Raises `ValueError` for an unknown syntax, or one that may lose information when no loss was asked for, and
         `NotAllowed` without the capability.
         """
         source = self._source(x, "transcode")
         syntax = self._syntax(to)
-        quality = _number("quality", quality, 1, 100)
-        ratio = _number("ratio", ratio, 1, 10_000)
-        if near is not None and (isinstance(near, bool) or not isinstance(near, int) or not 0 <= near <= 0xFFFF):
-            raise ValueError("near must be a whole number from 0 to 65535")
-        self._check_loss(syntax, asked=bool(lossy) or quality is not None or ratio is not None or bool(near))
-        action = frames.Transcode(source, syntax.uid, quality, ratio, near, bool(or_original), _line())
+        quality = _whole("quality", quality, 1, 100)
+        ratio = _number("ratio", ratio, 1, 1000)
+        near = _whole("near", near, 1, 255)
+        given = sum(value is not None for value in (quality, ratio, near))
+        if given > 1:
+            raise ValueError("give one of quality, ratio and near, not several")
+        is_lossy = bool(lossy)
+        self._check_loss(syntax, asked=is_lossy or given > 0)
+        action = frames.Transcode(source, syntax.uid, quality, ratio, near, bool(or_original), is_lossy, _line())
         return Handle(self._run, self._run.add(action))
 
     def run_tool(self, name: str, x: Instance | Handle, args: Sequence[str] = ()) -> Handle:
@@ -338,6 +345,14 @@ def _number(name: str, value: object, low: float, high: float) -> float | None:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
         raise ValueError(f"{name} must be a number from {low} to {high}, not {_shown(value)}")
     return float(value)
+
+
+def _whole(name: str, value: object, low: int, high: int) -> int | None:
+    if value is None:
+        return None
+    if type(value) is not int or not low <= value <= high:
+        raise ValueError(f"{name} must be a whole number from {low} to {high}, not {_shown(value)}")
+    return value
 
 
 def _moment(value: object) -> float | None:

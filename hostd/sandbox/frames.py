@@ -174,10 +174,12 @@ class Transcode(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="tr
     x: str | int
     to: str
     """UID."""
-    quality: float | None = None
+    quality: int | None = None
     ratio: float | None = None
     near: int | None = None
     or_original: bool = True
+    lossy: bool = False
+    """Loss is asked for, without saying how much."""
     line: int = 0
 
 

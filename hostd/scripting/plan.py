@@ -12,9 +12,11 @@ from hostd.archive.plans import PlannedAction, PlannedDelete, PlannedForward, Pl
 from hostd.archive.records import Event
 from hostd.dicom import syntaxes
 from hostd.dicom.header import Header
+from hostd.dicom.syntaxes import TransferSyntax
 from hostd.errors import HostdError, ScriptError
 from hostd.sandbox import frames
 from hostd.scripting.vocabulary import as_frame
+from hostd.transcoding.options import DEFAULT_QUALITY
 from hostd.transcoding.transform import RunTool, Transcode, Transform
 
 Destinations = Callable[[str], str]
@@ -90,7 +92,7 @@ def resolve(
         try:
             match action:
                 case frames.Transcode():
-                    made[position] = _transform(action, event, made)
+                    made[position] = _source(action.x, event, made).then(_transcode(action))
                     planned.append(PlannedTranscode(position, _inputs(action)))
                 case frames.RunTool():
                     made[position] = _source(action.x, event, made).then(tools(action.name, action.args))
@@ -104,18 +106,33 @@ def resolve(
     return tuple(planned)
 
 
-def _transform(action: frames.Transcode, event: Event, made: dict[int, Transform]) -> Transform:
-    if action.quality is not None or action.ratio is not None or action.near is not None:
-        raise ScriptError("lossy transcoding is not in this release; leave out quality, ratio and near")
-    return _source(action.x, event, made).then(Transcode(_lossless(action.to), action.or_original))
+def _transcode(action: frames.Transcode) -> Transcode:
+    """Return the step, with how lossy its result may be where loss was asked for."""
+    quality, ratio, near = action.quality, action.ratio, action.near
+    if not action.lossy and (quality, ratio, near) == (None, None, None):
+        return Transcode(_lossless(action.to), action.or_original)
+    if (quality, ratio, near) == (None, None, None):
+        quality = DEFAULT_QUALITY
+    syntax = _known(action.to)
+    if not syntax.is_lossy:
+        raise ScriptError(f"{syntax.keyword} is lossless, so a quality, ratio, near or lossy=True means nothing")
+    step = Transcode(syntax.uid, quality=quality, ratio=ratio, near=near)
+    assert step.options is not None
+    step.options.check(syntax)
+    return step
 
 
-def _lossless(uid: str) -> str:
+def _known(uid: str) -> TransferSyntax:
     syntax = syntaxes.BY_UID.get(uid)
     if syntax is None:
         raise ScriptError(f"no transfer syntax has the UID {uid[:64]!r}")
+    return syntax
+
+
+def _lossless(uid: str) -> str:
+    syntax = _known(uid)
     if syntax.is_lossy:
-        raise ScriptError(f"{syntax.keyword} may lose information, and lossy transcoding is not in this release")
+        raise ScriptError(f"{syntax.keyword} may lose information, and no loss was asked for")
     return uid
 
 

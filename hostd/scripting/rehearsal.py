@@ -119,7 +119,9 @@ def sentence(action: PlannedAction) -> str:
         case PlannedTool():
             return f"have the tool {action.inputs['name']} make something of it, when a delivery needs it"
         case _:
-            return f"transcode to {syntaxes.by_uid(action.inputs['to']).name}, when a delivery needs it"
+            lossy = any(name in action.inputs for name in ("quality", "ratio", "near")) or action.inputs.get("lossy")
+            loss = " with loss" if lossy else ""
+            return f"transcode to {syntaxes.by_uid(action.inputs['to']).name}{loss}, when a delivery needs it"
 
 
 def _forward_sentence(action: PlannedForward) -> str:

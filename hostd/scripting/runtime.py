@@ -270,7 +270,8 @@ def _permitted(
 ) -> bool:
     match action:
         case frames.Transcode():
-            loses = action.to in lossy or action.quality is not None or action.ratio is not None or bool(action.near)
+            asked = action.lossy or (action.quality, action.ratio, action.near) != (None, None, None)
+            loses = action.to in lossy or asked
             return action.to in uids and (not loses or "lossy" in load.may)
         case frames.RunTool():
             return "tools" in load.may and action.name in load.tools

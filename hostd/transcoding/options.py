@@ -20,9 +20,12 @@ import json
 
 import msgspec
 
-from hostd.dicom.identity import is_uid
 from hostd.dicom.syntaxes import JPEG2000, JPEG_LS_NEAR, TransferSyntax
 from hostd.errors import CannotTranscodeError
+
+DEFAULT_QUALITY = 90
+"""What is meant where loss is asked for without saying how much."""
+IDENTITY_BYTES = 32
 
 
 class EncodeOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -34,8 +37,9 @@ class EncodeOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """JPEG 2000 only: uncompressed size of a frame divided by its compressed size, above 1."""
     near: int | None = None
     """JPEG-LS only: the largest error of any sample, 1 to 255."""
-    sop_instance_uid: str | None = None
-    """The UID of the result. Without one, it is derived from the source file, the syntax, these options and the codec."""
+    identity: bytes | None = None
+    """A key that the UID of the result follows from, together with the codec (`hostd.transcoding.identity`). Without one it
+    follows from the source file, the syntax, these options and the codec."""
 
     def check(self, target: TransferSyntax) -> None:
         """Raise `CannotTranscodeError` when these options do not suit that lossy target."""
@@ -53,10 +57,10 @@ class EncodeOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise CannotTranscodeError(
                 f"near is {self.near}; it goes from 1 to 255 (without loss there is JPEG-LS Lossless)"
             )
-        if self.sop_instance_uid is not None and not is_uid(self.sop_instance_uid):
-            raise CannotTranscodeError(f"the SOP Instance UID asked for is no UID: {self.sop_instance_uid[:64]!r}")
+        if self.identity is not None and len(self.identity) != IDENTITY_BYTES:
+            raise CannotTranscodeError(f"the key of the result's UID should have {IDENTITY_BYTES} bytes")
 
     def canonical(self) -> str:
-        """Return the one text of what is asked of the encoder: equal options have equal texts. The UID is not part of it."""
+        """Return the one text of what is asked of the encoder: equal options have equal texts. The key is not part of it."""
         asked = {"quality": self.quality, "ratio": self.ratio, "near": self.near}
         return json.dumps({name: value for name, value in asked.items() if value is not None}, separators=(",", ":"))

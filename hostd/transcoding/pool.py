@@ -102,6 +102,7 @@ class CodecPool:
                     codec_version=facts.codec_version,
                     verified_by=facts.verified_by,
                     note=facts.note,
+                    sop_instance_uid=_sop_instance_uid(made) if options is not None else "",
                     bytes_before=os.fstat(original.fileno()).st_size,
                     bytes_after=os.fstat(made).st_size,
                     milliseconds=round(1000 * (time.monotonic() - began)),
@@ -314,6 +315,15 @@ def _error(failed: Failed) -> Exception:
             return OSError(failed.number, failed.message)
         case "defect":
             return CodecCrashedError(f"the codec worker failed in a way that it should not: {failed.message}")
+
+
+def _sop_instance_uid(descriptor: int) -> str:
+    with os.fdopen(os.dup(descriptor), "rb") as file:
+        file.seek(0)
+        try:
+            return part10.data_set_offset(file).meta.get(part10.META_INSTANCE, "")
+        except UnparsableError as error:
+            raise WrongPixelsError(f"the codec worker made what is no DICOM file: {error}") from error
 
 
 def _sha256(descriptor: int) -> str:

@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, Self
 
+import msgspec
 import structlog
 
 from hostd.archive import receipts
@@ -19,8 +20,18 @@ from hostd.archive.records import Blob, Delivery
 from hostd.dicom import part10, syntaxes
 from hostd.dicom.identity import is_uid
 from hostd.dicom.syntaxes import TransferSyntax
-from hostd.errors import CodecCrashedError, InstanceFault, StorageError, ToolError, TranscodeError, UnparsableError
+from hostd.errors import (
+    CodecCrashedError,
+    InstanceFault,
+    StorageError,
+    ToolError,
+    TranscodeError,
+    UnlikeReceiptError,
+    UnparsableError,
+)
+from hostd.transcoding.options import EncodeOptions
 from hostd.transcoding.receipt import Receipt
+from hostd.transcoding.sameness import identified, require_own_identity, require_same
 from hostd.transcoding.tools import Tools
 from hostd.transcoding.transform import RunTool, Step, Transcode, Transform
 
@@ -33,41 +44,63 @@ _log = structlog.get_logger(__name__)
 class Transcodes(Protocol):
     """What makes results: `hostd.transcoding.pool.CodecPool`."""
 
-    def transcode(self, source: Path, target: TransferSyntax, result: Path) -> Receipt:
+    def transcode(
+        self, source: Path, target: TransferSyntax, result: Path, options: EncodeOptions | None = None
+    ) -> Receipt:
         """Write `result`, which must not exist, and return its receipt. Raises `TranscodeError` or `OSError`."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A file of the archive, and what is known of it: its instance, and the SHA-256 of the data set as it was received."""
+
+    blob: str
+    sop_instance_uid: str
+    content: str
+
+    @classmethod
+    def of(cls, delivery: Delivery) -> Self:
+        """Return the file that a delivery is of."""
+        return cls(delivery.blob, delivery.sop_instance_uid, delivery.content)
 
 
 @dataclass(frozen=True, slots=True)
 class Product:
     """A file that can be sent.
 
-    `transfer_syntax` is a UID. With `kept_original` it is the source although something else was asked for; `reason` says why.
-    `sop_instance_uid` is that of a product; empty where it is that of the instance.
+    `transfer_syntax` is a UID. `sop_instance_uid` is that of the source, unless a step made another instance. With `kept_original` it is
+    the source although something else was asked for; `reason` says why.
     """
 
     path: Path
     transfer_syntax: str
     blob: str
+    sop_instance_uid: str
     kept_original: bool = False
     reason: str = ""
-    sop_instance_uid: str = ""
 
 
 def transcode_twice(
-    pool: Transcodes, source: Path, target: TransferSyntax, result: Path, *, give_up: Callable[[], bool]
+    pool: Transcodes,
+    source: Path,
+    target: TransferSyntax,
+    result: Path,
+    options: EncodeOptions | None = None,
+    *,
+    give_up: Callable[[], bool],
 ) -> Receipt:
     """Transcode; a codec process that died is given one more try, since it may have died of something else.
 
     Not when `give_up` says so: a node that stops ends its codecs itself. Raises as `Transcodes.transcode` does.
     """
     try:
-        return pool.transcode(source, target, result)
+        return pool.transcode(source, target, result, options)
     except CodecCrashedError as error:
         if give_up():
             raise
         _log.warning("a codec crashed, trying once more", file=source.name, target=target.keyword, error=str(error))
-        return pool.transcode(source, target, result)
+        return pool.transcode(source, target, result, options)
 
 
 class Products:
@@ -94,21 +127,22 @@ class Products:
             transform = Transform.parse(delivery.transform)
         except TranscodeError as error:
             raise InstanceFault(str(error)) from error
-        return self.bring(delivery.blob, transform)
+        return self.bring(Stored.of(delivery), transform)
 
-    def bring(self, blob: str, transform: Transform) -> Product:
+    def bring(self, stored: Stored, transform: Transform) -> Product:
         """Return the stored file after that transform. Raises as `obtain` does."""
-        product = self.source(blob)
+        product = self.source(stored)
         for count, step in enumerate(transform.steps, 1):
             if isinstance(step, Transcode) and step.options is None and step.to == product.transfer_syntax:
                 continue
-            work = _Work(blob, Transform(transform.steps[:count]), step, product)
+            work = _Work(stored, Transform(transform.steps[:count]), step, product)
             with self._locks.holding(work.key):
                 product = self._known(work) or self._make(work)
         return product
 
-    def source(self, blob: str) -> Product:
+    def source(self, stored: Stored) -> Product:
         """Return the stored file as it is. Raises `InstanceFault` when it is missing or is no DICOM file."""
+        blob = stored.blob
         path = self._archive.blobs.path(blob)
         try:
             with path.open("rb") as file:
@@ -119,12 +153,11 @@ class Products:
             raise InstanceFault(f"the file {blob} of the instance cannot be read: {error}") from error
         if not is_uid(uid):
             raise InstanceFault(f"the file {blob} of the instance names a transfer syntax that is no UID: {uid[:64]!r}")
-        return Product(path, uid, blob)
+        return Product(path, uid, blob, stored.sop_instance_uid)
 
     def _known(self, work: _Work) -> Product | None:
         """Return what was made earlier, None when nothing was or it was let go meanwhile."""
-        with self._archive.read() as connection:
-            receipt = receipts.find(connection, *work.key)
+        receipt = self._receipt(work)
         if receipt is None:
             return None
         if receipt.outcome == KEPT_ORIGINAL:
@@ -132,7 +165,14 @@ class Products:
         if receipt.result is None or self._is_outdated(work.step, receipt):
             return None
         path = self._archive.blobs.path(receipt.result.name)
-        return _product(path, receipt.result) if path.exists() else None
+        if not path.exists():
+            return None
+        uid = str(receipt.facts.get("sop_instance_uid", "")) or work.source.sop_instance_uid
+        return Product(path, receipt.result.transfer_syntax, receipt.result.name, uid)
+
+    def _receipt(self, work: _Work) -> StoredReceipt | None:
+        with self._archive.read() as connection:
+            return receipts.find(connection, *work.key)
 
     def _is_outdated(self, step: Step, receipt: StoredReceipt) -> bool:
         """Tell whether a tool made this that is another by now."""
@@ -140,6 +180,7 @@ class Products:
         return tool is not None and receipt.facts.get("codec_version") != tool.version()
 
     def _make(self, work: _Work) -> Product:
+        earlier = self._receipt(work)
         spare = self._archive.blobs.create()
         spare.abandon()  # the pool insists on creating its result itself; the random name stays ours
         try:
@@ -147,7 +188,14 @@ class Products:
         except TranscodeError as error:
             if self._stopping:
                 raise
-            return self._keep_original(work, str(error))
+            return self._keep_original(work, earlier, str(error))
+        try:
+            if earlier is not None and earlier.outcome == MADE and isinstance(work.step, Transcode):
+                require_same(work.stored.sop_instance_uid, Receipt.from_dict(earlier.facts), receipt)
+        except UnlikeReceiptError as error:
+            spare.path.unlink(missing_ok=True)
+            _log.error("what was made again differs from its receipt", transform=work.key[1], reason=str(error))
+            raise
         result = Blob(spare.name, receipt.bytes_after, receipt.result_sha256, receipt.result_syntax)
         stored = StoredReceipt(*work.key, MADE, receipt.to_dict(), result)
         try:
@@ -157,24 +205,40 @@ class Products:
         except BaseException:
             spare.path.unlink(missing_ok=True)
             raise
-        return _product(spare.path, result)
+        uid = receipt.sop_instance_uid or work.source.sop_instance_uid
+        return Product(spare.path, receipt.result_syntax, spare.name, uid)
 
     def _carry_out(self, work: _Work, result: Path) -> Receipt:
         """Do one step. Raises `TranscodeError` when it cannot be done to this file."""
         if isinstance(work.step, RunTool):
             if self._tools is None:
                 raise ToolError("no external tools can be run here")
-            return self._tools.run(work.step.name, work.step.args, work.source.path, result)
+            receipt = self._tools.run(work.step.name, work.step.args, work.source.path, result)
+            return msgspec.structs.replace(receipt, sop_instance_uid=_named_in(result))
         target = syntaxes.by_uid(work.step.to)
-        return transcode_twice(self._pool, work.source.path, target, result, give_up=lambda: self._stopping)
+        options = work.options(self._archive.secret)
+        source = work.source.path
+        receipt = transcode_twice(self._pool, source, target, result, options, give_up=lambda: self._stopping)
+        if options is not None:
+            try:
+                require_own_identity(result, receipt, work.source.sop_instance_uid)
+            except BaseException:
+                result.unlink(missing_ok=True)
+                raise
+        return receipt
 
-    def _keep_original(self, work: _Work, reason: str) -> Product:
+    def _keep_original(self, work: _Work, earlier: StoredReceipt | None, reason: str) -> Product:
         source = work.source
         if isinstance(work.step, RunTool):
             raise InstanceFault(f"what {work.step.name} was to make of the instance could not be made: {reason}")
         if not work.step.may_stay:
             target = syntaxes.by_uid(work.step.to)
             raise InstanceFault(f"the instance could not be brought to {target}: {reason}")
+        if earlier is not None:
+            _log.warning(
+                "what was made before could not be made again; the source is sent", blob=work.key[0], reason=reason
+            )
+            return _kept(source, reason)  # the receipt of what was made, and perhaps sent, stands
         with source.path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
             size = file.seek(0, 2)
@@ -186,27 +250,36 @@ class Products:
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    """The last step of `transform`, a transform of the stored file `blob`, to be done to `source`, what the steps before it made."""
+    """The last step of `transform`, a transform of a stored file, to be done to `source`, what the steps before it made."""
 
-    blob: str
+    stored: Stored
     transform: Transform
     step: Step
     source: Product
 
     @property
     def key(self) -> tuple[str, str]:
-        return self.blob, self.transform.canonical()
+        return self.stored.blob, self.transform.canonical()
+
+    def options(self, secret: bytes) -> EncodeOptions | None:
+        """Return how lossy the result may be, with the key of its identity; None: not at all."""
+        if not isinstance(self.step, Transcode):
+            return None
+        before = Transform(self.transform.steps[:-1]).canonical()
+        source = self.source
+        return identified(
+            self.step, secret, source.sop_instance_uid, self.stored.content, source.transfer_syntax, before
+        )
 
 
 def _kept(source: Product, reason: str) -> Product:
     return replace(source, kept_original=True, reason=reason)
 
 
-def _product(path: Path, made: Blob) -> Product:
-    """Return what was made, under the UID that its own file meta information names."""
-    with path.open("rb") as file:
-        uid = part10.data_set_offset(file).meta.get(part10.META_INSTANCE, "")
-    return Product(path, made.transfer_syntax, made.name, sop_instance_uid=uid)
+def _named_in(file: Path) -> str:
+    """Return the SOP Instance UID that a file's meta information names."""
+    with file.open("rb") as opened:
+        return part10.data_set_offset(opened).meta.get(part10.META_INSTANCE, "")
 
 
 class KeyedLocks:

@@ -47,6 +47,8 @@ class Receipt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     bytes_before: int = 0
     """Size of the source file."""
     bytes_after: int = 0
+    sop_instance_uid: str = ""
+    """Of a lossy result, which is an instance of its own; empty where the result is the same instance as the source."""
     milliseconds: int = 0
     """Wall-clock time, waiting for a free worker not counted."""
     note: str = ""

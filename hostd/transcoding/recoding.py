@@ -131,9 +131,11 @@ def encode(
     if not frames.is_reversible:
         header = marked_lossy(header, source.syntax)
     if options is not None:
-        named = f"{codecs[0].NAME} {registry.version(codecs[0])}"
+        # The next encoder is tried where one cannot, and what was lost before depends on who decodes it: all of them matter.
+        decoders = frames.codecs if isinstance(frames, EncapsulatedFrames) and not frames.is_reversible else []
+        named = [f"{codec.NAME} {registry.version(codec)}" for codec in (*codecs, *decoders)]
         uid = new_uid(file, target, options, named)
-        how = f"Compressed with loss to {target.name}, {options.canonical()}, by {named}"
+        how = f"Compressed with loss to {target.name}, {options.canonical()}, by {named[0]}"
         header = derived(header, source.syntax, target, uid, how)
     extended = fragments.needs_extended_table(described.frame_bytes * described.frames, described.frames)
     extended_at = write_encapsulated_head(source, target, result, header, described.frames if extended else 0)

@@ -129,7 +129,7 @@ def _transcode(
 def _way(opened: Source, target: TransferSyntax, options: EncodeOptions | None) -> Way:
     """Decide by the pair. Raises `CannotTranscodeError` when nothing may or can be done."""
     pair = opened.syntax, target
-    if opened.syntax == target:
+    if opened.syntax == target and options is None:
         raise CannotTranscodeError(f"the instance is in {target} already")
     is_bit_exact = pair in RECOMPRESSIONS and options is None
     check_target(target, options, is_bit_exact=is_bit_exact)

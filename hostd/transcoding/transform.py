@@ -82,6 +82,8 @@ class Transform:
             before = before[:-1]
             # P7: what was made from something that must not be sent unchanged must not be sent unchanged either.
             step = msgspec.structs.replace(step, or_original=step.or_original and last.or_original)
+        if isinstance(step, Transcode) and step.options is not None:
+            step = msgspec.structs.replace(step, or_original=True)  # it means nothing there: one text for one thing
         return Transform((*before, step))
 
     @property

@@ -53,7 +53,7 @@ def small_file(sop_class=CT, syntax=EXPLICIT, **elements):
 class NoPool:
     """Stands for the codecs where nothing may be transcoded."""
 
-    def transcode(self, source, target, result):
+    def transcode(self, source, target, result, options=None):
         raise AssertionError(f"something was transcoded to {target}")
 
 

@@ -65,7 +65,7 @@ class GatedPool:
     def calls(self):
         return len(self.order)
 
-    def transcode(self, source, target, result):
+    def transcode(self, source, target, result, options=None):
         with self._lock:
             self.order.append(str(dcmread(source, stop_before_pixels=True).SOPInstanceUID))
             self.running += 1
@@ -79,7 +79,7 @@ class GatedPool:
                 failure = self.failures.pop(0) if self.failures else None
             if failure is not None:
                 raise failure
-            return self._pool.transcode(source, target, result)
+            return self._pool.transcode(source, target, result, options)
         finally:
             with self._lock:
                 self.running -= 1

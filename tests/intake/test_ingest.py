@@ -18,7 +18,7 @@ from hostd.dicom.syntaxes import lookup
 from hostd.errors import CannotTranscodeError, CodecCrashedError, ConflictError, StorageError, WrongPixelsError
 from hostd.intake.ingest import Policy
 from hostd.intake.intake import Intake
-from hostd.transcoding.products import Products
+from hostd.transcoding.products import Products, Stored
 from hostd.transcoding.receipt import Receipt
 from hostd.transcoding.transform import Transform
 
@@ -216,7 +216,7 @@ def test_a_product_of_another_instance_is_thrown_away(make, monkeypatch):
     bench = make()
     honest = bench.pool.transcode
 
-    def confused(source, target, result):
+    def confused(source, target, result, options=None):
         (source.parent / "other").write_bytes(image(2))
         return honest(source.parent / "other", target, result)
 
@@ -244,7 +244,9 @@ def test_what_failed_on_ingest_is_not_tried_again_for_a_delivery(make):
     bench = make()
     bench.pool.failures = [CannotTranscodeError("no")]
     bench.receive(image())
-    product = Products(bench.archive, bench.pool).bring(bench.instance().blob.name, Transform.into(J2K))
+    product = Products(bench.archive, bench.pool).bring(
+        Stored(bench.instance().blob.name, "1.2.3.4.1", bench.instance().received_sha256), Transform.into(J2K)
+    )
     assert (product.kept_original, product.reason, bench.pool.calls) == (True, "no", 1)
 
 

@@ -114,8 +114,10 @@ REFUSALS = {
     "host.transcode(instance, 'JPEGXL')": ("ValueError", 'say "jxl"'),
     "host.transcode(instance, 'JPEG2000', quality=80)": ("NotAllowed", '[scripts."x.py"] may = ["lossy"]'),
     "host.transcode(instance, 'JPEG2000', lossy=True)": ("NotAllowed", '[scripts."x.py"] may = ["lossy"]'),
-    "host.transcode(instance, 'j2k', quality=0)": ("ValueError", "quality must be a number from 1 to 100"),
-    "host.transcode(instance, 'j2k', near=-1)": ("ValueError", "near must be"),
+    "host.transcode(instance, 'j2k', quality=0)": ("ValueError", "quality must be a whole number from 1 to 100"),
+    "host.transcode(instance, 'j2k', quality=80.5)": ("ValueError", "quality must be a whole number from 1 to 100"),
+    "host.transcode(instance, 'j2k', near=0)": ("ValueError", "near must be a whole number from 1 to 255"),
+    "host.transcode(instance, 'JPEG2000', quality=80, ratio=5)": ("ValueError", "one of quality, ratio and near"),
     "host.delete(instance)": ("NotAllowed", '[scripts."x.py"] may = ["delete"]'),
     "host.delete(instance, after='now')": ("TypeError", "after must be"),
     "host.delete(host.transcode(instance, 'j2k'))": ("TypeError", "host.delete takes the instance"),
@@ -155,8 +157,16 @@ def test_actions_enter_the_plan_in_order_with_their_lines(run):
         frames.Forward(0, "archive", "stat", 1_700_000_000.0, "1.2.840.10008.1.2.1", True, True, 3),
         frames.Delete(identity, [1], 4),
         frames.Delete(identity, "delivered", 5),
-        frames.Transcode(identity, "1.2.840.10008.1.2.4.91", quality=80.0, or_original=False, line=6),
+        frames.Transcode(identity, "1.2.840.10008.1.2.4.91", quality=80, or_original=False, line=6),
     ]
+
+
+def test_loss_may_be_asked_for_in_each_way(run):
+    asked = ("lossy=True", "quality=1", "ratio=20", "lossy=True, quality=100")
+    result, _ = run("\n".join(f"host.transcode(instance, 'JPEG2000', {how})" for how in asked), may=["lossy"])
+    assert [(one.quality, one.ratio, one.near, one.lossy) for one in result.actions] == [
+        (None, None, None, True), (1, None, None, False), (None, 20.0, None, False), (100, None, None, True),
+    ]  # fmt: skip
 
 
 def test_a_failed_run_has_no_plan(run):

@@ -18,7 +18,7 @@ from hostd.testing.made import header
 from hostd.transcoding.receipt import Receipt
 from hostd.transcoding.transform import RunTool, Transcode, Transform
 
-J2K = syntaxes.JPEG2000_LOSSLESS.uid
+J2K, J2K91 = syntaxes.JPEG2000_LOSSLESS.uid, syntaxes.JPEG2000.uid
 HEADER = header()
 HERE = HEADER.identity.instance
 
@@ -147,9 +147,14 @@ BAD = {
     "another instance": (frames.Forward("other", "archive"), "only the instance of the event"),
     "a handle of nothing": (frames.Forward(0, "archive"), "not of this run"),
     "a negative handle": (frames.Forward(-1, "archive"), "not of this run"),
-    "lossy by quality": (frames.Transcode(HERE, J2K, quality=80.0), "lossy transcoding is not in this release"),
-    "lossy by syntax": (frames.Transcode(HERE, syntaxes.JPEG2000.uid), "JPEG2000 may lose information"),
-    "lossy on the way": (frames.Forward(HERE, "archive", syntax=syntaxes.JPEG2000.uid), "may lose information"),
+    "lossy by syntax": (frames.Transcode(HERE, J2K91), "JPEG2000 may lose information"),
+    "loss without loss": (frames.Transcode(HERE, J2K, quality=80, line=3), "line 3: JPEG2000Lossless is lossless"),
+    "loss without loss, not saying how much": (frames.Transcode(HERE, J2K, lossy=True), "JPEG2000Lossless is lossless"),
+    "more than the best": (frames.Transcode(HERE, J2K91, quality=101, line=3), "line 3: quality is 101"),
+    "two measures": (frames.Transcode(HERE, J2K91, quality=5, near=1), "exactly one"),
+    "another's measure": (frames.Transcode(HERE, J2K91, near=1, line=3), "line 3: near can be asked of"),
+    "a ratio of nothing": (frames.Transcode(HERE, J2K91, ratio=float("nan")), "ratio is nan"),
+    "lossy on the way": (frames.Forward(HERE, "archive", syntax=J2K91), "may lose information"),
     "an unknown syntax": (frames.Transcode(HERE, "1.2.3"), "no transfer syntax has the UID"),
     "never": (frames.Forward(HERE, "archive", not_before=float("nan")), "is not a time"),
     "for ever": (frames.Forward(HERE, "archive", not_before=float("inf")), "is not a time"),
@@ -166,6 +171,31 @@ def test_what_cannot_be_carried_out_is_an_error_of_the_script(action, reason):
         plan(action)
 
 
+@pytest.mark.parametrize(
+    ("asked", "step"),
+    [
+        ({"quality": 80}, Transcode(J2K91, quality=80)),
+        ({"ratio": 12.5}, Transcode(J2K91, ratio=12.5)),
+        ({"lossy": True}, Transcode(J2K91, quality=90)),
+        ({"lossy": True, "quality": 7}, Transcode(J2K91, quality=7)),
+        ({"quality": 80, "or_original": False}, Transcode(J2K91, quality=80)),
+    ],
+)
+def test_what_is_to_lose_information_is_carried_out_as_it_was_asked(asked, step):
+    _, forward = plan(frames.Transcode(HERE, J2K91, **asked), frames.Forward(0, "archive"))
+    assert Transform.parse(forward.transform).steps == (step,)
+
+
+def test_a_chain_of_handles_keeps_the_loss_and_what_came_after_it():
+    *_, forward = plan(
+        frames.Transcode(HERE, J2K, or_original=False), frames.Transcode(0, J2K91, quality=80), frames.Transcode(1, J2K),
+        frames.Forward(2, "archive", syntax=syntaxes.EXPLICIT_LE.uid),
+    )  # fmt: skip
+    assert Transform.parse(forward.transform).steps == (
+        Transcode(J2K91, quality=80), Transcode(syntaxes.EXPLICIT_LE.uid),
+    )  # fmt: skip
+
+
 def test_a_script_has_no_instance_to_act_upon_when_it_starts():
     with pytest.raises(ScriptError, match="only the instance of the event"):
         plan(frames.Delete("a.py"), kind="start", subject="a.py", header=None, blob=None)
@@ -178,8 +208,8 @@ FLOATS = st.none() | st.floats()
 LINES = st.integers(-(2**40), 2**40)
 ACTIONS = st.one_of(
     st.builds(
-        frames.Transcode, SOURCES, UIDS, quality=st.none() | FLOATS, ratio=FLOATS, near=st.none() | NUMBERS,
-        or_original=st.booleans(), line=LINES,
+        frames.Transcode, SOURCES, UIDS, quality=st.none() | NUMBERS | st.integers(1, 100), ratio=FLOATS, near=st.none() | NUMBERS,
+        or_original=st.booleans(), lossy=st.booleans(), line=LINES,
     ),
     st.builds(frames.Transcode, SOURCES, UIDS, or_original=st.booleans()),
     st.builds(
@@ -214,8 +244,11 @@ def test_hostile_actions_become_a_plan_about_this_instance_or_an_error(actions, 
         if isinstance(one, PlannedForward):
             assert one.destination in {"modality:archive", "modality:ct1"}
             transform = Transform.parse(one.transform)
-            made = [step.to for step in transform.steps if isinstance(step, Transcode)]
-            assert not any(syntaxes.by_uid(uid).is_lossy for uid in made)
-            assert all(step.name == "crop" for step in transform.steps if isinstance(step, RunTool))
+            for step in transform.steps:
+                if isinstance(step, Transcode):
+                    assert syntaxes.by_uid(step.to).is_lossy == (step.options is not None)
+                else:
+                    assert isinstance(step, RunTool)
+                    assert step.name == "crop"
         if isinstance(one, PlannedDelete) and isinstance(one.after, tuple):
             assert all(isinstance(planned[at], PlannedForward) and at < one.position for at in one.after)

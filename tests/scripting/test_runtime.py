@@ -249,7 +249,7 @@ def test_a_script_worker_is_refused_where_isolation_is_required_and_absent(monke
 # -- a worker that was taken over -------------------------------------------------------------------------------------
 
 
-def taken_over(monkeypatch, sends):
+def taken_over(monkeypatch, sends, may=("lossy",)):
     """Start a process that says hello and ready as a worker does, and then runs what it likes."""
     program = (
         "import sys; sys.path += sys.argv[3:]\nimport socket, struct, time, msgspec\nfrom hostd.sandbox import frames\n"
@@ -257,7 +257,7 @@ def taken_over(monkeypatch, sends):
         "c.send(frames.Hello({'landlock': 1, 'seccomp': 1}))\nc.receive()\nc.send(frames.Ready(['on_stored_instance'], []))\nc.receive()\n"
     )
     monkeypatch.setattr(runtime, "_BOOTSTRAP", program + sends + "\ntime.sleep(30)")
-    return ScriptWorker.start(load("", may=["lossy"]))
+    return ScriptWorker.start(load("", may=list(may)))
 
 
 GARBAGE = {
@@ -282,6 +282,21 @@ GARBAGE = {
     "sys.exit(3)": "exit code 3",
     "s.close()": "closed its connection",
 }
+
+
+LOSSY_ACTIONS = [
+    "frames.Transcode('one', '1.2.840.10008.1.2.4.91')", "frames.Transcode('one', '1.2.840.10008.1.2.4.91', lossy=True)",
+    "frames.Transcode('one', '1.2.840.10008.1.2.4.90', lossy=True)", "frames.Transcode('one', '1.2.840.10008.1.2.4.90', near=0)",
+    "frames.Transcode('one', '1.2.840.10008.1.2.4.90', quality=80)", "frames.Transcode('one', '1.2.840.10008.1.2.4.90', ratio=8.0)",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("action", LOSSY_ACTIONS)
+def test_a_worker_that_asks_for_loss_without_the_capability_is_ended(monkeypatch, action):
+    worker = taken_over(monkeypatch, f"c.send(frames.Result(1, [{action}], [], []))", may=())
+    with pytest.raises(WorkerLost, match="may not take"):
+        run(worker)
+    assert gone(worker.pid)
 
 
 @pytest.mark.parametrize(("sends", "reason"), GARBAGE.items(), ids=GARBAGE)

@@ -17,7 +17,7 @@ from hostd.dicom.part10 import file_header
 from hostd.errors import CannotTranscodeError, CodecCrashedError, InstanceFault, WrongPixelsError
 from hostd.testing.clock import ManualClock
 from hostd.transcoding.pool import CodecPool
-from hostd.transcoding.products import Products
+from hostd.transcoding.products import Products, Stored
 from hostd.transcoding.receipt import Receipt
 from hostd.transcoding.transform import Transcode, Transform
 
@@ -36,7 +36,7 @@ class FakePool:
         self.gate.set()
         self.entered = threading.Semaphore(0)
 
-    def transcode(self, source, target, result):
+    def transcode(self, source, target, result, options=None):
         self.calls.append(target.uid)
         self.entered.release()
         assert self.gate.wait(10)
@@ -81,6 +81,10 @@ def stored(archive, content, syntax=EXPLICIT):
     return file.name
 
 
+def of(blob):
+    return Stored(blob, "1.2.3", "content")
+
+
 def receipt_of(archive, blob, transform):
     with archive.read() as connection:
         return receipts.find(connection, blob, transform.canonical())
@@ -91,20 +95,20 @@ def files(archive):
 
 
 def test_nothing_to_do_gives_the_source(products, pool, archive, blob):
-    product = products.bring(blob, Transform())
+    product = products.bring(of(blob), Transform())
     assert (product.path, product.transfer_syntax, product.blob) == (archive.blobs.path(blob), EXPLICIT, blob)
     assert not product.kept_original
     assert pool.calls == []
 
 
 def test_a_file_that_is_in_that_syntax_already_is_used_as_it_is(products, pool, blob):
-    assert products.bring(blob, Transform.into(EXPLICIT)).blob == blob
+    assert products.bring(of(blob), Transform.into(EXPLICIT)).blob == blob
     assert pool.calls == []
 
 
 def test_a_product_is_made_once_and_found_again(products, pool, archive, blob):
-    first = products.bring(blob, TO_J2K)
-    assert first == products.bring(blob, TO_J2K)
+    first = products.bring(of(blob), TO_J2K)
+    assert first == products.bring(of(blob), TO_J2K)
     assert pool.calls == [J2K]
     assert (first.transfer_syntax, first.path.exists()) == (J2K, True)
     receipt = receipt_of(archive, blob, TO_J2K)
@@ -116,7 +120,7 @@ def test_a_product_is_made_once_and_found_again(products, pool, archive, blob):
 def test_two_couriers_that_ask_at_the_same_time_make_one_transcode(products, pool, blob):
     pool.gate.clear()
     results = []
-    threads = [threading.Thread(target=lambda: results.append(products.bring(blob, TO_J2K))) for _ in range(4)]
+    threads = [threading.Thread(target=lambda: results.append(products.bring(of(blob), TO_J2K))) for _ in range(4)]
     for thread in threads:
         thread.start()
     assert pool.entered.acquire(timeout=10)
@@ -131,7 +135,7 @@ def test_two_couriers_that_ask_at_the_same_time_make_one_transcode(products, poo
 def test_one_transcode_does_not_wait_for_another_of_another_file(products, pool, archive, blob):
     other = stored(archive, file_header(CT, "1.2.4", EXPLICIT) + b"other")
     pool.gate.clear()
-    threads = [threading.Thread(target=products.bring, args=(name, TO_J2K)) for name in (blob, other)]
+    threads = [threading.Thread(target=products.bring, args=(of(name), TO_J2K)) for name in (blob, other)]
     for thread in threads:
         thread.start()
     assert pool.entered.acquire(timeout=10)
@@ -144,12 +148,12 @@ def test_one_transcode_does_not_wait_for_another_of_another_file(products, pool,
 @pytest.mark.parametrize("error", [CannotTranscodeError("why not"), WrongPixelsError("why not")])
 def test_what_cannot_be_made_goes_on_as_it_is_and_the_receipt_says_why(products, pool, archive, blob, error):
     pool.failures = [error]
-    product = products.bring(blob, TO_J2K)
+    product = products.bring(of(blob), TO_J2K)
     assert (product.blob, product.kept_original, product.reason) == (blob, True, "why not")
     receipt = receipt_of(archive, blob, TO_J2K)
     assert (receipt.outcome, receipt.result, receipt.facts["reason"]) == ("kept original", None, "why not")
     assert receipt.facts["source_sha256"] == hashlib.sha256(product.path.read_bytes()).hexdigest()
-    assert products.bring(blob, TO_J2K) == product
+    assert products.bring(of(blob), TO_J2K) == product
     assert pool.calls == [J2K]
     assert files(archive) == [blob]
 
@@ -158,27 +162,27 @@ def test_what_must_be_changed_is_never_sent_unchanged(products, pool, archive, b
     transform = Transform.into(J2K, or_original=False)
     pool.failures = [CannotTranscodeError("why not")]
     with pytest.raises(InstanceFault, match=r"JPEG 2000 Lossless.*why not"):
-        products.bring(blob, transform)
+        products.bring(of(blob), transform)
     assert receipt_of(archive, blob, transform) is None
     assert files(archive) == [blob]
 
 
 def test_a_codec_that_crashed_gets_one_more_try(products, pool, blob):
     pool.failures = [CodecCrashedError("died")]
-    assert not products.bring(blob, TO_J2K).kept_original
+    assert not products.bring(of(blob), TO_J2K).kept_original
     assert len(pool.calls) == 2
 
 
 def test_a_codec_that_crashes_twice_is_a_reason(products, pool, blob):
     pool.failures = [CodecCrashedError("died"), CodecCrashedError("died again")]
-    assert products.bring(blob, TO_J2K).reason == "died again"
+    assert products.bring(of(blob), TO_J2K).reason == "died again"
 
 
 def test_a_codec_ended_because_the_node_stops_says_nothing_about_the_file(products, pool, archive, blob):
     products.stop()
     pool.failures = [CodecCrashedError("the node stops")]
     with pytest.raises(CodecCrashedError):
-        products.bring(blob, TO_J2K)
+        products.bring(of(blob), TO_J2K)
     assert receipt_of(archive, blob, TO_J2K) is None
     assert len(pool.calls) == 1
 
@@ -186,40 +190,40 @@ def test_a_codec_ended_because_the_node_stops_says_nothing_about_the_file(produc
 def test_a_full_disk_is_no_verdict_on_the_file(products, pool, archive, blob):
     pool.failures = [OSError(28, "No space left on device")]
     with pytest.raises(OSError, match="No space"):
-        products.bring(blob, TO_J2K)
+        products.bring(of(blob), TO_J2K)
     assert receipt_of(archive, blob, TO_J2K) is None
-    assert products.bring(blob, TO_J2K).transfer_syntax == J2K
+    assert products.bring(of(blob), TO_J2K).transfer_syntax == J2K
 
 
 def test_a_receipt_that_cannot_be_entered_leaves_no_file(products, archive, blob, monkeypatch):
     monkeypatch.setattr(receipts, "keep", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        products.bring(blob, TO_J2K)
+        products.bring(of(blob), TO_J2K)
     assert files(archive) == [blob]
 
 
 def test_a_product_that_was_let_go_is_made_again(products, pool, archive, blob):
-    first = products.bring(blob, TO_J2K)
+    first = products.bring(of(blob), TO_J2K)
     assert archive.collect(trash_seconds=1e9) == 1
     assert not first.path.exists()
-    second = products.bring(blob, TO_J2K)
+    second = products.bring(of(blob), TO_J2K)
     assert second.path.exists()
     assert second.blob != first.blob
     assert len(pool.calls) == 2
 
 
 def test_a_product_whose_file_is_gone_is_made_again(products, pool, archive, blob):
-    products.bring(blob, TO_J2K).path.unlink()
-    assert products.bring(blob, TO_J2K).path.exists()
+    products.bring(of(blob), TO_J2K).path.unlink()
+    assert products.bring(of(blob), TO_J2K).path.exists()
     assert len(pool.calls) == 2
 
 
 def test_a_missing_or_unreadable_source_is_the_instances_fault(products, archive, blob):
     with pytest.raises(InstanceFault, match="cannot be read"):
-        products.source(stored(archive, b"this is no DICOM file at all"))
+        products.source(of(stored(archive, b"this is no DICOM file at all")))
     archive.blobs.unlink(blob)
     with pytest.raises(InstanceFault, match="missing"):
-        products.bring(blob, TO_J2K)
+        products.bring(of(blob), TO_J2K)
 
 
 def test_a_delivery_names_its_file_and_transform(products, archive, blob):
@@ -241,9 +245,9 @@ def test_the_codecs_make_a_product_of_a_real_image(archive):
     try:
         products = Products(archive, pool)
         blob = stored(archive, shipped("CT_small.dcm").read_bytes())
-        product = products.bring(blob, TO_J2K)
+        product = products.bring(of(blob), TO_J2K)
         assert (product.kept_original, product.transfer_syntax) == (False, J2K)
-        assert products.source(product.blob).transfer_syntax == J2K
+        assert products.source(of(product.blob)).transfer_syntax == J2K
         facts = receipt_of(archive, blob, TO_J2K).facts
         assert facts["pixel_hash_before"] == facts["pixel_hash_after"] != ""
     finally:

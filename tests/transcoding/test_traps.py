@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import shutil
 import struct
+import subprocess
 import zlib
 
 import imagecodecs
@@ -573,13 +575,16 @@ def test_the_uid_of_a_lossy_result_follows_from_what_its_pixels_depend_on():
     assert uid(one, quality=50) == uid(one, quality=50)
     different = {uid(one, quality=50), uid(one, quality=51), uid(other, quality=50), uid(one, JPEG_LS_NEAR, quality=50)}
     assert len(different) == 4
-    assert uid(one, quality=50, sop_instance_uid="1.2.3.99") == "1.2.3.99"
+    keys = bytes(32), b"1" * 32
+    with_keys = {uid(content, quality=50, identity=key) for content in (one, other) for key in keys}
+    assert len(with_keys) == 2  # the caller's key stands for the file
+    assert not with_keys & different
 
 
 @pytest.mark.parametrize(("target", "options", "says"), [
     (JPEG2000, {}, "exactly one"), (JPEG2000, {"quality": 50, "ratio": 5}, "exactly one"), (JPEG2000, {"quality": 0}, "1 to 100"),
     (JPEG2000, {"quality": 101}, "1 to 100"), (JPEG_BASELINE, {"ratio": 5}, "give"), (JPEG2000, {"near": 2}, "give"),
-    (JPEG2000, {"ratio": 1}, "above 1"), (JPEG_LS_NEAR, {"near": 256}, "1 to 255"), (JPEG2000, {"quality": 5, "sop_instance_uid": "x"}, "no UID"),
+    (JPEG2000, {"ratio": 1}, "above 1"), (JPEG_LS_NEAR, {"near": 256}, "1 to 255"), (JPEG2000, {"quality": 5, "identity": b"x"}, "32 bytes"),
     (JPEG2000_LOSSLESS, {"quality": 50}, "loses nothing"),
 ])  # fmt: skip
 def test_options_that_do_not_suit_are_refused(target, options, says):
@@ -635,3 +640,79 @@ def test_signed_samples_near_the_end_of_their_range_are_not_turned_by_near_lossl
     middle = saved(image(samples + 1000, stored=12, signed=True))
     back = pixels_of(done(done(middle, JPEG_LS_NEAR, EncodeOptions(near=3))[0], EXPLICIT_LE)[0])
     assert np.abs(back - (samples + 1000)).max() <= 3
+
+
+def test_a_loss_after_a_loss_in_the_same_syntax_is_appended_in_its_order():
+    once, _ = done(saved(rgb()), JPEG_BASELINE, EncodeOptions(quality=95))
+    twice, _ = done(once, JPEG_BASELINE, EncodeOptions(quality=20))
+    first, second = header(once), header(twice)
+    assert list(second.LossyImageCompressionMethod) == ["ISO_10918_1", "ISO_10918_1"]
+    assert second.LossyImageCompressionRatio[0] == first.LossyImageCompressionRatio
+    assert second.LossyImageCompressionRatio[1] > first.LossyImageCompressionRatio
+    assert second.SOPInstanceUID != first.SOPInstanceUID
+
+
+def functional(**places):
+    """Return an enhanced CT of two frames; `places` are the items of its functional groups."""
+    ds = image(rows=40, columns=40, frames=2, ImageType=["ORIGINAL", "PRIMARY", "VOLUME", "NONE"])
+    ds.SOPClassUID = "1.2.840.10008.5.1.4.1.1.2.1"
+    ds.StudyInstanceUID, ds.SeriesInstanceUID = "1.2.3", "1.2.3.4"
+    kind = pydicom.Dataset()
+    kind.FrameType = ["ORIGINAL", "PRIMARY", "VOLUME", "NONE"]
+    ds.SharedFunctionalGroupsSequence = [places.get("shared", pydicom.Dataset())]
+    ds.SharedFunctionalGroupsSequence[0].CTImageFrameTypeSequence = [kind]
+    ds.PerFrameFunctionalGroupsSequence = places.get("frames", [pydicom.Dataset(), pydicom.Dataset()])
+    return ds
+
+
+def derivation():
+    source = pydicom.Dataset()
+    source.ReferencedSOPClassUID, source.ReferencedSOPInstanceUID = "1.2.840.10008.5.1.4.1.1.2.1", "1.2.3.9"
+    item = pydicom.Dataset()
+    item.DerivationDescription, item.SourceImageSequence = "earlier", [source]
+    groups = pydicom.Dataset()
+    groups.DerivationImageSequence = [item]
+    return groups
+
+
+@pytest.mark.parametrize("where", ["nowhere", "shared", "frames"])
+def test_the_functional_groups_say_what_their_frames_are_derived_from(where):
+    places = {"shared": derivation()} if where == "shared" else {}
+    if where == "frames":
+        places = {"frames": [derivation(), pydicom.Dataset()]}
+    made = header(done(saved(functional(**places)), JPEG2000, EncodeOptions(quality=50))[0])
+    shared, frames = made.SharedFunctionalGroupsSequence[0], made.PerFrameFunctionalGroupsSequence
+    assert shared.CTImageFrameTypeSequence[0].FrameType[0] == made.ImageType[0] == "DERIVED"
+    groups = list(frames) if where == "frames" else [shared]
+    assert [len(group.DerivationImageSequence) for group in groups] == {
+        "nowhere": [1], "shared": [2], "frames": [2, 1],
+    }[where]  # fmt: skip
+    assert not any("DerivationImageSequence" in one for one in ([shared] if where == "frames" else frames))
+    for group in groups:
+        last = group.DerivationImageSequence[-1]
+        assert last.DerivationCodeSequence[0].CodeValue == "113040"
+        assert last.SourceImageSequence[0].ReferencedSOPInstanceUID == "1.2.3.4.5"
+        assert last.SourceImageSequence[0].PurposeOfReferenceCodeSequence[0].CodeValue == "121320"
+    (study,) = made.SourceImageEvidenceSequence
+    (series,) = study.ReferencedSeriesSequence
+    assert (study.StudyInstanceUID, series.SeriesInstanceUID) == ("1.2.3", "1.2.3.4")
+    assert series.ReferencedSOPSequence[0].ReferencedSOPInstanceUID == "1.2.3.4.5"
+
+
+@pytest.mark.skipif(shutil.which("dciodvfy") is None, reason="dciodvfy (dicom3tools) is not on the PATH")
+@pytest.mark.parametrize(
+    "name", ["CT_small.dcm", "examples_rgb_color.dcm", "enhanced, in the shared group", "enhanced, in the frames"]
+)
+def test_dciodvfy_finds_nothing_in_a_lossy_result_that_it_does_not_find_in_its_source(name, tmp_path):
+    def errors(content):
+        path = tmp_path / "file.dcm"
+        path.write_bytes(content)
+        run = subprocess.run(["dciodvfy", str(path)], capture_output=True, timeout=60, check=False)
+        said = run.stderr.decode(errors="replace").splitlines()
+        assert said
+        return {line for line in said if line.startswith("Error")}
+
+    made = {"enhanced, in the shared group": {}, "enhanced, in the frames": {"frames": [derivation(), derivation()]}}
+    before = saved(functional(**made[name])) if name in made else shipped(name).read_bytes()
+    after, _ = done(before, JPEG2000, EncodeOptions(quality=80))
+    assert errors(after) - errors(before) == set()

@@ -14,7 +14,7 @@ from typing import Protocol, Self
 from hostd.archive.records import Delivery
 from hostd.delivery.faults import Verdict
 from hostd.dicom import syntaxes
-from hostd.transcoding.products import Product, Products
+from hostd.transcoding.products import Product, Products, Stored
 from hostd.transcoding.transform import Transcode, Transform
 
 
@@ -51,11 +51,13 @@ class Outgoing:
 
     def as_it_is(self) -> Product:
         """Return the instance after what must be done to it. Raises as `Products.obtain` does."""
-        return self.products.bring(self.delivery.blob, self.transform.required)
+        return self.products.bring(Stored.of(self.delivery), self.transform.required)
 
     def in_syntax(self, uid: str) -> Product:
         """Return the same in another transfer syntax, without loss. Raises `InstanceFault` when that cannot be done."""
-        return self.products.bring(self.delivery.blob, self.transform.required.then(Transcode(uid, or_original=False)))
+        return self.products.bring(
+            Stored.of(self.delivery), self.transform.required.then(Transcode(uid, or_original=False))
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,7 @@ class Answer:
     """What came of sending one instance.
 
     `text` is for people; `status` is the DIMSE or HTTP status, None when there was none; `sent_syntax` the UID of the transfer syntax
-    it was sent in, None when nothing was sent. `lost`: all was sent and no answer came, so the peer may have the instance.
+    it was sent in, None when nothing was sent, and `sent_sop_instance_uid` what it was sent as. `lost`: all was sent and no answer came, so the peer may have the instance.
     """
 
     verdict: Verdict
@@ -71,6 +73,7 @@ class Answer:
     status: int | None = None
     sent_syntax: str | None = None
     lost: bool = False
+    sent_sop_instance_uid: str | None = None
 
 
 class Session(Protocol):

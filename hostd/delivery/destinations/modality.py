@@ -140,21 +140,21 @@ class ModalitySession:
             try:
                 answer = self._association.store(
                     delivery.sop_class_uid,
-                    product.sop_instance_uid or delivery.sop_instance_uid,
+                    product.sop_instance_uid,
                     product.transfer_syntax,
                     file,
                     length,
                     priority=_dimse_priority(delivery.priority),
                 )
             except DimseError as error:
-                return Answer("later", str(error), None, product.transfer_syntax, lost=error.answer_lost)
+                return _answer("later", str(error), None, product, lost=error.answer_lost)
         text = (
             f"{statuses.describe(answer.status)}: {answer.comment}"
             if answer.comment
             else statuses.describe(answer.status)
         )
         text += deviation(outgoing, product)
-        return Answer(faults.of_status(answer.status), text, answer.status, product.transfer_syntax)
+        return _answer(faults.of_status(answer.status), text, answer.status, product)
 
 
 def candidates(outgoing: Outgoing, fallbacks: Sequence[str]) -> tuple[str, ...]:
@@ -217,6 +217,10 @@ def _no_common_syntax(outgoing: Outgoing, accepted: Collection[str], hindrances:
     if not hindrances:
         return f"no common transfer syntax: {peer}, {mine}"
     return f"{'; '.join(dict.fromkeys(hindrances))} ({peer}, {mine})"
+
+
+def _answer(verdict: faults.Verdict, text: str, status: int | None, product: Product, *, lost: bool = False) -> Answer:
+    return Answer(verdict, text, status, product.transfer_syntax, lost, product.sop_instance_uid)
 
 
 def _dimse_priority(priority: int) -> int:

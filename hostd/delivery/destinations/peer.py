@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
@@ -127,7 +128,8 @@ class PeerSession:
             body = _Body(content)
             answer = self._post(body, headers, product.transfer_syntax)
         text = answer.text + deviation(outgoing, product) if answer.verdict == "delivered" else answer.text
-        return Answer(answer.verdict, text, answer.status, answer.sent_syntax, answer.lost)
+        sent_as = product.sop_instance_uid if answer.sent_syntax is not None else None
+        return replace(answer, text=text, sent_sop_instance_uid=sent_as)
 
     def _post(self, body: _Body, headers: dict[str, str], syntax: str) -> Answer:
         try:
