@@ -23,15 +23,15 @@ class ToolGives:
         self.brought = []
 
     def obtain(self, delivery):
-        return Product(self.path, self.syntax, "n/1")
+        return Product(self.path, self.syntax, "n/1", "1.2.3")
 
     def bring(self, blob, transform):
         self.brought.append(transform)
-        return Product(self.path, transform.syntax_of(self.syntax), "n/2")
+        return Product(self.path, transform.syntax_of(self.syntax), "n/2", "1.2.3")
 
 
 def outgoing(products, makes=None):
-    delivery = SimpleNamespace(id=1, sop_class_uid=CT, blob="n/0")
+    delivery = SimpleNamespace(id=1, sop_class_uid=CT, blob="n/0", sop_instance_uid="1.2.3", content="c")
     return Outgoing(delivery, EXPLICIT, Transform((RunTool("x", makes=makes),)), products)
 
 

@@ -1,16 +1,12 @@
 """A lossy product is an instance of its own, the same whenever it is made, pinned while it is wanted, and never traded for its source."""
 
-import sqlite3
-
 import msgspec
 import pytest
-import sqlalchemy as sa
 from pydicom import dcmread
 from transcoding_images import EXPLICIT, J2K, shipped
 
 from hostd.archive import deliveries, installation, instances, receipts
-from hostd.archive import tables as t
-from hostd.archive.archive import INDEX, Archive
+from hostd.archive.archive import Archive
 from hostd.archive.records import Attempt, Origin
 from hostd.errors import CannotTranscodeError, InstanceFault, UnlikeReceiptError, WrongPixelsError
 from hostd.intake.intake import Intake
@@ -191,25 +187,6 @@ def test_no_two_lists_of_fields_have_the_same_key():
     }  # fmt: skip
     assert len(keys) == 6
     assert identity.uid_of(b"k", ["a 1", "b 2"]) != identity.uid_of(b"k", ["a 1b 2"])
-
-
-def test_an_index_of_the_first_release_gets_the_new_tables_and_keeps_its_rows(tmp_path):
-    Archive(tmp_path, "node", ManualClock()).close()
-    with sqlite3.connect(tmp_path / INDEX) as raw:
-        for statement in (
-            "DROP TABLE installation", "ALTER TABLE attempt DROP COLUMN sent_sop_instance_uid",
-            "UPDATE alembic_version SET version_num = '0001'",
-            "INSERT INTO association (at, calling_aet, called_aet, ip, port, facts) VALUES (1, 'A', 'B', 'c', 1, '{}')",
-        ):  # fmt: skip
-            raw.execute(statement)
-    opened = Archive(tmp_path, "node", ManualClock())
-    try:
-        assert len(opened.secret) == 32
-        with opened.read() as connection:
-            assert connection.execute(sa.select(t.association.c.calling_aet)).scalar() == "A"
-            assert connection.execute(sa.select(t.attempt.c.sent_sop_instance_uid)).all() == []
-    finally:
-        opened.close()
 
 
 # -- what cannot be made

@@ -12,12 +12,16 @@ from hostd.archive.records import Blob
 from hostd.dicom.part10 import file_header
 from hostd.errors import InstanceFault, ToolError
 from hostd.testing.clock import ManualClock
-from hostd.transcoding.products import Products
+from hostd.transcoding.products import Products, Stored
 from hostd.transcoding.receipt import Receipt
 from hostd.transcoding.transform import RunTool, Transcode, Transform
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
 CROP = Transform((RunTool("crop", ("17",)),))
+
+
+def stored(blob):
+    return Stored(blob, "1.2.3", "c")
 
 
 class FakeMaker:
@@ -38,7 +42,7 @@ class FakeMaker:
             raise self.failure
         return self._written(result, EXPLICIT, "2.25.7")
 
-    def transcode(self, source, target, result):
+    def transcode(self, source, target, result, options=None):
         self.calls.append(target.uid)
         assert b"2.25.7" in source.read_bytes()  # what the tool made, not the instance
         return self._written(result, target.uid, "2.25.7")
@@ -80,52 +84,52 @@ def blob(archive):
 
 
 def test_the_product_has_its_own_uid_also_when_it_is_found_again(products, maker, blob):
-    made = products.bring(blob, CROP)
+    made = products.bring(stored(blob), CROP)
     assert (made.sop_instance_uid, made.kept_original) == ("2.25.7", False)
-    assert products.bring(blob, CROP) == made
+    assert products.bring(stored(blob), CROP) == made
     assert maker.calls == [("crop", "17")]
 
 
 def test_other_arguments_are_another_product(products, maker, blob):
-    products.bring(blob, CROP)
-    products.bring(blob, Transform((RunTool("crop", ("18",)),)))
+    products.bring(stored(blob), CROP)
+    products.bring(stored(blob), Transform((RunTool("crop", ("18",)),)))
     assert maker.calls == [("crop", "17"), ("crop", "18")]
 
 
 def test_a_transcode_after_a_tool_is_of_what_the_tool_made(products, maker, blob):
-    product = products.bring(blob, CROP.then(Transcode(J2K)))
+    product = products.bring(stored(blob), CROP.then(Transcode(J2K)))
     assert (product.transfer_syntax, product.sop_instance_uid) == (J2K, "2.25.7")
     assert maker.calls == [("crop", "17"), J2K]
 
 
 def test_a_tool_that_has_changed_makes_its_product_again(products, maker, blob):
-    products.bring(blob, CROP)
+    products.bring(stored(blob), CROP)
     maker.edition = "two"
-    products.bring(blob, CROP)
-    products.bring(blob, CROP)
+    products.bring(stored(blob), CROP)
+    products.bring(stored(blob), CROP)
     assert len(maker.calls) == 2
 
 
 def test_what_a_tool_could_not_make_fails_and_leaves_nothing(products, maker, archive, blob):
     maker.failure = ToolError("the tool crop: it failed (exit status 3)")
     with pytest.raises(InstanceFault, match=r"what crop was to make.*exit status 3"):
-        products.bring(blob, CROP)
+        products.bring(stored(blob), CROP)
     with archive.read() as connection:
         assert receipts.find(connection, blob, CROP.canonical()) is None
     assert list(archive.blobs.names()) == [blob]
     maker.failure = None
-    assert products.bring(blob, CROP).sop_instance_uid == "2.25.7"
+    assert products.bring(stored(blob), CROP).sop_instance_uid == "2.25.7"
 
 
 def test_a_program_that_is_not_there_now_is_no_verdict_on_the_instance(products, maker, blob):
     maker.failure = FileNotFoundError(2, "No such file or directory", "/usr/bin/crop")
     with pytest.raises(FileNotFoundError):
-        products.bring(blob, CROP)
+        products.bring(stored(blob), CROP)
 
 
 def test_without_tools_a_step_for_one_fails(archive, maker, blob):
     with pytest.raises(InstanceFault, match="no external tools"):
-        Products(archive, maker).bring(blob, CROP)
+        Products(archive, maker).bring(stored(blob), CROP)
 
 
 def test_the_text_of_a_tool_step_is_stored_and_must_not_change():
