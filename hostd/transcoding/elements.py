@@ -350,5 +350,9 @@ def items(sequence: Element) -> list[Elements]:
 def with_item(elements: Elements, tag: int, item: Elements) -> Elements:
     """Return the elements with an item appended to a sequence, which is made if need be."""
     known = elements.get(tag)
-    contents = [*(items(known) if known and known.value else []), item]
+    return with_items(elements, tag, [*(items(known) if known and known.value else []), item])
+
+
+def with_items(elements: Elements, tag: int, contents: list[Elements]) -> Elements:
+    """Return the elements with a sequence of these items."""
     return elements | {tag: Element(tag, b"SQ", _encoded_items(contents, implicit=False))}

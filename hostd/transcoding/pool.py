@@ -17,6 +17,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
+
 from hostd.dicom import part10
 from hostd.dicom.syntaxes import TransferSyntax
 from hostd.errors import CannotTranscodeError, CodecCrashedError, UnparsableError, WrongPixelsError
@@ -26,9 +28,11 @@ from hostd.transcoding.options import EncodeOptions
 from hostd.transcoding.receipt import Receipt
 
 _CODE = str(Path(__file__).resolve().parents[2])
-_BOOTSTRAP = "import sys; sys.path.insert(0, sys.argv.pop(1)); from hostd.transcoding import worker; worker.run()"
+_BOOTSTRAP = "import sys; sys.path.insert(0, sys.argv.pop(1)); from importlib import import_module; import_module(sys.argv.pop()).run()"
 # The folder is named, so that a worker runs the same code as its host, installed or not.
 _COMMAND = (sys.executable, "-I", "-c", _BOOTSTRAP, _CODE)
+WORKER = "hostd.transcoding.worker"
+"""The module that a worker runs."""
 _START_LIMIT_S = 60.0
 _TOO_LONG = "the codec took longer than it may, and was ended"
 _ENVIRONMENT = {
@@ -43,12 +47,20 @@ class CodecPool:
     """Up to `workers` codec processes.
 
     `memory_bytes` bounds the address space of each, `time_limit_s` one job; a worker without work for `idle_s` leaves.
+    `worker` is the module that they run, `hostd.transcoding.worker` or one that does more.
     All methods may be called from any thread and block; callers beyond `workers` wait for their turn.
     """
 
     def __init__(
-        self, *, workers: int = 2, memory_bytes: int = 2 << 30, time_limit_s: float = 600, idle_s: float = 60
+        self,
+        *,
+        workers: int = 2,
+        memory_bytes: int = 2 << 30,
+        time_limit_s: float = 600,
+        idle_s: float = 60,
+        worker: str = WORKER,
     ) -> None:
+        self._module = worker
         self._memory_bytes = memory_bytes
         self._time_limit_s = time_limit_s
         self._idle_s = idle_s
@@ -69,6 +81,10 @@ class CodecPool:
         Raises `CannotTranscodeError` (with the reason), `WrongPixelsError`, `CodecCrashedError` (the worker died, took too
         long or ran out of memory), and `OSError` for the file system's refusals, `FileExistsError` among them.
         """
+        return self.carry_out(Job(target.uid, options), source, result)
+
+    def carry_out(self, job: msgspec.Struct, source: Path, result: Path) -> Receipt:
+        """Make `result` of `source` by a job that the worker knows. Raises as `transcode` does."""
         with self._worker() as worker, source.open("rb") as original:
             began = time.monotonic()
             try:
@@ -77,7 +93,7 @@ class CodecPool:
                 raise CannotTranscodeError(f"{source.name}: {error}") from error
             made = os.open(result, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             try:
-                reply = worker.run(Job(target.uid, options), [original.fileno(), made], self._time_limit_s)
+                reply = worker.run(job, [original.fileno(), made], self._time_limit_s)
                 if not isinstance(reply, Made):
                     raise CodecCrashedError("the codec worker gave an answer to another question")
                 os.fsync(made)
@@ -88,7 +104,7 @@ class CodecPool:
                     source_sha256=_sha256(original.fileno()),
                     result_sha256=_sha256(made),
                     source_syntax=source_syntax,
-                    result_syntax=target.uid,
+                    result_syntax=_syntax(made),
                     pixel_hash_before=facts.pixel_hash_before,
                     pixel_hash_after=facts.pixel_hash_after,
                     codec=facts.codec,
@@ -145,7 +161,7 @@ class CodecPool:
                     self._busy.add(worker)
                     return worker
                 worker.end()
-        worker = _Worker(self._memory_bytes)
+        worker = _Worker(self._memory_bytes, self._module)
         with self._lock:
             if not self._closed:
                 self._busy.add(worker)
@@ -179,13 +195,13 @@ class CodecPool:
 class _Worker:
     """One codec process; not for use by several threads, except `kill`."""
 
-    def __init__(self, memory_bytes: int) -> None:
+    def __init__(self, memory_bytes: int, module: str) -> None:
         self._socket, theirs = socket.socketpair()
         self._channel = Channel(self._socket, FromWorker, max_receive=MAX_MESSAGE)
         try:
             with theirs:
                 self._process = subprocess.Popen(
-                    [*_COMMAND, str(theirs.fileno()), str(memory_bytes)],
+                    [*_COMMAND, str(theirs.fileno()), str(memory_bytes), module],
                     pass_fds=[theirs.fileno()],
                     env=_ENVIRONMENT,
                     cwd="/",
@@ -217,7 +233,7 @@ class _Worker:
     def is_alive(self) -> bool:
         return self._process.poll() is None
 
-    def run(self, job: Job, descriptors: list[int], time_limit_s: float) -> Made | Hash:
+    def run(self, job: msgspec.Struct, descriptors: list[int], time_limit_s: float) -> Made | Hash:
         """Do one job. Raises what the worker reports; after `CodecCrashedError` the worker is not usable."""
         self.is_usable = False  # until it is known how this job ended
         with self._limited(time_limit_s):
@@ -299,6 +315,14 @@ def _error(failed: Failed) -> Exception:
             return OSError(failed.number, failed.message)
         case "defect":
             return CodecCrashedError(f"the codec worker failed in a way that it should not: {failed.message}")
+
+
+def _syntax(descriptor: int) -> str:
+    with os.fdopen(os.dup(descriptor), "rb") as file:
+        try:
+            return part10.data_set_offset(file).transfer_syntax_uid
+        except UnparsableError as error:
+            raise WrongPixelsError(f"what the codec worker wrote cannot be read: {error}") from error
 
 
 def _sha256(descriptor: int) -> str:

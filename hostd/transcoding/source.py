@@ -105,14 +105,17 @@ class Source:
         return 4 if self.pixel_vr == b"OW" and allocated > 16 else _WIDTHS.get(self.pixel_vr, 1)
 
 
-def open_source(source: BinaryIO) -> Source:
-    """Read the header of a file. Raises `CannotTranscodeError` when it cannot be read, or not by what is installed."""
+def open_source(source: BinaryIO, *, must_decode: bool = True) -> Source:
+    """Read the header of a file.
+
+    Raises `CannotTranscodeError` when it cannot be read, or, where that `must` be, when nothing that is installed decodes its pixels.
+    """
     try:
         start = part10.data_set_offset(source)
     except UnparsableError as error:
         raise CannotTranscodeError(str(error)) from error
     syntax = by_uid(start.transfer_syntax_uid)
-    if syntax not in READ_NATIVE and not registry.decoders(syntax):
+    if must_decode and syntax not in READ_NATIVE and not registry.decoders(syntax):
         raise CannotTranscodeError(
             unsupported(f"instances in {syntax} are kept and forwarded as they are; hostd does not decode them", syntax)
         )
