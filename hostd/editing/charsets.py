@@ -50,6 +50,8 @@ class CharacterSet:
 
     def encode(self, text: str, vr: bytes) -> bytes | None:
         """Return a text as bytes without padding; None when this character set cannot say it."""
+        if self._begins_plain and any("\x7f" < character < "\u0100" for character in text):
+            return None  # pydicom takes the default repertoire for Latin-1
         values = [text] if vr in UNSPLIT_VRS else text.split("\\")
         try:
             with _strictly():
@@ -60,17 +62,17 @@ class CharacterSet:
         except ValueError:
             return None
 
+    @property
+    def _begins_plain(self) -> bool:
+        return not self.terms or self.terms[0] in ("", "ISO_IR 6")
+
     def _encodings(self) -> list[str]:
-        if self.terms in ((), ("",), ("ISO_IR 6",)):
+        if self._begins_plain and len(self.terms) < 2:
             return ["ascii"]
         try:
-            encodings = convert_encodings(list(self.terms))
+            return convert_encodings(list(self.terms))
         except LookupError as error:
             raise ValueError(f"the Specific Character Set {chr(92).join(self.terms)!r} is not known") from error
-        return [
-            "ascii" if not term or term == "ISO_IR 6" else found
-            for term, found in zip(self.terms, encodings, strict=False)
-        ]
 
 
 def widened(elements: el.Elements, around: CharacterSet | None = None) -> el.Elements:

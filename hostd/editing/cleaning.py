@@ -76,22 +76,20 @@ class Cleaner:
 
     def _action(self, tag: int, element: el.Element) -> Action:
         """Return what becomes of a public attribute."""
-        if tag >> 16 < _FIRST_GROUP:
-            return Action.REMOVE
         rule = self._table.get(tag)
-        if rule is not None:
-            return rule.action(self._enabled)
-        if not _is_known(tag):
-            # What no edition knows, and the repeating groups of curves and overlays.
+        if tag >> 16 < _FIRST_GROUP or (rule is None and not _is_known(tag)):
+            # Besides low groups: what no edition knows, and the repeating groups of curves and overlays.
             return Action.REMOVE
+        return rule.action(self._enabled) if rule is not None else self._unlisted(tag, element)
+
+    def _unlisted(self, tag: int, element: el.Element) -> Action:
+        """Return what becomes of an attribute that the table leaves alone, but whose kind of value it does not."""
+        vr = element.vr or el.implied_vr(tag, signed=False)
         if tag == _TEXT_VALUE:
             return Action.CLEAN if {"structured", "descriptors"} & {*self._enabled} else Action.DUMMY
-        vr = element.vr or el.implied_vr(tag, signed=False)
-        if vr == b"PN":
-            return Action.EMPTY
         if vr in _TEMPORAL:
             return {"shift": Action.SHIFT, "keep": Action.KEEP, "remove": Action.DUMMY}[self._project.dates]
-        return Action.KEEP
+        return Action.EMPTY if vr == b"PN" else Action.KEEP
 
     def _private(self, elements: el.Elements, kept: set[int], scope: _Scope) -> el.Elements:
         """Return the private attributes that stay, with the creators of their blocks (PS3.15 §E.3.10)."""
@@ -189,7 +187,9 @@ class _Scope:
         if element.tag == _PATIENT_AGE:
             return _capped_age(element)
         is_local_meaning = element.tag == _CODE_MEANING and not self._has_standard_code
-        return self._described(element, vr) if vr in TEXT_VRS and (self._is_text_suspect or is_local_meaning) else element
+        return (
+            self._described(element, vr) if vr in TEXT_VRS and (self._is_text_suspect or is_local_meaning) else element
+        )
 
     def _private(self, element: el.Element, vr: bytes) -> el.Element | None:
         if vr in _TEMPORAL and self._cleaner.dates != "keep":

@@ -18,7 +18,7 @@ STANDARD_SCHEMES = frozenset((*_concepts_dict.concepts, "SRT", "SNM3", "99SDM", 
 """Coding schemes whose codes identify nobody."""
 _MORE = Path(__file__).with_name("words.txt")
 """What acquisition and reconstruction are called in series descriptions, beyond the words of the code meanings."""
-_WORD = re.compile(r"[0-9]+(?:[.,][0-9]+)?|[A-Za-z][A-Za-z0-9]*|[0-9][A-Za-z0-9]*")
+_WORD = re.compile(r"[0-9]+(?:[.,][0-9]+)?[A-Za-z]*|[A-Za-z][A-Za-z0-9]*")
 _MEASURE = re.compile(
     r"([0-9]{1,4}(?:[.,][0-9]{1,3})?)(mm|cm|m|s|ms|min|kv|kvp|ma|mas|t|ml|mg|mgy|hz|khz|mhz|deg|hu)", re.IGNORECASE
 )

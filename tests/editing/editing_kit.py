@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import io
 import warnings
+from pathlib import Path
 
 import pydicom
+import pytest
+from pydicom.data import get_charset_files
 from pydicom.dataset import Dataset
 from transcoding_images import EXPLICIT, IMPLICIT, image, saved
 
@@ -75,3 +78,11 @@ def read(raw):
 
 def project(**options):
     return terms(Project("TRIAL7", **options))
+
+
+def charset_file(name):
+    """Return the bytes of one of pydicom's files of many character sets."""
+    found = get_charset_files(name)
+    if not found:
+        pytest.skip(f"this pydicom does not ship {name}")
+    return Path(found[0]).read_bytes()

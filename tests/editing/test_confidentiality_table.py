@@ -35,7 +35,10 @@ def planted(rule, level):
         case "DA":
             text = (date(1000, 1, 1) + timedelta(days=number * 90)).strftime("%Y%m%d").rjust(8, "0")
         case "DT":
-            text = f"{(date(1001, 1, 1) + timedelta(days=number * 90)):%Y%m%d}".rjust(8, "0") + f"1213{number % 60:02}.{number:06}"
+            text = (
+                f"{(date(1001, 1, 1) + timedelta(days=number * 90)):%Y%m%d}".rjust(8, "0")
+                + f"1213{number % 60:02}.{number:06}"
+            )
         case "TM":
             text = f"1011{number % 60:02}.{number:06}"
         case "UI":
@@ -120,7 +123,7 @@ def test_an_option_keeps_what_its_column_says_and_nothing_else(column):
     keeps = {tag for tag, rule in RULES.items() if rule.options.get(column) == "K"}
     kept_texts = {tag for tag in keeps if RULES[tag].vr not in ("SQ", *(vr.decode() for vr in UNPLANTED))}
     # What stands inside of what the basic profile removes is gone with it, so only the top level must be there.
-    assert {tag for tag, level in found if level == 0} >= kept_texts - GONE_WITH_THE_FILE 
+    assert {tag for tag, level in found if level == 0} >= kept_texts - GONE_WITH_THE_FILE
     assert {tag for tag, _ in found} <= keeps
 
 
