@@ -5,12 +5,22 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
+import msgspec
 import sqlalchemy as sa
 from sqlalchemy import Connection, Row
 
 from hostd.archive import rows
 from hostd.archive import tables as t
 from hostd.archive.records import Event, Origin
+
+
+class _Study(msgspec.Struct):
+    """The one part of an encoded header that has a column of its own."""
+
+    study_instance_uid: str
+
+
+_STUDY = msgspec.msgpack.Decoder(_Study)
 
 
 def append(
@@ -24,13 +34,15 @@ def append(
     header: bytes | None = None,
     origin: Origin | None = None,
     receipt: dict[str, Any] | None = None,
+    study: str | None = None,
 ) -> int:
-    """Write an event and return its number. On SQLite numbers are commit-ordered, since one transaction writes at a time."""
+    """Write an event and return its number; `study` is a Study Instance UID, and that of the header where there is one. On SQLite numbers are commit-ordered, since one transaction writes at a time."""
     return rows.insert(
         connection,
         t.event,
         kind=kind,
         subject=subject,
+        study=study if header is None else _STUDY.decode(header).study_instance_uid,
         blob=blob,
         content=content,
         header=header,

@@ -261,7 +261,9 @@ def hide(
     With `content`, only while that is still its content: what came later under the same identity was not meant.
     """
     row = connection.execute(
-        sa.select(t.instance.c.blob, t.instance.c.received_sha256).where(t.instance.c.id == instance)
+        sa.select(t.instance.c.blob, t.instance.c.received_sha256, t.instance.c.study_instance_uid).where(
+            t.instance.c.id == instance
+        )
     ).first()
     if row is None:
         return "gone"
@@ -272,7 +274,9 @@ def hide(
     connection.execute(sa.delete(t.version).where(t.version.c.instance == instance))
     connection.execute(sa.delete(t.instance).where(t.instance.c.id == instance))
     release(connection, [row.blob, *versions])
-    events.append(connection, "deleted_instance", instance, at, content=row.received_sha256)
+    events.append(
+        connection, "deleted_instance", instance, at, content=row.received_sha256, study=row.study_instance_uid
+    )
     return "deleted"
 
 
@@ -303,6 +307,12 @@ def ids(connection: Connection, *, since: int = 0, limit: int | None = None) -> 
 def page(connection: Connection, *, since: int = 0, limit: int | None = None) -> list[Instance]:
     """Return instances in the order of their identifiers."""
     query = _WITH_BLOB.order_by(t.instance.c.id).offset(since).limit(limit)
+    return [_instance(row) for row in connection.execute(query)]
+
+
+def newest(connection: Connection, *, limit: int) -> list[Instance]:
+    """Return the instances that came last, the newest first."""
+    query = _WITH_BLOB.order_by(t.instance.c.received_at.desc(), t.instance.c.id).limit(limit)
     return [_instance(row) for row in connection.execute(query)]
 
 

@@ -92,6 +92,7 @@ event = sa.Table(
     sa.Column("number", _Number, primary_key=True),
     sa.Column("kind", sa.Text, nullable=False),
     sa.Column("subject", sa.Text, nullable=False, index=True),
+    sa.Column("study", sa.Text, index=True),  # Study Instance UID
     sa.Column("blob", sa.Text, index=True),  # no foreign key: an event outlives the file it speaks of
     sa.Column("content", sa.Text),
     sa.Column("header", sa.LargeBinary),

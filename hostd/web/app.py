@@ -12,6 +12,7 @@ from hostd.web import errors
 from hostd.web.answering import Answering
 from hostd.web.content import content_routes
 from hostd.web.docs_page import docs_routes
+from hostd.web.explain import explain_routes
 from hostd.web.guard import Guard, Users
 from hostd.web.instances import instance_routes
 from hostd.web.records import association_routes, delivery_routes
@@ -51,6 +52,7 @@ def create_app(
     app.include_router(content_routes(archive))
     app.include_router(delivery_routes(archive))
     app.include_router(association_routes(archive))
+    app.include_router(explain_routes(archive))
     app.include_router(docs_routes())
     app.add_middleware(Guard, users=users, hosts=hosts)
     app.add_middleware(Answering)  # the last one added is the outermost

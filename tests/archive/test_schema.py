@@ -1,14 +1,19 @@
 import sqlite3
+from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 
+from hostd.archive import database
 from hostd.archive.archive import Archive
 from hostd.archive.database import open_engine
 from hostd.archive.tables import metadata
 from hostd.errors import NodeError
 from hostd.testing.clock import ManualClock
+from hostd.testing.made import STUDY, header
 
 
 def test_the_migrations_make_exactly_the_tables_of_the_code(archive):
@@ -41,3 +46,23 @@ def test_an_index_of_a_newer_hostd_is_refused_and_left_alone(tmp_path):
         Archive(tmp_path, "node", ManualClock())
     with sqlite3.connect(tmp_path / "index.db") as raw:
         assert raw.execute("SELECT version_num FROM alembic_version").fetchone() == ("9999",)
+
+
+def test_an_index_of_the_first_schema_is_brought_up_to_date_with_all_that_is_in_it(tmp_path):
+    engine = open_engine(tmp_path / "index.db", writes=True)
+    config = Config()
+    config.set_main_option("script_location", str(Path(database.__file__).parent / "migrations"))
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        for number, stored in ((1, header("1.2.3.4.5").encode()), (2, None)):
+            connection.exec_driver_sql(
+                "INSERT INTO event (number, kind, subject, header, at) VALUES (?, 'stored_instance', 'x', ?, 1.0)",
+                (number, stored),
+            )
+    engine.dispose()
+    archive = Archive(tmp_path, "node", ManualClock())
+    with archive.read() as connection:
+        assert connection.exec_driver_sql("SELECT number, study FROM event ORDER BY number").all() == [(1, STUDY), (2, None)]
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+    archive.close()

@@ -1,5 +1,6 @@
 import threading
 
+import msgspec
 import pytest
 import sqlalchemy as sa
 
@@ -94,8 +95,9 @@ def test_a_failed_commit_tells_everyone_in_the_group(archive):
 def test_a_full_disk_fails_the_units_and_the_writer_goes_on(archive):
     pages = archive.writer.do(lambda c: c.exec_driver_sql("PRAGMA page_count").scalar())
     archive.writer.do(lambda c: c.exec_driver_sql(f"PRAGMA max_page_count = {pages + 8}").scalar())
+    big_header = msgspec.msgpack.encode({"study_instance_uid": "1.2", "patient_id": "x" * 100_000})
     big = [
-        archive.writer.submit(lambda c: events.append(c, "stored_instance", "x", 1.0, header=b"x" * 100_000))
+        archive.writer.submit(lambda c: events.append(c, "stored_instance", "x", 1.0, header=big_header))
         for _ in range(3)
     ]
     for future in big:

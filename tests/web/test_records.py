@@ -5,6 +5,7 @@ from web_support import is_orthanc_error
 
 from hostd.archive import associations, deliveries, instances
 from hostd.archive.records import Attempt, Blob
+from hostd.testing.made import arrive
 
 
 @pytest.fixture
@@ -147,3 +148,14 @@ def test_a_method_that_is_not_there_is_405_and_tells_which_are(client):
     assert is_orthanc_error(answer, 405, 8)
     assert answer.headers["allow"] == "GET, POST"
     assert client.post("/instances/x").headers["allow"] == "DELETE, GET"
+
+
+def test_what_became_of_an_instance_is_explained(client, face):
+    arrive(face.archive, "1.2.3.4.5")
+    answer = client.get("/explain/1.2.3").json()
+    assert (answer["Is"], answer["Count"], answer["Destinations"]) == (["Study Instance UID"], 1, {})
+    (one,) = answer["Instances"]
+    assert (one["SOPInstanceUID"], one["PatientID"]) == ("1.2.3.4.5", "P1")
+    assert [event["Kind"] for event in one["Events"]] == ["stored_instance"]
+    assert "P1" not in client.get("/explain/1.2.3?phi=false").text
+    assert is_orthanc_error(client.get("/explain/9.9"), 404, 17)

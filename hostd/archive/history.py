@@ -1,0 +1,267 @@
+"""What became of instances: how each came, what every script decided about it, and what every destination said.
+
+All of it is read from the index, so it is the same after a restart, and for an instance that was deleted since.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import ColumnElement, Connection
+
+from hostd.archive import deliveries, events, instances, receipts, scripts
+from hostd.archive import tables as t
+from hostd.archive.records import Attempt, Delivery, Event, Instance
+from hostd.archive.scripts import KnownScript
+from hostd.dicom.header import Header
+
+_ACCESSION_NUMBER = 0x00080050
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryTold:
+    """A delivery, its attempts in order, and the receipt of what was made for it, None when nothing was."""
+
+    delivery: Delivery
+    attempts: tuple[Attempt, ...]
+    receipt: dict[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class ActionTold:
+    """One item of a plan: what was asked, its state and result, and the delivery that it asked for, if it asked for one."""
+
+    position: int
+    verb: str
+    inputs: dict[str, Any]
+    state: str
+    result: dict[str, Any] | None
+    delivery: DeliveryTold | None
+
+
+@dataclass(frozen=True, slots=True)
+class RunTold:
+    """One run of a script on an event. `tags_read` are names; `log` has (level, text)."""
+
+    script: str
+    version: str
+    outcome: str
+    at: float
+    seconds: float
+    tags_read: tuple[str, ...]
+    log: tuple[tuple[str, str], ...]
+    error: str | None
+    actions: tuple[ActionTold, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EventTold:
+    """An event of an instance.
+
+    `runs` are those that did, said or failed something; `without_effect` names the scripts that had the event and did nothing, `ahead_of`
+    those that have not had it yet.
+    """
+
+    event: Event
+    runs: tuple[RunTold, ...]
+    without_effect: tuple[str, ...]
+    ahead_of: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """All that is known of one instance: `instance` as it is stored now, None when it is not stored any more.
+
+    `header` is the newest one that an event holds; `others` are deliveries that no run shown here asked for.
+    """
+
+    id: str
+    instance: Instance | None
+    header: Header | None
+    events: tuple[EventTold, ...]
+    others: tuple[DeliveryTold, ...]
+
+    def deliveries(self) -> list[DeliveryTold]:
+        """Return all deliveries of the instance, each once."""
+        asked = [
+            action.delivery
+            for told in self.events
+            for run in told.runs
+            for action in run.actions
+            if action.delivery is not None
+        ]
+        return list({one.delivery.id: one for one in (*asked, *self.others)}.values())
+
+
+# -- which instances are meant ----------------------------------------------------------------------------------------
+
+
+def named(connection: Connection, name: str) -> dict[str, list[str]]:
+    """Return what a name may stand for (as the field calls it) → identifiers of the instances, in the order in which they came.
+
+    `name` is an instance's identifier, a SOP, series or study instance UID, an accession number or a patient ID. What was deleted is
+    found as long as its events are kept.
+    """
+    found: dict[str, set[str]] = {
+        kind: set(connection.execute(query).scalars()) for kind, query in _stored_as(name).items()
+    }
+    studies = sa.select(t.instance.c.study_instance_uid).where(t.instance.c.id.in_(set().union(*found.values())))
+    where = t.event.c.study.in_({*connection.execute(studies).scalars(), name})
+    _add_told(connection, found, name, where)
+    if not any(found.values()):  # nothing of it is stored any more, so only its events can tell
+        # No index helps here; what is looked for is in the header as text.
+        _add_told(connection, found, name, sa.func.instr(t.event.c.header, name.encode()) > 0)
+    order = _order_of(connection, set().union(*found.values()))
+    return {kind: sorted(ids, key=lambda one: order.get(one, 0)) for kind, ids in found.items() if ids}
+
+
+def _stored_as(name: str) -> dict[str, sa.Select[str]]:
+    columns: dict[str, ColumnElement[Any]] = {
+        "identifier": t.instance.c.id,
+        "SOP Instance UID": t.instance.c.sop_instance_uid,
+        "Series Instance UID": t.instance.c.series_instance_uid,
+        "Study Instance UID": t.instance.c.study_instance_uid,
+        "Patient ID": t.instance.c.patient_id,
+        "Accession Number": t.instance.c.attributes["study"]["AccessionNumber"].as_string(),
+    }
+    return {kind: sa.select(t.instance.c.id).where(column == name) for kind, column in columns.items()}
+
+
+def _add_told(connection: Connection, found: dict[str, set[str]], name: str, where: ColumnElement[bool]) -> None:
+    """Add the instances whose events hold the name in their header."""
+    query = sa.select(t.event.c.subject, t.event.c.header).where(where, t.event.c.header.is_not(None))
+    for row in connection.execute(query):
+        header = Header.decode(row.header)
+        for kind, value in (
+            ("SOP Instance UID", header.sop_instance_uid),
+            ("Series Instance UID", header.series_instance_uid),
+            ("Study Instance UID", header.study_instance_uid),
+            ("Patient ID", header.patient_id),
+            ("Accession Number", header.text(_ACCESSION_NUMBER)),
+        ):
+            if value == name:
+                found[kind].add(row.subject)
+    if connection.execute(sa.select(t.event.c.number).where(t.event.c.subject == name).limit(1)).first() is not None:
+        found["identifier"].add(name)
+
+
+def _order_of(connection: Connection, ids: set[str]) -> dict[str, int]:
+    query = sa.select(t.event.c.subject, sa.func.min(t.event.c.number).label("first")).where(t.event.c.subject.in_(ids))
+    return {row.subject: row.first for row in connection.execute(query.group_by(t.event.c.subject))}
+
+
+# -- what became of one -----------------------------------------------------------------------------------------------
+
+
+def of(connection: Connection, instance: str) -> History:
+    """Return the history of the instance with Orthanc's identifier `instance`."""
+    query = sa.select(t.event.c.number).where(t.event.c.subject == instance).order_by(t.event.c.number)
+    happened = [one for number in connection.execute(query).scalars() if (one := events.get(connection, number))]
+    known = scripts.known(connection)
+    first_seen = {row.name: row.first_seen for row in connection.execute(sa.select(t.script))}
+    told = tuple(_told(connection, event, known, first_seen) for event in happened)
+    headers = [event.header for event in happened if event.header is not None]
+    shown = {
+        action.delivery.delivery.id
+        for one in told
+        for run in one.runs
+        for action in run.actions
+        if action.delivery is not None
+    }
+    rest = deliveries.listing(connection, instance=instance, limit=_ALL)
+    return History(
+        instance,
+        instances.get(connection, instance),
+        Header.decode(headers[-1]) if headers else None,
+        told,
+        tuple(_delivery_told(connection, one) for one in reversed(rest) if one.id not in shown),
+    )
+
+
+_ALL = 1 << 40
+
+
+def _told(
+    connection: Connection, event: Event, known: Iterable[KnownScript], first_seen: dict[str, float]
+) -> EventTold:
+    rows = connection.execute(sa.select(t.run).where(t.run.c.event == event.number).order_by(t.run.c.id)).all()
+    runs = tuple(
+        RunTold(
+            script=row.script,
+            version=row.version,
+            outcome=row.outcome,
+            at=row.at,
+            seconds=row.seconds,
+            tags_read=tuple(row.tags_read),
+            log=tuple((level, text) for level, text in row.log),
+            error=row.error,
+            actions=_actions(connection, row.id),
+        )
+        for row in rows
+    )
+    told = {run.script for run in runs}
+    silent: list[str] = []
+    ahead: list[str] = []
+    for script in known:
+        if script.name in told or f"on_{event.kind}" not in script.handlers or first_seen[script.name] > event.at:
+            continue
+        had = event.number <= script.cursor.low_water or event.number in script.cursor.finished
+        (silent if had else ahead).append(script.name)
+    return EventTold(event, runs, tuple(silent), tuple(ahead))
+
+
+def _actions(connection: Connection, run: int) -> tuple[ActionTold, ...]:
+    query = sa.select(t.action).where(t.action.c.run == run).order_by(t.action.c.position)
+    return tuple(
+        ActionTold(row.position, row.verb, row.inputs, row.state, row.result, _asked_for(connection, row.result))
+        for row in connection.execute(query).all()
+    )
+
+
+def _asked_for(connection: Connection, result: dict[str, Any] | None) -> DeliveryTold | None:
+    number = (result or {}).get("delivery")
+    delivery = deliveries.get(connection, number) if number is not None else None
+    return _delivery_told(connection, delivery) if delivery is not None else None
+
+
+def _delivery_told(connection: Connection, delivery: Delivery) -> DeliveryTold:
+    receipt = receipts.find(connection, delivery.blob, delivery.transform) if delivery.transform else None
+    attempts = tuple(deliveries.attempts(connection, delivery.id))
+    return DeliveryTold(delivery, attempts, receipt.facts if receipt else None)
+
+
+# -- many at once -----------------------------------------------------------------------------------------------------
+
+
+def per_destination(histories: Iterable[History]) -> dict[str, dict[str, int]]:
+    """Return destination → state → for how many of the instances the newest delivery to it is in that state."""
+    found: dict[str, Counter[str]] = {}
+    for history in histories:
+        newest = {
+            one.delivery.destination: one.delivery.state
+            for one in sorted(history.deliveries(), key=lambda one: one.delivery.id)
+        }
+        for destination, state in newest.items():
+            found.setdefault(destination, Counter())[state] += 1
+    return {destination: dict(states) for destination, states in sorted(found.items())}
+
+
+def unrouted(connection: Connection, *, limit: int) -> list[Instance]:
+    """Return the newest instances that are stored, that every script has had, and for which none asked for anything."""
+    lowest = sa.select(sa.func.min(t.cursor.c.low_water)).scalar_subquery()
+    about = t.event.c.subject == t.instance.c.id
+    newest = sa.select(sa.func.max(t.event.c.number)).where(about).scalar_subquery()
+    routed = sa.exists().where(about, t.action.c.event == t.event.c.number)
+    delivered = sa.exists().where(t.delivery.c.instance == t.instance.c.id)
+    query = (
+        sa.select(t.instance.c.id)
+        .where(newest <= sa.func.coalesce(lowest, newest), ~routed, ~delivered)
+        .order_by(t.instance.c.received_at.desc(), t.instance.c.id)
+        .limit(limit)
+    )
+    found = (instances.get(connection, one) for one in connection.execute(query).scalars().all())
+    return [instance for instance in found if instance is not None]

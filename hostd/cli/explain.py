@@ -1,0 +1,187 @@
+"""`hostd explain` and `hostd instances`: what became of an image, a series, a study, a patient, and of what no script wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import chain
+from typing import Annotated, Any
+
+import typer
+
+from hostd.archive import history, instances
+from hostd.archive.archive import attach
+from hostd.archive.records import Instance
+from hostd.archive.telling import plain, syntax_name
+from hostd.cli.config import AsJson
+from hostd.cli.looking import Config, Most, iso_time, local_time, print_json, print_table, refuse, settings_of
+
+NoPhi = Annotated[
+    bool,
+    typer.Option("--no-phi", help="Leave out what says who the patient is, and whatever a script or a peer wrote."),
+]
+
+_COLUMNS = ("instance", "received", "from", "SOP class", "bytes", "transfer syntax")
+_SHORT = 12
+
+
+def explain(
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME",
+            help="A SOP, series or study instance UID, an accession number, a patient ID, or Orthanc's id.",
+        ),
+    ],
+    config: Config = None,
+    no_phi: NoPhi = False,
+    limit: Most = 1000,
+    as_json: AsJson = False,
+) -> None:
+    """Tell what became of an instance, or of all of a series, study or patient: also of what was deleted since.
+
+    Exit code 1: the node knows nothing of that name.
+    """
+    with attach(settings_of(config).node.data) as connection:
+        found = history.named(connection, name)
+        ids = list(dict.fromkeys(chain.from_iterable(found.values())))
+        told = plain([history.of(connection, one) for one in ids[:limit]], phi=not no_phi)
+    if not ids:
+        raise refuse(f"nothing is known of {name!r}: no stored instance has it, and no event that is still kept")
+    facts = {"name": name, "is": list(found), "count": len(ids), **told}
+    if as_json:
+        print_json(facts)
+        return
+    for line in _lines(facts):
+        typer.echo(line)
+
+
+def listing(
+    config: Config = None,
+    unrouted: Annotated[
+        bool,
+        typer.Option("--unrouted", help="Only what is stored, was seen by all scripts, and was asked nothing for."),
+    ] = False,
+    limit: Most = 100,
+    as_json: AsJson = False,
+) -> None:
+    """List the stored instances. Patients are not named."""
+    with attach(settings_of(config).node.data) as connection:
+        found = history.unrouted(connection, limit=limit) if unrouted else instances.newest(connection, limit=limit)
+    if as_json:
+        print_json([_facts(instance) for instance in found])
+        return
+    empty = (
+        "every stored instance was asked something for, or has scripts ahead of it" if unrouted else "nothing is stored"
+    )
+    print_table(_COLUMNS, map(_cells, found), empty=empty)
+
+
+def _facts(instance: Instance) -> dict[str, Any]:
+    return {
+        "id": instance.id,
+        "sop_instance_uid": instance.sop_instance_uid,
+        "series_instance_uid": instance.series_instance_uid,
+        "study_instance_uid": instance.study_instance_uid,
+        "sop_class": instance.sop_class_uid,
+        "received": iso_time(instance.received_at),
+        "origin": instance.origin.to_json(),
+        "size": instance.blob.size,
+        "transfer_syntax": instance.blob.transfer_syntax,
+    }
+
+
+def _cells(instance: Instance) -> list[object]:
+    origin = instance.origin
+    sender = origin.modality or origin.calling_aet or origin.username or origin.ip or origin.kind
+    syntax = syntax_name(instance.blob.transfer_syntax)
+    return [
+        instance.sop_instance_uid, local_time(instance.received_at), sender, instance.sop_class_uid,
+        instance.blob.size, syntax,
+    ]  # fmt: skip
+
+
+# -- the story in lines -----------------------------------------------------------------------------------------------
+
+
+def _lines(facts: dict[str, Any]) -> Iterator[str]:
+    shown = facts["instances"]
+    more = "" if len(shown) == facts["count"] else f", the first {len(shown)} are told"
+    yield f"{facts['name']} is {' and '.join(facts['is'])} of {facts['count']} instance{'s' * (facts['count'] != 1)}{more}"
+    for destination, states in facts["destinations"].items():
+        delivered = states.get("delivered", 0) + states.get("warning", 0)
+        rest = ", ".join(f"{count} {state}" for state, count in sorted(states.items()) if state != "delivered")
+        yield f"{destination}: {delivered} of {facts['count']} delivered" + (f" ({rest})" if rest else "")
+    for one in shown:
+        yield ""
+        yield from _instance_lines(one)
+
+
+def _instance_lines(one: dict[str, Any]) -> Iterator[str]:
+    what = f"{one.get('modality') or 'instance'} {one.get('sop_instance_uid', one['id'])}"
+    where = f"stored in {one['transfer_syntax']}, {one['size']} bytes" if one["stored"] else "not stored any more"
+    yield f"{what}: {where}"
+    for event in one["events"]:
+        yield from ("  " + line for line in _event_lines(event))
+    for delivery in one["other_deliveries"]:
+        yield from ("  " + line for line in _delivery_lines(delivery))
+
+
+def _event_lines(event: dict[str, Any]) -> Iterator[str]:
+    origin = event["origin"]
+    sender = " from " + ", ".join(f"{name} {value}" for name, value in origin.items()) if origin else ""
+    syntax = f" in {event['transfer_syntax']}" if event["transfer_syntax"] else ""
+    yield f"{event['at']} {event['kind'].replace('_', ' ')}{sender}{syntax} (event {event['number']})"
+    if event["receipt"]:
+        yield f"  ingest: {_receipt_words(event['receipt'])}"
+    for run in event["runs"]:
+        yield from ("  " + line for line in _run_lines(run))
+    if event["without_effect"]:
+        yield f"  had it and did nothing: {', '.join(event['without_effect'])}"
+    if event["not_yet_had_by"]:
+        yield f"  have not had it yet: {', '.join(event['not_yet_had_by'])}"
+
+
+def _run_lines(run: dict[str, Any]) -> Iterator[str]:
+    yield f"{run['script']} version {run['version'][:_SHORT]}: {run['outcome']}, {1000 * run['seconds']:.0f} ms, at {run['at']}"
+    read = run["tags_read"]
+    if read:
+        names = [f"{name}={_shown(read[name])}" for name in read] if isinstance(read, dict) else read
+        yield f"  read {', '.join(names)}"
+    for level, text in run.get("log", ()):
+        yield f"  {level}: {text}"
+    if run.get("error"):
+        yield f"  error: {run['error']}"
+    for action in run["actions"]:
+        asked = ", ".join(f"{name} {value}" for name, value in action["inputs"].items() if name not in {"x", "line"})
+        yield f"  {action['position'] + 1}. {action['verb']}{' ' + asked if asked else ''}: {action['state']}"
+        if action["delivery"]:
+            yield from ("    " + line for line in _delivery_lines(action["delivery"]))
+        elif action["result"]:
+            yield "    " + ", ".join(f"{name} {value}" for name, value in action["result"].items())
+
+
+def _delivery_lines(delivery: dict[str, Any]) -> Iterator[str]:
+    yield f"delivery {delivery['id']} to {delivery['destination']}: {delivery['state']}"
+    if delivery["receipt"]:
+        yield f"  {_receipt_words(delivery['receipt'])}"
+    for attempt in delivery["attempts"]:
+        answer = attempt.get("answer") or ("" if attempt["status"] is None else f"status 0x{attempt['status']:04X}")
+        yield f"  attempt {attempt['number']} at {attempt['at']}: {attempt['outcome']}" + (
+            f", {answer}" if answer else ""
+        )
+
+
+def _receipt_words(receipt: dict[str, Any]) -> str:
+    if receipt["outcome"] != "made":
+        return f"{receipt['outcome']}{': ' + receipt['reason'] if receipt.get('reason') else ''}"
+    return (
+        f"{syntax_name(receipt['source_syntax'])} to {syntax_name(receipt['result_syntax'])}, ratio {receipt['ratio']:.2f},"
+        f" by {receipt['codec']} {receipt['codec_version']}, verified: {receipt['verified_by']}"
+    )
+
+
+def _shown(values: list[Any] | None) -> str:
+    return "?" if values is None else "\\".join(map(str, values)) or "''"
+
+
+__all__ = ["explain", "listing"]

@@ -1,0 +1,71 @@
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from hostd.archive import deliveries, instances
+from hostd.archive.records import Attempt
+from hostd.cli import build
+from hostd.testing.made import arrive
+
+SOP = "1.2.3.4.5"
+
+
+def run(config, *arguments):
+    return CliRunner().invoke(build(), [*arguments, "--config", str(config)])
+
+
+@pytest.fixture
+def sent(archive):
+    """Two instances of a study; one was sent, and refused."""
+    arrive(archive, SOP)
+    arrive(archive, "1.2.3.4.6")
+
+    def unit(connection):
+        (stored,) = instances.by_sop_instance_uid(connection, SOP)
+        number, _ = deliveries.ask(
+            connection, instance=stored.id, sop_instance_uid=SOP, sop_class_uid="1.2", destination="modality:archive",
+            content=stored.received_sha256, blob=stored.blob.name, now=1.0,
+        )  # fmt: skip
+        deliveries.claim(connection, "modality:archive", 1, 2.0, 1)
+        deliveries.finish(connection, Attempt(number, 1, 3.0, "failed", "0xA900: no [P1]", 0xA900, 0.5), 1)
+
+    archive.writer.do(unit)
+    return archive
+
+
+def test_one_instance_is_told_in_lines(config, sent):
+    said = run(config, "explain", SOP).output
+    assert "is SOP Instance UID of 1 instance" in said
+    assert "stored instance from kind dicom, calling_aet CT1 in Explicit VR Little Endian" in said
+    assert "delivery 1 to modality:archive: failed" in said
+    assert "0xA900: no [P1]" in said
+
+
+def test_a_study_says_how_many_of_how_many_arrived(config, sent):
+    said = run(config, "explain", "1.2.3").output
+    assert "of 2 instances" in said
+    assert "modality:archive: 0 of 2 delivered (1 failed)" in said
+
+
+def test_machines_get_json_without_phi_when_asked(config, sent):
+    result = run(config, "explain", SOP, "--json", "--no-phi")
+    facts = json.loads(result.stdout)
+    assert facts["instances"][0]["other_deliveries"][0]["attempts"][0]["status"] == 0xA900
+    assert "P1" not in result.stdout
+    assert "P1" in run(config, "explain", SOP, "--json").stdout
+
+
+def test_an_unknown_name_is_one_line_and_exit_code_1(config, sent):
+    result = run(config, "explain", "9.9.9")
+    assert result.exit_code == 1
+    assert "nothing is known of '9.9.9'" in result.stderr
+
+
+def test_instances_are_listed_and_the_unrouted_chosen(config, sent):
+    everything = json.loads(run(config, "instances", "--json").stdout)
+    assert {one["sop_instance_uid"] for one in everything} == {SOP, "1.2.3.4.6"}
+    unrouted = json.loads(run(config, "instances", "--unrouted", "--json").stdout)
+    assert [one["sop_instance_uid"] for one in unrouted] == ["1.2.3.4.6"]
+    assert "1.2.3.4.6" in run(config, "instances", "--unrouted").output
+    assert "P1" not in run(config, "instances").output
