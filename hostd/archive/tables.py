@@ -270,5 +270,5 @@ pseudonym = sa.Table(  # who is who in a project; the only way back from what wa
     sa.Column("issuer", sa.Text, primary_key=True),
     sa.Column("pseudonym", sa.Text, nullable=False),
     sa.Column("created_at", sa.Float, nullable=False),
-    sa.UniqueConstraint("project", "pseudonym"),
+    sa.Index("uq_pseudonym_of_project", "project", "pseudonym", unique=True),
 )

@@ -142,7 +142,7 @@ def test_private_attributes_go_but_for_those_to_keep():
     for name in ("ACME", "OTHER"):
         before.private_block(0x0019, name, create=True).add_new(0x0C, "LO", name)
     after = changed(Modify(private="remove", keep=('0019,xx0C,"OTHER"',)), before)
-    assert [tag for tag in after if tag.is_private] == [0x00190011, 0x0019110C]
+    assert [one.tag for one in after if one.tag.is_private] == [0x00190011, 0x0019110C]
     assert list(after.RequestAttributesSequence[0].keys()) == [0x00081030]
 
 

@@ -17,5 +17,5 @@ def upgrade() -> None:
         sa.Column("pseudonym", sa.Text(), nullable=False),
         sa.Column("created_at", sa.Float(), nullable=False),
         sa.PrimaryKeyConstraint("project", "patient_id", "issuer", name=op.f("pk_pseudonym")),
-        sa.UniqueConstraint("project", "pseudonym", name=op.f("uq_pseudonym_project")),
     )
+    op.create_index("uq_pseudonym_of_project", "pseudonym", ["project", "pseudonym"], unique=True)
