@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-import msgspec
-
-from hostd.editing import paths, uids, values
+from hostd.editing import paths, values
 from hostd.editing.charsets import SPECIFIC_CHARACTER_SET, UTF8, CharacterSet, widened
+from hostd.editing.identifiers import ORIGINAL, OWN_UIDS, SERIES, SOP, STUDY, renewed
 from hostd.editing.paths import EVERY, Path
 from hostd.editing.terms import Terms
 from hostd.editing.values import NeedsUnicodeError, Place
@@ -17,18 +16,12 @@ from hostd.transcoding import edits
 from hostd.transcoding import elements as el
 from hostd.transcoding.edits import Modify
 
-_SOP_CLASS, _SOP, _STUDY, _SERIES = 0x00080016, 0x00080018, 0x0020000D, 0x0020000E
-_PATIENT_ID, _ISSUER = 0x00100020, 0x00100021
-_SOP_REFERENCES = frozenset((_SOP, 0x00081155, 0x00200242, 0x00041511))
-"""SOP Instance UID, Referenced SOP Instance UID, SOP Instance UID of Concatenation Source, and what a DICOMDIR refers to."""
-_FRAMES_OF_REFERENCE = frozenset((0x00200052, 0x00200200, 0x30060024, 0x300600C2))
-"""Frame of Reference UID, Synchronization Frame of Reference UID, and the references to them."""
-_ORIGINAL, _MODIFIED = 0x04000561, 0x04000550
+_SOP_CLASS = 0x00080016
+_MODIFIED = 0x04000550
 _SIGNATURES = (0xFFFAFFFA, 0x4FFE0001)
 _FIXED_GROUP = 0x0028
 _PIXEL_NUMBERS = frozenset((0x0002, 0x0004, 0x0006, 0x0008, 0x0010, 0x0011, 0x0100, 0x0101, 0x0102, 0x0103))
-_MUST_STAY = frozenset((_SOP_CLASS, _SOP, _STUDY, _SERIES, SPECIFIC_CHARACTER_SET))
-_MAX_ITEMS = 10_000
+_MUST_STAY = frozenset((_SOP_CLASS, SOP, STUDY, SERIES, SPECIFIC_CHARACTER_SET))
 
 
 def modify(everything: el.Elements, step: Modify, terms: Terms) -> el.Elements:
@@ -46,8 +39,8 @@ def modify(everything: el.Elements, step: Modify, terms: Terms) -> el.Elements:
     for path, value in change.set:
         result = _set(result, path, value, CharacterSet.of(result), paths.shown(path))
     if not step.keep_uids:
-        result = _with_new_uids(before, result, step, change, terms.key)
-    return result if _ORIGINAL in change.top_removed else _recorded(before, result, change, terms)
+        result = renewed(before, result, edits.canonical(step), change.top_set, change.keeps, terms.key)
+    return result if ORIGINAL in change.top_removed else _recorded(before, result, change, terms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,79 +195,6 @@ def _without_private(elements: el.Elements, change: _Change | None, depth: int =
     return result
 
 
-# -- identifiers -------------------------------------------------------------------------------------------------------
-
-
-def _with_new_uids(before: el.Elements, result: el.Elements, step: Modify, change: _Change, key: bytes) -> el.Elements:
-    """Give new UIDs to what stands below the highest identifier that changed, and change all references to it alike."""
-    for tag in (_SOP, _STUDY, _SERIES):
-        if not el.text(result, tag):
-            raise CannotEditError(f"the instance has no {values.tag_name(tag)}")
-    # A level's scope holds only what is above it, so that instances that are given other texts stay in one series.
-    patient = _changed(before, result, (_PATIENT_ID, _ISSUER))
-    study = patient + _changed(before, result, (_STUDY,))
-    series = study + _changed(before, result, (_SERIES,))
-    tables: list[tuple[frozenset[int], str, int | None]] = [
-        (_SOP_REFERENCES, f"instance\0{edits.canonical(step)}", _SOP)
-    ]
-    if study:
-        tables.append((frozenset((_SERIES,)), f"series\0{_text(study)}", _SERIES))
-        tables.append((_FRAMES_OF_REFERENCE, f"frame\0{_text(study)}", None))
-    elif series:
-        tables.append((frozenset((_SERIES,)), "", _SERIES))
-    if patient:
-        tables.append((frozenset((_STUDY,)), f"study\0{_text(patient)}", _STUDY))
-    elif study:
-        tables.append((frozenset((_STUDY,)), "", _STUDY))
-    maps: dict[int, uids.MapUid] = {}
-    for tags, scope, own in tables:
-        is_set = own is not None and (own in change.top_set or change.keeps(own))
-        given = (el.text(before, own), el.text(result, own)) if own is not None and is_set else None
-        for tag in tags:
-            if not change.keeps(tag):
-                maps[tag] = _map(key, scope, given)
-    protected = {tag: result[tag] for tag in change.top_set if tag in maps}
-    return _mapped(result, maps) | protected
-
-
-def _map(key: bytes, scope: str, given: tuple[str, str] | None) -> uids.MapUid:
-    """Return how UIDs of one kind change: the instance's own as it was given, the others within the scope, if there is one."""
-
-    def change(old: str) -> str:
-        if given is not None and old == given[0]:
-            return given[1]
-        return uids.new_uid(key, scope, old) if scope else old
-
-    return change
-
-
-def _mapped(elements: el.Elements, maps: dict[int, uids.MapUid]) -> el.Elements:
-    result = elements
-    for tag, element in elements.items():
-        if tag in maps and element.value:
-            result = result | {tag: uids.mapped(element, maps[tag])}
-        elif tag != _ORIGINAL and element.value and (element.vr or el.implied_vr(tag, signed=False)) == b"SQ":
-            items = el.items(element)
-            changed = [_mapped(item, maps) for item in items]
-            if changed != items:
-                result = el.with_items(result, tag, changed)
-    return result
-
-
-def _changed(before: el.Elements, after: el.Elements, tags: tuple[int, ...]) -> list[tuple[int, str]]:
-    """Return what of these is other than before, as it is now."""
-    values_of = [(tag, _raw(before, tag), _raw(after, tag)) for tag in tags]
-    return [(tag, now) for tag, was, now in values_of] if any(was != now for _, was, now in values_of) else []
-
-
-def _raw(elements: el.Elements, tag: int) -> str:
-    return elements[tag].value.decode("latin-1").strip(" \0") if tag in elements else ""
-
-
-def _text(facts: list[tuple[int, str]]) -> str:
-    return msgspec.json.encode(facts).decode()
-
-
 # -- what was there before -------------------------------------------------------------------------------------------
 
 
@@ -288,8 +208,8 @@ def _recorded(before: el.Elements, result: el.Elements, change: _Change, terms: 
         for tag, element in before.items()
         if tag in result
         and result[tag].value != element.value
-        and tag not in (_ORIGINAL, SPECIFIC_CHARACTER_SET)
-        and (tag in change.top_set or tag in _OWN_UIDS or any(path[0].find(before) == tag for path, _ in change.set))
+        and tag not in (ORIGINAL, SPECIFIC_CHARACTER_SET)
+        and (tag in change.top_set or tag in OWN_UIDS or any(path[0].find(before) == tag for path, _ in change.set))
     }
     if not replaced:
         return result
@@ -304,7 +224,4 @@ def _recorded(before: el.Elements, result: el.Elements, change: _Change, terms: 
     item[0x04000563] = el.Element(0x04000563, b"LO", system + b" " * (len(system) % 2))
     item = el.with_text(item, 0x04000565, b"CS", "COERCE")
     item = el.with_items(item, _MODIFIED, [replaced])
-    return el.with_item(result, _ORIGINAL, item)
-
-
-_OWN_UIDS = frozenset((_SOP, _STUDY, _SERIES, *_FRAMES_OF_REFERENCE))
+    return el.with_item(result, ORIGINAL, item)

@@ -25,7 +25,6 @@ def test_four_gibibytes_of_pixels_pass_through_little_memory(tmp_path, step):
     pool = CodecPool(workers=1, memory_bytes=768 << 20, time_limit_s=800, worker=WORKER)
     try:
         receipt = pool.carry_out(EditJob(step, terms(Project("TRIAL7"))), source, result)
-        print(f"4 GiB in {receipt.milliseconds / 1000:.0f} s")
     finally:
         pool.close()
         source.unlink()

@@ -276,6 +276,15 @@ def test_a_study_stays_together_and_its_references_hold():
     assert referred.ReferencedInstanceSequence[0].ReferencedSOPClassUID == one.SOPClassUID
 
 
+def test_an_identifier_that_is_kept_is_kept_where_it_is_referred_to():
+    one = instance(1)
+    two = instance(2, ReferencedImageSequence=[item(ReferencedSOPClassUID="1.2.840.10008.5.1.4.1.1.2")])
+    two.ReferencedImageSequence[0].ReferencedSOPInstanceUID = one.SOPInstanceUID
+    after = changed(Modify(set={"PatientID": "NEW"}, keep=("SOPInstanceUID",)), two)
+    assert after.ReferencedImageSequence[0].ReferencedSOPInstanceUID == one.SOPInstanceUID
+    assert (after.SOPInstanceUID, after.StudyInstanceUID != two.StudyInstanceUID) == (two.SOPInstanceUID, True)
+
+
 def test_instances_with_different_comments_stay_in_one_series():
     results = [
         changed(Modify(set={"PatientID": "NEW", "ImageComments": str(number)}), instance(number)) for number in range(2)
