@@ -40,6 +40,20 @@ def renewed(
     for tag in (SOP, STUDY, SERIES):
         if not el.text(result, tag):
             raise CannotEditError(f"the instance has no {tag_name(tag)}")
+    maps: dict[int, uids.MapUid] = {}
+    for tags, scope, own in _kinds(before, result, change):
+        if own is not None and keeps(own):
+            continue  # the others of its kind are kept too, and so is what refers to them
+        given = (el.text(before, own), el.text(result, own)) if own is not None and own in were_set else None
+        for tag in tags:
+            if not keeps(tag):
+                maps[tag] = _map(key, scope, given)
+    protected = {tag: result[tag] for tag in were_set if tag in maps}
+    return _mapped(result, maps) | protected
+
+
+def _kinds(before: el.Elements, result: el.Elements, change: str) -> list[tuple[frozenset[int], str, int | None]]:
+    """Return which kinds of UIDs are new: their tags, the scope ('' where only the one that was set is another), and the instance's own."""
     # A level's scope holds only what is above it, so that instances that are given other texts stay in one series.
     patient = _changed(before, result, (_PATIENT_ID, _ISSUER))
     study = patient + _changed(before, result, (STUDY,))
@@ -54,16 +68,7 @@ def renewed(
         tables.append((frozenset((STUDY,)), f"study\0{_text(patient)}", STUDY))
     elif study:
         tables.append((frozenset((STUDY,)), "", STUDY))
-    maps: dict[int, uids.MapUid] = {}
-    for tags, scope, own in tables:
-        if own is not None and keeps(own):
-            continue  # the others of its kind are kept too, and so is what refers to them
-        given = (el.text(before, own), el.text(result, own)) if own is not None and own in were_set else None
-        for tag in tags:
-            if not keeps(tag):
-                maps[tag] = _map(key, scope, given)
-    protected = {tag: result[tag] for tag in were_set if tag in maps}
-    return _mapped(result, maps) | protected
+    return tables
 
 
 def _map(key: bytes, scope: str, given: tuple[str, str] | None) -> uids.MapUid:

@@ -63,6 +63,9 @@ def test_an_index_of_the_first_schema_is_brought_up_to_date_with_all_that_is_in_
     engine.dispose()
     archive = Archive(tmp_path, "node", ManualClock())
     with archive.read() as connection:
-        assert connection.exec_driver_sql("SELECT number, study FROM event ORDER BY number").all() == [(1, STUDY), (2, None)]
+        assert connection.exec_driver_sql("SELECT number, study FROM event ORDER BY number").all() == [
+            (1, STUDY),
+            (2, None),
+        ]
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
     archive.close()
