@@ -61,6 +61,10 @@ class CannotTranscodeError(TranscodeError):
     """This file cannot be brought to that transfer syntax without loss, by what is installed; the message says why."""
 
 
+class CannotEditError(CannotTranscodeError):
+    """This instance cannot be modified, de-identified or redacted as it was asked; the message says why (P7)."""
+
+
 class WrongPixelsError(TranscodeError):
     """A codec gave pixels that differ from the original's. Its result was thrown away."""
 

@@ -271,3 +271,14 @@ association = sa.Table(
     sa.Column("bytes", sa.BigInteger, nullable=False, server_default="0"),
     sqlite_autoincrement=True,
 )
+
+pseudonym = sa.Table(  # who is who in a project; the only way back from what was de-identified
+    "pseudonym",
+    metadata,
+    sa.Column("project", sa.Text, primary_key=True),
+    sa.Column("patient_id", sa.Text, primary_key=True),
+    sa.Column("issuer", sa.Text, primary_key=True),
+    sa.Column("pseudonym", sa.Text, nullable=False),
+    sa.Column("created_at", sa.Float, nullable=False),
+    sa.Index("uq_pseudonym_of_project", "project", "pseudonym", unique=True),
+)

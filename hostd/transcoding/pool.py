@@ -17,6 +17,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
+
 from hostd.dicom import part10
 from hostd.dicom.syntaxes import TransferSyntax
 from hostd.errors import CannotTranscodeError, CodecCrashedError, UnparsableError, WrongPixelsError
@@ -26,9 +28,11 @@ from hostd.transcoding.options import EncodeOptions
 from hostd.transcoding.receipt import Receipt
 
 _CODE = str(Path(__file__).resolve().parents[2])
-_BOOTSTRAP = "import sys; sys.path.insert(0, sys.argv.pop(1)); from hostd.transcoding import worker; worker.run()"
+_BOOTSTRAP = "import sys; sys.path.insert(0, sys.argv.pop(1)); from importlib import import_module; import_module(sys.argv.pop()).run()"
 # The folder is named, so that a worker runs the same code as its host, installed or not.
 _COMMAND = (sys.executable, "-I", "-c", _BOOTSTRAP, _CODE)
+WORKER = "hostd.transcoding.worker"
+"""The module that a worker runs."""
 _START_LIMIT_S = 60.0
 _TOO_LONG = "the codec took longer than it may, and was ended"
 _ENVIRONMENT = {
@@ -43,12 +47,20 @@ class CodecPool:
     """Up to `workers` codec processes.
 
     `memory_bytes` bounds the address space of each, `time_limit_s` one job; a worker without work for `idle_s` leaves.
+    `worker` is the module that they run, `hostd.transcoding.worker` or one that does more.
     All methods may be called from any thread and block; callers beyond `workers` wait for their turn.
     """
 
     def __init__(
-        self, *, workers: int = 2, memory_bytes: int = 2 << 30, time_limit_s: float = 600, idle_s: float = 60
+        self,
+        *,
+        workers: int = 2,
+        memory_bytes: int = 2 << 30,
+        time_limit_s: float = 600,
+        idle_s: float = 60,
+        worker: str = WORKER,
     ) -> None:
+        self._module = worker
         self._memory_bytes = memory_bytes
         self._time_limit_s = time_limit_s
         self._idle_s = idle_s
@@ -76,6 +88,13 @@ class CodecPool:
         Raises `CannotTranscodeError` (with the reason), `WrongPixelsError`, `CodecCrashedError` (the worker died, took too
         long or ran out of memory), and `OSError` for the file system's refusals, `FileExistsError` among them.
         """
+        return self.carry_out(Job(target.uid, options, verify), source, result, is_new_instance=options is not None)
+
+    def carry_out(self, job: msgspec.Struct, source: Path, result: Path, *, is_new_instance: bool = False) -> Receipt:
+        """Make `result` of `source` by a job that the worker knows. Raises as `transcode` does.
+
+        With `is_new_instance` the receipt names the SOP instance that the result is.
+        """
         with self._worker() as worker, source.open("rb") as original:
             began = time.monotonic()
             try:
@@ -84,7 +103,7 @@ class CodecPool:
                 raise CannotTranscodeError(f"{source.name}: {error}") from error
             made = os.open(result, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             try:
-                reply = worker.run(Job(target.uid, options, verify), [original.fileno(), made], self._time_limit_s)
+                reply = worker.run(job, [original.fileno(), made], self._time_limit_s)
                 if not isinstance(reply, Made):
                     raise CodecCrashedError("the codec worker gave an answer to another question")
                 os.fsync(made)
@@ -95,14 +114,14 @@ class CodecPool:
                     source_sha256=_sha256(original.fileno()),
                     result_sha256=_sha256(made),
                     source_syntax=source_syntax,
-                    result_syntax=target.uid,
+                    result_syntax=_syntax(made),
                     pixel_hash_before=facts.pixel_hash_before,
                     pixel_hash_after=facts.pixel_hash_after,
                     codec=facts.codec,
                     codec_version=facts.codec_version,
                     verified_by=facts.verified_by,
                     note=facts.note,
-                    sop_instance_uid=_sop_instance_uid(made) if options is not None else "",
+                    sop_instance_uid=_sop_instance_uid(made) if is_new_instance else "",
                     bytes_before=os.fstat(original.fileno()).st_size,
                     bytes_after=os.fstat(made).st_size,
                     milliseconds=round(1000 * (time.monotonic() - began)),
@@ -161,7 +180,7 @@ class CodecPool:
                     self._busy.add(worker)
                     return worker
                 worker.end()
-        worker = _Worker(self._memory_bytes)
+        worker = _Worker(self._memory_bytes, self._module)
         with self._lock:
             if not self._closed:
                 self._busy.add(worker)
@@ -195,13 +214,13 @@ class CodecPool:
 class _Worker:
     """One codec process; not for use by several threads, except `kill`."""
 
-    def __init__(self, memory_bytes: int) -> None:
+    def __init__(self, memory_bytes: int, module: str) -> None:
         self._socket, theirs = socket.socketpair()
         self._channel = Channel(self._socket, FromWorker, max_receive=MAX_MESSAGE)
         try:
             with theirs:
                 self._process = subprocess.Popen(
-                    [*_COMMAND, str(theirs.fileno()), str(memory_bytes)],
+                    [*_COMMAND, str(theirs.fileno()), str(memory_bytes), module],
                     pass_fds=[theirs.fileno()],
                     env=_ENVIRONMENT,
                     cwd="/",
@@ -233,7 +252,7 @@ class _Worker:
     def is_alive(self) -> bool:
         return self._process.poll() is None
 
-    def run(self, job: Job | Compare, descriptors: list[int], time_limit_s: float) -> Made | Hash | Compared:
+    def run(self, job: msgspec.Struct, descriptors: list[int], time_limit_s: float) -> Made | Hash | Compared:
         """Do one job. Raises what the worker reports; after `CodecCrashedError` the worker is not usable."""
         self.is_usable = False  # until it is known how this job ended
         with self._limited(time_limit_s):
@@ -324,6 +343,14 @@ def _sop_instance_uid(descriptor: int) -> str:
             return part10.data_set_offset(file).meta.get(part10.META_INSTANCE, "")
         except UnparsableError as error:
             raise WrongPixelsError(f"the codec worker made what is no DICOM file: {error}") from error
+
+
+def _syntax(descriptor: int) -> str:
+    with os.fdopen(os.dup(descriptor), "rb") as file:
+        try:
+            return part10.data_set_offset(file).transfer_syntax_uid
+        except UnparsableError as error:
+            raise WrongPixelsError(f"what the codec worker wrote cannot be read: {error}") from error
 
 
 def _sha256(descriptor: int) -> str:

@@ -6,9 +6,9 @@ no proof; a result that differs never leaves this module.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from hostd.dicom import part10
 from hostd.dicom.syntaxes import TransferSyntax
@@ -38,6 +38,26 @@ if TYPE_CHECKING:
 
 _MAX_OVERLAYS = 64 << 20
 """Bytes of overlay planes that may be taken out of the samples; they stand in the header, and so in memory."""
+
+
+class Frames(Protocol):
+    """Frames in canonical form, one after the other, and what is known of them."""
+
+    pixels: Pixels
+    decoded: Pixels
+    end: int
+    note: str
+
+    @property
+    def is_reversible(self) -> bool:
+        """Tell whether they are what once was acquired, as far as their syntax tells."""
+        ...
+
+    def __iter__(self) -> Iterator[Frame]: ...
+
+    def overlay(self, bit: int) -> Iterator[Frame]:
+        """Yield an overlay that lies in that bit of the samples, frame by frame."""
+        ...
 
 
 # -- decoding ----------------------------------------------------------------------------------------------------------
@@ -137,11 +157,56 @@ def encode(
         uid = new_uid(file, target, options, named)
         how = f"Compressed with loss to {target.name}, {options.canonical()}, by {named[0]}"
         header = derived(header, source.syntax, target, uid, how)
+    kind = FrameKind(target, encoded_as, described.photometric == "RGB", options)
+    return _write_encoded(
+        source, frames, result, header, _Encoding(kind, described, codecs, registry.verifiers(target), verify)
+    )
+
+
+def encode_frames(
+    source: Source, frames: Frames, target: TransferSyntax, result: BinaryIO, header: el.Elements
+) -> Facts:
+    """Write frames, which were made of those of the source, encoded without loss below that header."""
+    described = frames.decoded
+    codecs = able(described, target, None)
+    encoded_as = codecs[0].encoded_as(described, target)
+    header = with_image(header, encoded_as, _overlays(frames))
+    if not frames.is_reversible:
+        header = marked_lossy(header, source.syntax)
+    kind = FrameKind(target, encoded_as, described.photometric == "RGB", None)
+    return _write_encoded(
+        source, frames, result, header, _Encoding(kind, described, codecs, registry.verifiers(target), verify=True)
+    )
+
+
+def write_native(
+    source: Source, frames: Frames, target: TransferSyntax, result: BinaryIO, header: el.Elements
+) -> Facts:
+    """Write frames, which were made of those of the source, uncompressed below that header; nothing is read again."""
+    described = frames.decoded
+    length = described.native_bytes
+    refuse_too_long(length)
+    header = with_image(header, described, _overlays(frames))
+    if not frames.is_reversible:
+        header = marked_lossy(header, source.syntax)
+    output = begin(source, target, result, header)
+    output.write(el.pixel_head(el.PIXEL_DATA, pixel_vr(described), length + length % 2, implicit=target.is_implicit_vr))
+    before = PixelHash(described)
+    native = pixels.NativeWriter(described)
+    for frame in frames:
+        before.add(frame)
+        output.write(native.add(frame))
+    output.write(native.close())
+    end(source, target, output, frames.end)
+    result.flush()
+    return Facts(before.hexdigest(), before.hexdigest(), "none", "", "", frames.note)
+
+
+def _write_encoded(source: Source, frames: Frames, result: BinaryIO, header: el.Elements, work: _Encoding) -> Facts:
+    described, target, options = work.described, work.kind.syntax, work.kind.options
     extended = fragments.needs_extended_table(described.frame_bytes * described.frames, described.frames)
     extended_at = write_encapsulated_head(source, target, result, header, described.frames if extended else 0)
     writer = fragments.EncapsulatedWriter(result, described.frames, extended_at)
-    kind = FrameKind(target, encoded_as, described.photometric == "RGB", options)
-    work = _Encoding(kind, described, codecs, registry.verifiers(target), verify)
     for encoded in work.encoded(frames):
         writer.write(encoded)
     writer.close()
@@ -151,8 +216,8 @@ def encode(
     result.flush()
     return Facts(
         work.before.hexdigest(),
-        work.after.hexdigest() if verify else "",
-        *_named(codecs, work.used),
+        work.after.hexdigest() if work.verify else "",
+        *_named(work.codecs, work.used),
         work.proof(),
         frames.note,
     )
@@ -255,7 +320,7 @@ class _Encoding:
         self.closeness.add(frame, seen, stream.near, name)
 
 
-def _overlays(frames: NativeFrames | EncapsulatedFrames) -> dict[int, bytes]:
+def _overlays(frames: Frames) -> dict[int, bytes]:
     """Return the planes of overlays that lie in the samples, packed as Overlay Data has them (PS3.5 §8.1.2)."""
     described = frames.pixels
     size = (described.rows * described.columns * described.frames + 7) // 8

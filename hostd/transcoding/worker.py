@@ -13,6 +13,8 @@ import signal
 import socket
 import sys
 import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import BinaryIO, cast
 
 import msgspec
@@ -27,6 +29,7 @@ from hostd.transcoding import transcode as work
 from hostd.transcoding.comparison import compare
 from hostd.transcoding.messages import MAX_MESSAGE, Compare, Compared, Failed, Hash, Job, Made, Ready, ToWorker
 from hostd.transcoding.options import EncodeOptions
+from hostd.transcoding.receipt import Facts
 
 _NICENESS = 10
 _OPEN_FILES = 32
@@ -35,22 +38,33 @@ _CALLS = ("recvmsg", "pwrite64", "ftruncate", "clone", "set_robust_list", "sched
 _MESSAGE_CHARACTERS = 2000
 
 
-def main() -> None:
+@dataclass(frozen=True, slots=True)
+class Others:
+    """Jobs of another kind that a worker does as well: a source is read, and a result written."""
+
+    kind: type[msgspec.Struct]
+    do: Callable[[msgspec.Struct, BinaryIO, BinaryIO], Facts]
+    warm_up: Callable[[], None]
+
+
+def main(others: Others | None = None) -> None:
     """Warm up, enter the jail, and do jobs until the host closes the connection."""
     sock = socket.socket(fileno=int(sys.argv[1]))
-    channel = Channel(sock, ToWorker, max_receive=MAX_MESSAGE)
+    channel = Channel(sock, ToWorker | others.kind if others else ToWorker, max_receive=MAX_MESSAGE)
     os.nice(_NICENESS)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the host's to handle
     logging.disable()
     warnings.simplefilter("ignore")
     warm_up()
+    if others:
+        others.warm_up()
     layers = jail.enter(
         memory_bytes=int(sys.argv[2]), open_files=_OPEN_FILES, file_bytes=_FILE_BYTES, extra_calls=_CALLS
     )
     with contextlib.suppress(EOFError, ConnectionError):
         channel.send(Ready(layers))
         while True:
-            _answer(sock, channel)
+            _answer(sock, channel, others)
 
 
 def warm_up() -> None:
@@ -72,10 +86,16 @@ def warm_up() -> None:
     work.transcode(deflated, syntaxes.EXPLICIT_LE, io.BytesIO())
 
 
-def _answer(sock: socket.socket, channel: Channel) -> None:
+def _answer(sock: socket.socket, channel: Channel, others: Others | None) -> None:
     job = channel.receive()
     _, descriptors, _, _ = socket.recv_fds(sock, 1, 2)
-    modes = ("rb", "rb") if isinstance(job, Compare) else ("rb",) if job.target is None else ("rb", "w+b")
+    modes = (
+        ("rb", "rb")
+        if isinstance(job, Compare)
+        else ("rb",)
+        if isinstance(job, Job) and job.target is None
+        else ("rb", "w+b")
+    )
     if len(descriptors) != len(modes):
         raise FrameError(f"{len(descriptors)} descriptors came with a job that needs {len(modes)}")
     with contextlib.ExitStack() as files:
@@ -83,17 +103,23 @@ def _answer(sock: socket.socket, channel: Channel) -> None:
             cast("BinaryIO", files.enter_context(os.fdopen(descriptor, mode)))
             for descriptor, mode in zip(descriptors, modes, strict=True)
         ]
-        reply = _done(job, *opened)
+        reply = _done(job, others, *opened)
     channel.send(reply)
     if isinstance(reply, Failed) and reply.kind in ("memory", "defect"):
         sys.exit(1)  # what else is broken in this process is not known
 
 
-def _done(job: Job | Compare, source: BinaryIO, result: BinaryIO | None = None) -> Made | Hash | Compared | Failed:
+def _done(
+    job: Job | Compare | msgspec.Struct, others: Others | None, source: BinaryIO, result: BinaryIO | None = None
+) -> Made | Hash | Compared | Failed:
     try:
         if isinstance(job, Compare):
             assert result is not None
             return compare(source, result)
+        if not isinstance(job, Job):
+            assert others is not None
+            assert result is not None
+            return Made(others.do(job, source, result))
         if result is None or job.target is None:
             return Hash(work.pixel_hash(source))
         facts = work.transcode(source, syntaxes.by_uid(job.target), result, job.options, verify=job.verify)
@@ -137,10 +163,10 @@ def _small_image(samples: int, bits: int) -> bytes:
     return head + el.encode(header, implicit=False)
 
 
-def run() -> None:
+def run(others: Others | None = None) -> None:
     """Do the work of the process; its exit status is 2 when the host says what it should not."""
     try:
-        main()
+        main(others)
     except (FrameError, msgspec.MsgspecError):
         sys.exit(2)
 

@@ -1,0 +1,130 @@
+"""The editor: an edit as a receipt. It knows the keys, the projects and their patients, and never looks at pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from hostd.clock import Clock
+from hostd.dicom import part10
+from hostd.dicom.header import read_elements
+from hostd.editing.dates import days_for
+from hostd.editing.terms import EditJob, Project, Terms, derived_key
+from hostd.errors import CannotEditError, CannotTranscodeError, UnparsableError
+from hostd.transcoding.edits import Anonymize, Edit
+from hostd.transcoding.messages import MAX_MESSAGE
+from hostd.transcoding.receipt import Receipt
+
+WORKER = "hostd.editing.worker"
+"""The module that workers must run to edit; they transcode as well."""
+_PATIENT_ID, _ISSUER = 0x00100020, 0x00100021
+_MAX_VALUE, _MAX_ELEMENTS = 1 << 10, 1 << 20
+_SPARE = 1 << 10
+
+
+class Pseudonyms(Protocol):
+    """Who is who in a project: kept by the host, so that it is the same for ever and on every node."""
+
+    def of(self, project: str, patient_id: str, issuer: str) -> str:
+        """Return the patient's pseudonym in that project, made when it is first asked for; no two patients have the same."""
+        ...
+
+
+class CarriesOut(Protocol):
+    """What does jobs: `hostd.transcoding.pool.CodecPool` with `WORKER`."""
+
+    def carry_out(self, job: msgspec.Struct, source: Path, result: Path) -> Receipt:
+        """Write `result`, which must not exist, and return its receipt. Raises `TranscodeError` or `OSError`."""
+        ...
+
+
+class Editor:
+    """Carries out edits. For any number of threads.
+
+    `key` is the installation's secret; every node on one index must have the same. `system` names it in what is recorded.
+    """
+
+    def __init__(
+        self,
+        pool: CarriesOut,
+        key: bytes,
+        pseudonyms: Pseudonyms,
+        projects: Mapping[str, Project],
+        clock: Clock,
+        *,
+        system: str,
+    ) -> None:
+        self._pool = pool
+        self._key = key
+        self._pseudonyms = pseudonyms
+        self._projects = projects
+        self._clock = clock
+        self._system = system
+
+    def edit(self, step: Edit, source: Path, result: Path) -> Receipt:
+        """Make `result`, which must not exist, of `source`, and return its receipt.
+
+        Raises `CannotEditError` with the reason, `WrongPixelsError`, `CodecCrashedError`, and `OSError`; then there is no result.
+        """
+        terms = (
+            self._for_project(step, source)
+            if isinstance(step, Anonymize)
+            else self._terms(derived_key(self._key, "edit"))
+        )
+        job = EditJob(step, terms)
+        if len(msgspec.msgpack.encode(job)) > MAX_MESSAGE - _SPARE:
+            raise CannotEditError(f"what is to be set takes more than {MAX_MESSAGE >> 10} KiB; set less at once")
+        try:
+            return self._pool.carry_out(job, source, result, is_new_instance=True)
+        except CannotEditError:
+            raise
+        except CannotTranscodeError as error:
+            raise CannotEditError(str(error)) from error
+
+    def _terms(self, key: bytes) -> Terms:
+        at = datetime.fromtimestamp(self._clock.now(), UTC)
+        return Terms(key, at.strftime("%Y%m%d%H%M%S") + "+0000", self._system)
+
+    def _for_project(self, step: Anonymize, source: Path) -> Terms:
+        project = self._projects.get(step.project)
+        if project is None:
+            names = ", ".join(self._projects) or "there is none"
+            raise CannotEditError(
+                f"there is no [projects.{step.project}] in the configuration; known projects: {names}"
+            )
+        patient_id, issuer = _patient(source)
+        if not patient_id:
+            raise CannotEditError(
+                "the instance has no PatientID, so that its patient could not be told from others; set one first (modify)"
+            )
+        key = derived_key(self._key, f"project {project.name}")
+        pseudonym = project.patient_prefix + self._pseudonyms.of(project.name, patient_id, issuer)
+        days = days_for(key, patient_id, issuer)
+        return msgspec.structs.replace(self._terms(key), project=project, pseudonym=pseudonym, days=days)
+
+
+def _patient(source: Path) -> tuple[str, str]:
+    """Return patient ID and its issuer. Raises `CannotEditError` when the file cannot be read."""
+    try:
+        with source.open("rb") as file:
+            start = part10.data_set_offset(file)
+            tags, _ = read_elements(
+                file,
+                offset=start.offset,
+                transfer_syntax=start.transfer_syntax_uid,
+                max_value=_MAX_VALUE,
+                max_elements=_MAX_ELEMENTS,
+            )
+    except (UnparsableError, RecursionError) as error:
+        raise CannotEditError(f"{source.name} cannot be read: {error}") from error
+    found = []
+    for tag in (_PATIENT_ID, _ISSUER):
+        _, values = tags.get(tag, ("LO", []))
+        if values is None:
+            raise CannotEditError("the patient ID or its issuer is longer than any may be")
+        found.append("\\".join(map(str, values)).strip())
+    return found[0], found[1]
