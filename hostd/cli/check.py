@@ -15,7 +15,7 @@ from hostd.cli.config import chosen
 from hostd.config.settings import Settings, load
 from hostd.errors import HostdError, ScriptError
 from hostd.sandbox.frames import Finding
-from hostd.scripting.folder import read_source
+from hostd.scripting.folder import LIBRARY, Source, read_source
 from hostd.scripting.host import load_frame
 from hostd.scripting.rehearsal import Rehearsal, rehearse
 from hostd.scripting.runtime import RefusedScriptError, ScriptWorker, WorkerLost
@@ -39,11 +39,12 @@ class _Configuration:
     settings: Settings
     file: Path | None
 
-    def start(self, script: str, source: str) -> ScriptWorker:
+    def start(self, script: str, source: Source) -> ScriptWorker:
         """Load a script as a node of this configuration would. Raises `ScriptError`."""
         settings = self.settings
+        names = settings.destination_names()
         frame = load_frame(
-            script, source, settings.script(script), settings.destination_names(), self.resolve_destination
+            script, source.text, settings.script(script), names, self.resolve_destination, source.helpers
         )
         return ScriptWorker.start(frame, isolation=settings.scripting.isolation)
 
@@ -62,7 +63,7 @@ class _Configuration:
             message += " (there is no hostd.toml in this folder; --config names one elsewhere)"
         elif known:
             message += f"; there are: {', '.join(known)}"
-        return Finding(finding.kind, finding.line, finding.column, finding.name, message)
+        return Finding(finding.kind, finding.line, finding.column, finding.name, message, finding.file)
 
 
 def check(scripts: Scripts, config: Config = None, as_json: AsJson = False) -> None:
@@ -109,7 +110,7 @@ def _findings(path: Path, configuration: _Configuration) -> list[Finding]:
     if source.problem:
         return [Finding("problem", 1, 0, path.name, source.problem)]
     try:
-        worker = configuration.start(path.name, source.text)
+        worker = configuration.start(path.name, source)
     except RefusedScriptError as error:
         return error.problems
     except WorkerLost as error:  # its module body never ended, say
@@ -132,16 +133,30 @@ def _report(path: Path, findings: Sequence[Finding]) -> dict[str, Any]:
         "ok": not _faults(findings),
         "handlers": _handlers(findings),
         "findings": [
-            {"kind": f.kind, "line": f.line, "column": f.column, "name": f.name, "message": f.message} for f in findings
+            {
+                "kind": f.kind,
+                "line": f.line,
+                "column": f.column,
+                "name": f.name,
+                "message": f.message,
+                "file": f.file or path.name,
+            }
+            for f in findings
         ],
     }
 
 
 def _print_findings(path: Path, findings: Sequence[Finding]) -> None:
     for fault in _faults(findings):
-        typer.echo(f"{path}:{fault.line}: {_printable(fault.message or fault.name)}", err=True)
+        file = _folder_of_lib(path) / fault.file if fault.file else path
+        typer.echo(f"{file}:{fault.line}: {_printable(fault.message or fault.name)}", err=True)
     if not _faults(findings):
         typer.echo(f"{path}: good ({', '.join(_handlers(findings)) or 'no handler, so nothing would call it'})")
+
+
+def _folder_of_lib(path: Path) -> Path:
+    """Return the folder that has the helpers' folder in it, for a script or for a helper that is checked itself."""
+    return path.parent.parent if path.parent.name == LIBRARY else path.parent
 
 
 # -- try --------------------------------------------------------------------------------------------------------------
@@ -151,7 +166,7 @@ def _rehearse(script: Path, files: Sequence[Path], configuration: _Configuration
     source = read_source(script)
     if source.problem:
         raise ScriptError(source.problem)
-    worker = configuration.start(script.name, source.text)
+    worker = configuration.start(script.name, source)
     missing = [configuration.explain(f) for f in worker.ready.findings if f.kind == "destination" and f.message]
     rehearsals: list[Rehearsal] = []
     try:
@@ -167,7 +182,7 @@ def _rehearse(script: Path, files: Sequence[Path], configuration: _Configuration
                 )
             except WorkerLost as lost:
                 rehearsal = _failed(file, kind, lost)
-                worker = configuration.start(script.name, source.text)
+                worker = configuration.start(script.name, source)
             except (HostdError, OSError) as error:
                 rehearsal = _failed(file, kind, error)
             rehearsals.append(_explained(rehearsal, missing))

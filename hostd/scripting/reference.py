@@ -68,7 +68,7 @@ def limits() -> str:
 
 
 MODULES = (
-    "base64", "collections", "datetime", "hashlib", "itertools", "json", "math", "random", "re", "statistics", "string", "time", "uuid",
+    "base64", "bisect", "calendar", "collections", "collections.abc", "copy", "datetime", "decimal", "fractions", "functools", "hashlib", "heapq", "hostd.api", "html", "itertools", "json", "math", "operator", "random", "re", "statistics", "string", "textwrap", "time", "typing", "unicodedata", "uuid", "zoneinfo",
 )  # fmt: skip
 """What scripts can import. The list itself is the sandbox's; a test holds this one to it."""
 

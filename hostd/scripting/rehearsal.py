@@ -14,6 +14,7 @@ from hostd.errors import HostdError, ScriptError
 from hostd.sandbox import api
 from hostd.scripting import questions
 from hostd.scripting.execution import why
+from hostd.scripting.interest import concerns
 from hostd.scripting.plan import Destinations, as_frames_event, handler_of, resolve
 from hostd.scripting.runtime import ScriptWorker
 from hostd.transcoding.transform import Transform
@@ -51,6 +52,9 @@ def rehearse(
     if handler not in worker.ready.handlers:
         has = ", ".join(worker.ready.handlers) or "no handler at all"
         return Rehearsal(file, handler, (), (), (), f"the script has no {handler}; it has {has}")
+    if not concerns(worker.ready.handles, event):
+        unasked = ("info", "the script is not asked: by its `handles`, this instance does not concern it")
+        return Rehearsal(file, handler, (), (unasked,), (), None)
     result = worker.run(
         as_frames_event(event),
         time_limit_s=time_limit_s,

@@ -8,9 +8,13 @@ Started as a process of its own by `conftest.py`; it is no test and is imported 
 
 import collections
 import datetime as dt
+import decimal
+import fractions
+import functools
 import itertools
 import re
 import socket
+import statistics
 import sys
 import time
 import types
@@ -18,10 +22,11 @@ import warnings
 
 import msgspec
 
-from hostd.sandbox import api, facades, frames, jail, policy, run, script, values, views
+from hostd.sandbox import api, facades, frames, guards, jail, namespace, policy, run, script, values, views
+from hostd.sandbox.facades import facade, numbers, text
 
 CANARY = "canary-6d0b2f"
-PLAIN = (type(None), bool, int, float, complex, str, bytes, type(...), type(NotImplemented), range, slice,
+PLAIN = (type(None), facade.Inert, text.Uuid, numbers.Zone, decimal.Decimal, fractions.Fraction, statistics.NormalDist, bool, int, float, complex, str, bytes, type(...), type(NotImplemented), range, slice,
          dt.date, dt.datetime, dt.time, dt.timedelta, dt.tzinfo, time.struct_time, re.Pattern, re.Match,
          values.PersonName, values.DateText, values.TimeText, values.DateTimeText)  # fmt: skip
 CONTAINERS = (list, tuple, set, frozenset, dict, collections.deque)
@@ -45,8 +50,8 @@ UNBOUND = (types.MethodDescriptorType, types.WrapperDescriptorType, types.ClassM
 def given() -> dict[int, object]:
     """Return everything that a script is given by name, by identity."""
     found = list(ORIGINAL_BUILTINS().values())
-    for facade in facades.MODULES.values():
-        found += [facade, *object.__getattribute__(facade, "_names").values()]
+    for module in facades.MODULES.values():
+        found += [module, *object.__getattribute__(module, "_names").values()]
     return {id(value): value for value in [*found, *api.SCRIPT_EXCEPTIONS.values()]}
 
 
@@ -54,11 +59,11 @@ def escape(x: object, depth: int = 0) -> str | None:
     """Say why something is an escape; None when it is not."""
     if isinstance(x, str) and CANARY in x:
         return "the canary"
-    if depth > 6 or id(x) in GIVEN or type(x) in PLAIN or isinstance(x, (dt.tzinfo, PLAIN[3:6])):
+    if depth > 6 or id(x) in GIVEN or type(x) in PLAIN or isinstance(x, (dt.tzinfo, complex, str, bytes)):
         return None
     if (
-        isinstance(x, policy.ScriptType)
-        or isinstance(type(x), policy.ScriptType)
+        isinstance(x, guards.ScriptType)
+        or isinstance(type(x), guards.ScriptType)
         or isinstance(x, (BaseException, *ITERATORS))
     ):
         return None
@@ -78,6 +83,14 @@ def escape(x: object, depth: int = 0) -> str | None:
         if x.__name__ in ("format", "format_map") and isinstance(x.__self__, str):
             return "str.format"
         return escape(x.__self__, depth + 1)
+    if isinstance(x, (property, staticmethod, classmethod)):
+        return next(
+            filter(None, (escape(getattr(x, n, None), depth + 1) for n in ("fget", "fset", "fdel", "__func__"))), None
+        )
+    if isinstance(x, functools.partial):
+        return escape([x.func, x.args, x.keywords], depth + 1)
+    if isinstance(x, types.FunctionType) and x.__module__.startswith("hostd.sandbox.facades."):
+        return next(filter(None, (escape(cell.cell_contents, depth + 1) for cell in x.__closure__ or ())), None)
     if isinstance(x, types.FunctionType) and x.__qualname__ == "Script._printer.<locals>.print_":
         return None
     if isinstance(x, types.FunctionType) and x.__module__ in ("collections", "datetime"):
@@ -99,7 +112,7 @@ def fingerprint() -> object:
     return (
         {name: {n: id(v) for n, v in names_of(facade).items()} for name, facade in facades.MODULES.items()},
         {name: id(value) for name, value in ORIGINAL_BUILTINS().items()},
-        {cls.__name__: sorted(vars(cls)) for cls in (*VIEWS, facades.Facade, policy.ScriptType, run.Run, Exception, ValueError)},
+        {cls.__name__: sorted(vars(cls)) for cls in (*VIEWS, facades.Facade, guards.ScriptType, run.Run, Exception, ValueError)},
         len(jail._CALLS), sys.getrecursionlimit(),
     )  # fmt: skip
 
@@ -107,9 +120,9 @@ def fingerprint() -> object:
 def weaken(how: str) -> None:
     """Take one guard away, to see that the corpus notices."""
     if how == "getattr":
-        policy.Language.builtins = classmethod(lambda cls: ORIGINAL_BUILTINS() | {"getattr": getattr, "got": got})
+        namespace.Language.builtins = classmethod(lambda cls: ORIGINAL_BUILTINS() | {"getattr": getattr, "got": got})
     elif how == "type":
-        policy.Language.builtins = classmethod(lambda cls: ORIGINAL_BUILTINS() | {"type": type, "got": got})
+        namespace.Language.builtins = classmethod(lambda cls: ORIGINAL_BUILTINS() | {"type": type, "got": got})
     elif how == "modules":
         for name in ("json", "re", "datetime", "statistics", "random", "base64", "string", "uuid"):
             facades.MODULES[name] = sys.modules[name]
@@ -126,8 +139,8 @@ def weaken(how: str) -> None:
     elif how == "attributes":
         policy.Policy.visit_Attribute = policy.RestrictingNodeTransformer.node_contents_visit
     elif how == "writes":
-        real = policy.Language.namespace
-        policy.Language.namespace = classmethod(lambda cls, extra: real(extra) | {"_write_": lambda owner: owner})
+        real = namespace.Language.namespace
+        namespace.Language.namespace = classmethod(lambda cls, extra: real(extra) | {"_write_": lambda owner: owner})
 
 
 escapes: list[str] = []
@@ -140,7 +153,7 @@ def got(x: object) -> None:
         escapes.append(why)
 
 
-ORIGINAL_BUILTINS = policy.Language.builtins
+ORIGINAL_BUILTINS = namespace.Language.builtins
 GIVEN = given()
 
 
@@ -175,7 +188,7 @@ def main(descriptor: int, how: str) -> None:
     facades.preload()
     warnings.simplefilter("ignore")
     sys.unraisablehook = lambda _: None
-    policy.Language.builtins = classmethod(lambda cls: ORIGINAL_BUILTINS() | {"got": got})
+    namespace.Language.builtins = classmethod(lambda cls: ORIGINAL_BUILTINS() | {"got": got})
     weaken(how)
     channel = frames.Channel(socket.socket(fileno=descriptor), Probe, max_receive=frames.MAX_FRAME)
     layers = jail.enter(memory_bytes=512 << 20, open_files=descriptor + 1, file_bytes=0)
