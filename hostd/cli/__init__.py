@@ -13,7 +13,7 @@ PROBLEM = 2
 
 def build() -> typer.Typer:
     """Return the whole command."""
-    from hostd.cli import associations, check, codecs, config, deliveries, demo, run, scripts  # noqa: PLC0415 - an error stays short
+    from hostd.cli import associations, check, codecs, config, deliveries, demo, run, scripts, status  # noqa: PLC0415 - an error stays short
 
     app = typer.Typer(
         name="hostd",
@@ -28,6 +28,7 @@ def build() -> typer.Typer:
     app.command("try")(check.try_)
     app.command()(associations.associations)
     app.command()(codecs.codecs)
+    app.command()(status.status)
     app.add_typer(config.app, name="config")
     app.add_typer(deliveries.app, name="deliveries")
     app.add_typer(scripts.app, name="scripts")

@@ -6,7 +6,9 @@ it: everything is an escape that is not plain data, a view of the API, or what t
 Started as a process of its own by `conftest.py`; it is no test and is imported by none.
 """
 
+import builtins
 import collections
+import collections.abc
 import datetime as dt
 import decimal
 import fractions
@@ -22,7 +24,7 @@ import warnings
 
 import msgspec
 
-from hostd.sandbox import api, facades, frames, guards, jail, namespace, policy, run, script, values, views
+from hostd.sandbox import api, facades, frames, guards, jail, library, namespace, policy, run, script, values, views
 from hostd.sandbox.facades import facade, numbers, text
 
 CANARY = "canary-6d0b2f"
@@ -87,6 +89,11 @@ def escape(x: object, depth: int = 0) -> str | None:
         return next(
             filter(None, (escape(getattr(x, n, None), depth + 1) for n in ("fget", "fset", "fdel", "__func__"))), None
         )
+    if isinstance(x, functools._lru_cache_wrapper):
+        return escape(x.__wrapped__, depth + 1)
+    if type(x) in (facade.Facade, library._Live):  # what a package or a helper of the script's own leads to
+        names = [(n, v) for n, v in object.__getattribute__(x, "_names").items() if not n.startswith("_")]
+        return next(filter(None, (escape(v, depth + 1) for _, v in names)), None)
     if isinstance(x, functools.partial):
         return escape([x.func, x.args, x.keywords], depth + 1)
     if isinstance(x, types.FunctionType) and x.__module__.startswith("hostd.sandbox.facades."):
@@ -141,6 +148,74 @@ def weaken(how: str) -> None:
     elif how == "writes":
         real = namespace.Language.namespace
         namespace.Language.namespace = classmethod(lambda cls, extra: real(extra) | {"_write_": lambda owner: owner})
+
+    elif how == "patterns":
+        policy.Policy._check_attribute = lambda *_: None
+    elif how == "pattern names":
+        for node in ("MatchStar", "MatchAs", "MatchMapping"):
+            setattr(policy.Policy, f"visit_{node}", policy.RestrictingNodeTransformer.node_contents_visit)
+    elif how == "methods":
+        policy.METHODS = AnyName()
+    elif how == "bases":
+        guards._BASES = AnyBase()
+    elif how == "hidden":
+        guards.HIDDEN = frozenset()
+    elif how == "builtins":
+        namespace.Language.builtins = classmethod(
+            lambda cls: (
+                ORIGINAL_BUILTINS() | {n: getattr(builtins, n) for n in ("setattr", "delattr", "id")} | {"got": got}
+            )
+        )
+    elif how == "static imports":
+        policy.Policy.visit_Import = policy.Policy.visit_ImportFrom = (
+            policy.RestrictingNodeTransformer.check_import_names
+        )
+    elif how == "helpers":
+        policy.Policy.visit_Import = policy.Policy.visit_ImportFrom = (
+            policy.RestrictingNodeTransformer.node_contents_visit
+        )
+        library._Live.__getattr__ = facade.Facade.__getattr__
+    elif how in REAL:
+        module, names = REAL[how]
+        real = sys.modules[module]
+        module = module.replace("hostd.sandbox.api", "hostd.api")
+        facades.MODULES[module] = facades.MODULES[module].joined({n: getattr(real, n) for n in names.split()})
+
+
+class AnyName:
+    """Holds every name."""
+
+    def __contains__(self, name):
+        return True
+
+
+class AnyBase:
+    """Every class may be a base."""
+
+    def __iter__(self):
+        return iter([Exception, str, dict, int, object, api.NotAllowed, collections.abc.Mapping])
+
+
+REAL = {
+    # guard: (module, names that a script would get as they are)
+    "operator": ("operator", "attrgetter methodcaller setitem iadd"),
+    "functools": ("functools", "wraps update_wrapper total_ordering lru_cache cached_property singledispatch"),
+    "copy": ("copy", "copy deepcopy dispatch_table"),
+    "decimal": ("decimal", "getcontext localcontext"),
+    "fractions": ("fractions", "Fraction Decimal"),
+    "calendar": ("calendar", "calendar setfirstweekday day_name MONDAY"),
+    "textwrap": ("textwrap", "wrap TextWrapper"),
+    "string": ("string", "capwords Formatter Template"),
+    "html": ("html", "escape"),
+    "uuid": ("uuid", "uuid1 uuid4 UUID NAMESPACE_DNS"),
+    "flags": ("re", "I M IGNORECASE A RegexFlag Pattern Match"),
+    "typing": ("typing", "Any Optional Union NamedTuple ForwardRef get_type_hints"),
+    "abc": ("collections.abc", "Mapping"),
+    "hostd": ("hostd.sandbox.api", "Handle Host Instance"),
+    "zones": ("zoneinfo", "ZoneInfo TZPATH reset_tzpath"),
+    "random": ("random", "seed Random"),
+    "json": ("json", "dumps dump loads"),
+}
 
 
 escapes: list[str] = []
