@@ -18,10 +18,12 @@ from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args
 
 from hostd.sandbox import frames
+from hostd.sandbox.read_only import ReadOnly
 from hostd.sandbox.refusals import SCRIPT_EXCEPTIONS, NotAllowed, TooManyActions, UnknownKeyword, ValueTooLarge
 from hostd.sandbox.run import Run, World, near
+from hostd.sandbox.tags import Tags
 from hostd.sandbox.values import DateText, DateTimeText, PersonName, TimeText
-from hostd.sandbox.views import Delivery, Handle, Instance, Origin, ReadOnly, Receipt, Tags, TransferSyntax
+from hostd.sandbox.views import Delivery, Handle, Instance, Origin, Receipt, TransferSyntax
 
 __all__ = [
     "EVENTS", "HANDLERS", "LEVELS", "SCRIPT_EXCEPTIONS", "TYPES", "VALUES", "ConflictingInstance", "DateText", "DateTimeText", "Delivery", "Handle",

@@ -24,7 +24,21 @@ import warnings
 
 import msgspec
 
-from hostd.sandbox import api, facades, frames, guards, jail, library, namespace, policy, run, script, values, views
+from hostd.sandbox import (
+    api,
+    facades,
+    frames,
+    guards,
+    jail,
+    library,
+    namespace,
+    policy,
+    run,
+    script,
+    tags,
+    values,
+    views,
+)
 from hostd.sandbox.facades import facade, numbers, text
 
 CANARY = "canary-6d0b2f"
@@ -35,7 +49,7 @@ CONTAINERS = (list, tuple, set, frozenset, dict, collections.deque)
 VIEWS = (
     api.Host,
     views.Instance,
-    views.Tags,
+    tags.Tags,
     views.Origin,
     views.TransferSyntax,
     views.Receipt,

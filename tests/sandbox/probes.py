@@ -506,6 +506,8 @@ PROBES = {
         "import hashlib\ngot(hashlib.pbkdf2_hmac)",
         "import json\njson.dumps({}, cls=got)\ngot('canary-6d0b2f')",
         "import json\njson.dump({}, got)\ngot('canary-6d0b2f')",
+        "import json\njson.dumps({}, cls=lambda **k: got('canary-6d0b2f'))",
+        "import json\njson.loads('{}', object_pairs_hook=lambda x: got('canary-6d0b2f'))",
         "got(format(host, '{0.__class__}'))\ngot(format(1, '>5'))",
         "got(bin(3))\ngot(classmethod(len).__func__)",
     ],
