@@ -23,6 +23,7 @@ import types
 import warnings
 
 import msgspec
+from RestrictedPython import RestrictingNodeTransformer
 
 from hostd.sandbox import (
     api,
@@ -148,17 +149,17 @@ def weaken(how: str) -> None:
         for name in ("json", "re", "datetime", "statistics", "random", "base64", "string", "uuid"):
             facades.MODULES[name] = sys.modules[name]
         facades.MODULES |= {"os": sys.modules["os"]}
-        policy.Policy.visit_ImportFrom = policy.RestrictingNodeTransformer.visit_ImportFrom
+        policy.Policy.visit_ImportFrom = RestrictingNodeTransformer.visit_ImportFrom
     elif how == "shims":
         for name in ("json", "collections"):
             shim = types.ModuleType(name)
             vars(shim).update(object.__getattribute__(facades.MODULES[name], "_names"))
             facades.MODULES[name] = shim
-        policy.Policy.visit_ImportFrom = policy.RestrictingNodeTransformer.visit_ImportFrom
+        policy.Policy.visit_ImportFrom = RestrictingNodeTransformer.visit_ImportFrom
     elif how == "names":
         policy.Policy.check_name = lambda *_, **__: None
     elif how == "attributes":
-        policy.Policy.visit_Attribute = policy.RestrictingNodeTransformer.node_contents_visit
+        policy.Policy.visit_Attribute = RestrictingNodeTransformer.node_contents_visit
     elif how == "writes":
         real = namespace.Language.namespace
         namespace.Language.namespace = classmethod(lambda cls, extra: real(extra) | {"_write_": lambda owner: owner})
@@ -167,7 +168,7 @@ def weaken(how: str) -> None:
         policy.Policy._check_attribute = lambda *_: None
     elif how == "pattern names":
         for node in ("MatchStar", "MatchAs", "MatchMapping"):
-            setattr(policy.Policy, f"visit_{node}", policy.RestrictingNodeTransformer.node_contents_visit)
+            setattr(policy.Policy, f"visit_{node}", RestrictingNodeTransformer.node_contents_visit)
     elif how == "methods":
         policy.METHODS = AnyName()
     elif how == "bases":
@@ -181,13 +182,9 @@ def weaken(how: str) -> None:
             )
         )
     elif how == "static imports":
-        policy.Policy.visit_Import = policy.Policy.visit_ImportFrom = (
-            policy.RestrictingNodeTransformer.check_import_names
-        )
+        policy.Policy.visit_Import = policy.Policy.visit_ImportFrom = RestrictingNodeTransformer.check_import_names
     elif how == "helpers":
-        policy.Policy.visit_Import = policy.Policy.visit_ImportFrom = (
-            policy.RestrictingNodeTransformer.node_contents_visit
-        )
+        policy.Policy.visit_Import = policy.Policy.visit_ImportFrom = RestrictingNodeTransformer.node_contents_visit
         library._Live.__getattr__ = facade.Facade.__getattr__
     elif how in REAL:
         module, names = REAL[how]
