@@ -92,7 +92,7 @@ def escape(x: object, depth: int = 0) -> str | None:
         return next(filter(None, (escape(y, depth + 1) for y in list(x)[:100])), None)
     if type(x) in VIEWS:
         return None
-    if isinstance(x, types.FunctionType) and x.__code__.co_filename == policy.FILENAME:
+    if isinstance(x, types.FunctionType) and policy.file_of(x.__code__.co_filename) is not None:
         return None
     if isinstance(x, UNBOUND):
         return None if id(x.__objclass__) in GIVEN else f"a method of {x.__objclass__}"
