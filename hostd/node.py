@@ -224,6 +224,7 @@ class Node:
                 max_upload_bytes=settings.http.max_upload_mb << 20,
                 users=lambda: settings.users,
                 hosts=[settings.http.host],
+                layers=lambda: self._scripts.layers if self._scripts else {},
             )
             self.http = HttpListener(app, settings.http.host, settings.http.port)
             self.http.start()

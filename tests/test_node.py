@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 
 import pytest
+import requests
 
 from hostd.archive.archive import Archive
 from hostd.archive.records import Origin
@@ -109,9 +110,15 @@ def test_scripts_that_cannot_be_isolated_as_required_stop_the_start(tmp_path, mo
     monkeypatch.setattr(runtime.ScriptWorker, "_load_script", without_seccomp)
     with pytest.raises(HostdError, match="seccomp"):
         Node(settings(tmp_path)).start()
+    with pytest.raises(
+        HostdError, match=r'Landlock among its security modules.*\[scripting\] isolation = "best-effort"'
+    ):
+        Node(settings(tmp_path)).start()
     node = Node(settings(tmp_path, scripting={"isolation": "best-effort"}))
     node.start()
+    shown = requests.get(f"http://127.0.0.1:{node.http.port}/system", timeout=10).json()["HostdIsolation"]
     node.stop()
+    assert (shown["seccomp"], shown["rlimits"]) == (0, 1)
 
 
 def test_importing_hostd_imports_nothing_else():

@@ -67,7 +67,9 @@ class Archive:
             raise
         self._closing = threading.Event()
         self._watcher = threading.Thread(target=self._watch, name="index-watcher", daemon=True)
+        self._watches = threading.Event()
         self._watcher.start()
+        self._watches.wait()  # what others change from now on is noticed
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -118,7 +120,10 @@ class Archive:
     def _watch(self) -> None:
         """Notice what other processes (a command line) changed in the index."""
         with self._reading.connect() as connection:
-            seen = _data_version(connection)
+            try:
+                seen = _data_version(connection)
+            finally:
+                self._watches.set()
             while not self._closing.wait(_WATCH_S):
                 version = _data_version(connection)
                 if version != seen:

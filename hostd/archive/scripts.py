@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import sqlalchemy as sa
@@ -30,21 +30,24 @@ class KnownScript:
     absent_since: float | None
     cursor: Cursor
     handlers: tuple[str, ...]
+    skipped: int = 0
+    """Events that the cursor passed without asking the script, because of what it declared by `handles`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """One accepted source of a script."""
+    """One accepted source of a script, with the sources of the user's own modules that it may import."""
 
     hash: str
     source: str
     handlers: tuple[str, ...]
+    helpers: Mapping[str, str] = field(default_factory=dict)
 
 
 def known(connection: Connection) -> list[KnownScript]:
     """Return all scripts that have a cursor, by name."""
     query = (
-        sa.select(t.script, t.cursor.c.low_water, t.cursor.c.finished, t.cursor.c.token, t.script_version.c.handlers)
+        sa.select(t.script, *t.cursor.c["low_water", "finished", "token", "skipped"], t.script_version.c.handlers)
         .join(t.cursor, t.cursor.c.script == t.script.c.name)
         .outerjoin(
             t.script_version,
@@ -61,6 +64,7 @@ def known(connection: Connection) -> list[KnownScript]:
             row.absent_since,
             Cursor(row.name, row.low_water, frozenset(row.finished), row.token),
             tuple(row.handlers or ()),
+            row.skipped,
         )
         for row in connection.execute(query)
     ]
@@ -108,7 +112,12 @@ def accept(connection: Connection, name: str, version: Version, at: float) -> tu
     ):
         connection.execute(
             sa.insert(t.script_version).values(
-                script=name, hash=version.hash, source=version.source, handlers=list(version.handlers), accepted_at=at
+                script=name,
+                hash=version.hash,
+                source=version.source,
+                helpers=dict(version.helpers),
+                handlers=list(version.handlers),
+                accepted_at=at,
             )
         )
     is_new = script.version != version.hash or script.state != "running"
@@ -128,7 +137,7 @@ def get_version(connection: Connection, name: str, version: str) -> Version | No
     row = connection.execute(
         sa.select(t.script_version).where(t.script_version.c.script == name, t.script_version.c.hash == version)
     ).first()
-    return Version(row.hash, row.source, tuple(row.handlers)) if row else None
+    return Version(row.hash, row.source, tuple(row.handlers), row.helpers) if row else None
 
 
 def versions(connection: Connection, name: str) -> list[Version]:
@@ -138,7 +147,7 @@ def versions(connection: Connection, name: str) -> list[Version]:
         .where(t.script_version.c.script == name)
         .order_by(t.script_version.c.accepted_at, t.script_version.c.hash)
     )
-    return [Version(row.hash, row.source, tuple(row.handlers)) for row in connection.execute(query)]
+    return [Version(row.hash, row.source, tuple(row.handlers), row.helpers) for row in connection.execute(query)]
 
 
 def refuse(connection: Connection, name: str, error: str | None, *, goes_on: bool = True) -> None:
@@ -175,8 +184,8 @@ def forget_absent(connection: Connection, *, absent_before: float) -> list[str]:
     return names
 
 
-def advance(connection: Connection, script: str, token: int, *, after: int, to: int) -> None:
-    """Move a cursor that stands at `after`: every event up to `to` is done.
+def advance(connection: Connection, script: str, token: int, *, after: int, to: int, skipped: int = 0) -> None:
+    """Move a cursor that stands at `after`: every event up to `to` is done, so many of them `skipped` without asking the script.
 
     Raises `StaleTokenError` when the token is no longer the caller's, or the cursor stands elsewhere: an earlier plan of the caller was not
     committed, and this one must not pass it.
@@ -187,6 +196,9 @@ def advance(connection: Connection, script: str, token: int, *, after: int, to: 
             f"{script}: the cursor stands at {cursor.low_water}, not at {after}; this run is discarded"
         )
     _move(connection, script, token, low_water=to, finished=[done for done in cursor.finished if done > to])
+    if skipped:
+        count = sa.update(t.cursor).where(t.cursor.c.script == script)
+        connection.execute(count.values(skipped=t.cursor.c.skipped + skipped))
 
 
 def finish_out_of_order(connection: Connection, script: str, token: int, number: int) -> None:

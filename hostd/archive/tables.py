@@ -126,6 +126,7 @@ script_version = sa.Table(
     sa.Column("script", sa.Text, sa.ForeignKey("script.name", ondelete="CASCADE"), primary_key=True),
     sa.Column("hash", sa.Text, primary_key=True),
     sa.Column("source", sa.Text, nullable=False),
+    sa.Column("helpers", sa.JSON, nullable=False, server_default="{}"),  # the user's own modules: name → source
     sa.Column("handlers", sa.JSON, nullable=False),
     sa.Column("accepted_at", sa.Float, nullable=False),
 )
@@ -137,6 +138,9 @@ cursor = sa.Table(
     sa.Column("low_water", sa.BigInteger, nullable=False),
     sa.Column("finished", sa.JSON, nullable=False),
     sa.Column("token", sa.BigInteger, nullable=False),
+    sa.Column(
+        "skipped", sa.BigInteger, nullable=False, server_default="0"
+    ),  # passed unasked, by the script's `handles`
 )
 
 run = sa.Table(

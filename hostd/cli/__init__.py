@@ -24,6 +24,7 @@ def build() -> typer.Typer:
         replay,
         run,
         scripts,
+        status,
         transcode,
     )  # fmt: skip
 
@@ -44,6 +45,7 @@ def build() -> typer.Typer:
     app.command()(explain.explain)
     app.command("instances")(explain.listing)
     app.command()(transcode.transcode)
+    app.command()(status.status)
     app.add_typer(config.app, name="config")
     app.add_typer(deliveries.app, name="deliveries")
     app.add_typer(scripts.app, name="scripts")

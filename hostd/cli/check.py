@@ -15,7 +15,7 @@ from hostd.cli.configured import Configuration, configured
 from hostd.cli.looking import printable
 from hostd.errors import HostdError, ScriptError
 from hostd.sandbox.frames import Finding
-from hostd.scripting.folder import read_source
+from hostd.scripting.folder import LIBRARY, read_source
 from hostd.scripting.rehearsal import Rehearsal, failed, rehearse
 from hostd.scripting.runtime import RefusedScriptError, WorkerLost
 
@@ -70,7 +70,7 @@ def _findings(path: Path, configuration: Configuration) -> list[Finding]:
     if source.problem:
         return [Finding("problem", 1, 0, path.name, source.problem)]
     try:
-        worker = configuration.start(path.name, source.text)
+        worker = configuration.start(path.name, source)
     except RefusedScriptError as error:
         return error.problems
     except WorkerLost as error:  # its module body never ended, say
@@ -93,16 +93,30 @@ def _report(path: Path, findings: Sequence[Finding]) -> dict[str, Any]:
         "ok": not _faults(findings),
         "handlers": _handlers(findings),
         "findings": [
-            {"kind": f.kind, "line": f.line, "column": f.column, "name": f.name, "message": f.message} for f in findings
+            {
+                "kind": f.kind,
+                "line": f.line,
+                "column": f.column,
+                "name": f.name,
+                "message": f.message,
+                "file": f.file or path.name,
+            }
+            for f in findings
         ],
     }
 
 
 def _print_findings(path: Path, findings: Sequence[Finding]) -> None:
     for fault in _faults(findings):
-        typer.echo(f"{path}:{fault.line}: {printable(fault.message or fault.name)}", err=True)
+        file = _folder_of_lib(path) / fault.file if fault.file else path
+        typer.echo(f"{file}:{fault.line}: {printable(fault.message or fault.name)}", err=True)
     if not _faults(findings):
         typer.echo(f"{path}: good ({', '.join(_handlers(findings)) or 'no handler, so nothing would call it'})")
+
+
+def _folder_of_lib(path: Path) -> Path:
+    """Return the folder that has the helpers' folder in it, for a script or for a helper that is checked itself."""
+    return path.parent.parent if path.parent.name == LIBRARY else path.parent
 
 
 # -- try --------------------------------------------------------------------------------------------------------------
@@ -112,7 +126,7 @@ def _rehearse(script: Path, files: Sequence[Path], configuration: Configuration,
     source = read_source(script)
     if source.problem:
         raise ScriptError(source.problem)
-    worker = configuration.start(script.name, source.text)
+    worker = configuration.start(script.name, source)
     missing = [configuration.explain(f) for f in worker.ready.findings if f.kind == "destination" and f.message]
     rehearsals: list[Rehearsal] = []
     try:
@@ -129,7 +143,7 @@ def _rehearse(script: Path, files: Sequence[Path], configuration: Configuration,
                 )
             except WorkerLost as lost:
                 rehearsal = failed(file, kind, lost)
-                worker = configuration.start(script.name, source.text)
+                worker = configuration.start(script.name, source)
             except (HostdError, OSError) as error:
                 rehearsal = failed(file, kind, error)
             rehearsals.append(_explained(rehearsal, missing))

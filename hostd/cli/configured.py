@@ -9,6 +9,7 @@ from pathlib import Path
 from hostd.cli.config import chosen
 from hostd.config.settings import Settings, load
 from hostd.sandbox.frames import Finding
+from hostd.scripting.folder import Source
 from hostd.scripting.host import load_frame
 from hostd.scripting.runtime import ScriptWorker
 from hostd.transcoding import tool
@@ -23,16 +24,17 @@ class Configuration:
     settings: Settings
     file: Path | None
 
-    def start(self, script: str, source: str) -> ScriptWorker:
+    def start(self, script: str, source: Source) -> ScriptWorker:
         """Load a script as a node of this configuration would. Raises `ScriptError`."""
         settings = self.settings
         frame = load_frame(
             script,
-            source,
+            source.text,
             settings.script(script),
             settings.destination_names(),
             self.resolve_destination,
             tuple(settings.tools),
+            source.helpers,
         )
         return ScriptWorker.start(frame, isolation=settings.scripting.isolation)
 
@@ -55,7 +57,7 @@ class Configuration:
             message += " (there is no hostd.toml in this folder; --config names one elsewhere)"
         elif known:
             message += f"; there are: {', '.join(known)}"
-        return Finding(finding.kind, finding.line, finding.column, finding.name, message)
+        return Finding(finding.kind, finding.line, finding.column, finding.name, message, finding.file)
 
 
 def configured(config: Path | None) -> Configuration:

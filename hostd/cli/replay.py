@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
@@ -22,7 +21,7 @@ from hostd.cli.configured import Configuration, configured
 from hostd.cli.looking import Config, print_json, printable
 from hostd.errors import ScriptError
 from hostd.sandbox import api
-from hostd.scripting.folder import read_source
+from hostd.scripting.folder import Source, read_source
 from hostd.scripting.replay import Difference, Replayed, Replayer, differences
 
 _SHORT = 12
@@ -64,13 +63,13 @@ def replay(
         raise typer.Exit(1)
 
 
-def _version(connection: Connection, name: str) -> tuple[str, str]:
-    """Return a script's name and source. Raises `ScriptError` when there is none."""
+def _version(connection: Connection, name: str) -> Source:
+    """Return a version of a script. Raises `ScriptError` when there is none."""
     if Path(name).is_file():
         source = read_source(Path(name))
         if source.problem:
             raise ScriptError(source.problem)
-        return Path(name).name, source.text
+        return source
     known, _, wanted = name.partition("@")
     found = [version for version in scripts.versions(connection, known) if version.hash.startswith(wanted)]
     if wanted and len(found) > 1:
@@ -84,25 +83,23 @@ def _version(connection: Connection, name: str) -> tuple[str, str]:
             f"{name}: there is no such file, and "
             + (f"the versions of {known} are {have}" if have else "no script of that name ever ran here")
         )
-    return known, found[0].source
+    return Source(known, found[0].source, found[0].hash, None, found[0].helpers)
 
 
-def _replayed(configuration: Configuration, version: tuple[str, str], past: list[Event]) -> list[Replayed]:
-    name, source = version
+def _replayed(configuration: Configuration, version: Source, past: list[Event]) -> list[Replayed]:
     settings = configuration.settings
     replayer = Replayer(
-        lambda: configuration.start(name, source),
+        lambda: configuration.start(version.name, version),
         file_of=lambda blob: stored_at(settings.node.data, blob),
         destinations=configuration.resolve_destination,
-        time_limit_s=settings.script(name).time_limit_s,
+        time_limit_s=settings.script(version.name).time_limit_s,
         tools=configuration.resolve_tool,
     )
     console = Console(stderr=True)
-    version_hash = hashlib.sha256(source.encode()).hexdigest()[:_SHORT]
     return list(
         track(
             replayer.replay(past),
-            description=f"{name} {version_hash}",
+            description=f"{version.name} {version.hash[:_SHORT]}",
             total=len(past),
             console=console,
             disable=not console.is_terminal,

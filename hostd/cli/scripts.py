@@ -18,7 +18,7 @@ from hostd.cli.looking import Config, iso_time, print_json, print_table, refuse,
 app = typer.Typer(help="Show scripts, and where they begin.")
 
 _SHORT = 12
-_COLUMNS = ("script", "state", "version", "events behind", "error")
+_COLUMNS = ("script", "state", "version", "events behind", "not asked", "error")
 
 
 @app.callback(invoke_without_command=True)
@@ -37,7 +37,8 @@ def listing(config: Config = None, as_json: AsJson = False) -> None:
         print_json(found)
         return
     cells = [
-        [row["name"], row["state"], (row["version"] or "")[:_SHORT], row["behind"], row["error"] or ""] for row in found
+        [row["name"], row["state"], (row["version"] or "")[:_SHORT], row["behind"], row["skipped"], row["error"] or ""]
+        for row in found
     ]
     print_table(_COLUMNS, cells, empty="no script was ever seen")
 
@@ -80,6 +81,7 @@ def _facts(connection: Connection, script: KnownScript) -> dict[str, Any]:
         "state": script.state,
         "version": script.version,
         "behind": events.count_after(connection, script.cursor.low_water) - ahead,
+        "skipped": script.skipped,
         "absent_since": iso_time(script.absent_since),
         "error": script.error,
     }

@@ -37,8 +37,8 @@ class Pseudonyms(Protocol):
 class CarriesOut(Protocol):
     """What does jobs: `hostd.transcoding.pool.CodecPool` with `WORKER`."""
 
-    def carry_out(self, job: msgspec.Struct, source: Path, result: Path) -> Receipt:
-        """Write `result`, which must not exist, and return its receipt. Raises `TranscodeError` or `OSError`."""
+    def carry_out(self, job: msgspec.Struct, source: Path, result: Path, *, is_new_instance: bool = False) -> Receipt:
+        """Write `result`, which must not exist, and return its receipt, with the SOP Instance UID of a new instance. Raises `TranscodeError` or `OSError`."""
         ...
 
 

@@ -18,13 +18,15 @@ from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args
 
 from hostd.sandbox import frames
+from hostd.sandbox.read_only import ReadOnly
 from hostd.sandbox.refusals import SCRIPT_EXCEPTIONS, NotAllowed, TooManyActions, UnknownKeyword, ValueTooLarge
 from hostd.sandbox.run import Run, World, near
+from hostd.sandbox.tags import Tags
 from hostd.sandbox.values import DateText, DateTimeText, PersonName, TimeText
-from hostd.sandbox.views import Delivery, Handle, Instance, Origin, ReadOnly, Receipt, Tags, TransferSyntax
+from hostd.sandbox.views import Delivery, Handle, Instance, Origin, Receipt, TransferSyntax
 
 __all__ = [
-    "EVENTS", "HANDLERS", "LEVELS", "SCRIPT_EXCEPTIONS", "ConflictingInstance", "DateText", "DateTimeText", "Delivery", "Handle",
+    "EVENTS", "HANDLERS", "LEVELS", "SCRIPT_EXCEPTIONS", "TYPES", "VALUES", "ConflictingInstance", "DateText", "DateTimeText", "Delivery", "Handle",
     "Host", "Instance", "NotAllowed", "Notification", "Origin", "PersonName", "Receipt", "ReceivedAgain", "Start", "Stop", "StoredInstance",
     "Tags", "TimeText", "TooManyActions", "TransferSyntax", "UnknownKeyword", "ValueTooLarge", "World", "handler_name", "parameters",
 ]  # fmt: skip
@@ -337,6 +339,12 @@ class Host(ReadOnly):
                 raise ValueError("after= names a delivery twice")
             return [int(object.__getattribute__(one, "_index")) for one in after]
         raise TypeError(f'after must be "delivered", "committed", None or a list of deliveries, not {_shown(after)}')
+
+
+TYPES: tuple[type, ...] = (Host, Instance, Tags, TransferSyntax, Origin, Receipt, Handle, Delivery)
+"""What scripts are given and cannot make: `from hostd.api import Instance` gives a name for annotations and `isinstance`."""
+VALUES: tuple[type, ...] = (PersonName, DateText, TimeText, DateTimeText)
+"""Texts with parts, which scripts can make as well."""
 
 
 def _number(name: str, value: object, low: float, high: float) -> float | None:

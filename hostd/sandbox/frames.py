@@ -68,6 +68,10 @@ class Load(msgspec.Struct, frozen=True, tag="load"):
     max_actions: int = 1000
     max_log_bytes: int = 65536
     memory_bytes: int = 256 << 20
+    helpers: dict[str, str] = {}
+    """The user's own modules that the script may import: `rules` for `lib.rules` → source."""
+    zones: dict[str, bytes] = {}
+    """The time zones that it may use: name → TZif (RFC 8536)."""
 
 
 class Origin(msgspec.Struct, frozen=True):
@@ -145,13 +149,22 @@ class Hello(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="hello"
 
 
 class Finding(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Something that reading the script found: line 1-based, column 0-based, `kind` says what `name` is."""
+    """Something that reading the script found: line 1-based, column 0-based, `kind` says what `name` is.
+
+    `file` is that of a helper module ("lib/rules.py"), '' the script's own.
+    """
 
     kind: Literal["handler", "unknown_handler", "destination", "keyword", "unknown_keyword", "problem"]
     line: int
     column: int
     name: str
     message: str = ""
+    file: str = ""
+
+    @property
+    def place(self) -> str:
+        """The place in words: "line 3", or "lib/rules.py line 3"."""
+        return f"{self.file} line {self.line}".strip()
 
 
 class Ready(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="ready"):
@@ -160,6 +173,8 @@ class Ready(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="ready"
     handlers: list[str]
     findings: list[Finding]
     log: list[tuple[str, str]] = []
+    handles: dict[str, list[str]] | None = None
+    """Keyword → values, one of which the event's instance must have for the script to be asked at all."""
 
 
 class Refused(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="refused"):
@@ -223,6 +238,8 @@ class Failure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     message: str
     line: int | None = None
     traceback: list[tuple[int, str]] = []
+    file: str = ""
+    """The helper's file that `line` is in, '' for the script's own."""
 
 
 class Question(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="question"):

@@ -21,6 +21,9 @@ import sys
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
+LAYERS = ("rlimits", "no_new_privs", "landlock", "seccomp")
+"""The layers of the jail, as `enter` reports them."""
+
 _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 4, 38
 
 _CALLS: dict[str, tuple[int | None, int | None]] = {
@@ -103,7 +106,7 @@ def enter(
     if unknown:
         raise ValueError(f"no system call in the jail's table is called {', '.join(unknown)}")
     _limit(memory_bytes=memory_bytes, cpu_seconds=cpu_seconds, open_files=open_files, file_bytes=file_bytes)
-    layers = {"rlimits": 1, "no_new_privs": 0, "landlock": 0, "seccomp": 0}
+    layers = dict.fromkeys(LAYERS, 0) | {"rlimits": 1}
     if sys.platform == "linux":
         libc = ctypes.CDLL(None, use_errno=True)
         libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)  # no other process of this user reads the worker's memory

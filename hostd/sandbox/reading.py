@@ -9,16 +9,21 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from hostd.sandbox import api
+import msgspec
+
+from hostd.sandbox import api, handles
 from hostd.sandbox.frames import Finding
 from hostd.sandbox.run import World, near
 
 _READERS = ("get", "text", "private")
 
 
-def read(tree: ast.Module, world: World) -> list[Finding]:
-    """Return what the script's text says, in the order of its lines. The tree is not changed."""
-    findings = [*_handlers(tree), *_destinations(tree, world), *_keywords(tree, world)]
+def read(tree: ast.Module, world: World, file: str = "") -> list[Finding]:
+    """Return what the text of a script, or with `file` of a helper module, says, in the order of its lines. The tree is not changed."""
+    findings = [*_destinations(tree, world), *_keywords(tree, world)]
+    if not file:  # functions of a helper are called by scripts only, whatever they are called
+        findings += [*_handlers(tree), *handles.problems(tree, world)]
+    findings = [msgspec.structs.replace(finding, file=file) for finding in findings]
     return sorted(findings, key=lambda finding: (finding.line, finding.column))
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any
 
-from hostd.sandbox import api, frames, policy, reading
+from hostd.sandbox import api, frames, handles, library, policy, reading
+from hostd.sandbox.facades.numbers import give_zones
+from hostd.sandbox.namespace import Language
 from hostd.sandbox.run import Ask, Log, Run, World
 from hostd.sandbox.views import Instance
 
@@ -32,19 +34,23 @@ class Script:
         self._output: Log = Log(load.max_log_bytes)
         try:
             tree = policy.parse(load.source)
-            self.findings = _read(tree, self._world)
-            code = policy.compile_tree(tree)
+            helpers = library.read(tree, load.helpers)
+            self.findings = _read(tree, helpers, self._world)
+            self.handles = handles.declared(tree)
+            modules = library.Library(helpers)
+            code = policy.compile_tree(tree, helpers=helpers.names)
         except policy.PolicyError as error:
-            problems = [frames.Finding("problem", p.line, p.column, "", p.message) for p in error.problems]
+            problems = [frames.Finding("problem", p.line, p.column, "", p.message, p.file) for p in error.problems]
             raise RefusedScriptError(problems[:100]) from None
         wrong = reading.problems(self.findings)
         if wrong:
             raise RefusedScriptError(wrong)
-        self._globals = policy.Language.namespace({"print": self._printer(), **api.SCRIPT_EXCEPTIONS})
+        give_zones(load.zones)
+        self._globals = Language.namespace(modules.use({"print": self._printer(), **api.SCRIPT_EXCEPTIONS}))
         failure = _failure_of(lambda: exec(code, self._globals))  # noqa: S102 - compiled under the policy, inside the jail
         if failure is not None:
             message = f"the script failed while it was loaded: {failure.type}: {failure.message}"
-            raise RefusedScriptError([frames.Finding("problem", failure.line or 1, 0, "", message)])
+            raise RefusedScriptError([frames.Finding("problem", failure.line or 1, 0, "", message, failure.file)])
         self.handlers = [name for name in api.HANDLERS if callable(self._globals.get(name))]
         self.load_log = self._output.lines
 
@@ -76,9 +82,12 @@ class Script:
         return print_
 
 
-def _read(tree: Any, world: World) -> list[frames.Finding]:
+def _read(tree: ast.Module, helpers: library.Reading, world: World) -> list[frames.Finding]:
     try:
-        return reading.read(tree, world)[:1000]
+        found = reading.read(tree, world)
+        for name, helper in helpers.trees.items():
+            found += reading.read(helper, world, file=f"{policy.LIBRARY}/{name}.py")
+        return found[:1000]
     except RecursionError:
         return []  # the compiler, which meets the same tree next, refuses it with a reason
 
@@ -103,18 +112,27 @@ def _describe(error: BaseException) -> frames.Failure:
         text = text or "the script used more memory than it may"
     elif isinstance(error, RecursionError):
         text = "the script's functions call one another too deeply"
+    line, _, file = places[-1] if places else (None, "", "")
     return frames.Failure(
-        _text(type(error).__name__), _text(text), places[-1][0] if places else None, places[-_MAX_FRAMES:]
+        _text(type(error).__name__),
+        _text(text),
+        line,
+        [
+            (number, f"{function} in {where}" if where else function)
+            for number, function, where in places[-_MAX_FRAMES:]
+        ],
+        file,
     )
 
 
-def _script_frames(trace: TracebackType | None) -> list[tuple[int, str]]:
-    """Return (line, function) of the script's own frames, outermost first."""
-    places: list[tuple[int, str]] = []
+def _script_frames(trace: TracebackType | None) -> list[tuple[int, str, str]]:
+    """Return (line, function, helper's file) of the frames of the script and its helpers, outermost first."""
+    places: list[tuple[int, str, str]] = []
     while trace is not None:
         code = trace.tb_frame.f_code
-        if code.co_filename == policy.FILENAME:
-            places.append((trace.tb_lineno, _text(code.co_name)))
+        file = policy.file_of(code.co_filename)
+        if file is not None:
+            places.append((trace.tb_lineno, _text(code.co_name), file))
         trace = trace.tb_next
     return places
 

@@ -57,7 +57,7 @@ class _Conversation:
         except RefusedScriptError as refused:
             self._channel.send(frames.Refused(refused.problems))
             return EXIT_DONE
-        self._channel.send(frames.Ready(script.handlers, script.findings, script.load_log))
+        self._channel.send(frames.Ready(script.handlers, script.findings, script.load_log, script.handles))
         while True:
             event = self._channel.receive()
             if not isinstance(event, frames.Event):

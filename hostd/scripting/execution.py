@@ -79,7 +79,7 @@ def why(failure: frames.Failure | None) -> str | None:
     """Say how a run failed, with the line of the script; None when it did not."""
     if failure is None:
         return None
-    where = f" (line {failure.line})" if failure.line else ""
+    where = f" ({failure.file} line {failure.line})".replace("( ", "(") if failure.line else ""
     return f"{failure.type}: {failure.message}{where}"
 
 

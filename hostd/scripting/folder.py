@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import stat
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+import unicodedata
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import structlog
@@ -29,6 +31,9 @@ DEBOUNCE_S = 0.2
 _LONGEST_DEBOUNCE_S = 2.0
 _HINTS = frozenset({"created", "modified", "moved", "deleted", "closed"})
 _LARGEST = 1 << 20
+LIBRARY = "lib"
+"""The folder, beside the scripts, of the user's own modules: `from lib.rules import x` takes x of `lib/rules.py`."""
+_WORD = re.compile(r"\w+")
 
 Check = Callable[[Path], None]
 """Raises a `HostdError` for a file that must not be trusted."""
@@ -36,16 +41,28 @@ Check = Callable[[Path], None]
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A script's file as it was read: its name is its identity, its hash its version. `problem` says why it cannot be used."""
+    """A script's file as it was read: its name is its identity, its hash its version. `problem` says why it cannot be used.
+
+    `helpers` are the user's own modules that it may import (`rules` for `lib/rules.py` → source); the hash covers them.
+    """
 
     name: str
     text: str
     hash: str
     problem: str | None = None
+    helpers: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_source(path: Path, check: Check = lambda _path: None) -> Source:
-    """Read one script. What hinders its use (permissions, encoding, size) is in `problem`. Raises `FileNotFoundError`."""
+    """Read one script, with the helpers that it uses. What hinders its use (permissions, encoding, size) is in `problem`.
+
+    Raises `FileNotFoundError`.
+    """
+    folder = path.parent if path.parent.name == LIBRARY else path.parent / LIBRARY
+    return _with_helpers(_read(path, check), _helpers(folder, check))
+
+
+def _read(path: Path, check: Check) -> Source:
     name = _shown(path.name)
     if name != path.name:
         return _unusable(name, f"the file's name is not UTF-8: rename {name}")
@@ -105,18 +122,68 @@ def scan(folder: Path, check: Check = lambda _path: None) -> dict[str, Source]:
 
     Raises `OSError` when the folder itself cannot be read.
     """
+    helpers = _helpers(folder / LIBRARY, check)
+    return {name: _with_helpers(source, helpers) for name, source in _files(folder, check).items()}
+
+
+def _files(folder: Path, check: Check) -> dict[str, Source]:
     found: dict[str, Source] = {}
     for path in sorted(folder.iterdir()):
         if path.suffix != ".py" or path.name[0] in "._" or path.is_dir():
             continue
         try:
-            source = read_source(path, check)
+            source = _read(path, check)
         except FileNotFoundError:
             if not path.is_symlink():
                 continue  # renamed away between listing and reading: the next look finds what became of it
             source = _unusable(_shown(path.name), f"{_shown(path.name)} is a link to a file that does not exist")
         found[source.name] = source
     return found
+
+
+# -- the user's own modules -------------------------------------------------------------------------------------------
+
+
+def _helpers(folder: Path, check: Check) -> dict[str, Source]:
+    """Return the helper modules by name (`rules` for `rules.py`); none where there is no such folder."""
+    try:
+        found = _files(folder, check)
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except OSError as error:
+        return {"": _unusable(LIBRARY, f"the folder {LIBRARY} cannot be read: {error.strerror}")}
+    return {
+        name.removesuffix(".py"): source for name, source in found.items() if name.removesuffix(".py").isidentifier()
+    }
+
+
+def _with_helpers(source: Source, helpers: Mapping[str, Source]) -> Source:
+    """Return a script with those helpers that it may import, itself or by others; its version is the hash of them all.
+
+    Nothing is parsed here: a helper counts as used where its name stands as a word, in a text that has the word `lib`. One too
+    many gives a new version for nothing; that is all.
+    """
+    used: dict[str, Source] = {}
+    waiting = [source.text]
+    while waiting:
+        words = set(_WORD.findall(unicodedata.normalize("NFKC", waiting.pop())))
+        if LIBRARY not in words:
+            continue
+        if "" in helpers and source.problem is None:
+            return replace(source, hash=f"{source.hash} {helpers[''].hash}", problem=helpers[""].problem)
+        for name in sorted(words & helpers.keys() - used.keys()):
+            used[name] = helpers[name]
+            waiting.append(helpers[name].text)
+    if not used:
+        return source
+    combined = "".join(f"{name} {one.hash}\n" for name, one in sorted(used.items()))
+    broken = next((f"{LIBRARY}/{one.problem}" for _, one in sorted(used.items()) if one.problem), None)
+    return replace(
+        source,
+        hash=hashlib.sha256(f"{source.hash}\n{combined}".encode()).hexdigest(),
+        problem=source.problem or broken,
+        helpers={name: one.text for name, one in used.items()},
+    )
 
 
 class FolderWatch:
@@ -136,7 +203,7 @@ class FolderWatch:
         self._stopping = False
         self._seen: dict[str, str] | None = None
         self._observer: BaseObserver | None = None
-        self._observed: tuple[int, int] | None = None
+        self._observed: tuple[tuple[int, int], ...] | None = None
         self._thread = threading.Thread(target=self._watch, name="script-folder", daemon=True)
 
     def start(self) -> None:
@@ -189,14 +256,17 @@ class FolderWatch:
 
     def _observe(self) -> None:
         """See to it that hints come from the folder that is there now. Raises `OSError` when there is none."""
-        status = self._folder.stat()
-        identity = (status.st_dev, status.st_ino)
+        folders = [self._folder]
+        if (self._folder / LIBRARY).is_dir():
+            folders.append(self._folder / LIBRARY)
+        identity = tuple((status.st_dev, status.st_ino) for status in map(Path.stat, folders))
         if identity == self._observed:
             return
         self._let_go()
         observer = Observer()
         try:
-            observer.schedule(_Hints(self._hint, str(self._folder), self._lose), str(self._folder))
+            for folder in folders:
+                observer.schedule(_Hints(self._hint, str(folder), self._lose), str(folder))
             observer.start()
         except OSError as error:  # no inotify instances left, say: then only the regular looks remain
             _log.warning(

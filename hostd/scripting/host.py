@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import structlog
@@ -19,6 +19,7 @@ from hostd.scripting.plan import Destinations, Tools, no_tools
 from hostd.scripting.runner import Candidate, Runner
 from hostd.scripting.runtime import Isolation, RefusedScriptError, ScriptWorker
 from hostd.scripting.vocabulary import vocabulary
+from hostd.scripting.zones import zones_for
 
 _log = structlog.get_logger(__name__)
 
@@ -30,8 +31,9 @@ def load_frame(
     destinations: Sequence[str],
     resolve: Destinations,
     tools: Sequence[str] = (),
+    helpers: Mapping[str, str] | None = None,
 ) -> frames.Load:
-    """Return what a worker is told of a script: its source, its words, and what it may do.
+    """Return what a worker is told of a script: its source and that of its `helpers`, its words, and what it may do.
 
     `destinations` are all names that exist; those that the script is granted may be written in another way (`modality:x` for `x`).
     `tools` are the names of all tools.
@@ -55,6 +57,8 @@ def load_frame(
         max_actions=granted.max_actions,
         max_log_bytes=granted.log_kb << 10,
         memory_bytes=granted.memory_mb << 20,
+        helpers=dict(helpers or {}),
+        zones=zones_for([source, *(helpers or {}).values()], granted.config),
     )
 
 
@@ -145,7 +149,9 @@ class ScriptHost:
         except ScriptError as error:
             return self._refuse(source, error, known)
         self._clear(source.name)
-        self._offer(source.name, Version(source.hash, source.text, tuple(worker.ready.handlers)), worker)
+        self._offer(
+            source.name, Version(source.hash, source.text, tuple(worker.ready.handlers), source.helpers), worker
+        )
         return True
 
     def _meet(self, name: str) -> None:
@@ -160,12 +166,17 @@ class ScriptHost:
         """Load an edit beside what runs; only when it is good does it take over. Raises `ScriptError`."""
         if source.problem:
             raise ScriptError(source.problem)
-        return self._load(source.name, source.text)
+        return self._load(source.name, source.text, source.helpers)
 
     def _offer(self, name: str, version: Version, worker: ScriptWorker) -> None:
         for finding in worker.ready.findings:
             if finding.kind in {"unknown_handler", "unknown_keyword", "destination"} and finding.message:
-                _log.warning("script: this line will not work", script=name, line=finding.line, reason=finding.message)
+                _log.warning(
+                    "script: this line will not work",
+                    script=name,
+                    line=finding.place if finding.file else finding.line,
+                    reason=finding.message,
+                )
         if not version.handlers:
             _log.warning("script has no handler, so nothing calls it", script=name)
         self._runner(name).offer(Candidate(version, worker))
@@ -195,7 +206,7 @@ class ScriptHost:
             version = scripts.get_version(connection, name, last)
         assert version is not None, "the source of every version that ran is kept"
         try:
-            worker = self._load(name, version.source)
+            worker = self._load(name, version.source, version.helpers)
         except ScriptError as error:
             _log.error("the last good version cannot be run any more", script=name, reason=str(error))
             return False
@@ -214,12 +225,16 @@ class ScriptHost:
     def _runner(self, name: str) -> Runner:
         if name not in self._runners:
             rules = Rules(self._entry(name).time_limit_s, self._attempts, self._resolve_destination, self._resolve_tool)
-            self._runners[name] = Runner(name, self._archive, rules, lambda version: self._load(name, version.source))
+            self._runners[name] = Runner(
+                name, self._archive, rules, lambda version: self._load(name, version.source, version.helpers)
+            )
         return self._runners[name]
 
     def _entry(self, name: str) -> Script:
         return self._entries.get(name) or Script()
 
-    def _load(self, name: str, source: str) -> ScriptWorker:
-        frame = load_frame(name, source, self._entry(name), self._destinations, self._resolve_destination, self._tools)
+    def _load(self, name: str, source: str, helpers: Mapping[str, str] | None = None) -> ScriptWorker:
+        frame = load_frame(
+            name, source, self._entry(name), self._destinations, self._resolve_destination, self._tools, helpers
+        )
         return ScriptWorker.start(frame, isolation=self._isolation)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from hostd.config.sections import Script
 from hostd.sandbox import api
+from hostd.sandbox.features import FEATURES, Feature
 
 COMMAND = "python -m hostd.scripting.reference"
 
@@ -68,7 +69,7 @@ def limits() -> str:
 
 
 MODULES = (
-    "base64", "collections", "datetime", "hashlib", "itertools", "json", "math", "random", "re", "statistics", "string", "time", "uuid",
+    "base64", "bisect", "calendar", "collections", "collections.abc", "copy", "datetime", "decimal", "fractions", "functools", "hashlib", "heapq", "hostd.api", "html", "itertools", "json", "math", "operator", "random", "re", "statistics", "string", "textwrap", "time", "typing", "unicodedata", "uuid", "zoneinfo",
 )  # fmt: skip
 """What scripts can import. The list itself is the sandbox's; a test holds this one to it."""
 
@@ -78,11 +79,30 @@ def modules() -> str:
     return ", ".join(f"`{name}`" for name in MODULES) + "\n"
 
 
+def language() -> str:
+    """Return the table of the language."""
+    rows = [
+        f"| {feature.name} | {f'no: {feature.refused}' if feature.refused else 'yes'} |".replace(
+            " | yes", f" | yes{_since(feature)}"
+        )
+        for feature in FEATURES
+    ]
+    return "\n".join(["| Python has | scripts have it |", "|---|---|", *rows, ""])
+
+
+def _since(feature: Feature) -> str:
+    return f" (Python 3.{feature.since})" if feature.since > _OLDEST else ""
+
+
+_OLDEST = 11
+"""The oldest Python that hostd runs on is 3.11."""
+
 PARTS: Mapping[str, Callable[[], str]] = {
     "handlers": handlers,
     "host": host,
     "subjects": subjects,
     "tags": tags,
+    "language": language,
     "modules": modules,
     "limits": limits,
 }

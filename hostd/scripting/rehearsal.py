@@ -15,6 +15,7 @@ from hostd.errors import HostdError, ScriptError
 from hostd.sandbox import api, frames
 from hostd.scripting import questions
 from hostd.scripting.execution import why
+from hostd.scripting.interest import concerns
 from hostd.scripting.plan import Destinations, Tools, as_frames_event, handler_of, no_tools, resolve
 from hostd.scripting.runtime import ScriptWorker
 from hostd.transcoding.transform import RunTool, Transform
@@ -94,6 +95,9 @@ def rehearse_event(
     tools: Tools = no_tools,
 ) -> Outcome:
     """Run the handler of an event and carry out nothing of what it asks for. Raises `WorkerLost` when the script had to be killed."""
+    if not concerns(worker.ready.handles, event):
+        unasked = ("info", "the script is not asked: by its `handles`, this instance does not concern it")
+        return Outcome((), (unasked,), (), None)
     result = worker.run(as_frames_event(event), time_limit_s=time_limit_s, answer=answer)
     error = why(result.failure)
     plan: tuple[str, ...] = ()

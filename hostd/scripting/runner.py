@@ -17,6 +17,7 @@ from hostd.archive.records import Event
 from hostd.archive.scripts import KnownScript, StaleTokenError, Version
 from hostd.errors import ScriptError, StorageError
 from hostd.scripting.execution import Rules, execute
+from hostd.scripting.interest import concerns
 from hostd.scripting.plan import handler_of
 from hostd.scripting.runtime import ScriptWorker
 
@@ -309,17 +310,40 @@ class Runner:
                 self._advance(newest)
             return False
         entered: list[_Entered] = []
+        passed: list[Future[None]] = []
+        unasked: list[Event] = []
+        handles = self._running.worker.ready.handles
         try:
             for event in batch:
+                if not concerns(handles, event):
+                    unasked.append(event)
+                    continue
+                self._pass(unasked, passed)
                 one = self._take(event)
                 if one is None:
                     break
                 entered.append(one)
                 self._position = event.number
+            self._pass(unasked, passed)
         finally:
-            wait([one.commit for one in entered])
+            wait([*(one.commit for one in entered), *passed])
         self._settle(entered)
+        if not self._is_unsure:
+            _settle_passed(passed)
         return True
+
+    def _pass(self, unasked: list[Event], passed: list[Future[None]]) -> None:
+        """Move the cursor past events that the script does not handle, by its own word; they are counted and let go."""
+        if not unasked:
+            return
+        count, to, after, token = len(unasked), unasked[-1].number, self._position, self._token
+        passed.append(
+            self._archive.writer.submit(
+                lambda c: scripts.advance(c, self.name, token, after=after, to=to, skipped=count), topics=[]
+            )
+        )
+        self._position = to
+        unasked.clear()
 
     def _advance(self, newest: int) -> None:
         after, token = self._position, self._token
@@ -398,6 +422,14 @@ class Runner:
         if not last:
             self._archive.writer.do(lambda c: plans.write_failure(c, plan))
         return last
+
+
+def _settle_passed(passed: Sequence[Future[None]]) -> None:
+    for commit in passed:
+        try:
+            commit.result()
+        except OperationalError as error:  # the disk
+            raise StorageError(f"the index could not be written: {error}") from error
 
 
 def _has_had(known: KnownScript, event: Event) -> bool:

@@ -36,7 +36,7 @@ class RefusedScriptError(ScriptError):
     """A script cannot be used; `problems` says why, with lines."""
 
     def __init__(self, name: str, problems: Sequence[frames.Finding]) -> None:
-        where = "; ".join(f"line {problem.line}: {problem.message}" for problem in problems)
+        where = "; ".join(f"{problem.place}: {problem.message}" for problem in problems)
         super().__init__(f"{name}: {where}")
         self.problems = list(problems)
 
@@ -121,8 +121,10 @@ class ScriptWorker:
         missing = [layer for layer in ("landlock", "seccomp") if not hello.layers.get(layer)]
         if isolation == "required" and missing:
             raise WorkerLost(
-                f"{self._load.name} was not started: this system has no {' and no '.join(missing)}, and isolation is required; "
-                'isolation = "best-effort" would run scripts without'
+                f"{self._load.name} was not started: this system has no {' and no '.join(missing)}, and isolation is required. "
+                "Run hostd on Linux 5.13 or newer with Landlock among its security modules (cat /sys/kernel/security/lsm), and, in a "
+                "container, with a runtime that lets landlock and seccomp pass. To run scripts with what there is, write in the "
+                'configuration: [scripting] isolation = "best-effort"; or start with --no-scripts'
             )
         self._send(self._load)
         reply = self._receive(deadline, limit_s)

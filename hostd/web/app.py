@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
 from importlib.metadata import version
 
 from fastapi import FastAPI
@@ -31,11 +31,13 @@ def create_app(
     users: Users,
     hosts: Collection[str] = (),
     upload_idle_s: float = 60.0,
+    layers: Callable[[], Mapping[str, int]] = dict,
 ) -> FastAPI:
     """Return the HTTP face of a node.
 
     `users` is asked at each request, so that a reloaded configuration counts at once; without users only this machine is answered,
     under the names of loopback and those in `hosts` (see `guard`). `dicom_port` is what `/system` tells, None without a DICOM face.
+    `layers` tells how scripts are isolated (`hostd.sandbox.jail.enter`), nothing when none run.
     An upload may have `max_upload_bytes` (after decompression), and may be silent for `upload_idle_s` seconds.
     """
     app = FastAPI(
@@ -47,7 +49,7 @@ def create_app(
         redirect_slashes=False,
     )
     errors.install(app)
-    app.include_router(system_routes(archive, Named(name, dicom_aet, dicom_port)))
+    app.include_router(system_routes(archive, Named(name, dicom_aet, dicom_port), layers))
     app.include_router(instance_routes(archive, intake, max_upload_bytes=max_upload_bytes, upload_idle_s=upload_idle_s))
     app.include_router(content_routes(archive))
     app.include_router(delivery_routes(archive))

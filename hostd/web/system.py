@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 
@@ -27,8 +28,8 @@ class Named:
     dicom_port: int | None
 
 
-def system_routes(archive: Archive, named: Named) -> APIRouter:
-    """Return the routes about the node itself."""
+def system_routes(archive: Archive, named: Named, layers: Callable[[], Mapping[str, int]]) -> APIRouter:
+    """Return the routes about the node itself; `layers` are those that isolate its scripts."""
     router = APIRouter(tags=["system"])
 
     @router.get("/system", summary="Describe the node")
@@ -42,6 +43,7 @@ def system_routes(archive: Archive, named: Named) -> APIRouter:
                 "DatabaseVersion": int(SCHEMA),
                 "DicomAet": named.dicom_aet,
                 "DicomPort": named.dicom_port,
+                "HostdIsolation": dict(layers()),
                 "HttpPort": server[1] if server else None,
                 "IsHttpServerSecure": True,  # Orthanc's word: not open to others without a password
                 "Name": named.name,

@@ -6,29 +6,51 @@ it: everything is an escape that is not plain data, a view of the API, or what t
 Started as a process of its own by `conftest.py`; it is no test and is imported by none.
 """
 
+import builtins
 import collections
+import collections.abc
 import datetime as dt
+import decimal
+import fractions
+import functools
 import itertools
 import re
 import socket
+import statistics
 import sys
 import time
 import types
 import warnings
 
 import msgspec
+from RestrictedPython import RestrictingNodeTransformer
 
-from hostd.sandbox import api, facades, frames, jail, policy, run, script, values, views
+from hostd.sandbox import (
+    api,
+    facades,
+    frames,
+    guards,
+    jail,
+    library,
+    namespace,
+    policy,
+    run,
+    script,
+    tags,
+    values,
+    views,
+)
+from hostd.sandbox.facades import facade, numbers, text
 
 CANARY = "canary-6d0b2f"
-PLAIN = (type(None), bool, int, float, complex, str, bytes, type(...), type(NotImplemented), range, slice,
+PLAIN = (type(None), facade.Inert, text.Uuid, numbers.Zone, decimal.Decimal, fractions.Fraction, statistics.NormalDist, bool, int, float, complex, str, bytes, type(...), type(NotImplemented), range, slice,
          dt.date, dt.datetime, dt.time, dt.timedelta, dt.tzinfo, time.struct_time, re.Pattern, re.Match,
          values.PersonName, values.DateText, values.TimeText, values.DateTimeText)  # fmt: skip
 CONTAINERS = (list, tuple, set, frozenset, dict, collections.deque)
 VIEWS = (
     api.Host,
     views.Instance,
-    views.Tags,
+    tags.Tags,
     views.Origin,
     views.TransferSyntax,
     views.Receipt,
@@ -45,8 +67,8 @@ UNBOUND = (types.MethodDescriptorType, types.WrapperDescriptorType, types.ClassM
 def given() -> dict[int, object]:
     """Return everything that a script is given by name, by identity."""
     found = list(ORIGINAL_BUILTINS().values())
-    for facade in facades.MODULES.values():
-        found += [facade, *object.__getattribute__(facade, "_names").values()]
+    for module in facades.MODULES.values():
+        found += [module, *object.__getattribute__(module, "_names").values()]
     return {id(value): value for value in [*found, *api.SCRIPT_EXCEPTIONS.values()]}
 
 
@@ -54,11 +76,11 @@ def escape(x: object, depth: int = 0) -> str | None:
     """Say why something is an escape; None when it is not."""
     if isinstance(x, str) and CANARY in x:
         return "the canary"
-    if depth > 6 or id(x) in GIVEN or type(x) in PLAIN or isinstance(x, (dt.tzinfo, PLAIN[3:6])):
+    if depth > 6 or id(x) in GIVEN or type(x) in PLAIN or isinstance(x, (dt.tzinfo, complex, str, bytes)):
         return None
     if (
-        isinstance(x, policy.ScriptType)
-        or isinstance(type(x), policy.ScriptType)
+        isinstance(x, guards.ScriptType)
+        or isinstance(type(x), guards.ScriptType)
         or isinstance(x, (BaseException, *ITERATORS))
     ):
         return None
@@ -70,7 +92,7 @@ def escape(x: object, depth: int = 0) -> str | None:
         return next(filter(None, (escape(y, depth + 1) for y in list(x)[:100])), None)
     if type(x) in VIEWS:
         return None
-    if isinstance(x, types.FunctionType) and x.__code__.co_filename == policy.FILENAME:
+    if isinstance(x, types.FunctionType) and policy.file_of(x.__code__.co_filename) is not None:
         return None
     if isinstance(x, UNBOUND):
         return None if id(x.__objclass__) in GIVEN else f"a method of {x.__objclass__}"
@@ -78,6 +100,19 @@ def escape(x: object, depth: int = 0) -> str | None:
         if x.__name__ in ("format", "format_map") and isinstance(x.__self__, str):
             return "str.format"
         return escape(x.__self__, depth + 1)
+    if isinstance(x, (property, staticmethod, classmethod)):
+        return next(
+            filter(None, (escape(getattr(x, n, None), depth + 1) for n in ("fget", "fset", "fdel", "__func__"))), None
+        )
+    if isinstance(x, functools._lru_cache_wrapper):
+        return escape(x.__wrapped__, depth + 1)
+    if type(x) in (facade.Facade, library._Live):  # what a package or a helper of the script's own leads to
+        names = [(n, v) for n, v in object.__getattribute__(x, "_names").items() if not n.startswith("_")]
+        return next(filter(None, (escape(v, depth + 1) for _, v in names)), None)
+    if isinstance(x, functools.partial):
+        return escape([x.func, x.args, x.keywords], depth + 1)
+    if isinstance(x, types.FunctionType) and x.__module__.startswith("hostd.sandbox.facades."):
+        return next(filter(None, (escape(cell.cell_contents, depth + 1) for cell in x.__closure__ or ())), None)
     if isinstance(x, types.FunctionType) and x.__qualname__ == "Script._printer.<locals>.print_":
         return None
     if isinstance(x, types.FunctionType) and x.__module__ in ("collections", "datetime"):
@@ -99,7 +134,7 @@ def fingerprint() -> object:
     return (
         {name: {n: id(v) for n, v in names_of(facade).items()} for name, facade in facades.MODULES.items()},
         {name: id(value) for name, value in ORIGINAL_BUILTINS().items()},
-        {cls.__name__: sorted(vars(cls)) for cls in (*VIEWS, facades.Facade, policy.ScriptType, run.Run, Exception, ValueError)},
+        {cls.__name__: sorted(vars(cls)) for cls in (*VIEWS, facades.Facade, guards.ScriptType, run.Run, Exception, ValueError)},
         len(jail._CALLS), sys.getrecursionlimit(),
     )  # fmt: skip
 
@@ -107,27 +142,91 @@ def fingerprint() -> object:
 def weaken(how: str) -> None:
     """Take one guard away, to see that the corpus notices."""
     if how == "getattr":
-        policy.Language.builtins = classmethod(lambda cls: ORIGINAL_BUILTINS() | {"getattr": getattr, "got": got})
+        namespace.Language.builtins = classmethod(lambda cls: ORIGINAL_BUILTINS() | {"getattr": getattr, "got": got})
     elif how == "type":
-        policy.Language.builtins = classmethod(lambda cls: ORIGINAL_BUILTINS() | {"type": type, "got": got})
+        namespace.Language.builtins = classmethod(lambda cls: ORIGINAL_BUILTINS() | {"type": type, "got": got})
     elif how == "modules":
         for name in ("json", "re", "datetime", "statistics", "random", "base64", "string", "uuid"):
             facades.MODULES[name] = sys.modules[name]
         facades.MODULES |= {"os": sys.modules["os"]}
-        policy.Policy.visit_ImportFrom = policy.RestrictingNodeTransformer.visit_ImportFrom
+        policy.Policy.visit_ImportFrom = RestrictingNodeTransformer.visit_ImportFrom
     elif how == "shims":
         for name in ("json", "collections"):
             shim = types.ModuleType(name)
             vars(shim).update(object.__getattribute__(facades.MODULES[name], "_names"))
             facades.MODULES[name] = shim
-        policy.Policy.visit_ImportFrom = policy.RestrictingNodeTransformer.visit_ImportFrom
+        policy.Policy.visit_ImportFrom = RestrictingNodeTransformer.visit_ImportFrom
     elif how == "names":
         policy.Policy.check_name = lambda *_, **__: None
     elif how == "attributes":
-        policy.Policy.visit_Attribute = policy.RestrictingNodeTransformer.node_contents_visit
+        policy.Policy.visit_Attribute = RestrictingNodeTransformer.node_contents_visit
     elif how == "writes":
-        real = policy.Language.namespace
-        policy.Language.namespace = classmethod(lambda cls, extra: real(extra) | {"_write_": lambda owner: owner})
+        real = namespace.Language.namespace
+        namespace.Language.namespace = classmethod(lambda cls, extra: real(extra) | {"_write_": lambda owner: owner})
+
+    elif how == "patterns":
+        policy.Policy._check_attribute = lambda *_: None
+    elif how == "pattern names":
+        for node in ("MatchStar", "MatchAs", "MatchMapping"):
+            setattr(policy.Policy, f"visit_{node}", RestrictingNodeTransformer.node_contents_visit)
+    elif how == "methods":
+        policy.METHODS = AnyName()
+    elif how == "bases":
+        guards._BASES = AnyBase()
+    elif how == "hidden":
+        guards.HIDDEN = frozenset()
+    elif how == "builtins":
+        namespace.Language.builtins = classmethod(
+            lambda cls: (
+                ORIGINAL_BUILTINS() | {n: getattr(builtins, n) for n in ("setattr", "delattr", "id")} | {"got": got}
+            )
+        )
+    elif how == "static imports":
+        policy.Policy.visit_Import = policy.Policy.visit_ImportFrom = RestrictingNodeTransformer.check_import_names
+    elif how == "helpers":
+        policy.Policy.visit_Import = policy.Policy.visit_ImportFrom = RestrictingNodeTransformer.node_contents_visit
+        library._Live.__getattr__ = facade.Facade.__getattr__
+    elif how in REAL:
+        module, names = REAL[how]
+        real = sys.modules[module]
+        module = module.replace("hostd.sandbox.api", "hostd.api")
+        facades.MODULES[module] = facades.MODULES[module].joined({n: getattr(real, n) for n in names.split()})
+
+
+class AnyName:
+    """Holds every name."""
+
+    def __contains__(self, name):
+        return True
+
+
+class AnyBase:
+    """Every class may be a base."""
+
+    def __iter__(self):
+        return iter([Exception, str, dict, int, object, api.NotAllowed, collections.abc.Mapping])
+
+
+REAL = {
+    # guard: (module, names that a script would get as they are)
+    "operator": ("operator", "attrgetter methodcaller setitem iadd"),
+    "functools": ("functools", "wraps update_wrapper total_ordering lru_cache cached_property singledispatch"),
+    "copy": ("copy", "copy deepcopy dispatch_table"),
+    "decimal": ("decimal", "getcontext localcontext"),
+    "fractions": ("fractions", "Fraction Decimal"),
+    "calendar": ("calendar", "calendar setfirstweekday day_name MONDAY"),
+    "textwrap": ("textwrap", "wrap TextWrapper"),
+    "string": ("string", "capwords Formatter Template"),
+    "html": ("html", "escape"),
+    "uuid": ("uuid", "uuid1 uuid4 UUID NAMESPACE_DNS"),
+    "flags": ("re", "I M IGNORECASE A RegexFlag Pattern Match"),
+    "typing": ("typing", "Any Optional Union NamedTuple ForwardRef get_type_hints"),
+    "abc": ("collections.abc", "Mapping"),
+    "hostd": ("hostd.sandbox.api", "Handle Host Instance"),
+    "zones": ("zoneinfo", "ZoneInfo TZPATH reset_tzpath"),
+    "random": ("random", "seed Random"),
+    "json": ("json", "dumps dump loads"),
+}
 
 
 escapes: list[str] = []
@@ -140,7 +239,7 @@ def got(x: object) -> None:
         escapes.append(why)
 
 
-ORIGINAL_BUILTINS = policy.Language.builtins
+ORIGINAL_BUILTINS = namespace.Language.builtins
 GIVEN = given()
 
 
@@ -175,7 +274,7 @@ def main(descriptor: int, how: str) -> None:
     facades.preload()
     warnings.simplefilter("ignore")
     sys.unraisablehook = lambda _: None
-    policy.Language.builtins = classmethod(lambda cls: ORIGINAL_BUILTINS() | {"got": got})
+    namespace.Language.builtins = classmethod(lambda cls: ORIGINAL_BUILTINS() | {"got": got})
     weaken(how)
     channel = frames.Channel(socket.socket(fileno=descriptor), Probe, max_receive=frames.MAX_FRAME)
     layers = jail.enter(memory_bytes=512 << 20, open_files=descriptor + 1, file_bytes=0)

@@ -1,7 +1,7 @@
 """Scripts that try to get out, in a real jailed worker: none gets hold of anything, and the corpus would notice one that did."""
 
 import pytest
-from probes import PROBES, source
+from probes import HELPERS, PROBES, source
 from sandbox_support import make_event, make_load
 
 from hostd.scripting.runtime import _dishonest
@@ -12,14 +12,14 @@ LOSSY = {syntax.uid for syntax in make_load("").syntaxes.values() if syntax.is_l
 
 @pytest.mark.parametrize(("group", "number", "probe"), ALL, ids=[f"{group}-{number}" for group, number, _ in ALL])
 def test_no_probe_gets_hold_of_anything(harness, group, number, probe):
-    verdict = harness.examine(source(probe))
+    verdict = harness.examine(source(probe), helpers=HELPERS)
     assert verdict.escapes == [], probe
     if verdict.result is not None:
         assert _dishonest(verdict.result, make_event(), make_load(""), LOSSY) is None, probe
 
 
 def test_the_corpus_is_large_and_has_no_probe_twice():
-    assert len(ALL) >= 250
+    assert len(ALL) >= 430
     assert len({probe for _, _, probe in ALL}) == len(ALL)
 
 
@@ -33,11 +33,37 @@ def test_the_corpus_is_large_and_has_no_probe_twice():
         ("names", ["syntax"], 5),
         ("attributes", ["dunder"], 10),
         ("writes", ["import", "api"], 2),
+        ("patterns", ["match"], 6),
+        ("pattern names", ["match"], 3),
+        ("methods", ["classes", "syntax"], 10),
+        ("bases", ["syntax", "facades"], 4),
+        ("hidden", ["getattr", "classes", "facades"], 3),
+        ("builtins", ["getattr"], 1),
+        ("operator", ["facades"], 4),
+        ("functools", ["facades"], 3),
+        ("copy", ["facades"], 1),
+        ("decimal", ["facades"], 2),
+        ("fractions", ["facades"], 1),
+        ("calendar", ["facades"], 2),
+        ("textwrap", ["facades"], 1),
+        ("string", ["facades"], 1),
+        ("html", ["facades"], 1),
+        ("uuid", ["facades"], 2),
+        ("flags", ["facades", "import"], 2),
+        ("typing", ["facades"], 2),
+        ("abc", ["facades"], 3),
+        ("hostd", ["facades"], 2),
+        ("zones", ["facades"], 2),
+        ("random", ["facades"], 1),
+        ("json", ["import", "facades"], 1),
+        ("helpers", ["library"], 1),
     ],
 )
 def test_the_corpus_notices_when_a_guard_is_taken_away(weakened, how, groups, at_least):
     worker = weakened(how)
-    caught = [probe for group in groups for probe in PROBES[group] if worker.examine(source(probe)).escapes]
+    caught = [
+        probe for group in groups for probe in PROBES[group] if worker.examine(source(probe), helpers=HELPERS).escapes
+    ]
     assert len(caught) >= at_least, caught
 
 

@@ -1,5 +1,6 @@
 """All of Python, without the policy, inside the jail: what the kernel refuses when everything above it has failed."""
 
+import os
 import socket
 import subprocess
 import sys
@@ -31,8 +32,13 @@ os._exit(0)
 """
 
 
-def inside(attempt, extra=(), file_bytes=0, **popen):
-    code = PRELUDE.format(attempt=attempt, folders=_folders(), extra=tuple(extra), file_bytes=file_bytes)
+AS_NOBODY = "os.setgroups([]); os.setresgid(65534, 65534, 65534); os.setresuid(65534, 65534, 65534)"
+"""After the imports, since an ordinary user may not be let into the folder that hostd is installed in."""
+
+
+def inside(attempt, extra=(), file_bytes=0, runner="pass", **popen):
+    code = PRELUDE.replace("inherited, other", f"{runner}\nuid = os.getuid()\ninherited, other", 1)
+    code = code.format(attempt=attempt, folders=_folders(), extra=tuple(extra), file_bytes=file_bytes)
     return subprocess.run(
         [sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, timeout=20, check=False, **popen
     )
@@ -80,6 +86,32 @@ needs_both = pytest.mark.skipif(sys.platform != "linux", reason="the jail's kern
 def test_the_jail_refuses_what_a_worker_does_not_need(attempt):
     outcome = inside(attempt)
     assert outcome.stdout.startswith("refused "), outcome
+
+
+NOBODY = 65534
+
+
+@needs_both
+@pytest.mark.skipif(
+    os.geteuid() != 0, reason="only root can start a process as an ordinary user; the tests above ran as one"
+)
+@pytest.mark.parametrize("attempt", REFUSED.values(), ids=REFUSED.keys())
+def test_the_jail_refuses_the_same_to_an_ordinary_user(attempt):
+    outcome = inside(attempt, runner=AS_NOBODY)
+    assert outcome.stdout.startswith("refused "), outcome
+
+
+@needs_both
+@pytest.mark.skipif(
+    os.geteuid() != 0, reason="only root can start a process as an ordinary user; the tests above ran as one"
+)
+def test_an_ordinary_user_gets_every_layer_and_what_a_worker_needs():
+    mine = inside("say(repr(sorted(layers.items()))); say(str(uid))")
+    theirs = inside("say(repr(sorted(layers.items()))); say(str(uid))", runner=AS_NOBODY)
+    assert mine.stdout.splitlines()[0] == theirs.stdout.splitlines()[0]
+    assert (mine.stdout.splitlines()[1], theirs.stdout.splitlines()[1]) == ("0", str(NOBODY))
+    assert "('seccomp', 1)" in theirs.stdout
+    assert inside("inherited.sendall(b'x'); assert other.recv(1); os.urandom(9)", runner=AS_NOBODY).stdout == "done\n"
 
 
 @needs_both

@@ -159,11 +159,11 @@ def test_an_edit_that_never_ends_loading_is_tried_again_and_then_left(bench, mon
     bench.start()
     genuine = bench.host._load
 
-    def load(name, source):
+    def load(name, source, helpers=None):
         if source == TWO:
             tries.append(source)
             raise WorkerLost("a.py was killed after 10 s: it had not ended")
-        return genuine(name, source)
+        return genuine(name, source, helpers)
 
     monkeypatch.setattr(bench.host, "_load", load)
     bench.write("a.py", TWO)
@@ -380,11 +380,11 @@ def test_a_worker_that_cannot_be_started_again_makes_events_wait(bench, monkeypa
     bench.start()
     genuine, missing = bench.host._load, []
 
-    def load(name, source):
+    def load(name, source, helpers=None):
         if not missing:
             missing.append(name)
             raise WorkerLost("no worker could be started for a.py: out of memory")
-        return genuine(name, source)
+        return genuine(name, source, helpers)
 
     monkeypatch.setattr(bench.host, "_load", load)
     bench.arrive(2)
@@ -404,7 +404,7 @@ def test_workers_end_with_the_host(bench):
 
 
 def test_a_host_that_could_not_start_can_be_stopped(bench, monkeypatch):
-    def load(self, name, source):
+    def load(self, name, source, helpers=None):
         raise WorkerLost("this system has no landlock")
 
     monkeypatch.setattr("hostd.scripting.host.ScriptHost._load", load)

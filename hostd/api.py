@@ -1,0 +1,30 @@
+"""What a script may import for its annotations: `from hostd.api import Host, Instance`.
+
+This module is for editors and type checkers. In a script's own process the same names are there as well, and nothing else:
+types stand for themselves in annotations and in `isinstance`, errors can be caught.
+"""
+
+from __future__ import annotations
+
+from hostd.sandbox.api import Delivery, Handle, Host, Instance, Origin, Receipt, Tags, TransferSyntax
+from hostd.sandbox.refusals import NotAllowed, TooManyActions, UnknownKeyword, ValueTooLarge
+from hostd.sandbox.values import DateText, DateTimeText, PersonName, TimeText
+
+__all__ = [
+    "DateText",
+    "DateTimeText",
+    "Delivery",
+    "Handle",
+    "Host",
+    "Instance",
+    "NotAllowed",
+    "Origin",
+    "PersonName",
+    "Receipt",
+    "Tags",
+    "TimeText",
+    "TooManyActions",
+    "TransferSyntax",
+    "UnknownKeyword",
+    "ValueTooLarge",
+]

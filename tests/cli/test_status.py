@@ -1,0 +1,50 @@
+import json
+
+import sqlalchemy as sa
+from typer.testing import CliRunner
+
+from hostd.archive import events
+from hostd.archive import scripts as rows
+from hostd.archive import tables as t
+from hostd.cli import build
+
+
+def shown(config, *arguments):
+    result = CliRunner().invoke(build(), ["status", "--config", str(config), *arguments])
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def test_it_says_what_the_node_holds_while_the_node_has_its_index_open(config, archive):
+    def unit(connection):
+        events.append(connection, "stored_instance", "i1", 1.0)
+        rows.meet(connection, "a.py", 1.0, from_beginning=False)
+        rows.refuse(connection, "a.py", "lib/rules.py line 3: syntax error")
+
+        for number, (destination, state) in enumerate(
+            [("archive", "delivered"), ("archive", "failed"), ("ai", "delivered")]
+        ):
+            row = {"instance": "i1", "sop_instance_uid": "1.2", "sop_class_uid": "1.3", "content": "c", "blob": "b", "priority": 0,
+                   "not_before": 0.0, "next_attempt_at": 0.0, "created_at": float(number)}  # fmt: skip
+            connection.execute(sa.insert(t.delivery).values(destination=destination, state=state, **row))
+
+    archive.writer.do(unit)
+    facts = json.loads(shown(config, "--json"))
+    assert (facts["name"], facts["data"]) == ("hostd", str(config.parent / "data"))
+    assert (facts["instances"], facts["events"], facts["scripts"]) == (0, 1, {"broken": 1})
+    assert facts["deliveries"] == {"delivered": 2, "failed": 1}
+    assert (facts["dicom"], facts["http"]) == ("127.0.0.1:4242", "127.0.0.1:8042")
+    assert facts["isolation"]["asked"] == "required"
+    assert facts["isolation"]["layers"]["rlimits"] == 1
+    text = shown(config)
+    assert "a.py: lib/rules.py line 3: syntax error" in text
+    assert "deliveries: 2 delivered, 1 failed" in text
+
+
+def test_it_says_which_layers_of_isolation_a_worker_gets_here(config, archive):
+    isolation = json.loads(shown(config, "--json"))["isolation"]
+    lacking = [layer for layer, value in isolation["layers"].items() if not value]
+    text = shown(config)
+    assert ("this system lacks" in text) == bool(lacking)
+    for layer in isolation["layers"]:
+        assert layer in text
