@@ -61,15 +61,15 @@ class Archive:
             self.secret = self.writer.do(installation.secret)
             """The installation's (`hostd.archive.installation`)."""
             self.writer.do(lambda c: associations.close_interrupted(c, clock.now()))
+            watching = self._reading.connect()
+            seen = _data_version(watching)  # what others change from now on is noticed
         except BaseException:
             self.writer.close()
             self._let_go()
             raise
         self._closing = threading.Event()
-        self._watcher = threading.Thread(target=self._watch, name="index-watcher", daemon=True)
-        self._watches = threading.Event()
+        self._watcher = threading.Thread(target=self._watch, args=(watching, seen), name="index-watcher", daemon=True)
         self._watcher.start()
-        self._watches.wait()  # what others change from now on is noticed
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -117,13 +117,9 @@ class Archive:
             _log.error("files of the archive are missing", count=len(missing), first=missing[0])
             self.writer.do(lambda c: removal.mark_missing(c, missing))
 
-    def _watch(self) -> None:
+    def _watch(self, connection: Connection, seen: int) -> None:
         """Notice what other processes (a command line) changed in the index."""
-        with self._reading.connect() as connection:
-            try:
-                seen = _data_version(connection)
-            finally:
-                self._watches.set()
+        with connection:
             while not self._closing.wait(_WATCH_S):
                 version = _data_version(connection)
                 if version != seen:
