@@ -200,24 +200,17 @@ class Filters:
 
     def _ask(self, script: _Script, question: frames.Filter, answer: Answerer) -> Opinion:
         began = self._archive.clock.now()
+        verdict = frames.Verdict(question.id, "accept", [], [])
         try:
             script, verdict = self._run(script, question, answer)
             error = why(verdict.failure)
-            changes = Changes()
-            if error is None:
-                changes = Changes(
-                    {tag: tuple(values) for tag, values in verdict.set.items()}, frozenset(verdict.remove)
-                )
-                _check(changes)
+            changes = changes_of(verdict) if error is None else Changes()
         except (ScriptError, ValueError) as failure:
-            verdict, error = frames.Verdict(question.id, "accept", [], []), str(failure)
+            changes, error = Changes(), str(failure)
         except Exception as fault:  # noqa: BLE001 - whatever it is, what was to be filtered must not pass
             _log.exception("hostd failed to ask a filter", script=script.name)
-            verdict, error = (
-                frames.Verdict(question.id, "accept", [], []),
-                f"hostd failed: {type(fault).__name__}: {fault}",
-            )
-        return self._opinion(script, question, verdict, error, began)
+            changes, error = Changes(), f"hostd failed: {type(fault).__name__}: {fault}"
+        return self._opinion(script, question, verdict, changes, error, began)
 
     def _run(self, script: _Script, question: frames.Filter, answer: Answerer) -> tuple[_Script, frames.Verdict]:
         """Run a filter; return the verdict and the version that gave it, for another may take over in between."""
@@ -241,9 +234,14 @@ class Filters:
         return script, verdict
 
     def _opinion(
-        self, script: _Script, question: frames.Filter, verdict: frames.Verdict, error: str | None, began: float
+        self,
+        script: _Script,
+        question: frames.Filter,
+        verdict: frames.Verdict,
+        changes: Changes,
+        error: str | None,
+        began: float,
     ) -> Opinion:
-        changes = Changes({tag: tuple(values) for tag, values in verdict.set.items()}, frozenset(verdict.remove))
         is_discard, is_change = verdict.verdict == "discard", bool(changes)
         inputs: dict[str, object] = {"reason": verdict.reason} if is_discard else {}
         if is_change:
@@ -287,9 +285,11 @@ class Filters:
             _log.error("what a filter did could not be entered", subject=subject, reason=str(error))
 
 
-def _check(changes: Changes) -> None:
-    """Raise `ValueError` for what no filter may change, or to such a value."""
+def changes_of(verdict: frames.Verdict) -> Changes:
+    """Return what a verdict wants changed. Raises `ValueError` for what no filter may change, or not to such a value."""
+    changes = Changes({tag: tuple(values) for tag, values in verdict.set.items()}, frozenset(verdict.remove))
     for tag, values in changes.set.items():
         element_values.check(tag, values)
     for tag in changes.remove:
         element_values.check_tag(tag)
+    return changes
