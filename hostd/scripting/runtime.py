@@ -28,6 +28,8 @@ _BOOTSTRAP = "import sys; sys.path += sys.argv[3:]; from hostd.sandbox.worker im
 _EXIT_PROTOCOL, _EXIT_MEMORY = 70, 71  # as in hostd.sandbox.worker
 _MAX_QUESTIONS = 10_000
 """Questions of one run. Their time does not count against the script, so their number must end."""
+_MAX_FILTER_QUESTIONS = 100
+"""Questions of one filter, for which a sender waits."""
 _SEND_LIMIT_S = 10.0
 _STOP_LIMIT_S = 1.0
 
@@ -152,6 +154,7 @@ class ScriptWorker:
         self, asked: frames.Event | frames.Filter, limit_s: float, answer: Callable[[frames.Question], frames.Answer]
     ) -> frames.Result | frames.Verdict:
         expected = frames.Result if isinstance(asked, frames.Event) else frames.Verdict
+        most = _MAX_QUESTIONS if isinstance(asked, frames.Event) else _MAX_FILTER_QUESTIONS
         deadline = time.monotonic() + limit_s
         self._send(asked)
         values_left, questions = frames.MAX_VALUES, 0
@@ -165,8 +168,8 @@ class ScriptWorker:
             if not isinstance(message, frames.Question):
                 raise WorkerLost(f"the worker of {self._load.name} sent something else than a result")
             questions += 1
-            if questions > _MAX_QUESTIONS:
-                raise WorkerLost(f"{self._load.name} was killed after {_MAX_QUESTIONS} questions in one run")
+            if questions > most:
+                raise WorkerLost(f"{self._load.name} was killed after {most} questions in one run")
             began = time.monotonic()
             reply, size = _limited(answer(message), message.id, values_left)
             values_left -= size
