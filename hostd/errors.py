@@ -50,6 +50,14 @@ class StorageError(ReceptionError):
     """The instance could not be put on stable storage; what was there before is untouched (DIMSE 0xA700)."""
 
 
+class FilterRefusedError(ReceptionError):
+    """A filter refused the instance, or failed, which is the same to the sender; `status` is the one of C-STORE to answer with."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
 # -- transcoding ------------------------------------------------------------------------------------------------------
 
 

@@ -28,6 +28,7 @@ from hostd.intake.intake import Intake
 from hostd.scp.acceptor import DicomListener
 from hostd.scp.limits import Limits
 from hostd.scp.rows import AssociationRows
+from hostd.scripting.filters import Filters
 from hostd.scripting.host import ScriptHost
 from hostd.transcoding import registry
 from hostd.transcoding.pool import CodecPool
@@ -140,6 +141,7 @@ class Node:
         self._undo.append(("ingest threads", workers.join))
         self._undo.append(("codecs", pool.close))
         self._undo.append(("tools", tools.close))
+        self._start_scripts()  # before anything that filters must be asked about can come or go
         couriers = Couriers(
             self.archive,
             self._destinations(),
@@ -148,6 +150,7 @@ class Node:
             clock=self._clock,
             node_name=settings.node.name,
             batch=settings.delivery.batch,
+            ask_filters=self._filters.outgoing,
         )
         couriers.start()
         self._undo.append(("couriers", lambda: couriers.stop(_STOP_GRACE_S)))
@@ -160,8 +163,8 @@ class Node:
             policy=self._policy(),
             workers=workers,
             ack_budget_s=settings.ingest.ack_budget_s,
+            filters=self._filters,
         )
-        self._start_scripts()
         housekeeper = threading.Thread(target=self._keep_house, name="housekeeping", daemon=True)
         housekeeper.start()
         self._undo.append(("housekeeping", housekeeper.join))
@@ -169,9 +172,17 @@ class Node:
 
     def _start_scripts(self) -> None:
         self._scripts: ScriptHost | None = None
-        if not self._run_scripts:
-            return
         settings = self.settings
+        self._filters = Filters(
+            self.archive,
+            time_limit_s=settings.scripting.filter_time_limit_s,
+            workers=settings.scripting.filter_workers,
+            names={":".join(settings.resolve_destination(name)): name for name in settings.destination_names()},
+        )
+        self._undo.append(("filters", self._filters.close))
+        if not self._run_scripts:
+            self._block_filters()
+            return
         settings.node.scripts.mkdir(parents=True, exist_ok=True)
         trusts_all = settings.node.allow_insecure_permissions
         known = configured(settings.tools)
@@ -187,9 +198,18 @@ class Node:
             check_file=(lambda _path: None) if trusts_all else refuse_writable_by_others,
             tools=tuple(settings.tools),
             resolve_tool=lambda name, args: step_of(known, name, args),
+            filters=self._filters,
         )
         self._undo.append(("scripts", self._scripts.stop))
         self._scripts.start()
+
+    def _block_filters(self) -> None:
+        """Without scripts, let nothing pass that those which ran last would filter, as long as their files are there."""
+        with self.archive.read() as connection:
+            known = scripts.known(connection)
+        for script in known:
+            if script.version is not None and (self.settings.node.scripts / script.name).exists():
+                self._filters.block(script.name, script.version, script.handlers, "scripts do not run (--no-scripts)")
 
     def _open_doors(self, intake: Intake) -> None:
         settings = self.settings
@@ -225,6 +245,7 @@ class Node:
                 users=lambda: settings.users,
                 hosts=[settings.http.host],
                 layers=lambda: self._scripts.layers if self._scripts else {},
+                filters=self._filters,
             )
             self.http = HttpListener(app, settings.http.host, settings.http.port)
             self.http.start()

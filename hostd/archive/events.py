@@ -87,6 +87,18 @@ def get(connection: Connection, number: int) -> Event | None:
     return _event(row) if row else None
 
 
+def last_origin(connection: Connection, subject: str) -> Origin | None:
+    """Return the newest origin that an event of that instance has."""
+    query = (
+        sa.select(t.event)
+        .where(t.event.c.subject == subject, t.event.c.header.is_not(None))
+        .order_by(t.event.c.number.desc())
+        .limit(1)
+    )
+    row = connection.execute(query).first()
+    return _event(row).origin if row else None
+
+
 def last_number(connection: Connection) -> int:
     """Return the number of the newest event, 0 when there was none."""
     return connection.execute(sa.select(sa.func.max(t.event.c.number))).scalar() or 0

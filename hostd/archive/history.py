@@ -13,7 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import ColumnElement, Connection
 
-from hostd.archive import deliveries, events, instances, receipts, scripts
+from hostd.archive import deliveries, events, filterings, instances, receipts, scripts
 from hostd.archive import tables as t
 from hostd.archive.records import Attempt, Delivery, Event, Instance
 from hostd.archive.scripts import KnownScript
@@ -255,7 +255,7 @@ def unrouted(connection: Connection, *, limit: int) -> list[Instance]:
     lowest = sa.select(sa.func.min(t.cursor.c.low_water)).scalar_subquery()
     about = t.event.c.subject == t.instance.c.id
     newest = sa.select(sa.func.max(t.event.c.number)).where(about).scalar_subquery()
-    routed = sa.exists().where(about, t.action.c.event == t.event.c.number)
+    routed = sa.exists().where(about, t.action.c.event == t.event.c.number, t.action.c.verb.not_in(filterings.VERBS))
     delivered = sa.exists().where(t.delivery.c.instance == t.instance.c.id)
     query = (
         sa.select(t.instance.c.id)

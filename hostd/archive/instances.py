@@ -10,8 +10,9 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy import Connection, Row
 
-from hostd.archive import events, pending
+from hostd.archive import events, filterings, pending
 from hostd.archive import tables as t
+from hostd.archive.filterings import Filtering
 from hostd.archive.records import Blob, Instance, Origin
 from hostd.dicom.header import Header, main_tags
 
@@ -33,7 +34,8 @@ class Arrival:
     """An instance that has come in: its header, its file, the SHA-256 of its data set as received, whence and when.
 
     `receipt` says how its transcode on ingest ended, where there was one. `put_off_for` is the transfer syntax (UID) that it is being
-    brought to: the event of what is kept then waits until that has ended.
+    brought to: the event of what is kept then waits until that has ended. `filtering` is what filters did with it, where they did anything;
+    `header` and `blob` are then as they changed it.
     """
 
     header: Header
@@ -43,6 +45,7 @@ class Arrival:
     at: float
     receipt: dict[str, Any] | None = None
     put_off_for: str | None = None
+    filtering: Filtering | None = None
 
 
 def foresee(connection: Connection, instance: str, content: str, on_conflict: OnConflict) -> Outcome:
@@ -73,6 +76,8 @@ def take_in(connection: Connection, arrival: Arrival, on_conflict: OnConflict) -
     "stored": it takes the place of the missing file. The file is wanted when the outcome is one of `KEPT`.
     """
     identity = arrival.header.identity.instance
+    if arrival.filtering is not None:
+        filterings.enter(connection, arrival.filtering, identity)
     outcome = foresee(connection, identity, arrival.content, on_conflict)
     present = _present(connection, identity)
     known = _version(connection, identity, arrival.content)

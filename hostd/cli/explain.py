@@ -128,7 +128,10 @@ def _lines(facts: dict[str, Any]) -> Iterator[str]:
 
 def _instance_lines(one: dict[str, Any]) -> Iterator[str]:
     what = f"{one.get('modality') or 'instance'} {one.get('sop_instance_uid', one['id'])}"
-    where = f"stored in {one['transfer_syntax']}, {one['size']} bytes" if one["stored"] else "not stored any more"
+    was_stored = any(event["kind"] == "stored_instance" for event in one["events"])
+    where = "not stored any more" if was_stored else "not stored"
+    if one["stored"]:
+        where = f"stored in {one['transfer_syntax']}, {one['size']} bytes"
     yield f"{what}: {where}"
     for event in one["events"]:
         yield from ("  " + line for line in _event_lines(event))

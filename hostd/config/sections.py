@@ -31,9 +31,9 @@ from hostd.config.values import (
 )
 from hostd.dicom.syntaxes import TransferSyntax, UnknownSyntaxError, lookup
 
-CAPABILITIES = ("delete", "lossy", "tools")
+CAPABILITIES = ("delete", "filters", "lossy", "tools")
 """What `may` can allow in this release."""
-LATER_CAPABILITIES = ("anonymize", "filters", "http", "modify", "redact", "replace", "store")
+LATER_CAPABILITIES = ("anonymize", "http", "modify", "redact", "replace", "store")
 """What `may` will allow in later releases."""
 
 
@@ -160,6 +160,14 @@ class Scripting(Section):
     )
     attempts: Count = Field(
         default=3, description="How many failures of a script at one event before that event is parked."
+    )
+    filter_workers: Count = Field(
+        default=2,
+        description="How many processes each script with filters has for them: so many may be asked at one time.",
+    )
+    filter_time_limit_s: Seconds = Field(
+        default=0.25,
+        description="Seconds that one filter may take; after it, what it was asked about is refused.",
     )
 
 

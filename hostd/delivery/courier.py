@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import structlog
@@ -19,6 +19,7 @@ from hostd.delivery import faults
 from hostd.delivery.destinations import Answer, Destination, Outgoing, Session
 from hostd.delivery.retry import RetryPolicy
 from hostd.errors import DestinationFault, InstanceFault, TranscodeError
+from hostd.intake.filtering import Judgement
 from hostd.transcoding.products import Products, Stored
 from hostd.transcoding.transform import Transform
 
@@ -46,6 +47,15 @@ class Health:
         return self.failures > 0
 
 
+AskFilters = Callable[[Delivery], Judgement | None]
+"""Says whether an instance may be sent; None where nothing filters."""
+
+
+def unfiltered(_delivery: Delivery) -> None:
+    """Let everything go."""
+    return
+
+
 class LeaseLostError(Exception):
     """Another node carries this destination's deliveries now."""
 
@@ -62,6 +72,7 @@ class Courier:
         clock: Clock,
         node_name: str,
         batch: int,
+        ask_filters: AskFilters = unfiltered,
     ) -> None:
         self.destination = destination
         """May be replaced by another of the same name; it is looked at once a batch."""
@@ -73,6 +84,7 @@ class Courier:
         self._clock = clock
         self._node_name = node_name
         self._batch = batch
+        self._ask_filters = ask_filters
         self._lease = f"destination:{self._name}"
         self._token: int | None = None
         self._last_delivered_at: float | None = None
@@ -206,7 +218,7 @@ class Courier:
                 )
 
     def _sendable(self, batch: Sequence[Delivery], untried: dict[int, Delivery]) -> list[Outgoing]:
-        """Look at the files; what has none, or cannot be understood, fails here, without bothering the peer."""
+        """Look at the files; what has none, cannot be understood or is filtered out fails here, without bothering the peer."""
         sendable = []
         for delivery in batch:
             began = time.monotonic()
@@ -216,8 +228,13 @@ class Courier:
             except (InstanceFault, TranscodeError) as error:
                 del untried[delivery.id]
                 self._settle(delivery, Answer("instance", str(error)), began)
-            else:
-                sendable.append(Outgoing(delivery, own_syntax, transform, self._products))
+                continue
+            kept_back = faults.of_filters(self._ask_filters(delivery))
+            if kept_back is not None:
+                del untried[delivery.id]
+                self._settle(delivery, Answer(*kept_back), began)
+                continue
+            sendable.append(Outgoing(delivery, own_syntax, transform, self._products))
         return sendable
 
     def _send_all(self, session: Session, sendable: Sequence[Outgoing], untried: dict[int, Delivery]) -> None:

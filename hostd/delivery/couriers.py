@@ -13,7 +13,7 @@ from hostd.archive import deliveries
 from hostd.archive.archive import Archive
 from hostd.archive.tables import OPEN_STATES
 from hostd.clock import Clock
-from hostd.delivery.courier import TOPIC, Courier, Health
+from hostd.delivery.courier import TOPIC, AskFilters, Courier, Health, unfiltered
 from hostd.delivery.destinations import Destination
 from hostd.delivery.retry import RetryPolicy
 from hostd.transcoding.products import Products
@@ -33,6 +33,7 @@ class Couriers:
         clock: Clock,
         node_name: str,
         batch: int = 20,
+        ask_filters: AskFilters = unfiltered,
     ) -> None:
         self._archive = archive
         self._products = products
@@ -40,6 +41,7 @@ class Couriers:
         self._clock = clock
         self._node_name = node_name
         self._batch = batch
+        self._ask_filters = ask_filters
         self._lock = threading.Lock()
         self._destinations = dict(destinations)
         self._couriers: dict[str, Courier] = {}
@@ -105,8 +107,9 @@ class Couriers:
                 self._couriers[name].destination = destination
                 continue
             courier = Courier(
-                self._archive, destination, self._products, self._policy, self._clock, self._node_name, self._batch
-            )
+                self._archive, destination, self._products, self._policy, self._clock, self._node_name, self._batch,
+                self._ask_filters,
+            )  # fmt: skip
             self._couriers[name] = courier
             courier.start()
         self._leaving = [courier for courier in self._leaving if not courier.join(0)]

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from hostd.archive.records import Attempt
 from hostd.dicom import statuses
+from hostd.intake.filtering import Judgement
 
 Verdict = Literal["delivered", "warning", "instance", "destination", "later"]
 
@@ -60,6 +61,18 @@ def of_store_answer(answer: Any) -> tuple[Verdict, str]:
     if isinstance(said, str):
         return "later", f"the peer answered with Status {said[:64]!r}, which does not say that it stored the instance"
     return "later", "the peer answered 200 but did not say it stored the instance"
+
+
+def of_filters(judgement: Judgement | None) -> tuple[Verdict, str] | None:
+    """Judge what filters say of an instance before it is sent: None lets it go, anything else keeps it back, and is no delivery.
+
+    A filter that failed may do better at the next try.
+    """
+    if judgement is None or judgement.verdict == "accept":
+        return None
+    if judgement.verdict == "discard":
+        return "instance", f"filtered out by {judgement.script}: {judgement.reason}"
+    return "later", f"the filter {judgement.script} failed, so nothing was sent: {judgement.reason}"
 
 
 def tries(attempts: Sequence[Attempt]) -> int:

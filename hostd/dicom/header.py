@@ -10,6 +10,7 @@ import struct
 import zlib
 from collections.abc import Iterator
 from io import BytesIO
+from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 import msgspec
@@ -23,6 +24,7 @@ from pydicom.valuerep import TEXT_VR_DELIMS
 
 from hostd.dicom import syntaxes
 from hostd.dicom.identity import Identity, is_uid
+from hostd.dicom.part10 import data_set_offset
 from hostd.dicom.truncation import missing_bytes
 from hostd.errors import UnparsableError
 
@@ -109,6 +111,15 @@ def read_header(file: BinaryIO, *, offset: int, transfer_syntax: str, size: int)
         size=size,
         tags=tags,
     )
+
+
+def read_file_header(path: Path) -> Header:
+    """Read the header of a DICOM file. Raises `UnparsableError`, and `OSError` for one that cannot be read."""
+    with path.open("rb") as file:
+        start = data_set_offset(file)
+        return read_header(
+            file, offset=start.offset, transfer_syntax=start.transfer_syntax_uid, size=path.stat().st_size
+        )
 
 
 def read_elements(

@@ -12,7 +12,6 @@ import time
 from collections import deque
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import structlog
 
@@ -22,8 +21,7 @@ from hostd.archive.ingests import Ended, Kept, Made
 from hostd.archive.pending import Pending
 from hostd.archive.records import Blob
 from hostd.dicom import syntaxes
-from hostd.dicom.header import Header, read_header
-from hostd.dicom.part10 import data_set_offset
+from hostd.dicom.header import Header, read_file_header
 from hostd.dicom.syntaxes import TransferSyntax
 from hostd.errors import HostdError, StorageError, TranscodeError, WrongPixelsError
 from hostd.transcoding.products import Transcodes, transcode_twice
@@ -231,7 +229,7 @@ class IngestWorkers:
         source = self._archive.blobs.path(job.original.name)
         receipt = transcode_twice(self._pool, source, job.target, spare.path, give_up=lambda: self._stopping)
         try:
-            header = _header_of(spare.path)
+            header = read_file_header(spare.path)
             if (header.identity.instance, header.transfer_syntax) != (job.instance, job.target.uid):
                 raise WrongPixelsError(
                     "the codec gave another instance, or another transfer syntax, than it was asked for"
@@ -278,14 +276,3 @@ class IngestWorkers:
             self._has_rows = True
             self._not_before = time.monotonic() + _AGAIN_S
             self._changed.notify_all()
-
-
-def _header_of(path: Path) -> Header:
-    with path.open("rb") as file:
-        start = data_set_offset(file)
-        return read_header(
-            file,
-            offset=start.offset,
-            transfer_syntax=start.transfer_syntax_uid,
-            size=path.stat().st_size,
-        )

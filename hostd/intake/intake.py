@@ -6,19 +6,25 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeVar
 
+import structlog
 from sqlalchemy import Connection
 
-from hostd.archive import ingests, instances
+from hostd.archive import filterings, ingests, instances
 from hostd.archive.archive import Archive
+from hostd.archive.filterings import Filtering, Kind
 from hostd.archive.ingests import Ended, Made
 from hostd.archive.instances import Arrival, OnConflict, Outcome
 from hostd.archive.records import Blob, Origin
 from hostd.dicom.syntaxes import TransferSyntax
-from hostd.errors import ConflictError
+from hostd.errors import ConflictError, FilterRefusedError, StorageError, TranscodeError, UnparsableError
+from hostd.intake.changes import rewrite
+from hostd.intake.filtering import Judgement, ReceivedFilters
 from hostd.intake.ingest import Policy, decide
 from hostd.intake.ingest_workers import IngestWorkers, Job, transform_of
 from hostd.intake.reception import Complete, DataSetReception, FileReception, Received
 from hostd.transcoding.products import KeyedLocks
+
+_log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
@@ -32,7 +38,7 @@ NameSender = Callable[[Origin], str | None]
 class Intake:
     """Takes instances in for every face.
 
-    With `workers`, what `policy` says is transcoded: before the acknowledgement where that takes at most `ack_budget_s` seconds, 0 being
+    What `filters` say of an instance that has wholly arrived is done first, before it is stored or acknowledged. With `workers`, what `policy` says is transcoded: before the acknowledgement where that takes at most `ack_budget_s` seconds, 0 being
     never, otherwise afterwards.
     """
 
@@ -45,6 +51,7 @@ class Intake:
         policy: Policy = AS_RECEIVED,
         workers: IngestWorkers | None = None,
         ack_budget_s: float = 5.0,
+        filters: ReceivedFilters | None = None,
     ) -> None:
         self._archive = archive
         self._on_conflict = on_conflict
@@ -52,6 +59,7 @@ class Intake:
         self._policy = policy
         self._workers = workers
         self._ack_budget_s = ack_budget_s
+        self._filters = filters
         self._locks = KeyedLocks()
 
     def receive(
@@ -79,6 +87,14 @@ class Intake:
 
         When the commit fails or its fate is unknown, the files stay for the sweep: a row may speak of them.
         """
+        judgement = self._judge(complete, origin)
+        filtering = None
+        if judgement is not None:
+            received, (complete, judgement) = complete, self._changed(complete, judgement)
+            kind: dict[str, Kind] = {"accept": "filtered_instance", "discard": "discarded_instance"}
+            filtering = self._filtering(received, origin, judgement, kind.get(judgement.verdict, "refused_instance"))
+            if judgement.verdict != "accept":
+                return self._turned_away(received, judgement, filtering)
         file = complete.file
         try:
             file.seal()
@@ -86,7 +102,9 @@ class Intake:
             file.abandon()
             raise
         blob = Blob(file.name, file.size, complete.file_sha256, complete.header.transfer_syntax)
-        arrival = Arrival(complete.header, blob, complete.data_set_sha256, origin, self._archive.clock.now())
+        arrival = Arrival(
+            complete.header, blob, complete.data_set_sha256, origin, self._archive.clock.now(), filtering=filtering
+        )
         try:
             outcome = self._enter(arrival)
         finally:
@@ -97,6 +115,67 @@ class Intake:
                 f'instance {identity.sop_instance_uid} is stored with other content, and on_conflict is "refuse"'
             )
         return Received(identity.instance, identity.patient, identity.study, identity.series, outcome)
+
+    # -- filters
+
+    def _judge(self, complete: Complete, origin: Origin) -> Judgement | None:
+        if self._filters is None:
+            return None
+        try:
+            return self._filters.received(complete.header, origin, complete.file.path)
+        except BaseException:
+            complete.file.abandon()
+            raise
+
+    def _changed(self, complete: Complete, judgement: Judgement) -> tuple[Complete, Judgement]:
+        """Return the instance as filters want it, in a file of its own; where that cannot be, it is refused."""
+        if not judgement.changes:
+            return complete, judgement
+        result = None
+        try:
+            result = self._archive.blobs.create()
+            rewritten = rewrite(complete, judgement.changes, result, self._archive.clock.now())
+        except BaseException as error:
+            if result is not None:
+                result.abandon()
+            if isinstance(error, (ValueError, TranscodeError, UnparsableError)):
+                return complete, judgement.failed(f"what filters want changed cannot be written: {error}")
+            complete.file.abandon()
+            raise
+        (result if rewritten is None else complete.file).abandon()
+        return (complete if rewritten is None else rewritten), judgement
+
+    def _filtering(self, received: Complete, origin: Origin, judgement: Judgement, kind: Kind) -> Filtering:
+        return Filtering(
+            kind, received.header.encode(), received.data_set_sha256, origin, self._archive.clock.now(), judgement.runs
+        )
+
+    def _turned_away(self, received: Complete, judgement: Judgement, filtering: Filtering) -> Received:
+        """Keep nothing of an instance. A discard is answered with success once its row is committed (P1)."""
+        received.file.abandon()
+        identity = received.header.identity
+        _log.warning(
+            "a filter failed, so an instance was refused" if judgement.has_failed
+            else "an instance was discarded by a filter" if judgement.verdict == "discard"
+            else "an instance was refused by a filter",
+            script=judgement.script, sop_instance_uid=identity.sop_instance_uid, reason=judgement.reason,
+        )  # fmt: skip
+        if judgement.verdict == "discard":
+            self._note(filtering, identity.instance)
+            return Received(identity.instance, identity.patient, identity.study, identity.series, "filtered out")
+        if judgement.has_failed:
+            try:
+                self._note(filtering, identity.instance)
+            except StorageError as error:  # the refusal stands, and its reason is in the log
+                _log.error("a filter's failure could not be entered", reason=str(error))
+        # What failed inside of a script is for its owner, not for the sender.
+        reason = "it failed; the log of hostd says how" if judgement.has_failed else judgement.reason
+        raise FilterRefusedError(f"filter {judgement.script}: {reason}", judgement.status)
+
+    def _note(self, filtering: Filtering, instance: str) -> None:
+        self._archive.writer.do(lambda c: filterings.enter(c, filtering, instance), urgent=True)
+
+    # -- what is kept
 
     def _enter(self, arrival: Arrival) -> Outcome:
         decision = decide(arrival.header, arrival.origin, self._policy)

@@ -6,14 +6,18 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
+from typing import Literal
 
 from hostd.archive.blobs import BlobFile
-from hostd.archive.instances import Outcome
+from hostd.archive.instances import Outcome as Stored
 from hostd.dicom.header import Header, read_header
 from hostd.dicom.part10 import data_set_offset, file_header
 from hostd.errors import MismatchError, UnparsableError
 
 _LONGEST_META = 64 << 10
+
+Outcome = Stored | Literal["filtered out"]
+"""What became of what arrived; "filtered out": a filter discarded it, and a row says so."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -126,6 +126,26 @@ class Event(msgspec.Struct, frozen=True, tag="event"):
     instance: Instance | None = None
 
 
+class HttpRequest(msgspec.Struct, frozen=True):
+    """A request to the HTTP face, as a filter sees it; header names are in lower case."""
+
+    method: str
+    uri: str
+    ip: str | None
+    username: str | None
+    headers: dict[str, str]
+
+
+class Filter(msgspec.Struct, frozen=True, tag="filter"):
+    """Run one filter: on an instance that is received, one that goes to a destination, or a request."""
+
+    id: int
+    handler: str
+    instance: Instance | None = None
+    destination: str | None = None
+    request: HttpRequest | None = None
+
+
 class Answer(msgspec.Struct, frozen=True, tag="answer"):
     """The answer to a question, or why there is none.
 
@@ -262,8 +282,22 @@ class Result(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="resul
     failure: Failure | None = None
 
 
-FromHost = Load | Event | Answer
-FromWorker = Hello | Ready | Refused | Question | Result
+class Verdict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="verdict"):
+    """What a filter decided, said and read. `set` and `remove` name elements by tag; no values: the element is emptied."""
+
+    id: int
+    verdict: Literal["accept", "discard", "refuse"]
+    log: list[tuple[str, str]]
+    tags_read: list[str]
+    set: dict[int, list[str | int | float]] = {}
+    remove: list[int] = []
+    reason: str = ""
+    status: int = 0
+    failure: Failure | None = None
+
+
+FromHost = Load | Event | Filter | Answer
+FromWorker = Hello | Ready | Refused | Question | Result | Verdict
 
 
 class Channel:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from hostd.sandbox import api, handles
+from hostd.sandbox import api, filters, handles
 from hostd.sandbox.frames import Finding
 from hostd.sandbox.run import World, near
 
@@ -22,7 +22,7 @@ def read(tree: ast.Module, world: World, file: str = "") -> list[Finding]:
     """Return what the text of a script, or with `file` of a helper module, says, in the order of its lines. The tree is not changed."""
     findings = [*_destinations(tree, world), *_keywords(tree, world)]
     if not file:  # functions of a helper are called by scripts only, whatever they are called
-        findings += [*_handlers(tree), *handles.problems(tree, world)]
+        findings += [*_handlers(tree, world), *handles.problems(tree, world)]
     findings = [msgspec.structs.replace(finding, file=file) for finding in findings]
     return sorted(findings, key=lambda finding: (finding.line, finding.column))
 
@@ -35,23 +35,40 @@ def problems(findings: list[Finding]) -> list[Finding]:
 # -- handlers ---------------------------------------------------------------------------------------------------------
 
 
-def _handlers(tree: ast.Module) -> Iterator[Finding]:
+def not_allowed(name: str, world: World) -> str:
+    """Say which line of the configuration would allow this script its filter."""
+    line = world.config_line("may", [*world.load.may, filters.CAPABILITY])
+    return f"this script may not have {name}; this line of the configuration would allow it: {line}"
+
+
+def _handlers(tree: ast.Module, world: World) -> Iterator[Finding]:
     for node in tree.body:
         if not isinstance(node, ast.FunctionDef):
             continue
-        if node.name in api.HANDLERS:
+        if node.name in api.HANDLERS or node.name in filters.FILTERS:
             yield Finding("handler", node.lineno, node.col_offset, node.name)
             wrong = _wrong_parameters(node)
             if wrong:
                 yield Finding("problem", node.lineno, node.col_offset, node.name, wrong)
+            if node.name in filters.FILTERS and filters.CAPABILITY not in world.load.may:
+                yield Finding("problem", node.lineno, node.col_offset, node.name, not_allowed(node.name, world))
         elif node.name.startswith(("on_", "filter_")):
-            there_are = f"; there are: {', '.join(api.HANDLERS)}"
-            message = f"no event of this release calls {node.name}{near(node.name, api.HANDLERS) or there_are}"
-            yield Finding("unknown_handler", node.lineno, node.col_offset, node.name, message)
+            yield Finding("unknown_handler", node.lineno, node.col_offset, node.name, _unknown(node.name))
+
+
+def _unknown(name: str) -> str:
+    if name in filters.LATER_FILTERS:
+        return f"{name} comes with query/retrieve, which is not in this release, so nothing calls it"
+    known = filters.FILTERS if name.startswith("filter_") else api.HANDLERS
+    there_are = f"; there are: {', '.join(known)}"
+    return f"no event of this release calls {name}{near(name, known) or there_are}"
 
 
 def _wrong_parameters(node: ast.FunctionDef) -> str:
-    wanted = api.parameters(api.HANDLERS[node.name])
+    if node.name in filters.FILTERS:
+        wanted = filters.parameters(filters.FILTERS[node.name])
+    else:
+        wanted = api.parameters(api.HANDLERS[node.name])
     takes = node.args
     positional = len(takes.posonlyargs) + len(takes.args)
     required = positional - len(takes.defaults)

@@ -7,7 +7,9 @@ import contextlib
 from collections.abc import Callable
 from types import TracebackType
 
-from hostd.sandbox import api, frames, handles, library, policy, reading
+import msgspec
+
+from hostd.sandbox import api, filters, frames, handles, library, policy, reading
 from hostd.sandbox.facades.numbers import give_zones
 from hostd.sandbox.namespace import Language
 from hostd.sandbox.run import Ask, Log, Run, World
@@ -51,7 +53,14 @@ class Script:
         if failure is not None:
             message = f"the script failed while it was loaded: {failure.type}: {failure.message}"
             raise RefusedScriptError([frames.Finding("problem", failure.line or 1, 0, "", message, failure.file)])
-        self.handlers = [name for name in api.HANDLERS if callable(self._globals.get(name))]
+        self.handlers = [name for name in (*api.HANDLERS, *filters.FILTERS) if callable(self._globals.get(name))]
+        for name in self.handlers:
+            if (
+                name in filters.FILTERS and filters.CAPABILITY not in load.may
+            ):  # one that is no `def`, else `reading` met it
+                raise RefusedScriptError(
+                    [frames.Finding("problem", 1, 0, name, reading.not_allowed(name, self._world))]
+                )
         self.load_log = self._output.lines
 
     def run(self, event: frames.Event, ask: Ask) -> frames.Result:
@@ -70,6 +79,28 @@ class Script:
             run.closed = True
         actions = [] if failure is not None else run.actions
         return frames.Result(event.id, actions, run.log.lines, list(run.read), failure)
+
+    def judge(self, question: frames.Filter, ask: Ask) -> frames.Verdict:
+        """Run a filter. Whatever the script does becomes part of the verdict; nothing is raised."""
+        run = Run(self._world, 0.0, ask)
+        self._output = run.log
+        host = filters.FilterHost(run, question.handler)
+        handler = self._globals.get(question.handler) if question.handler in filters.FILTERS else None
+        decided = [frames.Verdict(0, "accept", [], [])]
+
+        def decide() -> None:
+            if handler is None:
+                raise LookupError(f"the script has no function called {question.handler}")
+            given = filters.subjects(run, question)
+            decided.append(filters.judged(host, lambda: handler(*given, host)))
+
+        try:
+            failure = _failure_of(decide)
+        finally:
+            run.closed = True
+        return msgspec.structs.replace(
+            decided[-1], id=question.id, log=run.log.lines, tags_read=list(run.read), failure=failure
+        )
 
     def _printer(self) -> Callable[..., None]:
         """Return the `print` of this script: it writes to the log of the run, at level "info", a call a line."""

@@ -60,17 +60,23 @@ class _Conversation:
         self._channel.send(frames.Ready(script.handlers, script.findings, script.load_log, script.handles))
         while True:
             event = self._channel.receive()
-            if not isinstance(event, frames.Event):
+            if isinstance(event, frames.Filter):
+                self._channel.send(_within_limit(script.judge(event, self.ask)))
+            elif isinstance(event, frames.Event):
+                self._channel.send(_within_limit(script.run(event, self.ask)))
+            else:
                 return EXIT_PROTOCOL
-            self._channel.send(_within_limit(script.run(event, self.ask)))
 
 
-def _within_limit(result: frames.Result) -> frames.Result:
+def _within_limit(result: frames.Result | frames.Verdict) -> frames.Result | frames.Verdict:
     size = len(msgspec.msgpack.encode(result))
     if size <= frames.MAX_RESULT:
         return result
     reason = f"what this run asked for takes {size} bytes, over the limit of {frames.MAX_RESULT}"
-    return frames.Result(result.id, [], [], [], frames.Failure("TooManyActions", reason))
+    failure = frames.Failure("TooManyActions", reason)
+    if isinstance(result, frames.Verdict):
+        return frames.Verdict(result.id, "accept", [], [], failure=failure)
+    return frames.Result(result.id, [], [], [], failure)
 
 
 def _leave_with_the_host(descriptor: int) -> None:

@@ -11,7 +11,7 @@ from hostd.dicom import statuses
 from hostd.dicom.identity import is_uid
 from hostd.dimse.association import Association, Message
 from hostd.dimse.commands import AFFECTED_SOP_CLASS_UID, AFFECTED_SOP_INSTANCE_UID
-from hostd.errors import ConflictError, MismatchError, ReceptionError, StorageError, UnparsableError
+from hostd.errors import ConflictError, FilterRefusedError, MismatchError, ReceptionError, StorageError, UnparsableError
 from hostd.scp.sop_classes import is_storage
 
 _LOG = structlog.get_logger(__name__)
@@ -119,6 +119,8 @@ def _identify(message: Message) -> tuple[str, str]:
 
 
 def _refusal(error: Exception, sop_instance_uid: str) -> Refusal:
+    if isinstance(error, FilterRefusedError):  # the intake has said so in the log
+        return Refusal(error.status, str(error))
     for kind, status in _STATUS_OF:
         if isinstance(error, kind):
             _LOG.warning(

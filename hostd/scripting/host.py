@@ -14,6 +14,7 @@ from hostd.config.sections import Script
 from hostd.errors import ScriptError
 from hostd.sandbox import frames
 from hostd.scripting.execution import Rules
+from hostd.scripting.filters import Filters
 from hostd.scripting.folder import Check, FolderWatch, Source
 from hostd.scripting.plan import Destinations, Tools, no_tools
 from hostd.scripting.runner import Candidate, Runner
@@ -65,7 +66,8 @@ def load_frame(
 class ScriptHost:
     """Runs the scripts of a folder. `entries` are the scripts' entries of the configuration, `destinations` all names that exist.
 
-    So are `tools`. All are as they were when the node started.
+    So are `tools`. All are as they were when the node started. `filters` is told which scripts have filters, before anything else is
+    done with them.
     """
 
     def __init__(
@@ -82,8 +84,10 @@ class ScriptHost:
         check_file: Check,
         tools: Sequence[str] = (),
         resolve_tool: Tools = no_tools,
+        filters: Filters | None = None,
     ) -> None:
         self._archive = archive
+        self._filters = filters
         self._entries = entries
         self._destinations = destinations
         self._resolve_destination = resolve_destination
@@ -127,9 +131,12 @@ class ScriptHost:
                 is_done &= self._look_at(source, known.get(source.name))
             except Exception:  # noqa: BLE001 - one script's trouble must not hinder the others
                 _log.exception("the script could not be looked at; hostd tries again", script=source.name)
+                self._block_filters(source.name, known.get(source.name), "hostd failed while it was loaded")
                 is_done = False
         for name in known.keys() - sources.keys():
             self._refused.pop(name, None)
+            if self._filters is not None:
+                self._filters.withdraw(name)
             if known[name].absent_since is None:
                 self._runner(name).leave()
         return is_done
@@ -146,12 +153,12 @@ class ScriptHost:
         self._meet(source.name)
         try:
             worker = self._try(source)
+            version = Version(source.hash, source.text, tuple(worker.ready.handlers), source.helpers)
+            self._use_filters(source.name, version, worker)
         except ScriptError as error:
             return self._refuse(source, error, known)
         self._clear(source.name)
-        self._offer(
-            source.name, Version(source.hash, source.text, tuple(worker.ready.handlers), source.helpers), worker
-        )
+        self._offer(source.name, version, worker)
         return True
 
     def _meet(self, name: str) -> None:
@@ -187,11 +194,17 @@ class ScriptHost:
         name = source.name
         refused, tries = self._refused.get(name, ("", 0))
         tries = tries + 1 if refused == source.hash else 1
-        if source.problem or isinstance(error, RefusedScriptError):  # it would be refused again
+        is_final = bool(source.problem) or isinstance(error, RefusedScriptError)  # it would be refused again
+        if is_final:
             tries = self._attempts
         self._refused[name] = source.hash, tries
         runner = self._runners.get(name)
         goes_on = (runner is not None and runner.version is not None) or self._fall_back(known)
+        if not goes_on:
+            self._block_filters(name, known, str(error))
+            if self._filters is not None and self._filters.is_blocked(name) and not is_final:
+                self._refused[name] = source.hash, 0  # it is tried until it can be loaded: senders wait for it
+                tries = 0
         self._archive.writer.do(lambda c: scripts.refuse(c, name, str(error), goes_on=goes_on))
         what_now = "; its last good version goes on" if goes_on else ""
         _log.error(f"script not taken{what_now}", script=name, reason=str(error))
@@ -207,6 +220,7 @@ class ScriptHost:
         assert version is not None, "the source of every version that ran is kept"
         try:
             worker = self._load(name, version.source, version.helpers)
+            self._use_filters(name, version, worker)
         except ScriptError as error:
             _log.error("the last good version cannot be run any more", script=name, reason=str(error))
             return False
@@ -219,6 +233,23 @@ class ScriptHost:
             known = scripts.find(connection, name)
         if known is not None and known.error is not None:
             self._archive.writer.do(lambda c: scripts.refuse(c, name, None))
+
+    # -- filters
+
+    def _use_filters(self, name: str, version: Version, worker: ScriptWorker) -> None:
+        """Have the filters of a version asked, if it has any. Raises `ScriptError`; then `worker` is ended."""
+        if self._filters is None:
+            return
+        try:
+            self._filters.use(name, version, lambda: self._load(name, version.source, version.helpers))
+        except BaseException:
+            worker.stop()
+            raise
+
+    def _block_filters(self, name: str, known: KnownScript | None, problem: str) -> None:
+        """Refuse what a script filtered in the version that ran last, since it cannot be loaded."""
+        if self._filters is not None and known is not None and known.version is not None:
+            self._filters.block(name, known.version, known.handlers, problem)
 
     # -- parts
 

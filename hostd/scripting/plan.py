@@ -9,7 +9,7 @@ import msgspec
 
 from hostd.archive.deliveries import PRIORITIES
 from hostd.archive.plans import PlannedAction, PlannedDelete, PlannedForward, PlannedTool, PlannedTranscode
-from hostd.archive.records import Event
+from hostd.archive.records import Event, Origin
 from hostd.dicom import syntaxes
 from hostd.dicom.header import Header
 from hostd.dicom.syntaxes import TransferSyntax
@@ -46,22 +46,29 @@ def as_frames_event(event: Event) -> frames.Event:
     if event.header is not None:
         header = Header.decode(event.header)
         assert event.origin is not None
-        instance = frames.Instance(
-            id=event.subject,
-            sop_instance_uid=header.sop_instance_uid,
-            sop_class=header.sop_class_uid,
-            series_instance_uid=header.series_instance_uid,
-            study_instance_uid=header.study_instance_uid,
-            patient_id=header.patient_id,
-            transfer_syntax=as_frame(syntaxes.by_uid(header.transfer_syntax)),
-            has_pixels=header.has_pixels,
-            frames=header.frames,
-            size=header.size,
-            origin=frames.Origin(**event.origin.to_json()),
-            tags=header.tags,
-            receipt=_receipt(event),
-        )
+        instance = as_frames_instance(event.subject, header, event.origin, _receipt(event))
     return frames.Event(event.number, handler_of(event), event.at, instance)
+
+
+def as_frames_instance(
+    identifier: str, header: Header, origin: Origin, receipt: frames.Receipt | None = None
+) -> frames.Instance:
+    """Return an instance as the worker gets it."""
+    return frames.Instance(
+        id=identifier,
+        sop_instance_uid=header.sop_instance_uid,
+        sop_class=header.sop_class_uid,
+        series_instance_uid=header.series_instance_uid,
+        study_instance_uid=header.study_instance_uid,
+        patient_id=header.patient_id,
+        transfer_syntax=as_frame(syntaxes.by_uid(header.transfer_syntax)),
+        has_pixels=header.has_pixels,
+        frames=header.frames,
+        size=header.size,
+        origin=frames.Origin(**origin.to_json()),
+        tags=header.tags,
+        receipt=receipt,
+    )
 
 
 def _receipt(event: Event) -> frames.Receipt | None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from hostd.config.sections import Script
 from hostd.sandbox import api
+from hostd.sandbox import filters as declared
 from hostd.sandbox.features import FEATURES, Feature
 
 COMMAND = "python -m hostd.scripting.reference"
@@ -38,6 +39,21 @@ def host() -> str:
     return "\n".join(
         f"### `host.{_signature(name)}`\n\n{_text(member)}\n" for name, member in _members(api.Host).items()
     )
+
+
+def filters() -> str:
+    """Return the filters and what they are given, a section each."""
+    sections = [
+        f"### `def {name}({', '.join(declared.parameters(kind))})`\n\n{_text(kind)}\n"
+        for name, kind in declared.FILTERS.items()
+    ]
+    sections += [
+        f"### `host.{_signature(name, declared.FilterHost)}`\n\n{_text(member)}\n"
+        for name, member in _members(declared.FilterHost).items()
+        if name not in vars(api.Host)
+    ]
+    rows = [f"| `request.{name}` | {_text(value)} |" for name, value in _members(declared.Request).items()]
+    return "\n".join([*sections, "### `request`\n", "| | |", "|---|---|", *rows, ""])
 
 
 def subjects() -> str:
@@ -100,6 +116,7 @@ _OLDEST = 11
 PARTS: Mapping[str, Callable[[], str]] = {
     "handlers": handlers,
     "host": host,
+    "filters": filters,
     "subjects": subjects,
     "tags": tags,
     "language": language,
@@ -114,8 +131,8 @@ def _members(view: type) -> dict[str, object]:
     return {name: member for name, member in vars(view).items() if not name.startswith("_") and inspect.getdoc(member)}
 
 
-def _signature(name: str) -> str:
-    member = vars(api.Host)[name]
+def _signature(name: str, view: type = api.Host) -> str:
+    member = vars(view)[name]
     if isinstance(member, property):
         return name
     parameters = list(inspect.signature(member).parameters.values())[1:]

@@ -8,13 +8,14 @@ from pathlib import Path
 
 from hostd.archive.plans import PlannedAction, PlannedDelete, PlannedForward, PlannedTool
 from hostd.archive.records import Event, Origin
-from hostd.dicom import syntaxes
-from hostd.dicom.header import read_header
-from hostd.dicom.part10 import data_set_offset
+from hostd.dicom import statuses, syntaxes
+from hostd.dicom.header import read_file_header
 from hostd.errors import HostdError, ScriptError
+from hostd.intake.element_values import name_of
 from hostd.sandbox import api, frames
 from hostd.scripting import questions
 from hostd.scripting.execution import why
+from hostd.scripting.filters import changes_of
 from hostd.scripting.interest import concerns
 from hostd.scripting.plan import Destinations, Tools, as_frames_event, handler_of, no_tools, resolve
 from hostd.scripting.runtime import ScriptWorker
@@ -23,6 +24,7 @@ from hostd.transcoding.transform import RunTool, Transform
 Answerer = Callable[[frames.Question], frames.Answer]
 """What answers the questions of a run."""
 
+_RECEIVED = "filter_received_instance"
 _FIRST = 1
 """The number of a rehearsed event; each is the first of a log of its own."""
 
@@ -57,9 +59,13 @@ def rehearse(
 ) -> Rehearsal:
     """Run the handler of an event (`kind`: "stored_instance") on a file; nothing is stored, sent or changed.
 
+    Of filters, `filter_received_instance` can be rehearsed: by that name, and of a script that does not handle "stored_instance".
     Raises `ScriptError` for an event that does not exist, its kind `WorkerLost` when the script had to be killed, `UnparsableError` for
     what is not a DICOM file, and `OSError` for a file that cannot be read.
     """
+    has = worker.ready.handlers
+    if kind == _RECEIVED or (kind == "stored_instance" and _RECEIVED in has and "on_stored_instance" not in has):
+        return _rehearse_filter(worker, file, now, time_limit_s)
     if f"on_{kind}" not in api.HANDLERS:
         raise ScriptError(
             f"there is no event {kind!r}; there are: {', '.join(n.removeprefix('on_') for n in api.HANDLERS)}"
@@ -67,8 +73,8 @@ def rehearse(
     event = _event(file, kind, now)
     handler = handler_of(event)
     if handler not in worker.ready.handlers:
-        has = ", ".join(worker.ready.handlers) or "no handler at all"
-        return failed(file, kind, f"the script has no {handler}; it has {has}")
+        there_are = ", ".join(has) or "no handler at all"
+        return failed(file, kind, f"the script has no {handler}; it has {there_are}")
     outcome = rehearse_event(
         worker,
         event,
@@ -78,6 +84,35 @@ def rehearse(
         tools=tools,
     )
     return Rehearsal(outcome.plan, outcome.log, outcome.tags_read, outcome.error, file, handler)
+
+
+def _rehearse_filter(worker: ScriptWorker, file: Path, now: float, time_limit_s: float) -> Rehearsal:
+    if _RECEIVED not in worker.ready.handlers:
+        return Rehearsal((), (), (), f"the script has no {_RECEIVED}", file, _RECEIVED)
+    event = as_frames_event(_event(file, "stored_instance", now))
+    verdict = worker.judge(
+        frames.Filter(event.id, _RECEIVED, instance=event.instance),
+        time_limit_s=time_limit_s,
+        answer=lambda question: questions.answer(question, file),
+    )
+    error = why(verdict.failure)
+    plan: tuple[str, ...] = ()
+    try:
+        plan = () if error else tuple(decision(verdict))
+    except ValueError as wrong:
+        error = str(wrong)
+    return Rehearsal(plan, tuple(verdict.log), tuple(verdict.tags_read), error, file, _RECEIVED)
+
+
+def decision(verdict: frames.Verdict) -> list[str]:
+    """Say in words what a filter decided. Raises `ValueError` for changes that cannot be made."""
+    if verdict.verdict == "discard":
+        return [f"discard it: {verdict.reason}"]
+    if verdict.verdict == "refuse":
+        return [f"refuse it with {statuses.describe(verdict.status)}: {verdict.reason}"]
+    changes = changes_of(verdict)
+    sets = [f"set {name_of(tag)} to {', '.join(map(repr, values)) or 'nothing'}" for tag, values in changes.set.items()]
+    return [*sets, *(f"remove {name_of(tag)}" for tag in sorted(changes.remove))]
 
 
 def failed(file: Path, kind: str, error: object) -> Rehearsal:
@@ -147,9 +182,5 @@ def _forward_sentence(action: PlannedForward) -> str:
 def _event(file: Path, kind: str, now: float) -> Event:
     if not api.HANDLERS[f"on_{kind}"].__dataclass_fields__:  # about the script itself
         return Event(_FIRST, kind, file.name, None, None, None, None, now)
-    with file.open("rb") as opened:
-        start = data_set_offset(opened)
-        header = read_header(
-            opened, offset=start.offset, transfer_syntax=start.transfer_syntax_uid, size=file.stat().st_size
-        )
+    header = read_file_header(file)
     return Event(_FIRST, kind, header.identity.instance, str(file), "", header.encode(), Origin("import"), now)

@@ -20,7 +20,7 @@ from typing import Any, Literal
 import msgspec
 
 from hostd.errors import ScriptError
-from hostd.sandbox import api, frames
+from hostd.sandbox import api, filters, frames
 
 Isolation = Literal["required", "best-effort"]
 
@@ -28,6 +28,8 @@ _BOOTSTRAP = "import sys; sys.path += sys.argv[3:]; from hostd.sandbox.worker im
 _EXIT_PROTOCOL, _EXIT_MEMORY = 70, 71  # as in hostd.sandbox.worker
 _MAX_QUESTIONS = 10_000
 """Questions of one run. Their time does not count against the script, so their number must end."""
+_MAX_FILTER_QUESTIONS = 100
+"""Questions of one filter, for which a sender waits."""
 _SEND_LIMIT_S = 10.0
 _STOP_LIMIT_S = 1.0
 
@@ -93,14 +95,17 @@ class ScriptWorker:
 
         Raises `WorkerLost`; the worker is then dead.
         """
-        if self._lost is not None:
-            raise WorkerLost(f"the worker of {self._load.name} is not running: {self._lost}")
-        try:
-            return self._run(event, time_limit_s, answer)
-        except BaseException as error:
-            self._lost = str(error)
-            self._end()
-            raise
+        result = self._guarded(event, time_limit_s, answer)
+        assert isinstance(result, frames.Result)
+        return result
+
+    def judge(
+        self, question: frames.Filter, *, time_limit_s: float, answer: Callable[[frames.Question], frames.Answer]
+    ) -> frames.Verdict:
+        """Run a filter and return what it decided, a failure of the script included; otherwise as `run`."""
+        verdict = self._guarded(question, time_limit_s, answer)
+        assert isinstance(verdict, frames.Verdict)
+        return verdict
 
     def stop(self) -> None:
         """Close the connection, on which the worker leaves; one that has not left after a second is killed."""
@@ -112,6 +117,18 @@ class ScriptWorker:
             self._end()
 
     # -- one frame after another
+
+    def _guarded(
+        self, asked: frames.Event | frames.Filter, limit_s: float, answer: Callable[[frames.Question], frames.Answer]
+    ) -> frames.Result | frames.Verdict:
+        if self._lost is not None:
+            raise WorkerLost(f"the worker of {self._load.name} is not running: {self._lost}")
+        try:
+            return self._run(asked, limit_s, answer)
+        except BaseException as error:
+            self._lost = str(error)
+            self._end()
+            raise
 
     def _load_script(self, deadline: float, limit_s: float, isolation: Isolation) -> None:
         hello = self._receive(deadline, limit_s)
@@ -130,33 +147,43 @@ class ScriptWorker:
         reply = self._receive(deadline, limit_s)
         if isinstance(reply, frames.Refused):
             raise RefusedScriptError(self._load.name, reply.problems)
-        if not isinstance(reply, frames.Ready) or not set(reply.handlers) <= api.HANDLERS.keys():
+        known = api.HANDLERS.keys() | (filters.FILTERS.keys() if filters.CAPABILITY in self._load.may else set())
+        if not isinstance(reply, frames.Ready) or not set(reply.handlers) <= known:
             raise WorkerLost(f"the worker of {self._load.name} sent something else than what became of the script")
         self.ready = reply
 
     def _run(
-        self, event: frames.Event, limit_s: float, answer: Callable[[frames.Question], frames.Answer]
-    ) -> frames.Result:
+        self, asked: frames.Event | frames.Filter, limit_s: float, answer: Callable[[frames.Question], frames.Answer]
+    ) -> frames.Result | frames.Verdict:
+        expected = frames.Result if isinstance(asked, frames.Event) else frames.Verdict
+        most = _MAX_QUESTIONS if isinstance(asked, frames.Event) else _MAX_FILTER_QUESTIONS
         deadline = time.monotonic() + limit_s
-        self._send(event)
+        self._send(asked)
         values_left, questions = frames.MAX_VALUES, 0
         while True:
             message = self._receive(deadline, limit_s)
-            if isinstance(message, frames.Result):
-                problem = _dishonest(message, event, self._load, self._lossy)
+            if isinstance(message, expected):
+                problem = self._problem_of(message, asked)
                 if problem is not None:
                     raise WorkerLost(f"the worker of {self._load.name} sent {problem}; it may have been taken over")
                 return message
             if not isinstance(message, frames.Question):
                 raise WorkerLost(f"the worker of {self._load.name} sent something else than a result")
             questions += 1
-            if questions > _MAX_QUESTIONS:
-                raise WorkerLost(f"{self._load.name} was killed after {_MAX_QUESTIONS} questions in one run")
-            asked = time.monotonic()
+            if questions > most:
+                raise WorkerLost(f"{self._load.name} was killed after {most} questions in one run")
+            began = time.monotonic()
             reply, size = _limited(answer(message), message.id, values_left)
             values_left -= size
             self._send(reply)
-            deadline += time.monotonic() - asked
+            deadline += time.monotonic() - began
+
+    def _problem_of(self, message: frames.Result | frames.Verdict, asked: frames.Event | frames.Filter) -> str | None:
+        if isinstance(message, frames.Result) and isinstance(asked, frames.Event):
+            return _dishonest(message, asked, self._load, self._lossy)
+        assert isinstance(message, frames.Verdict)
+        assert isinstance(asked, frames.Filter)
+        return _dishonest_verdict(message, asked)
 
     def _send(self, message: frames.FromHost) -> None:
         self._channel.settimeout(_SEND_LIMIT_S)
@@ -264,6 +291,23 @@ def _dishonest(result: frames.Result, event: frames.Event, load: frames.Load, lo
             return "an action on a product that no earlier action makes"
         if not _permitted(action, earlier, load, uids, lossy):
             return f"an action that this script may not take ({type(action).__name__.lower()})"
+    return None
+
+
+def _dishonest_verdict(verdict: frames.Verdict, asked: frames.Filter) -> str | None:
+    """Say what in a verdict the API inside the worker would never have made; None when nothing is."""
+    if verdict.id != asked.id:
+        return "the verdict on something else"
+    if (verdict.set or verdict.remove) and (asked.handler != "filter_received_instance" or verdict.verdict != "accept"):
+        return "changes of what cannot be changed"
+    if len(verdict.set) + len(verdict.remove) > filters.MAX_CHANGES or len(verdict.reason) > filters.MAX_REASON:
+        return "more changes, or a longer reason, than there may be"
+    if verdict.verdict == "discard" and asked.handler == "filter_http_request":
+        return "a verdict that this filter does not have"
+    if verdict.verdict == "refuse" and (
+        asked.handler == "filter_outgoing_instance" or not filters.may_refuse_with(asked.handler, verdict.status)
+    ):
+        return "a verdict that this filter does not have"
     return None
 
 

@@ -60,6 +60,21 @@ class PixelElement:
     value_at: int
 
 
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Where an element of the top level is: its head begins at `begin`, its value at `value_at`, the next element at `end`.
+
+    With `is_undefined_length` the value ends with its delimiter, of eight bytes, before `end`.
+    """
+
+    tag: int
+    vr: bytes | None
+    begin: int
+    value_at: int
+    end: int
+    is_undefined_length: bool
+
+
 Elements = dict[int, Element]
 EditItem = Callable[[Elements], Elements]
 
@@ -79,6 +94,24 @@ def read_until_pixels(
             return elements, PixelElement(tag, vr, length, reader.position)
         elements[tag] = reader.element(tag, vr, length)
     return elements, None
+
+
+def spans_until_pixels(source: BinaryIO, *, implicit: bool, big_endian: bool = False) -> tuple[list[Span], int]:
+    """Tell where the elements are that `source` stands before, up to the pixel data; and where they end.
+
+    No value is read. Raises `CannotTranscodeError` when the data set is cut off or broken.
+    """
+    reader = _Reader(source, big_endian=big_endian)
+    found: list[Span] = []
+    while not reader.at_end():
+        begin = reader.position
+        tag, vr, length = reader.head(implicit=implicit)
+        if tag in PIXEL_TAGS:
+            return found, begin
+        value_at = reader.position
+        reader.skip(vr, length)
+        found.append(Span(tag, vr, begin, value_at, reader.position, length == UNDEFINED))
+    return found, reader.position
 
 
 def read_all(source: BinaryIO, *, implicit: bool, big_endian: bool = False) -> Elements:
@@ -227,16 +260,22 @@ class _Reader:
         if length != UNDEFINED:
             return Element(tag, vr, self._read(length))
         begin = self.position
-        if vr in (b"OB", b"OW"):
-            self._skip_fragments()
-        else:
-            # PS3.5 §6.2.2, Note: UN of undefined length is a sequence in implicit VR.
-            self._skip_items(implicit=vr != b"SQ", depth=depth)
+        self.skip(vr, length, depth)
         end = self.position
         self._seek(begin)
         value = self._read(end - begin - 8)
         self._seek(end)
         return Element(tag, vr, value, is_undefined_length=True)
+
+    def skip(self, vr: bytes | None, length: int, depth: int = 0) -> None:
+        """Pass over a value, with its delimiter where its length is undefined."""
+        if length != UNDEFINED:
+            self._seek(self.position + length)
+        elif vr in (b"OB", b"OW"):
+            self._skip_fragments()
+        else:
+            # PS3.5 §6.2.2, Note: UN of undefined length is a sequence in implicit VR.
+            self._skip_items(implicit=vr != b"SQ", depth=depth)
 
     def items(self, *, implicit: bool) -> list[Elements]:
         """Read the items of a sequence of which this reader holds the whole value."""

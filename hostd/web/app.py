@@ -13,7 +13,7 @@ from hostd.web.answering import Answering
 from hostd.web.content import content_routes
 from hostd.web.docs_page import docs_routes
 from hostd.web.explain import explain_routes
-from hostd.web.guard import Guard, Users
+from hostd.web.guard import Guard, RequestFilters, Users
 from hostd.web.instances import instance_routes
 from hostd.web.records import association_routes, delivery_routes
 from hostd.web.system import Named, system_routes
@@ -32,6 +32,7 @@ def create_app(
     hosts: Collection[str] = (),
     upload_idle_s: float = 60.0,
     layers: Callable[[], Mapping[str, int]] = dict,
+    filters: RequestFilters | None = None,
 ) -> FastAPI:
     """Return the HTTP face of a node.
 
@@ -39,6 +40,7 @@ def create_app(
     under the names of loopback and those in `hosts` (see `guard`). `dicom_port` is what `/system` tells, None without a DICOM face.
     `layers` tells how scripts are isolated (`hostd.sandbox.jail.enter`), nothing when none run.
     An upload may have `max_upload_bytes` (after decompression), and may be silent for `upload_idle_s` seconds.
+    `filters` are asked about every request.
     """
     app = FastAPI(
         title="hostd",
@@ -56,6 +58,6 @@ def create_app(
     app.include_router(association_routes(archive))
     app.include_router(explain_routes(archive))
     app.include_router(docs_routes())
-    app.add_middleware(Guard, users=users, hosts=hosts)
+    app.add_middleware(Guard, users=users, hosts=hosts, filters=filters)
     app.add_middleware(Answering)  # the last one added is the outermost
     return app

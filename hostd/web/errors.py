@@ -18,7 +18,15 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import compile_path
 
-from hostd.errors import ConflictError, HostdError, NotFoundError, ReceptionError, StorageError, UnparsableError
+from hostd.errors import (
+    ConflictError,
+    FilterRefusedError,
+    HostdError,
+    NotFoundError,
+    ReceptionError,
+    StorageError,
+    UnparsableError,
+)
 from hostd.web.responses import JsonResponse
 
 _log = structlog.get_logger(__name__)
@@ -56,6 +64,8 @@ _MEANINGS = {
 }
 """Orthanc's error numbers, as clients compare them, and their meaning."""
 
+_OUT_OF_RESOURCES = 0xA7
+"""The first byte of the statuses of C-STORE after which a sender may try again (PS3.4 Table B.2-1)."""
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
@@ -116,8 +126,8 @@ def problem_of(error: Exception) -> Problem:
     """Turn any exception into what the client may know of it: nothing about the inside of this host."""
     if isinstance(error, WebError):
         return error.problem
-    if isinstance(error, StorageError):
-        return _of_storage(error)
+    if isinstance(error, (StorageError, FilterRefusedError)):
+        return _of_storage(error) if isinstance(error, StorageError) else _of_filter(error)
     for kind, status, orthanc_status in _TOLD:
         if isinstance(error, kind):
             return Problem(status, orthanc_status, str(error))
@@ -133,6 +143,11 @@ def _of_storage(error: StorageError) -> Problem:
     if _is_full(error):
         return Problem(507, FULL_STORAGE, "the disk is full; nothing was stored")
     return Problem(503, CANNOT_WRITE_FILE, "the change could not be put on stable storage; send it again later")
+
+
+def _of_filter(error: FilterRefusedError) -> Problem:
+    """Say what a filter said: what C-STORE's sender may try again is temporary here, too."""
+    return Problem(503 if error.status >> 8 == _OUT_OF_RESOURCES else 422, FORBIDDEN, str(error))
 
 
 def _of_routing(error: HTTPException) -> Problem:

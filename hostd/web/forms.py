@@ -60,6 +60,9 @@ def metadata_of(instance: Instance) -> dict[str, str]:
     return {name: value for name, value in known.items() if value is not None} | instance.metadata
 
 
+_STATUSES = {"already stored": "AlreadyStored", "filtered out": "FilteredOut"}
+
+
 def received_form(received: Received) -> dict[str, str]:
     """Return what `POST /instances` answers. Other content under a known identity is news, so it is `Success`."""
     return {
@@ -68,7 +71,7 @@ def received_form(received: Received) -> dict[str, str]:
         "ParentSeries": received.series,
         "ParentStudy": received.study,
         "Path": f"/instances/{received.instance}",
-        "Status": "AlreadyStored" if received.outcome == "already stored" else "Success",
+        "Status": _STATUSES.get(received.outcome, "Success"),
     }
 
 

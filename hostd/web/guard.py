@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Callable, Collection, Mapping
+from typing import Protocol
 from urllib.parse import urlsplit
 
 import anyio
@@ -15,12 +16,30 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from hostd.config.passwords import check_password, is_loopback
 from hostd.config.sections import User
+from hostd.intake.filtering import Judgement
 from hostd.web.errors import FORBIDDEN, UNAUTHORIZED, Problem
 
 _log = structlog.get_logger(__name__)
 
 Users = Callable[[], Mapping[str, User]]
 """Gives the users of the configuration as it is now."""
+
+_SECRET_HEADERS = frozenset({"authorization", "proxy-authorization", "cookie"})
+
+
+class RequestFilters(Protocol):
+    """What asks the filters about a request (`hostd.scripting.filters.Filters`)."""
+
+    def has_request_filters(self) -> bool:
+        """Tell at once whether requests are filtered."""
+        ...
+
+    def request(
+        self, *, method: str, uri: str, ip: str | None, username: str | None, headers: Mapping[str, str]
+    ) -> Judgement | None:
+        """Return what they say, which may take a while. A filter that fails refuses."""
+        ...
+
 
 _ROLES = ("read", "write", "admin")
 _NEEDED = {"GET": "read", "HEAD": "read", "OPTIONS": "read", "POST": "write", "PUT": "write"}
@@ -37,14 +56,20 @@ class Guard:
     Without users everything is allowed, but only to this machine: both the client's address and the name by which it calls the
     host must be of loopback, or one of `hosts`. The name matters because a foreign page can make its own name point here
     (DNS rebinding) and would then count as the same site.
+
+    What `filters` say comes last. They are not asked about a user of the role "admin" on this machine, who may have to mend one.
     """
 
-    def __init__(self, app: ASGIApp, *, users: Users, hosts: Collection[str]) -> None:
+    def __init__(
+        self, app: ASGIApp, *, users: Users, hosts: Collection[str], filters: RequestFilters | None = None
+    ) -> None:
         self._app = app
+        self._filters = filters
         self._users = users
         self._hosts = frozenset(host.lower() for host in hosts)
         # Checks of guessed passwords wait for each other, not for the threads that uploads use.
         self._checks = anyio.CapacityLimiter(4)
+        self._filterings = anyio.CapacityLimiter(16)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: D102 - ASGI's
         if scope["type"] != "http":
@@ -55,6 +80,7 @@ class Guard:
         if problem is None:
             users = self._users()
             problem = await self._sign_in(request, users) if users else self._local_only(request)
+            problem = problem or await self._filtered(request, users)
         if problem is not None:
             _log.warning(
                 "request refused", method=request.method, path=request.url.path, ip=client_ip(request),
@@ -89,6 +115,37 @@ class Guard:
             return Problem(403, FORBIDDEN, f"{request.method} needs the role {needed!r}; this user has {user.role!r}")
         request.state.username = name
         return None
+
+    async def _filtered(self, request: Request, users: Mapping[str, User]) -> Problem | None:
+        filters = self._filters
+        if filters is None or not filters.has_request_filters() or _is_local_admin(request, users):
+            return None
+        query = request.url.query
+        headers: dict[str, str] = {}
+        for name, value in request.headers.items():
+            if name not in _SECRET_HEADERS:
+                headers[name] = f"{headers[name]}, {value}" if name in headers else value
+        judgement = await anyio.to_thread.run_sync(
+            lambda: filters.request(
+                method=request.method,
+                uri=request.url.path + (f"?{query}" if query else ""),
+                ip=client_ip(request),
+                username=request.state.username,
+                headers=headers,
+            ),
+            limiter=self._filterings,
+        )
+        if judgement is None or judgement.verdict == "accept":
+            return None
+        if judgement.has_failed:  # what failed inside of a script is for its owner
+            return Problem(503, FORBIDDEN, f"filter {judgement.script} failed; the log of hostd says how")
+        return Problem(judgement.status, FORBIDDEN, f"filter {judgement.script}: {judgement.reason}")
+
+
+def _is_local_admin(request: Request, users: Mapping[str, User]) -> bool:
+    user = users.get(request.state.username or "")
+    ip = client_ip(request)
+    return user is not None and user.role == "admin" and ip is not None and is_loopback(ip)
 
 
 def client_ip(request: Request) -> str | None:

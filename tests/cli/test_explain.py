@@ -3,7 +3,8 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from hostd.archive import deliveries, instances
+from hostd.archive import deliveries, events, filterings, instances
+from hostd.archive.filterings import Filtering, FilterRun
 from hostd.archive.records import Attempt
 from hostd.cli import build
 from hostd.testing.made import arrive
@@ -69,3 +70,29 @@ def test_instances_are_listed_and_the_unrouted_chosen(config, sent):
     assert [one["sop_instance_uid"] for one in unrouted] == ["1.2.3.4.6"]
     assert "1.2.3.4.6" in run(config, "instances", "--unrouted").output
     assert "P1" not in run(config, "instances").output
+
+
+def test_a_discarded_instance_is_told_with_script_version_and_reason(config, archive):
+    arrive(archive, SOP)
+    with archive.read() as connection:
+        event = events.get(connection, 1)
+        header = event.header.replace(SOP.encode(), b"1.2.3.4.9")
+    run_of = FilterRun("a.py", "v" * 64, "done", "discard", {"reason": "not [P1]"}, (), (), None, 1.0, 0.1)
+    filtering = Filtering("discarded_instance", header, "hash", event.origin, 1.0, (run_of,))
+    archive.writer.do(lambda c: filterings.enter(c, filtering, "an-id"))
+    said = run(config, "explain", "1.2.3.4.9").output
+    assert "1.2.3.4.9: not stored\n" in said
+    assert "discarded instance from kind dicom, calling_aet CT1" in said
+    assert f"a.py version {'v' * 12}: done" in said
+    assert "discard reason not [P1]: done" in said
+    assert "P1" not in run(config, "explain", "1.2.3.4.9", "--no-phi", "--json").stdout
+
+
+def test_what_a_filter_changed_is_not_routed_by_that(config, archive):
+    arrive(archive, SOP)
+    with archive.read() as connection:
+        event = events.get(connection, 1)
+    run_of = FilterRun("a.py", "v", "done", "accept", {"set": ["PatientID"]}, (), (), None, 1.0, 0.1)
+    filtering = Filtering("filtered_instance", event.header, "hash", event.origin, 1.0, (run_of,))
+    archive.writer.do(lambda c: filterings.enter(c, filtering, event.subject))
+    assert SOP in run(config, "instances", "--unrouted").output

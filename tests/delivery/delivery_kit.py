@@ -105,10 +105,10 @@ class Node:
     def product_of(self, connection, blob, transform):
         return self.archive.blobs.path(receipts.find(connection, blob, transform.canonical()).result.name)
 
-    def couriers(self, *destinations, batch=20):
+    def couriers(self, *destinations, batch=20, **options):
         products = Products(self.archive, self.pool)
         named = {destination.name: destination for destination in destinations}
-        made = Couriers(self.archive, named, products, self.policy, self.clock, "node", batch)
+        made = Couriers(self.archive, named, products, self.policy, self.clock, "node", batch, **options)
         self.started.append(made)
         made.start()
         return made

@@ -10,14 +10,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import requests
-from peer_kit import REPOSITORY, SAMPLES, LiveNode, end, sample, until
+from peer_kit import REPOSITORY, SAMPLES, LiveNode, end, needs, sample, until
 from ports import free_port
 from pydicom import dcmread
 
 from hostd.archive import instances
 from hostd.archive.archive import attach
 
-RECIPES = {"auto-forwarding": "forward.py", "jpeg2000-compression": "compress.py"}
+RECIPES = {"auto-forwarding": "forward.py", "jpeg2000-compression": "compress.py", "patient-id-padding": "pad.py"}
+HANDLERS = dict.fromkeys(RECIPES, "on_stored_instance, on_conflicting_instance") | {
+    "patient-id-padding": "filter_received_instance"
+}
 J2K = "1.2.840.10008.1.2.4.90"
 
 
@@ -69,7 +72,7 @@ def archive(tmp_path):
 def test_hostd_check_finds_it_good(recipe):
     ran = hostd("check", SAMPLES / recipe / RECIPES[recipe], "--config", SAMPLES / recipe / "hostd.toml")
     assert ran.returncode == 0, ran.stderr
-    assert "good (on_stored_instance, on_conflicting_instance)" in ran.stdout
+    assert f"good ({HANDLERS[recipe]})" in ran.stdout
 
 
 def test_hostd_try_shows_what_each_would_do():
@@ -83,6 +86,7 @@ def test_hostd_try_shows_what_each_would_do():
         assert not (folder / "hostd-data").exists()
     assert [len(plan) for plan in plans["auto-forwarding"]] == [2, 2, 2]
     assert [len(plan) for plan in plans["jpeg2000-compression"]] == [2, 1, 1]
+    assert plans["patient-id-padding"] == [[], [], []], "a file comes from no sender"
     assert (
         "JPEG2000Lossless" in " ".join(plans["jpeg2000-compression"][0])
         or "2000" in plans["jpeg2000-compression"][0][0]
@@ -128,6 +132,35 @@ def test_the_forwarding_recipe_passes_on_and_lets_go_only_after_delivery(tmp_pat
         until(lambda: len(archive.instances()) == 2, "both arrive", 30)
         until(lambda: requests.get(f"{url}/instances", timeout=10).json() == [], "both are let go", 20)
     assert archive.instance(dcmread(sample("JPEG2000.dcm")).SOPInstanceUID).blob.transfer_syntax.endswith(".4.91")
+
+
+@needs("storescu")
+def test_the_padding_recipe_pads_and_names_the_issuer_for_its_sender_alone(tmp_path):
+    config, data = SAMPLES / "patient-id-padding" / "hostd.toml", tmp_path / "data"
+
+    def send(aet, patient_id, number):
+        image = dcmread(sample("CT_small.dcm"))
+        image.PatientID, image.SOPInstanceUID = patient_id, f"1.2.3.{number}"
+        image.file_meta.MediaStorageSOPInstanceUID = image.SOPInstanceUID
+        image.save_as(tmp_path / "sent.dcm")
+        command = ["storescu", "-v", "-aet", aet, "-aec", "HOSTD", "127.0.0.1", str(dicom), str(tmp_path / "sent.dcm")]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+    with running(config, data, HOSTD_SCRIPTING__FILTER_TIME_LIMIT_S="10") as (_, dicom):
+        assert send("ULTRASOUND1", "4711", 1).returncode == 0
+        assert send("OTHER", "4711", 2).returncode == 0
+        refused = send("ULTRASOUND1", "NOT A NUMBER", 3)
+        assert "Refused: OutOfResources" in refused.stdout + refused.stderr
+    with attach(data) as connection:
+        stored = {one.sop_instance_uid: one for one in instances.newest(connection, limit=10)}
+    assert {uid: one.patient_id for uid, one in stored.items()} == {"1.2.3.1": "0000004711", "1.2.3.2": "4711"}
+    padded = dcmread(data / "blobs" / stored["1.2.3.1"].blob.name)
+    assert padded.IssuerOfPatientID == "MAIN HOSPITAL"
+    assert padded.OriginalAttributesSequence[0].ModifiedAttributesSequence[0].PatientID == "4711"
+    assert "OriginalAttributesSequence" not in dcmread(data / "blobs" / stored["1.2.3.2"].blob.name)
+    told = hostd("explain", "1.2.3.1", "--config", config, HOSTD_NODE__DATA=str(data)).stdout
+    assert "filtered instance" in told
+    assert "accept set ['IssuerOfPatientID', 'PatientID']: done" in told
 
 
 def test_the_default_script_logs_arrivals_on_a_node_without_destinations(tmp_path):

@@ -5,7 +5,7 @@ import struct
 import pytest
 
 from hostd.dimse import commands
-from hostd.errors import ConflictError, MismatchError, StorageError, UnparsableError
+from hostd.errors import ConflictError, FilterRefusedError, MismatchError, StorageError, UnparsableError
 
 UID = "1.2.3.4"
 
@@ -107,6 +107,8 @@ def test_a_large_data_set_is_never_held_in_memory_whole(kit):
         (MismatchError("other UID"), 0xA900),
         (ConflictError("other content"), 0x0111),
         (StorageError("disk full"), 0xA700),
+        (FilterRefusedError("filter a.py: later", 0xA700), 0xA700),
+        (FilterRefusedError("filter a.py: never", 0xC123), 0xC123),
         (RuntimeError("secret path"), 0xA700),
     ],
 )

@@ -10,7 +10,7 @@ from scripts_kit import resolve
 from hostd.archive.deliveries import PRIORITIES
 from hostd.config.sections import Script
 from hostd.dicom import syntaxes
-from hostd.sandbox import api, facades
+from hostd.sandbox import api, facades, filters
 from hostd.scripting.host import load_frame
 from hostd.scripting.reference import COMMAND, MODULES, PARTS, main, render
 from hostd.scripting.rehearsal import rehearse
@@ -33,7 +33,13 @@ def test_every_part_is_on_the_page(page):
 
 
 @pytest.mark.parametrize(
-    "name", [*api.HANDLERS, *(n for n in vars(api.Host) if not n.startswith("_")), *Script.model_fields]
+    "name",
+    [
+        *api.HANDLERS,
+        *filters.FILTERS,
+        *(n for view in (api.Host, filters.FilterHost) for n in vars(view) if not n.startswith("_")),
+        *Script.model_fields,
+    ],
 )
 def test_every_handler_method_and_setting_is_on_the_page(page, name):
     assert re.search(rf"`(def |host\.)?{name}\b", page)

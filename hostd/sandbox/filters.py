@@ -1,0 +1,290 @@
+"""Filters, declared once: the functions of a script that are asked before something happens, and what they may answer.
+
+A filter is named after its class here: `ReceivedInstance` gives `filter_received_instance`. It takes the class's fields and
+`host`, by position. It decides about one thing at once, so it has no actions, and no questions besides the values of
+elements of the instance at hand.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+from hostd.sandbox import frames
+from hostd.sandbox.api import Host
+from hostd.sandbox.read_only import ReadOnly
+from hostd.sandbox.run import Run
+from hostd.sandbox.views import Instance
+
+CAPABILITY = "filters"
+"""What `may` must name before a script may have a filter."""
+MAX_CHANGES = 1000
+"""Elements that one filter may set or remove."""
+MAX_REASON = 1000
+"""Characters of a reason; what is longer is cut."""
+
+
+class Request(ReadOnly):
+    """A request to the HTTP face, before anything is done for it. Its body is not shown."""
+
+    __slots__ = ("_request",)
+    _request: frames.HttpRequest
+
+    def __init__(self, request: frames.HttpRequest) -> None:
+        object.__setattr__(self, "_request", request)
+
+    @property
+    def method(self) -> str:
+        """The method: "GET"."""
+        return self._request.method
+
+    @property
+    def uri(self) -> str:
+        """The path with its query: "/instances?limit=10"."""
+        return self._request.uri
+
+    @property
+    def ip(self) -> str | None:
+        """The address that it came from."""
+        return self._request.ip
+
+    @property
+    def username(self) -> str | None:
+        """The user who has signed in; None without users."""
+        return self._request.username
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Its headers by name in lower case, without those that hold credentials; a copy."""
+        return dict(self._request.headers)
+
+    def __repr__(self) -> str:
+        return f"<request: {self.method} {self.uri}>"
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Something that is about to happen, if every filter lets it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedInstance(Filter):
+    """An instance has wholly arrived, and is neither stored nor acknowledged yet.
+
+    Its header is as it was received, whatever an earlier filter wants changed. The answer is one of `host.accept()`, or
+    None, which is the same; `host.accept(set={...}, remove=[...])`; `host.discard(reason)`, after which the sender is told
+    that all went well; and `host.refuse(0xA700, reason)`, after which the sender keeps it.
+    """
+
+    instance: Instance
+
+
+@dataclass(frozen=True, slots=True)
+class OutgoingInstance(Filter):
+    """A delivery is about to be tried; asked before each try. `destination` is its name in the configuration.
+
+    The instance is as it is stored: what is to be made of it for this delivery is not made yet. The answer is
+    `host.accept()` or None, or `host.discard(reason)`: then the delivery has failed, with that reason; it can be retried.
+    """
+
+    instance: Instance
+    destination: str
+
+
+@dataclass(frozen=True, slots=True)
+class HttpRequest(Filter):
+    """A request has come whose sender has signed in and may do that by role. Nothing is done for it yet.
+
+    The answer is `host.accept()` or None, or `host.refuse(403, reason)`. An administrator (a user of the role "admin") on the
+    machine itself is not asked about, lest a filter lock everybody out.
+    """
+
+    request: Request
+
+
+FILTERS: dict[str, type[Filter]] = {
+    "filter_received_instance": ReceivedInstance,
+    "filter_outgoing_instance": OutgoingInstance,
+    "filter_http_request": HttpRequest,
+}
+"""Filter's name → what it is asked about."""
+LATER_FILTERS = ("filter_find", "filter_outgoing_find")
+"""Those that come with query/retrieve, which this release does not have."""
+
+
+def parameters(kind: type[Filter]) -> list[str]:
+    """Return the names of what a filter takes, in order."""
+    return [*(field.name for field in fields(kind)), "host"]
+
+
+class Decision(ReadOnly):
+    """What a filter decides: made by `host.accept`, `host.discard` and `host.refuse`, to be returned."""
+
+    __slots__ = ("_verdict",)
+    _verdict: frames.Verdict
+
+    def __init__(self, verdict: frames.Verdict) -> None:
+        object.__setattr__(self, "_verdict", verdict)
+
+    def __repr__(self) -> str:
+        return f"<{self._verdict.verdict}>"
+
+
+class FilterHost(ReadOnly):
+    """What a filter may do: decide, write to its log, and read its own settings."""
+
+    __slots__ = ("_handler", "_host", "_made", "_run")
+    _handler: str
+    _host: Host
+    _made: list[Decision]
+    _run: Run
+
+    def __init__(self, run: Run, handler: str) -> None:
+        object.__setattr__(self, "_run", run)
+        object.__setattr__(self, "_host", Host(run))
+        object.__setattr__(self, "_handler", handler)
+        object.__setattr__(self, "_made", [])
+
+    def accept(
+        self,
+        set: dict[str, Any] | None = None,  # noqa: A002 - the name is part of the public interface
+        remove: Sequence[str] = (),
+    ) -> Decision:
+        """Let it happen; of an instance that is received, with these elements set and those removed.
+
+        `set` gives a keyword (or a tag) its value: a text, a number, or a list of them; None or "" empties the element.
+        `remove` names elements that are to go. What stood there before is kept in the Original Attributes Sequence
+        (PS3.3 C.12.1.1.9) of what is stored, the pixel data is not touched, and the transfer syntax stays. A value must be
+        right for its VR and fit the instance's character set: if not, the instance is refused, as when a filter fails.
+
+        Not to be changed are SOP Class UID, Specific Character Set, what describes the pixels, private elements,
+        sequences (they can be removed) and binary data. Of several filters the changes add up; where two set the same
+        element, that of the later file name stands. Only `filter_received_instance` can change anything.
+        """
+        self._run.check_open()
+        if (set is not None or remove != ()) and self._handler != "filter_received_instance":
+            raise TypeError(f"{self._handler} can change nothing: set and remove are for filter_received_instance")
+        if set is not None and not isinstance(set, dict):
+            raise TypeError('set takes a dict of keywords and values: set={"PatientID": "0042"}')
+        if not isinstance(remove, (list, tuple)):
+            raise TypeError('remove takes a list of keywords: remove=["PatientAddress"]')
+        wanted = {self._tag(key): _values(value) for key, value in dict.items(set or {})}
+        gone = [self._tag(key) for key in remove]
+        if len(wanted) + len(gone) > MAX_CHANGES:
+            raise ValueError(f"a filter may change {MAX_CHANGES} elements")
+        if both := wanted.keys() & dict.fromkeys(gone).keys():
+            raise ValueError(f"{self._run.world.name(min(both))} is both set and removed")
+        return self._decide("accept", set=wanted, remove=gone)
+
+    def discard(self, reason: str) -> Decision:
+        """Do away with an instance that is received: it is not stored, a row says why, and the sender is told "success".
+
+        Of an outgoing instance: its delivery fails with that reason.
+        """
+        if self._handler == "filter_http_request":
+            raise TypeError("a request cannot be discarded: use host.refuse(403, reason)")
+        return self._decide("discard", reason=_reason(reason))
+
+    def refuse(self, status: int, reason: str) -> Decision:
+        """Refuse it, and say why; who sent it keeps what it has.
+
+        Of an instance `status` is a failure of C-STORE: 0xA700 to 0xA9FF, 0xC000 to 0xCFFF or 0x0110 to 0x0124. 0xA700 (out
+        of resources) is the one after which senders try again. Over HTTP the answer is 503 with 0xA7xx, otherwise 422. Of a
+        request it is a status of HTTP from 400 to 599, commonly 403. An outgoing instance cannot be refused, see `discard`.
+        """
+        if self._handler == "filter_outgoing_instance":
+            raise TypeError("an outgoing instance cannot be refused: use host.discard(reason)")
+        if isinstance(status, bool) or not isinstance(status, int) or not may_refuse_with(self._handler, status):
+            example = "403" if self._handler == "filter_http_request" else "0xA700"
+            raise ValueError(f"that is no status to refuse with: host.refuse({example}, reason)")
+        return self._decide("refuse", status=int.__int__(status), reason=_reason(reason))
+
+    def log(self, text: object, level: str = "info") -> None:
+        """Write a line to the log; `level` is "debug", "info", "warning" or "error". `print(...)` writes at "info"."""
+        self._host.log(text, level)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The script's own settings, from `[scripts."x.py".config]`; a copy."""
+        return self._host.config
+
+    def __repr__(self) -> str:
+        return "<host>"
+
+    def _decide(self, verdict: Any, **more: Any) -> Decision:
+        self._run.check_open()
+        made = Decision(frames.Verdict(0, verdict, [], [], **more))
+        self._made.append(made)
+        return made
+
+    def _tag(self, key: object) -> int:
+        world = self._run.world
+        if isinstance(key, str):
+            return world.tag(str.__str__(key))
+        if isinstance(key, bool) or not isinstance(key, int) or key not in world.keyword_of:
+            raise ValueError("what is changed is named by its keyword, or by the tag of an element of the standard")
+        return int.__int__(key)
+
+
+def may_refuse_with(handler: str, status: int) -> bool:
+    """Tell whether that filter may refuse with that status."""
+    if handler == "filter_http_request":
+        return status in _HTTP
+    return 0xA700 <= status <= 0xA9FF or 0xC000 <= status <= 0xCFFF or 0x0110 <= status <= 0x0124
+
+
+_HTTP = frozenset((400, 401, 403, 404, 405, 406, 409, 410, 413, 415, 422, 423, 429, 451, 500, 501, 503))
+
+
+def judged(host: FilterHost, decide: Callable[[], object]) -> frames.Verdict:
+    """Call a filter and return what it decided. Raises what it raises, and `TypeError` for what is no decision."""
+    returned = decide()
+    made: list[Decision] = object.__getattribute__(host, "_made")
+    if returned is None:
+        verdicts = [object.__getattribute__(decision, "_verdict") for decision in made]
+        if lost := next((v for v in verdicts if v.verdict != "accept" or v.set or v.remove), None):
+            raise TypeError(f"host.{lost.verdict} was called but not returned: write `return host.{lost.verdict}(...)`")
+        return frames.Verdict(0, "accept", [], [])
+    if not any(returned is decision for decision in made):
+        raise TypeError(
+            f"a filter returns host.accept(), host.discard(...) or host.refuse(...), not a {type(returned).__name__}"
+        )
+    verdict: frames.Verdict = object.__getattribute__(returned, "_verdict")
+    return verdict
+
+
+def subjects(run: Run, question: frames.Filter) -> list[object]:
+    """Return what the filter is given before `host`."""
+    given: list[object] = []
+    if question.instance is not None:
+        given.append(Instance(run, question.instance))
+    if question.destination is not None:
+        given.append(question.destination)
+    if question.request is not None:
+        given.append(Request(question.request))
+    return given
+
+
+def _values(value: object) -> list[str | int | float]:
+    values = list(value) if isinstance(value, (list, tuple)) else [] if value is None else [value]
+    plain = [_plain(one) for one in values]
+    return [] if plain == [""] else plain
+
+
+def _plain(value: object) -> str | int | float:
+    if isinstance(value, str):
+        return re.sub("[\ud800-\udfff]", "\ufffd", str.__str__(value))
+    if isinstance(value, int) and not isinstance(value, bool) and -(1 << 63) <= int.__int__(value) < 1 << 64:
+        return int.__int__(value)
+    if isinstance(value, float):
+        return float.__float__(value)
+    raise TypeError(f"a value is set to a text, a number, a list of them, or None, not to a {type(value).__name__}")
+
+
+def _reason(reason: object) -> str:
+    text = str.__str__(reason).strip() if isinstance(reason, str) else ""
+    if not text:
+        raise ValueError("say why: the reason is a text that is not empty")
+    return text[:MAX_REASON].encode("utf-8", "replace").decode()

@@ -1,0 +1,326 @@
+"""Filters: asked before something happens, in order, within their time; what they cannot decide is refused."""
+
+import os
+import signal
+import threading
+
+import pytest
+from scripts_kit import KNOWN, resolve
+
+from hostd.archive import tables as t
+from hostd.archive.records import Origin
+from hostd.archive.scripts import Version
+from hostd.config.sections import Script
+from hostd.dicom.header import Header
+from hostd.errors import ScriptError
+from hostd.intake.filtering import Changes
+from hostd.sandbox import api, filters
+from hostd.scripting.filters import Filters
+from hostd.scripting.host import load_frame
+from hostd.scripting.runtime import RefusedScriptError, ScriptWorker
+
+RECEIVED = "filter_received_instance"
+AT_CT1 = Origin("dicom", calling_aet="CT1")
+PATIENT_ID, ISSUER, NAME = 0x00100020, 0x00100021, 0x00100010
+
+
+def source(*lines, handler=RECEIVED, takes="instance"):
+    return f"def {handler}({takes}, host):\n" + "".join(f"    {line}\n" for line in lines)
+
+
+def header(patient_id="42"):
+    return Header(
+        patient_id=patient_id, study_instance_uid="1.2", series_instance_uid="1.3", sop_instance_uid="1.4",
+        sop_class_uid="1.2.840.10008.5.1.4.1.1.2", transfer_syntax="1.2.840.10008.1.2.1", has_pixels=False, frames=0, size=10,
+        tags={PATIENT_ID: ("LO", [patient_id])},
+    )  # fmt: skip
+
+
+def load(name, text, entry=None):
+    granted = entry or Script(may=("filters",))
+    return ScriptWorker.start(load_frame(name, text, granted, sorted(KNOWN), resolve))
+
+
+class Desk:
+    """Filters with real workers."""
+
+    def __init__(self, archive):
+        self.filters = Filters(archive, time_limit_s=10.0, workers=1)
+        self.started = []
+
+    def put(self, name, *lines, entry=None, **how):
+        text = source(*lines, **how)
+        self.put_text(name, text, entry)
+
+    def put_text(self, name, text, entry=None):
+        first = load(name, text, entry)
+        waiting = [first]
+
+        def start():
+            self.started.append(waiting.pop() if waiting else load(name, text, entry))
+            return self.started[-1]
+
+        self.filters.use(name, Version(text, text, tuple(first.ready.handlers)), start)
+        for unused in waiting:
+            unused.stop()
+
+    def receive(self, tmp_path, **header_facts):
+        return self.filters.received(header(**header_facts), AT_CT1, tmp_path / "file")
+
+
+@pytest.fixture
+def desk(archive):
+    made = Desk(archive)
+    yield made
+    made.filters.close()
+
+
+def test_without_filters_nothing_is_asked(desk, tmp_path):
+    assert desk.receive(tmp_path) is None
+    assert not desk.filters.has_request_filters()
+
+
+def test_none_and_accept_let_an_instance_pass_as_it_is(desk, tmp_path):
+    desk.put("a.py", "pass")
+    desk.put("b.py", "return host.accept()")
+    judgement = desk.receive(tmp_path)
+    assert (judgement.verdict, judgement.changes) == ("accept", Changes())
+    assert not any(run.is_worth_a_row for run in judgement.runs)
+
+
+def test_a_filter_sees_the_header_as_received_its_origin_and_its_own_settings(desk, tmp_path):
+    desk.put(
+        "a.py", "host.log(f'{instance.tags.PatientID} {instance.origin.calling_aet} {host.config}')",
+        entry=Script(may=("filters",), config={"site": "A"}),
+    )  # fmt: skip
+    (run,) = desk.receive(tmp_path).runs
+    assert run.log == (("info", "42 CT1 {'site': 'A'}"),)
+    assert run.tags_read == ("PatientID",)
+
+
+def test_changes_of_two_filters_add_up_in_the_order_of_file_names(desk, tmp_path):
+    desk.put("b.py", "return host.accept(set={'PatientID': 'B', 'IssuerOfPatientID': 'X'}, remove=['PatientAddress'])")
+    desk.put("a.py", "return host.accept(set={'PatientID': 'A', 'PatientName': 'N^M'}, remove=['IssuerOfPatientID'])")
+    judgement = desk.receive(tmp_path)
+    assert [run.script for run in judgement.runs] == ["a.py", "b.py"]
+    assert dict(judgement.changes.set) == {PATIENT_ID: ("B",), ISSUER: ("X",), NAME: ("N^M",)}
+    assert judgement.changes.remove == {0x00101040}
+
+
+def test_a_later_filter_sees_the_value_as_received_not_as_changed(desk, tmp_path):
+    desk.put("a.py", "return host.accept(set={'PatientID': 'changed'})")
+    desk.put("b.py", "host.log(instance.tags.PatientID)")
+    assert desk.receive(tmp_path).runs[1].log == (("info", "42"),)
+
+
+def test_the_first_refusal_wins_and_the_next_filter_is_not_asked(desk, tmp_path):
+    desk.put("a.py", "return host.discard('not ours')")
+    desk.put("b.py", "return host.refuse(0xA700, 'later')")
+    desk.put("c.py", "return host.refuse(0xC001, 'never')")
+    judgement = desk.receive(tmp_path)
+    assert (judgement.verdict, judgement.script, judgement.status) == ("refuse", "b.py", 0xA700)
+    assert [run.script for run in judgement.runs] == ["a.py", "b.py"]
+    assert not judgement.has_failed
+
+
+def test_a_discard_wins_over_changes(desk, tmp_path):
+    desk.put("a.py", "return host.accept(set={'PatientID': 'A'})")
+    desk.put("b.py", "return host.discard('not ours')")
+    judgement = desk.receive(tmp_path)
+    assert (judgement.verdict, judgement.script, judgement.reason) == ("discard", "b.py", "not ours")
+    assert judgement.changes == Changes()
+
+
+FAILING = {
+    "raises": ("raise ValueError('no')", "ValueError: no (line 3)"),
+    "forgets return": ("host.discard('not ours')", "write `return host.discard"),
+    "forgets return of changes": ("host.accept(set={'PatientID': '1'})", "write `return host.accept"),
+    "returns something else": ("return True", "a filter returns host.accept()"),
+    "no action": ("host.forward(instance, to='archive')", "forward"),
+    "unknown keyword": ("return host.accept(set={'PatientIdd': '1'})", "did you mean PatientID"),
+    "no value of the VR": (
+        "return host.accept(set={'PatientBirthDate': 'soon'})",
+        "PatientBirthDate cannot have that value",
+    ),
+    "too many values": ("return host.accept(set={'PatientID': ['1', '2']})", "PatientID has 1 values, not 2"),
+    "not a UID": ("return host.accept(set={'StudyInstanceUID': 'x'})", "not a UID"),
+    "SOP class": ("return host.accept(set={'SOPClassUID': '1.2'})", "SOPClassUID cannot be changed"),
+    "pixels": ("return host.accept(remove=['PixelData'])", "PixelData cannot be changed"),
+    "rows": ("return host.accept(set={'Rows': 3})", "Rows cannot be changed"),
+    "no number": ("return host.accept(set={'InstanceNumber': 1.5})", "InstanceNumber cannot have that value"),
+    "sequence": ("return host.accept(set={'ReferencedStudySequence': '1'})", "has VR SQ"),
+    "both": ("return host.accept(set={'PatientID': '1'}, remove=['PatientID'])", "both set and removed"),
+    "no reason": ("return host.discard('  ')", "say why"),
+    "success is no refusal": ("return host.refuse(0, 'x')", "no status to refuse with"),
+}
+
+
+def test_a_filter_that_fails_refuses_and_its_worker_goes_on(desk, tmp_path):
+    cases = [f"if instance.tags.PatientID == {how!r}:\n        {line}" for how, (line, _) in FAILING.items()]
+    desk.put("a.py", *cases)
+    for how, (_, reason) in FAILING.items():
+        judgement = desk.receive(tmp_path, patient_id=how)
+        assert (judgement.verdict, judgement.status, judgement.has_failed) == ("refuse", 0xA700, True), how
+        (run,) = judgement.runs
+        assert run.outcome == "failed"
+        assert reason in run.error, how
+    assert desk.receive(tmp_path).verdict == "accept"
+    assert len(desk.started) == 1
+
+
+def test_a_filter_that_takes_too_long_refuses_and_its_worker_is_replaced(archive, tmp_path):
+    desk = Desk(archive)
+    desk.filters._time_limit_s = 0.5
+    try:
+        desk.put("a.py", "while instance.tags.PatientID == 'slow':", "    pass")
+        judgement = desk.receive(tmp_path, patient_id="slow")
+        assert (judgement.verdict, judgement.has_failed) == ("refuse", True)
+        assert "killed after 0.5 s" in judgement.reason
+        desk.filters._time_limit_s = 10.0
+        assert desk.receive(tmp_path).verdict == "accept"
+        assert len(desk.started) == 2
+    finally:
+        desk.filters.close()
+
+
+def test_a_worker_killed_from_outside_in_the_middle_refuses_and_is_replaced(desk, tmp_path):
+    desk.put("a.py", "host.log(instance.tags.PatientName)", "while True:", "    pass")
+    asked = threading.Event()
+    (worker,) = desk.started
+    send = worker._send
+
+    def tell(message):
+        send(message)
+        asked.set()
+
+    worker._send = tell
+    killer = threading.Thread(target=lambda: (asked.wait(10), os.kill(worker.pid, signal.SIGKILL)))
+    killer.start()
+    judgement = desk.receive(tmp_path)
+    killer.join()
+    assert (judgement.verdict, judgement.status, judgement.has_failed) == ("refuse", 0xA700, True)
+    assert "killed from outside" in judgement.reason
+    desk.put("a.py", "pass")
+    assert desk.receive(tmp_path).verdict == "accept"
+
+
+def test_a_worker_lost_between_two_instances_costs_one_refusal(desk, tmp_path):
+    desk.put("a.py", "pass")
+    os.kill(desk.started[0].pid, signal.SIGKILL)
+    assert desk.receive(tmp_path).has_failed
+    assert desk.receive(tmp_path).verdict == "accept"
+
+
+def test_another_version_takes_over_and_a_script_without_filters_is_asked_no_more(desk, tmp_path):
+    desk.put("a.py", "return host.discard('one')")
+    desk.put("a.py", "return host.discard('two')")
+    assert desk.receive(tmp_path).reason == "two"
+    desk.put("a.py", "pass", handler="on_stored_instance")
+    assert desk.receive(tmp_path) is None
+
+
+def test_what_a_filter_would_decide_is_refused_while_it_cannot_be_loaded(desk, tmp_path):
+    desk.filters.block("a.py", "v1", (RECEIVED,), "no memory")
+    judgement = desk.receive(tmp_path)
+    assert (judgement.verdict, judgement.has_failed) == ("refuse", True)
+    assert "no memory" in judgement.reason
+    desk.put("a.py", "pass")
+    assert desk.receive(tmp_path).verdict == "accept"
+    desk.filters.block("a.py", "v1", (RECEIVED,), "a broken edit")
+    assert desk.receive(tmp_path).verdict == "accept", "the last good version goes on"
+
+
+def test_a_script_whose_file_is_gone_filters_no_more(desk, tmp_path):
+    desk.put("a.py", "return host.discard('x')")
+    desk.filters.withdraw("a.py")
+    assert desk.receive(tmp_path) is None
+
+
+def test_after_the_stop_what_was_filtered_is_refused(desk, tmp_path):
+    desk.put("a.py", "pass")
+    desk.filters.close()
+    assert desk.receive(tmp_path).has_failed
+
+
+def test_as_many_are_judged_at_a_time_as_there_are_workers_and_the_others_wait(archive, tmp_path):
+    desk = Desk(archive)
+    desk.filters._count = 3
+    try:
+        desk.put("a.py", "return host.accept(set={'PatientID': instance.tags.PatientID + '!'})")
+        verdicts = {}
+
+        def judge(number):
+            verdicts[number] = desk.receive(tmp_path, patient_id=str(number)).changes.set[PATIENT_ID]
+
+        threads = [threading.Thread(target=judge, args=(number,)) for number in range(20)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert verdicts == {number: (f"{number}!",) for number in range(20)}
+    finally:
+        desk.filters.close()
+    assert len(desk.started) <= 3
+
+
+def test_requests_are_judged_by_what_a_filter_sees_of_them(desk, archive):
+    desk.put(
+        "a.py", "if request.method == 'DELETE' and request.headers.get('x-why') is None:",
+        "    return host.refuse(403, f'{request.username} must say why: {request.uri} {request.ip}')",
+        handler="filter_http_request", takes="request",
+    )  # fmt: skip
+
+    def ask(method, **headers):
+        return desk.filters.request(method=method, uri="/a?b=1", ip="10.0.0.1", username="eve", headers=headers)
+
+    assert ask("GET").verdict == "accept"
+    refused = ask("DELETE")
+    assert (refused.verdict, refused.status, refused.reason) == ("refuse", 403, "eve must say why: /a?b=1 10.0.0.1")
+    assert ask("DELETE", **{"x-why": "1"}).verdict == "accept"
+
+
+def test_a_request_filter_that_fails_refuses_with_503_and_leaves_one_row(desk, archive):
+    desk.put("a.py", "return host.discard('x')", handler="filter_http_request", takes="request")
+    for _ in range(3):
+        judgement = desk.filters.request(method="GET", uri="/", ip=None, username=None, headers={})
+        assert (judgement.verdict, judgement.status, judgement.has_failed) == ("refuse", 503, True)
+    with archive.read() as connection:
+        ((outcome, error),) = connection.execute(t.run.select().with_only_columns(t.run.c.outcome, t.run.c.error)).all()
+    assert outcome == "failed"
+    assert "a request cannot be discarded" in error
+
+
+# -- what is taken for a filter at all
+
+
+@pytest.mark.parametrize(
+    "text", [source("pass"), "def other(instance, host): pass\nfilter_received_instance = other\n"]
+)
+def test_without_the_capability_a_filter_is_refused_with_the_line_that_would_allow_it(text):
+    with pytest.raises(RefusedScriptError) as refused:
+        load("a.py", text, Script())
+    assert '[scripts."a.py"] may = ["filters"]' in str(refused.value)
+
+
+def test_the_line_that_would_allow_it_keeps_what_is_allowed_already():
+    with pytest.raises(ScriptError, match='may = \\["delete", "filters"\\]'):
+        load("a.py", source("pass"), Script(may=("delete",)))
+
+
+@pytest.mark.parametrize("name", ["filter_find", "filter_outgoing_find"])
+def test_the_filters_of_query_retrieve_are_named_as_not_in_this_release(name):
+    worker = load("a.py", source("pass", handler=name, takes="query"), Script())
+    worker.stop()
+    (finding,) = [f for f in worker.ready.findings if f.kind == "unknown_handler"]
+    assert "not in this release" in finding.message
+    assert worker.ready.handlers == []
+
+
+def test_wrong_parameters_of_a_filter_are_named():
+    with pytest.raises(ScriptError, match=r"def filter_outgoing_instance\(instance, destination, host\)"):
+        load("a.py", source("pass", handler="filter_outgoing_instance"))
+
+
+def test_notifications_have_no_verdicts_and_filters_no_actions():
+    assert not {"accept", "discard", "refuse"} & set(vars(api.Host))
+    assert not {"forward", "transcode", "delete", "now"} & set(vars(filters.FilterHost))
