@@ -150,6 +150,7 @@ class NativeFrames:
         self.pixels = pixels.describe(source.header, encapsulated=False)
         self.decoded = self.pixels.as_canonical()
         self.is_reversible = True
+        self.ratio = 1.0
         self.end = source.pixel.value_at + source.pixel.length
         self.note = ""
         self._source = source
@@ -217,6 +218,7 @@ class EncapsulatedFrames:
             self.decoded = self.pixels.as_canonical(self.codecs[0].decoded_photometric(self.pixels.photometric, first))
         except CodecError as error:
             raise CannotTranscodeError(str(error)) from error
+        self.ratio = self.decoded.frame_bytes * self.pixels.frames / sum(self._index.lengths)
 
     def encoded(self, number: int) -> bytes:
         """Return a frame's bytes as they are in the file, padding included."""

@@ -652,6 +652,50 @@ def test_a_loss_after_a_loss_in_the_same_syntax_is_appended_in_its_order():
     assert second.SOPInstanceUID != first.SOPInstanceUID
 
 
+def lossy_elsewhere(**elements):
+    """Return an image that another program compressed with loss, with what its header says of that."""
+    ramp = (np.add.outer(np.arange(64), np.arange(64)) % 4096).astype("u2")
+    stream = imagecodecs.jpeg2k_encode(ramp, level=40, codecformat="j2k", reversible=False, bitspersample=12)
+    return with_codestreams(image(rows=64, columns=64, **elements), [stream], syntax=JPEG2000.uid), len(stream)
+
+
+@pytest.mark.parametrize(
+    ("said", "methods", "ratios"),
+    [
+        ({}, ["ISO_15444_1"], ["own"]),
+        ({"LossyImageCompression": "01"}, ["ISO_15444_1"], ["own"]),
+        ({"LossyImageCompressionMethod": "ISO_15444_1"}, ["ISO_15444_1"], ["own"]),
+        ({"LossyImageCompressionRatio": "9.5"}, ["ISO_15444_1"], [9.5]),
+        ({"LossyImageCompressionRatio": ["4", "9.5"]}, ["", "ISO_15444_1"], [4, 9.5]),
+        (
+            {"LossyImageCompressionMethod": ["ISO_10918_1", "ISO_15444_1"], "LossyImageCompressionRatio": "4"},
+            ["ISO_10918_1", "ISO_15444_1"],
+            [4],
+        ),
+    ],
+)
+def test_each_ratio_of_compression_stands_beside_its_method(said, methods, ratios):
+    """PS3.3 §C.7.6.1.1.5.2: their values correspond in order."""
+    content, size = lossy_elsewhere(**said)
+    expected = [pytest.approx(64 * 64 * 2 / size, rel=0.01) if ratio == "own" else ratio for ratio in ratios]
+    plain, _ = done(content, EXPLICIT_LE)
+    assert header(plain).LossyImageCompression == "01"
+    assert values(plain, "LossyImageCompressionMethod") == methods
+    assert values(plain, "LossyImageCompressionRatio") == expected
+    for source in (plain, content):
+        again, _ = done(source, JPEG_LS_NEAR, GOOD)
+        assert values(again, "LossyImageCompressionMethod") == [*methods, "ISO_14495_1"]
+        found = values(again, "LossyImageCompressionRatio")
+        assert found[: len(expected)] == expected
+        assert found[len(expected) : -1] == [""] * (len(methods) - len(expected))
+        assert float(found[-1]) > 1
+
+
+def values(content, keyword):
+    found = header(content)[keyword].value
+    return list(found) if isinstance(found, pydicom.multival.MultiValue) else [found]
+
+
 def functional(**places):
     """Return an enhanced CT of two frames; `places` are the items of its functional groups."""
     ds = image(rows=40, columns=40, frames=2, ImageType=["ORIGINAL", "PRIMARY", "VOLUME", "NONE"])
