@@ -70,10 +70,11 @@ class Source:
 
     def tail(self, position: int) -> el.Elements:
         """Read the elements after the pixel data, which end at `position`."""
-        self.file.seek(position)
-        rest = self.file.read(_MAX_TAIL + 1)
-        if len(rest) > _MAX_TAIL:
+        left = self.file.seek(0, os.SEEK_END) - position
+        if left > _MAX_TAIL:
             raise CannotTranscodeError(f"more than {_MAX_TAIL >> 20} MiB follow the pixel data")
+        self.file.seek(position)
+        rest = self.file.read(max(0, left))
         if not rest.strip(b"\0"):
             return {}
         return el.read_all(io.BytesIO(rest), implicit=self.is_implicit, big_endian=not self.syntax.is_little_endian)
