@@ -305,6 +305,50 @@ def test_real_big_endian_colours_and_segments_agree_with_pydicom_and_dcmtk(tmp_p
     same_pixels(done(content, DEFLATED_FRAMES)[0], pydicom.dcmread(io.BytesIO(content)).pixel_array, tmp_path)
 
 
+def doses(samples):
+    ds = image(samples, allocated=32, stored=32)
+    ds["PixelData"].VR = "OW"
+    return ds
+
+
+SMOOTH = (np.add.outer(np.arange(30), np.arange(40)) * 70001 + 5)[None]
+NOISE = np.random.default_rng(9).integers(0, 1 << 32, (1, 30, 40))
+
+
+@pytest.mark.parametrize("samples", [SMOOTH, NOISE, np.full((1, 30, 40), 70000), np.zeros((1, 4, 4), int)])
+def test_big_endian_samples_of_32_bits_are_words_of_16_bits_as_the_standard_has_it(samples):
+    """PS3.5 (2016b) §6.2: OW needs byte swapping within each word."""
+    ds = doses(samples)
+    ds.PixelData = samples.astype("<u4").view("<u2").astype(">u2").tobytes()
+    for target in (EXPLICIT_LE, DEFLATED_FRAMES):
+        after, facts = done(big_endian(ds), target)
+        assert np.array_equal(pixels_of(done(after, IMPLICIT_LE)[0]), samples)
+        assert not facts.note
+
+
+@pytest.mark.skipif(shutil.which("dcmconv") is None, reason="dcmconv (dcmtk) is not on the PATH")
+def test_big_endian_doses_that_dcmtk_wrote_are_those_it_was_given(tmp_path):
+    made = tmp_path / "big.dcm"
+    subprocess.run(["dcmconv", "+tb", shipped("rtdose.dcm"), made], check=True, timeout=60)
+    after, facts = done(made.read_bytes(), EXPLICIT_LE)
+    assert np.array_equal(pixels_of(after), pixels_of(shipped("rtdose.dcm").read_bytes()))
+    assert not facts.note
+
+
+def test_big_endian_samples_that_were_turned_whole_are_read_so_and_the_receipt_says_it():
+    ds = doses(SMOOTH)
+    ds.PixelData = SMOOTH.astype(">u4").tobytes()
+    made = big_endian(ds)
+    for content, expected in (
+        (made, SMOOTH),
+        (shipped("rtdose_expb.dcm").read_bytes(), pixels_of(shipped("rtdose.dcm").read_bytes())),
+    ):
+        for target in (EXPLICIT_LE, ENCAPSULATED_UNCOMPRESSED):
+            after, facts = done(content, target)
+            assert np.array_equal(pixels_of(done(after, IMPLICIT_LE)[0]), expected)
+            assert "turned whole" in facts.note
+
+
 def test_every_number_of_a_big_endian_header_is_turned_by_its_vr():
     numbers = {
         "OW": (0x00281201, struct.pack(">3H", 1, 2, 3), struct.pack("<3H", 1, 2, 3)),
