@@ -170,7 +170,7 @@ REASONS = "is defined for|is done|are signed|bits a sample|8 and 16 bits only|ca
 def expected_refusal(ds, target):
     """Tell whether that target may refuse this image; everything else must come back."""
     bits, allocated, samples = ds.BitsStored, ds.BitsAllocated, ds.SamplesPerPixel
-    if "Uncompressed" in target.keyword or "Deflated" in target.keyword:
+    if target in NATIVE or "Uncompressed" in target.keyword or "Deflated" in target.keyword:
         return False
     if "J2K" in target.keyword or "JPEG2000" in target.keyword:
         lacking = "HT" in target.keyword and not HAS_PRECISION and bits not in (8, 16)
@@ -184,9 +184,10 @@ def expected_refusal(ds, target):
 
 
 @settings(max_examples=250, deadline=None)
-@given(images(), st.sampled_from(LOSSLESS), st.sampled_from([EXPLICIT_LE, IMPLICIT_LE]))
-def test_any_image_comes_back_bit_exact_or_is_refused_with_its_reason(ds, target, back):
-    before = saved(ds)
+@given(images(), st.sampled_from([*LOSSLESS, IMPLICIT_LE, syntaxes.DEFLATED]), st.booleans())
+def test_any_image_comes_back_bit_exact_or_is_refused_with_its_reason(ds, target, is_implicit):
+    before = saved(ds, IMPLICIT_LE.uid if is_implicit and target is not IMPLICIT_LE else EXPLICIT_LE.uid)
+    back = EXPLICIT_LE if is_implicit or target is IMPLICIT_LE else IMPLICIT_LE
     outcome = attempt(before, target)
     if isinstance(outcome, CannotTranscodeError):
         assert expected_refusal(ds, target), outcome
