@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import tempfile
+from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from benchmarks import document, machine
 from benchmarks.transcode import images, peers, plot, report, two_cores
 from benchmarks.transcode.images import Image
 from benchmarks.transcode.report import Key, Run
-from benchmarks.transcode.rounds import Cell, Effort, measured
+from benchmarks.transcode.rounds import Cell, Effort, measured_together
 from benchmarks.transcode.subjects import LOSSY, Engine, Service, Subject, Task
 from hostd.dicom import syntaxes
 from hostd.dicom.syntaxes import EXPLICIT_LE, JPEG2000_LOSSLESS, TransferSyntax
@@ -27,6 +28,8 @@ COMPARED = (
     syntaxes.JPEG_LOSSLESS_SV1, syntaxes.JPEG_LS_LOSSLESS, JPEG2000_LOSSLESS, syntaxes.HTJ2K_LOSSLESS_RPCL, syntaxes.RLE_LOSSLESS,
 )  # fmt: skip
 """What the targets are about and others have too: measured through a worker as well, and with `--quick` alone."""
+IN_TURNS = (JPEG2000_LOSSLESS, syntaxes.HTJ2K_LOSSLESS_RPCL)
+"""A target compares them with one another, so that they are measured in turns."""
 
 
 def main() -> None:
@@ -76,8 +79,8 @@ def taken(folder: Path, effort: Effort, *, quick: bool, compared: bool) -> Run:
             for subject in subjects:
                 stack.callback(subject.close)
             for image in measured_images:
-                for syntax in codecs:
-                    cells |= _both_ways(image, syntax, subjects, effort, folder)
+                for together in _groups(codecs):
+                    cells |= _both_ways(image, together, subjects, effort, folder)
     finally:
         os.sched_setaffinity(0, processors)
     wanted = COMPARED[:1] if quick else COMPARED[:4]
@@ -97,29 +100,38 @@ def _subjects(folder: Path, *, quick: bool) -> list[Subject]:
     return found
 
 
+def _groups(codecs: Iterable[TransferSyntax]) -> list[list[TransferSyntax]]:
+    """Return the syntaxes, those that a target compares with one another in one list, as they have their turns together."""
+    alone = [[syntax] for syntax in codecs if syntax not in IN_TURNS]
+    together = [syntax for syntax in codecs if syntax in IN_TURNS]
+    return [*alone, together] if together else alone
+
+
 def _both_ways(
-    image: Image, syntax: TransferSyntax, subjects: list[Subject], effort: Effort, folder: Path
+    image: Image, together: list[TransferSyntax], subjects: list[Subject], effort: Effort, folder: Path
 ) -> dict[Key, list[Cell]]:
     """Measure the image encoded, and what hostd made of it decoded."""
-    encoded = folder / f"{image.name}-{syntax.uid}.dcm"
-    try:
-        with image.path.open("rb") as source, encoded.open("w+b") as result:
-            facts = transcode(source, syntax, result, LOSSY if syntax.is_lossy else None)
-    except CannotTranscodeError as error:
-        say(f"{image.name} {syntax.name}: hostd does not do this: {error}")
-        return {}
     with image.path.open("rb") as source:
         original = pixel_hash(source)
-    assert syntax.is_lossy or facts.pixel_hash_after == original
+    encoding, decoding = [], []
+    for syntax in together:
+        encoded = folder / f"{image.name}-{syntax.uid}.dcm"
+        try:
+            with image.path.open("rb") as source, encoded.open("w+b") as result:
+                facts = transcode(source, syntax, result, LOSSY if syntax.is_lossy else None)
+        except CannotTranscodeError as error:
+            say(f"{image.name} {syntax.name}: hostd does not do this: {error}")
+            continue
+        assert syntax.is_lossy or facts.pixel_hash_after == original
+        wanted = "" if syntax.is_lossy else original
+        encoding.append((Task(image.name, syntax, False, image.path, syntax), subjects, wanted))
+        decoding.append((Task(image.name, syntax, True, encoded, EXPLICIT_LE), subjects, facts.pixel_hash_after))
     found = {}
-    for task, pixels in (
-        (Task(image.name, syntax, False, image.path, syntax), "" if syntax.is_lossy else original),
-        (Task(image.name, syntax, True, encoded, EXPLICIT_LE), facts.pixel_hash_after),
-    ):
-        cells = measured(task, subjects, effort, pixels, folder, say)
-        found[image.name, syntax, task.is_decoding] = cells
-        times = ", ".join(f"{cell.subject} {cell.milliseconds:.1f}" for cell in cells if not cell.failure)
-        say(f"{image.name} {syntax.name} {'decode' if task.is_decoding else 'encode'}, ms: {times}")
+    for asked in (encoding, decoding):
+        for (task, _, _), cells in zip(asked, measured_together(asked, effort, folder, say), strict=True):
+            found[image.name, task.syntax, task.is_decoding] = cells
+            times = ", ".join(f"{cell.subject} {cell.milliseconds:.1f}" for cell in cells if not cell.failure)
+            say(f"{image.name} {task.syntax.name} {'decode' if task.is_decoding else 'encode'}, ms: {times}")
     return found
 
 

@@ -80,29 +80,49 @@ def measured(
 
     With an empty `pixels` the target is lossy, and hostd's own verification is what says that the result is good.
     """
-    cells, repeats = [], {}
-    for subject in (subject for subject in subjects if subject.does(task)):
-        cell = Cell(subject.name, task)
-        cells.append(cell)
-        try:
-            seconds = _checked(subject, cell, pixels, folder)
-            repeats[cell.subject] = max(1, min(_MOST_REPEATS, round(effort.least_s / max(seconds, 1e-6))))
-        except CannotMeasureError as error:
-            cell.failure = str(error)
-            say(f"{task.image} {task.syntax.name}, {subject.name}: {error}")
-    for number in range(effort.rounds):
-        turned = cells if number % 2 == 0 else cells[::-1]
-        _take(turned, {subject.name: subject for subject in subjects}, repeats, folder)
-    return cells
+    return measured_together([(task, subjects, pixels)], effort, folder, say)[0]
 
 
-def _take(cells: Iterable[Cell], subjects: dict[str, Subject], repeats: dict[str, int], folder: Path) -> None:
-    for cell in cells:
-        if not cell.failure:
+def measured_together(
+    asked: Sequence[tuple[Task, Sequence[Subject], str]], effort: Effort, folder: Path, say: Callable[[str], None]
+) -> list[list[Cell]]:
+    """Do as `measured` does with several tasks, all of which have their turn in every round; return the cells of each task."""
+    runs: list[_Run] = []
+    found: list[list[Cell]] = []
+    for task, subjects, pixels in asked:
+        cells = []
+        for subject in (subject for subject in subjects if subject.does(task)):
+            cell = Cell(subject.name, task)
+            cells.append(cell)
             try:
-                cell.samples.append(_sample(subjects[cell.subject], cell.task, repeats[cell.subject], folder)[0])
+                seconds = _checked(subject, cell, pixels, folder)
+                repeats = max(1, min(_MOST_REPEATS, round(effort.least_s / max(seconds, 1e-6))))
+                runs.append(_Run(subject, cell, repeats))
             except CannotMeasureError as error:
                 cell.failure = str(error)
+                say(f"{task.image} {task.syntax.name}, {subject.name}: {error}")
+        found.append(cells)
+    for number in range(effort.rounds):
+        _take(runs if number % 2 == 0 else runs[::-1], folder)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """What is done in every round."""
+
+    subject: Subject
+    cell: Cell
+    repeats: int
+
+
+def _take(runs: Iterable[_Run], folder: Path) -> None:
+    for run in runs:
+        if not run.cell.failure:
+            try:
+                run.cell.samples.append(_sample(run.subject, run.cell.task, run.repeats, folder)[0])
+            except CannotMeasureError as error:
+                run.cell.failure = str(error)
 
 
 def _checked(subject: Subject, cell: Cell, pixels: str, folder: Path) -> float:

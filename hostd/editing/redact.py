@@ -181,6 +181,7 @@ class BlankedFrames:
         self._frames = frames
         self._blank = blank
         self.pixels, self.decoded, self.end, self.note = frames.pixels, frames.decoded, frames.end, frames.note
+        self.ratio = frames.ratio
 
     @property
     def is_reversible(self) -> bool:

@@ -52,11 +52,11 @@ def copy_pixels(source: Source, target: TransferSyntax, result: BinaryIO, *, ver
     result.flush()
     before = _native_hash(source)
     if not verify:
-        return Facts(before, "", "none", "", NOT_VERIFIED)
+        return Facts(before, "", "none", "", NOT_VERIFIED, source.note)
     after = _native_hash(open_source(result))
     if before != after:
         raise WrongPixelsError("the pixel bytes read back differ from the source's; storage or memory is faulty")
-    return Facts(before, after, "none", "", "pixel bytes read back and compared")
+    return Facts(before, after, "none", "", "pixel bytes read back and compared", source.note)
 
 
 def relabel(source: Source, target: TransferSyntax, result: BinaryIO, *, verify: bool) -> Facts:

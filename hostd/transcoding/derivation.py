@@ -86,17 +86,45 @@ def derived(header: el.Elements, source: TransferSyntax, target: TransferSyntax,
     header = _with_derived_type(header, _IMAGE_TYPE)
     header = _with_appended(header, _DERIVATION, b"ST", how, "; ", _MAX_TEXT)
     header = el.with_text(header, LOSSY, b"CS", "01")
-    header = _with_appended(header, METHOD, b"CS", METHODS[target])
+    header = _with_appended(_paired(header), METHOD, b"CS", METHODS[target])
     return _with_appended(header, RATIO, b"DS", " " * _RATIO_WIDTH)
 
 
-def marked_lossy(header: el.Elements, source: TransferSyntax) -> el.Elements:
-    """Return the header of a decoded image that had lost something: what the transfer syntax said, it now says itself."""
+def marked_lossy(header: el.Elements, source: TransferSyntax, ratio: float) -> el.Elements:
+    """Return the header of a decoded image that had lost something: what its syntax and its size said, it now says itself.
+
+    `ratio` is that of its uncompressed size to its compressed one. What the header says of the loss already is kept.
+    """
     if el.text(header, LOSSY) != "01":
         header = el.with_text(header, LOSSY, b"CS", "01")
-        if METHOD not in header and source in METHODS:
-            header = el.with_text(header, METHOD, b"CS", METHODS[source])
+    methods, ratios = _values(header, METHOD), _values(header, RATIO)
+    if source in METHODS and not methods:
+        methods = [b""] * max(0, len(ratios) - 1) + [METHODS[source].encode("ascii")]
+        header = _with_values(header, METHOD, b"CS", methods)
+    if not ratios:
+        ratios = [b""] * max(0, len(methods) - 1) + [ratio_text(ratio).strip()]
+        header = _with_values(header, RATIO, b"DS", ratios)
     return header
+
+
+def _paired(header: el.Elements) -> el.Elements:
+    """Have as many ratios as methods, so that what is appended to both corresponds (PS3.3 §C.7.6.1.1.5.2); what is not known is empty."""
+    methods, ratios = _values(header, METHOD), _values(header, RATIO)
+    for tag, vr, values, others in ((METHOD, b"CS", methods, ratios), (RATIO, b"DS", ratios, methods)):
+        if len(values) < len(others):
+            header = _with_values(header, tag, vr, values + [b""] * (len(others) - len(values)))
+    return header
+
+
+def _values(header: el.Elements, tag: int) -> list[bytes]:
+    """Return values as bytes, so that what is no text comes through too."""
+    value = header[tag].value.strip(b" \0") if tag in header else b""
+    return value.split(b"\\") if value else []
+
+
+def _with_values(header: el.Elements, tag: int, vr: bytes, values: Sequence[bytes]) -> el.Elements:
+    value = b"\\".join(values)
+    return header | {tag: el.Element(tag, vr, value + b" " * (len(value) % 2))}
 
 
 def ratio_at(header: el.Elements) -> int:

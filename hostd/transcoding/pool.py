@@ -82,13 +82,18 @@ class CodecPool:
         """Make `result`, the image of `source` in the target syntax, and return its receipt.
 
         Without `options` nothing is lost; with them the target is a lossy one, and the result a derived instance of its own.
+        Sizes, hashes and syntaxes of the receipt are seen by the host; what was proven of the pixels is the worker's word.
         Without `verify` the result is not decoded again and compared, and its receipt says so: no proof to replace anything by.
 
         `result` must not exist; it is written, synced to disk (its folder is not), and left only if everything succeeded.
         Raises `CannotTranscodeError` (with the reason), `WrongPixelsError`, `CodecCrashedError` (the worker died, took too
         long or ran out of memory), and `OSError` for the file system's refusals, `FileExistsError` among them.
         """
-        return self.carry_out(Job(target.uid, options, verify), source, result, is_new_instance=options is not None)
+        receipt = self.carry_out(Job(target.uid, options, verify), source, result, is_new_instance=options is not None)
+        if receipt.result_syntax != target.uid:
+            result.unlink()
+            raise WrongPixelsError(f"the codec worker wrote {receipt.result_syntax[:64]!r} when {target} was asked for")
+        return receipt
 
     def carry_out(self, job: msgspec.Struct, source: Path, result: Path, *, is_new_instance: bool = False) -> Receipt:
         """Make `result` of `source` by a job that the worker knows. Raises as `transcode` does.

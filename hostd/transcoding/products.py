@@ -31,7 +31,7 @@ from hostd.errors import (
 )
 from hostd.transcoding.options import EncodeOptions
 from hostd.transcoding.receipt import Receipt
-from hostd.transcoding.sameness import identified, require_own_identity, require_same
+from hostd.transcoding.sameness import identified, require_own_identity, require_same, require_same_instance
 from hostd.transcoding.tools import Tools
 from hostd.transcoding.transform import RunTool, Step, Transcode, Transform
 
@@ -219,12 +219,14 @@ class Products:
         options = work.options(self._archive.secret)
         source = work.source.path
         receipt = transcode_twice(self._pool, source, target, result, options, give_up=lambda: self._stopping)
-        if options is not None:
-            try:
+        try:
+            if options is not None:
                 require_own_identity(result, receipt, work.source.sop_instance_uid)
-            except BaseException:
-                result.unlink(missing_ok=True)
-                raise
+            else:
+                require_same_instance(result, work.source.sop_instance_uid)
+        except BaseException:
+            result.unlink(missing_ok=True)
+            raise
         return receipt
 
     def _keep_original(self, work: _Work, earlier: StoredReceipt | None, reason: str) -> Product:

@@ -47,6 +47,8 @@ class Frames(Protocol):
     decoded: Pixels
     end: int
     note: str
+    ratio: float
+    """Of the size of the frames uncompressed to that of their codestreams."""
 
     @property
     def is_reversible(self) -> bool:
@@ -70,8 +72,7 @@ def decode(source: Source, target: TransferSyntax, result: BinaryIO, *, verify: 
     length = described.native_bytes
     refuse_too_long(length)
     header = with_image(source.header, described, _overlays(frames))
-    if not frames.is_reversible:
-        header = marked_lossy(header, source.syntax)
+    header = _marked(header, source, frames)
     output = begin(source, target, result, header)
     output.write(el.pixel_head(el.PIXEL_DATA, pixel_vr(described), length + length % 2, implicit=target.is_implicit_vr))
     before = PixelHash(described)
@@ -148,8 +149,7 @@ def encode(
     codecs = able(described, target, options)
     encoded_as = codecs[0].encoded_as(described, target)
     header = with_image(source.header, encoded_as, _overlays(frames))
-    if not frames.is_reversible:
-        header = marked_lossy(header, source.syntax)
+    header = _marked(header, source, frames)
     if options is not None:
         # The next encoder is tried where one cannot, and what was lost before depends on who decodes it: all of them matter.
         decoders = frames.codecs if isinstance(frames, EncapsulatedFrames) and not frames.is_reversible else []
@@ -171,8 +171,7 @@ def encode_frames(
     codecs = able(described, target, None)
     encoded_as = codecs[0].encoded_as(described, target)
     header = with_image(header, encoded_as, _overlays(frames))
-    if not frames.is_reversible:
-        header = marked_lossy(header, source.syntax)
+    header = _marked(header, source, frames)
     kind = FrameKind(target, encoded_as, described.photometric == "RGB", None)
     return _write_encoded(
         source, frames, result, header, _Encoding(kind, described, codecs, registry.verifiers(target), verify=True)
@@ -187,8 +186,7 @@ def write_native(
     length = described.native_bytes
     refuse_too_long(length)
     header = with_image(header, described, _overlays(frames))
-    if not frames.is_reversible:
-        header = marked_lossy(header, source.syntax)
+    header = _marked(header, source, frames)
     output = begin(source, target, result, header)
     output.write(el.pixel_head(el.PIXEL_DATA, pixel_vr(described), length + length % 2, implicit=target.is_implicit_vr))
     before = PixelHash(described)
@@ -318,6 +316,11 @@ class _Encoding:
         if near is not None and stream.near > near:
             raise WrongPixelsError(f"{name} has a NEAR of {stream.near}, over the {near} that was asked for")
         self.closeness.add(frame, seen, stream.near, name)
+
+
+def _marked(header: el.Elements, source: Source, frames: Frames) -> el.Elements:
+    """Say in the header what the codestreams of the source lost."""
+    return header if frames.is_reversible else marked_lossy(header, source.syntax, frames.ratio)
 
 
 def _overlays(frames: Frames) -> dict[int, bytes]:

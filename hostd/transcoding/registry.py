@@ -27,8 +27,8 @@ def missing() -> tuple[Codec, ...]:
 
 
 def encoders(syntax: TransferSyntax) -> list[Codec]:
-    """Return the codecs that can encode that syntax, the preferred one first."""
-    return _able(syntax, lambda ability: ability.encode)
+    """Return the codecs that can encode that syntax, the preferred one first; none where nothing reads it as a stranger would."""
+    return _able(syntax, lambda ability: ability.encode) if decoders(syntax) else []
 
 
 def decoders(syntax: TransferSyntax) -> list[Codec]:

@@ -40,6 +40,19 @@ def require_own_identity(result: Path, receipt: Receipt, source_uid: str) -> Non
         raise WrongPixelsError("the codec gave another instance, or another transfer syntax, than it was asked for")
 
 
+def require_same_instance(result: Path, sop_instance_uid: str) -> None:
+    """Raise `WrongPixelsError` when a result without loss is not the instance that it was made of.
+
+    Whoever takes over a codec by a hostile file must not be able to pass off another patient's image.
+    """
+    try:
+        found = _header_of(result).sop_instance_uid
+    except UnparsableError as error:
+        raise WrongPixelsError(f"the codec gave what is no DICOM instance: {error}") from error
+    if found != sop_instance_uid:
+        raise WrongPixelsError("the codec gave another instance than it was asked for")
+
+
 def require_same(sop_instance_uid: str, before: Receipt, again: Receipt) -> None:
     """Raise `UnlikeReceiptError` when what was made again of an instance differs from what was made before.
 

@@ -6,6 +6,7 @@ import io
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, BinaryIO
 
 from hostd.dicom import part10
@@ -21,7 +22,7 @@ from hostd.dicom.syntaxes import (
 )
 from hostd.errors import CannotTranscodeError, UnparsableError
 from hostd.transcoding import elements as el
-from hostd.transcoding import fragments, pixels, registry
+from hostd.transcoding import fragments, pixels, registry, word_order
 from hostd.transcoding.codecs import Codec, CodecError, Stream
 from hostd.transcoding.deflated import inflated
 from hostd.transcoding.pixels import Pixels
@@ -41,7 +42,7 @@ _CHUNK = 1 << 20
 _MAX_TAIL = 64 << 20
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Source:
     """A file whose header was read; its pixel data, if any, was not."""
 
@@ -70,10 +71,11 @@ class Source:
 
     def tail(self, position: int) -> el.Elements:
         """Read the elements after the pixel data, which end at `position`."""
-        self.file.seek(position)
-        rest = self.file.read(_MAX_TAIL + 1)
-        if len(rest) > _MAX_TAIL:
+        left = self.file.seek(0, os.SEEK_END) - position
+        if left > _MAX_TAIL:
             raise CannotTranscodeError(f"more than {_MAX_TAIL >> 20} MiB follow the pixel data")
+        self.file.seek(position)
+        rest = self.file.read(max(0, left))
         if not rest.strip(b"\0"):
             return {}
         return el.read_all(io.BytesIO(rest), implicit=self.is_implicit, big_endian=not self.syntax.is_little_endian)
@@ -81,15 +83,11 @@ class Source:
     def native_bytes(self, offset: int, count: int) -> bytes:
         """Return bytes of the uncompressed pixel data as little endian has them."""
         assert self.pixel is not None
-        width = self._turned_width()
+        width = self.turned_width
         # What is turned together is read together: a frame may begin inside a word.
         begin = offset // width * width
         end = min(-(-(offset + count) // width) * width, self.pixel.length)
-        self.file.seek(self.pixel.value_at + begin)
-        read = self.file.read(end - begin)
-        if len(read) != end - begin:
-            raise CannotTranscodeError("the file ends inside its pixel data")
-        return el.turned(read, width)[offset - begin : offset - begin + count]
+        return el.turned(self._as_stored(begin, end), width)[offset - begin : offset - begin + count]
 
     def native_chunks(self) -> Iterator[bytes]:
         """Yield the uncompressed pixel data as little endian has it."""
@@ -97,12 +95,32 @@ class Source:
         for offset in range(0, self.pixel.length, _CHUNK):
             yield self.native_bytes(offset, min(_CHUNK, self.pixel.length - offset))
 
-    def _turned_width(self) -> int:
+    @property
+    def note(self) -> str:
+        """What is to be said of how the uncompressed pixel data was read; empty as a rule."""
+        return word_order.NOTE if self.turned_width == word_order.SAMPLE and self.pixel_vr == b"OW" else ""
+
+    @cached_property
+    def turned_width(self) -> int:
+        """Bytes of the uncompressed pixel data that are turned together to have them in little endian."""
         if self.syntax.is_little_endian:
             return 1
         allocated = el.number(self.header, pixels.BITS_ALLOCATED) or 0
-        # Samples of 32 bits are turned whole, as every writer of such files that we met has it.
-        return 4 if self.pixel_vr == b"OW" and allocated > 16 else _WIDTHS.get(self.pixel_vr, 1)
+        if self.pixel_vr != b"OW" or allocated != 32:
+            return _WIDTHS.get(self.pixel_vr, 1)
+        assert self.pixel is not None
+        length = self.pixel.length
+        return word_order.turned_together(
+            self._as_stored(begin, min(begin + _CHUNK, length)) for begin in range(0, length, _CHUNK)
+        )
+
+    def _as_stored(self, begin: int, end: int) -> bytes:
+        assert self.pixel is not None
+        self.file.seek(self.pixel.value_at + begin)
+        read = self.file.read(end - begin)
+        if len(read) != end - begin:
+            raise CannotTranscodeError("the file ends inside its pixel data")
+        return read
 
 
 def open_source(source: BinaryIO, *, must_decode: bool = True) -> Source:
@@ -150,8 +168,9 @@ class NativeFrames:
         self.pixels = pixels.describe(source.header, encapsulated=False)
         self.decoded = self.pixels.as_canonical()
         self.is_reversible = True
+        self.ratio = 1.0
         self.end = source.pixel.value_at + source.pixel.length
-        self.note = ""
+        self.note = source.note
         self._source = source
         expected = self.pixels.native_bytes
         excess = source.pixel.length - expected
@@ -162,7 +181,8 @@ class NativeFrames:
         if excess >= max(2, self.pixels.frame_bytes):
             raise CannotTranscodeError("the pixel data holds more frames than NumberOfFrames says")
         if excess > expected % 2:
-            self.note = f"{excess} bytes after the last frame of the source were left out"
+            left_out = f"{excess} bytes after the last frame of the source were left out"
+            self.note = "; ".join(filter(None, (self.note, left_out)))
         if source.file.seek(0, os.SEEK_END) < self.end:
             raise CannotTranscodeError("the file ends inside its pixel data")
 
@@ -217,6 +237,7 @@ class EncapsulatedFrames:
             self.decoded = self.pixels.as_canonical(self.codecs[0].decoded_photometric(self.pixels.photometric, first))
         except CodecError as error:
             raise CannotTranscodeError(str(error)) from error
+        self.ratio = self.decoded.frame_bytes * self.pixels.frames / sum(self._index.lengths)
 
     def encoded(self, number: int) -> bytes:
         """Return a frame's bytes as they are in the file, padding included."""

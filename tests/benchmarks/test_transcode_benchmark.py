@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks import document
 from benchmarks.transcode.__main__ import SECTION
-from benchmarks.transcode.rounds import Cell, Effort, Sample, measured, ratio
+from benchmarks.transcode.rounds import Cell, Effort, Sample, measured, measured_together, ratio
 from benchmarks.transcode.subjects import Task
 from hostd.dicom.syntaxes import EXPLICIT_LE, IMPLICIT_LE
 
@@ -95,6 +95,25 @@ def test_what_gives_other_pixels_is_named_and_not_measured(tmp_path):
     assert "cannot be read" in broken.failure
     assert len(said) == 2
     assert ratio(right, wrong) is None
+
+
+def test_what_is_compared_has_its_turn_in_every_round(tmp_path):
+    from benchmarks.transcode import images  # noqa: PLC0415
+    from benchmarks.transcode.__main__ import IN_TURNS, _groups  # noqa: PLC0415
+
+    class Noting(Copier):
+        def run(self, task, result):
+            turns.append(task.image)
+            super().run(task, result)
+
+    turns = []
+    image = images.tiny(tmp_path)
+    subject = Noting("one", image.path.read_bytes())
+    asked = [(Task(name, IMPLICIT_LE, False, image.path, EXPLICIT_LE), [subject], "") for name in ("a", "b")]
+    one, other = measured_together(asked, Effort(3, 0, 1), tmp_path, print)
+    assert turns == ["a", "b", "a", "b", "b", "a", "a", "b"]
+    assert len(one[0].samples) == len(other[0].samples) == 3
+    assert _groups([EXPLICIT_LE, *IN_TURNS, IMPLICIT_LE]) == [[EXPLICIT_LE], [IMPLICIT_LE], list(IN_TURNS)]
 
 
 def test_a_ratio_is_taken_round_by_round():

@@ -214,8 +214,8 @@ def difference(source: Source, folder: Path) -> dict[str, int]:
 # -- the document ------------------------------------------------------------------------------------------------------
 
 
-def tables(folder: Path) -> str:
-    """Run everything and return the generated part of the document."""
+def libraries() -> list[str]:
+    """Return the table of what decodes, encodes and judges each syntax, line by line."""
     lines = ["## Which library", "", "| transfer syntax | decoded by | encoded by | judged by |", "|---|---|---|---|"]
     for syntax in ALL:
         if syntax not in SOURCES and syntax not in TARGETS:
@@ -228,6 +228,12 @@ def tables(folder: Path) -> str:
         judge = judge if encoders else "-"
         cells = (f"{syntax.name} ({_short(syntax)})", ", ".join(decoders), ", ".join(encoders) or "-", judge)
         lines.append("| " + " | ".join(cells) + " |")
+    return lines
+
+
+def tables(folder: Path) -> str:
+    """Run everything and return the generated part of the document."""
+    lines = libraries()
     lines += ["", "## From each to each", ""]
     lines += [
         LEGEND,

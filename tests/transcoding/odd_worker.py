@@ -66,7 +66,17 @@ def babble(frame, options):
     time.sleep(60)
 
 
-if armed:
+def relabel():
+    """Have every job done for another target than the host named."""
+    true = worker.work.transcode
+    other = worker.syntaxes.DEFLATED
+    worker.work.transcode = lambda source, target, *rest, **more: true(source, other, *rest, **more)
+
+
+if armed and behaviour == "relabel":
+    warmed = worker.warm_up
+    worker.warm_up = lambda: (warmed(), relabel())
+elif armed:
     warm_up = worker.warm_up
 
     def warm_up_then_misbehave():

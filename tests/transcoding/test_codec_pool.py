@@ -147,6 +147,12 @@ def test_a_lying_codec_gives_wrong_pixels_and_no_file(odd, source, tmp_path):
     assert not (tmp_path / "result").exists()
 
 
+def test_a_worker_that_writes_another_syntax_is_found_out_by_the_host(odd, source, tmp_path):
+    with pytest.raises(WrongPixelsError, match=r"1\.2\.840\.10008\.1\.2\.1\.99"):
+        odd("relabel").transcode(source, JPEG2000_LOSSLESS, tmp_path / "result")
+    assert not (tmp_path / "result").exists()
+
+
 @pytest.mark.parametrize(
     ("behaviour", "says"),
     [("crash", "SIGSEGV"), ("hang", "took longer"), ("eat", "memory"), ("babble", "what it should not")],

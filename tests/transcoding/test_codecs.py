@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib.metadata
 import io
+import itertools
 import json
 import re
+import struct
 
 import numpy as np
 import pytest
@@ -106,8 +108,11 @@ def test_hostd_codecs_shows_each_syntax_with_its_libraries_and_versions():
     assert run.exit_code == 0
     rows = {row["uid"]: row for row in json.loads(run.output)}
     assert rows.keys() == {s.uid for s in ALL}
-    rle = {"library": "pylibjpeg-rle", "version": importlib.metadata.version("pylibjpeg-rle")}
-    assert rows[RLE_LOSSLESS.uid]["decode"] == rows[RLE_LOSSLESS.uid]["encode"] == [rle]
+    rle, packbits = (
+        {"library": name, "version": importlib.metadata.version(name)} for name in ("pylibjpeg-rle", "imagecodecs")
+    )
+    assert rows[RLE_LOSSLESS.uid]["decode"] == [rle]
+    assert rows[RLE_LOSSLESS.uid]["encode"] == [packbits, rle]
     for syntax in NATIVE:
         assert rows[syntax.uid]["encode"] == [{"library": "hostd", "version": ""}]
     assert rows[ROOT + ".2"]["decode"]
@@ -165,7 +170,7 @@ REASONS = "is defined for|is done|are signed|bits a sample|8 and 16 bits only|ca
 def expected_refusal(ds, target):
     """Tell whether that target may refuse this image; everything else must come back."""
     bits, allocated, samples = ds.BitsStored, ds.BitsAllocated, ds.SamplesPerPixel
-    if "Uncompressed" in target.keyword or "Deflated" in target.keyword:
+    if target in NATIVE or "Uncompressed" in target.keyword or "Deflated" in target.keyword:
         return False
     if "J2K" in target.keyword or "JPEG2000" in target.keyword:
         lacking = "HT" in target.keyword and not HAS_PRECISION and bits not in (8, 16)
@@ -179,9 +184,10 @@ def expected_refusal(ds, target):
 
 
 @settings(max_examples=250, deadline=None)
-@given(images(), st.sampled_from(LOSSLESS), st.sampled_from([EXPLICIT_LE, IMPLICIT_LE]))
-def test_any_image_comes_back_bit_exact_or_is_refused_with_its_reason(ds, target, back):
-    before = saved(ds)
+@given(images(), st.sampled_from([*LOSSLESS, IMPLICIT_LE, syntaxes.DEFLATED]), st.booleans())
+def test_any_image_comes_back_bit_exact_or_is_refused_with_its_reason(ds, target, is_implicit):
+    before = saved(ds, IMPLICIT_LE.uid if is_implicit and target is not IMPLICIT_LE else EXPLICIT_LE.uid)
+    back = EXPLICIT_LE if is_implicit or target is IMPLICIT_LE else IMPLICIT_LE
     outcome = attempt(before, target)
     if isinstance(outcome, CannotTranscodeError):
         assert expected_refusal(ds, target), outcome
@@ -256,3 +262,41 @@ def test_rle_is_checked_before_it_is_decoded(monkeypatch):
         bad = bytearray(good)
         bad[at] = value
         assert says in refusal(with_codestreams(image(), [bytes(bad)], syntax=RLE_LOSSLESS.uid), EXPLICIT_LE)
+
+
+def runs_of(segment):
+    """Return how many bytes each run of a segment stands for, as PS3.5 §G.3.2 reads it, up to the padding."""
+    at, lengths = 0, []
+    while at < len(segment) - 1:
+        head = segment[at]
+        assert head != 128, "an encoder writes no run of that kind (PS3.5 §G.3.1)"
+        lengths.append(head + 1 if head < 128 else 257 - head)
+        at += head + 2 if head < 128 else 2
+    assert len(segment) - at in (0, 1)
+    return lengths
+
+
+@settings(max_examples=60, deadline=None)
+@given(images(most_bits=16).filter(lambda ds: ds.BitsAllocated <= 16))
+def test_no_run_of_rle_crosses_a_row_and_segments_are_even_and_in_order(ds):
+    encoded, facts = done(saved(ds), RLE_LOSSLESS)
+    assert facts.codec == "imagecodecs"
+    assert "pylibjpeg-rle" in facts.verified_by
+    for frame in generate_frames(
+        dcmread(io.BytesIO(encoded)).PixelData, number_of_frames=int(ds.get("NumberOfFrames", 1))
+    ):
+        count, *offsets = struct.unpack_from("<16I", frame)
+        assert count == ds.SamplesPerPixel * ds.BitsAllocated // 8
+        assert offsets[count:] == [0] * (15 - count)
+        for begin, end in itertools.pairwise([*offsets[:count], len(frame)]):
+            assert begin % 2 == 0
+            filled = 0
+            for length in runs_of(frame[begin:end]):
+                assert filled // ds.Columns == (filled + length - 1) // ds.Columns
+                filled += length
+            assert filled == ds.Rows * ds.Columns
+
+
+def test_what_nothing_reads_as_a_stranger_would_is_not_written(monkeypatch):
+    monkeypatch.setattr(registry, "decoders", lambda _: [])
+    assert registry.encoders(RLE_LOSSLESS) == []

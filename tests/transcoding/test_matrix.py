@@ -8,11 +8,12 @@ import shutil
 import conformity
 import pytest
 from judges import FURTHER, all_judged
-from matrix import DOCUMENT, LOSSY_BOUNDS, MARK, ROOT, SOURCES, TARGETS, check, difference, sources
-from transcoding_images import done, image, saved
+from matrix import DOCUMENT, LOSSY_BOUNDS, MARK, ROOT, SOURCES, TARGETS, check, difference, libraries, sources, tables
+from transcoding_images import SHARED, done, image, saved
 
 from hostd.dicom.syntaxes import ALL, JPEG2000
 from hostd.transcoding import registry
+from hostd.transcoding.codecs._imagecodecs import HAS_PRECISION, NEWER
 from hostd.transcoding.options import EncodeOptions
 
 STEP = 4
@@ -91,8 +92,26 @@ def test_the_whole_matrix(source, tmp_path):
             check(file, target, tmp_path)
 
 
+def generated():
+    return DOCUMENT.read_text("utf-8").partition(MARK)[2]
+
+
 def test_the_document_has_a_row_for_every_syntax_that_is_decoded_or_encoded():
-    generated = DOCUMENT.read_text("utf-8").partition(MARK)[2]
     for syntax in ALL:
         if registry.decoders(syntax) or registry.encoders(syntax):
-            assert f"| {syntax.name} ({named(syntax)}) |" in generated
+            assert f"| {syntax.name} ({named(syntax)}) |" in generated()
+
+
+@pytest.mark.skipif(not HAS_PRECISION, reason=f"the table is that of a whole installation, which needs {NEWER}")
+def test_the_document_names_the_libraries_and_judges_that_there_are():
+    assert "\n".join(libraries()) in generated()
+
+
+@pytest.mark.matrix
+@pytest.mark.timeout(1200)
+@pytest.mark.skipif(not HAS_PRECISION, reason=f"the table is that of a whole installation, which needs {NEWER}")
+def test_the_document_is_what_the_whole_matrix_gives(tmp_path):
+    absent = [program for program in {*conformity.TOOLS, *FURTHER.values()} if shutil.which(program) is None]
+    if absent or not SHARED.exists():
+        pytest.skip(f"the table is that of all judges and samples; missing: {', '.join(sorted(absent)) or SHARED}")
+    assert generated().strip() == tables(tmp_path).strip()

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from transcoding_images import EXPLICIT, J2K, shipped
+from pydicom import dcmread
+from transcoding_images import EXPLICIT, J2K, instance_file, shipped
 
 from hostd.archive import deliveries, receipts
 from hostd.archive.archive import Archive
@@ -32,6 +33,7 @@ class FakePool:
     def __init__(self):
         self.calls = []
         self.failures = []
+        self.gives = "1.2.3"
         self.gate = threading.Event()
         self.gate.set()
         self.entered = threading.Semaphore(0)
@@ -42,7 +44,7 @@ class FakePool:
         assert self.gate.wait(10)
         if self.failures:
             raise self.failures.pop(0)
-        content = file_header(CT, "1.2.3", target.uid) + b"product"
+        content = instance_file(self.gives, target.uid)
         with result.open("xb") as file:
             file.write(content)
         digest = hashlib.sha256(content).hexdigest()
@@ -158,6 +160,14 @@ def test_what_cannot_be_made_goes_on_as_it_is_and_the_receipt_says_why(products,
     assert files(archive) == [blob]
 
 
+def test_another_patients_instance_is_thrown_away_and_the_source_goes_on(products, pool, archive, blob):
+    pool.gives = "1.2.4"
+    product = products.bring(of(blob), TO_J2K)
+    assert (product.blob, product.kept_original) == (blob, True)
+    assert "another instance" in product.reason
+    assert files(archive) == [blob]
+
+
 def test_what_must_be_changed_is_never_sent_unchanged(products, pool, archive, blob):
     transform = Transform.into(J2K, or_original=False)
     pool.failures = [CannotTranscodeError("why not")]
@@ -244,8 +254,10 @@ def test_the_codecs_make_a_product_of_a_real_image(archive):
     pool = CodecPool(workers=1)
     try:
         products = Products(archive, pool)
-        blob = stored(archive, shipped("CT_small.dcm").read_bytes())
-        product = products.bring(of(blob), TO_J2K)
+        source = shipped("CT_small.dcm")
+        blob = stored(archive, source.read_bytes())
+        uid = str(dcmread(source, stop_before_pixels=True).SOPInstanceUID)
+        product = products.bring(Stored(blob, uid, "content"), TO_J2K)
         assert (product.kept_original, product.transfer_syntax) == (False, J2K)
         assert products.source(of(product.blob)).transfer_syntax == J2K
         facts = receipt_of(archive, blob, TO_J2K).facts

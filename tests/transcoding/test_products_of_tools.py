@@ -3,7 +3,7 @@
 import hashlib
 
 import pytest
-from transcoding_images import EXPLICIT, J2K
+from transcoding_images import EXPLICIT, J2K, instance_file
 
 from hostd.archive import receipts
 from hostd.archive.archive import Archive
@@ -48,7 +48,7 @@ class FakeMaker:
         return self._written(result, target.uid, "2.25.7")
 
     def _written(self, result, syntax, uid):
-        content = file_header(CT, uid, syntax) + b"product"
+        content = instance_file(uid, syntax)
         result.write_bytes(content)
         digest = hashlib.sha256(content).hexdigest()
         return Receipt("made", "", "a", digest, EXPLICIT, syntax, codec_version=self.edition, bytes_after=len(content))

@@ -489,3 +489,31 @@ def test_beyond_four_gigabytes_the_extended_offset_table_is_used(monkeypatch):
     after, _ = done(compressed, EXPLICIT_LE)
     assert np.array_equal(pixels_of(after), pixels_of(before))
     assert "ExtendedOffsetTable" not in pydicom.dcmread(io.BytesIO(after))
+
+
+class Counting(io.BytesIO):
+    """A file that notes how much each read of it asked for."""
+
+    def __init__(self, content):
+        super().__init__(content)
+        self.asked = []
+
+    def read(self, size=-1, /):
+        self.asked.append(size)
+        return super().read(size)
+
+
+def test_what_follows_the_pixels_is_read_in_no_more_memory_than_it_needs():
+    source = Counting(saved(rich()))
+    transcode(source, IMPLICIT_LE, io.BytesIO())
+    assert source.asked
+    assert max(source.asked) < 2 << 20
+    assert min(source.asked) >= 0
+
+
+def test_more_than_can_belong_to_an_image_after_its_pixels_is_refused():
+    sparse = io.BytesIO(saved(image()))
+    sparse.seek((64 << 20) + 1, io.SEEK_END)
+    sparse.write(b"\0")
+    with pytest.raises(CannotTranscodeError, match="more than 64 MiB follow the pixel data"):
+        transcode(sparse, IMPLICIT_LE, io.BytesIO())

@@ -16,10 +16,13 @@ from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 
+from hostd.dicom import part10
 from hostd.errors import CannotTranscodeError
+from hostd.transcoding import elements as el
 from hostd.transcoding.transcode import transcode
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "data"
+CT = "1.2.840.10008.5.1.4.1.1.2"
 IMPLICIT, EXPLICIT, J2K, J2K_LOSSY = (
     "1.2.840.10008.1.2",
     "1.2.840.10008.1.2.1",
@@ -163,6 +166,14 @@ def refusal(content, target, options=None):
 
 def header(content):
     return pydicom.dcmread(io.BytesIO(content), stop_before_pixels=True)
+
+
+def instance_file(uid, syntax, more=b""):
+    """Return a file of an instance that has nothing but its identity, and `more` after it."""
+    elements = {}
+    for tag, value in ((0x00080016, CT), (0x00080018, uid), (0x0020000D, "1.2.9"), (0x0020000E, "1.2.9.1")):
+        elements = el.with_text(elements, tag, b"UI", value)
+    return part10.file_header(CT, uid, syntax) + el.encode(elements, implicit=False) + more
 
 
 def big_endian(ds):

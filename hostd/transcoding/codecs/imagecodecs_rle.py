@@ -1,10 +1,12 @@
-"""RLE Lossless by imagecodecs: a second opinion on what hostd has just encoded.
+"""RLE Lossless by imagecodecs (PS3.5 Annex G): its PackBits encoder, and a second opinion on what hostd has just encoded.
 
-Its RLE decoder crashed on damaged frames when it was measured, so that it never sees what strangers wrote.
+PackBits is what a segment holds; the frame around it is made here. Its RLE decoder crashed on damaged frames when it was measured,
+so that it never sees what strangers wrote.
 """
 
 from __future__ import annotations
 
+import struct
 from typing import TYPE_CHECKING
 
 from hostd.dicom.syntaxes import RLE_LOSSLESS, TransferSyntax
@@ -18,13 +20,38 @@ __all__ = ["begins_frame", "decode", "decoded_photometric", "encode", "encoded_a
 
 NAME = "imagecodecs"
 REQUIRES = "imagecodecs>=2026.3.6"
-SYNTAXES = {RLE_LOSSLESS: Ability(decode=True, order=1, own_only=True)}
+SYNTAXES = {RLE_LOSSLESS: Ability(decode=True, encode=True, order=-1, own_only=True)}
 LACKS: dict[TransferSyntax, str] = {}
 
 
-def encode(frame: Frame, kind: FrameKind) -> bytes:  # noqa: ARG001 - the signature is the protocol's
-    """Refuse: its encoder is empty."""
-    raise CodecError("imagecodecs does not encode RLE")
+_HEADER = 64
+_OFFSETS = 15
+
+
+def encode(frame: Frame, kind: FrameKind) -> bytes:
+    """Encode one frame in the bytes that are allocated for its samples. Raises `CodecError`.
+
+    A segment holds one byte of every sample, the most significant first, row by row (PS3.5 §G.2, §G.3.1).
+    """
+    import imagecodecs  # noqa: PLC0415 - only a worker loads it, see the package
+
+    pixels = kind.pixels
+    width = pixels.bits_allocated // 8
+    parts = frame.astype(pixels.container).reshape(pixels.rows, pixels.columns, pixels.samples, 1).view("u1")
+    segments = []
+    for sample in range(pixels.samples):
+        for place in reversed(range(width)):
+            try:
+                # Of an array of two dimensions each row is packed by itself.
+                packed = bytes(imagecodecs.packbits_encode(parts[..., sample, place].copy()))
+            except (imagecodecs.PackbitsError, ValueError, TypeError) as error:
+                raise CodecError(f"imagecodecs cannot encode this frame: {error}") from error
+            segments.append(packed + bytes(len(packed) % 2))
+    offsets = [_HEADER]
+    for segment in segments[:-1]:
+        offsets.append(offsets[-1] + len(segment))
+    header = struct.pack(f"<{1 + _OFFSETS}I", len(segments), *offsets, *[0] * (_OFFSETS - len(segments)))
+    return header + b"".join(segments)
 
 
 def decode(stream: Stream) -> Frame:
