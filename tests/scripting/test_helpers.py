@@ -26,7 +26,7 @@ def lib(bench):
 
 
 def start(source, **helpers):
-    worker = ScriptWorker.start(load_frame("a.py", source, Script(), [], str, helpers))
+    worker = ScriptWorker.start(load_frame("a.py", source, Script(), [], str, helpers=helpers))
     worker.stop()
     return worker.ready
 
