@@ -25,6 +25,7 @@ from hostd.errors import NodeError
 from hostd.intake.ingest import Policy, Rule
 from hostd.intake.ingest_workers import IngestWorkers, shares
 from hostd.intake.intake import Intake
+from hostd.jobs.quiet import QuietTime
 from hostd.scp.acceptor import DicomListener
 from hostd.scp.limits import Limits
 from hostd.scp.rows import AssociationRows
@@ -152,8 +153,12 @@ class Node:
             policy=self._policy(),
             workers=workers,
             ack_budget_s=settings.ingest.ack_budget_s,
+            quiet_of=settings.stable.quiet_of,
         )
         self._start_scripts()
+        quiet = QuietTime(self.archive, shortest_s=settings.stable.shortest_s)
+        self._undo.append(("quiet time", quiet.stop))
+        quiet.start()
         housekeeper = threading.Thread(target=self._keep_house, name="housekeeping", daemon=True)
         housekeeper.start()
         self._undo.append(("housekeeping", housekeeper.join))

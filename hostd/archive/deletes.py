@@ -7,10 +7,12 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from hostd.archive import instances
+from hostd.archive import fanout, instances
 from hostd.archive import tables as t
+from hostd.archive.fanout import Many
 
 _UNDER_WAY = ("preparing", "waiting", "sending")
+_MOST_NAMED = 20
 
 
 def wait_for(connection: Connection, action: int, deliveries: list[int]) -> None:
@@ -37,11 +39,8 @@ def settle(connection: Connection, action: int, now: float) -> str:
     Only a delivery that the peer took without a warning releases a delete. What was never forwarded is not deleted "after delivery".
     """
     row = connection.execute(sa.select(t.action.c.inputs).where(t.action.c.id == action)).one()
-    instance, content = row.inputs["instance"], row.inputs["content"]
     if row.inputs.get("after") is None:
-        return _close(
-            connection, action, "done", {"outcome": instances.hide(connection, instance, now, content=content)}
-        )
+        return _close(connection, action, "done", _carry_out(connection, row.inputs, now))
     states = connection.execute(
         sa.select(t.delivery.c.id, t.delivery.c.state)
         .join(t.waiting_delete, t.waiting_delete.c.delivery == t.delivery.c.id)
@@ -54,12 +53,27 @@ def settle(connection: Connection, action: int, now: float) -> str:
             "held",
             {"reason": "nothing was forwarded, so nothing is delivered; after=None deletes what is not forwarded"},
         )
-    hindering = [f"delivery {row.id} is {row.state}" for row in states if row.state not in (*_UNDER_WAY, "delivered")]
+    hindering = [f"delivery {one.id} is {one.state}" for one in states if one.state not in (*_UNDER_WAY, "delivered")]
     if hindering:
-        return _close(connection, action, "held", {"reason": "; ".join(hindering)})
-    if any(row.state in _UNDER_WAY for row in states):
+        more = f"; and {len(hindering) - _MOST_NAMED} more" if len(hindering) > _MOST_NAMED else ""
+        return _close(connection, action, "held", {"reason": "; ".join(hindering[:_MOST_NAMED]) + more})
+    if "many" in row.inputs:
+        idle, count = fanout.not_waited_for(connection, Many(**row.inputs["many"]), action)
+        if idle:
+            reason = f"{idle} of {count} instances were not forwarded; after=None deletes what is not forwarded"
+            return _close(connection, action, "held", {"reason": reason})
+    if any(one.state in _UNDER_WAY for one in states):
         return _close(connection, action, "open", None)
-    return _close(connection, action, "done", {"outcome": instances.hide(connection, instance, now, content=content)})
+    return _close(connection, action, "done", _carry_out(connection, row.inputs, now))
+
+
+def _carry_out(connection: Connection, inputs: dict[str, Any], now: float) -> dict[str, Any]:
+    """Delete the instance, or each of many, where its content is still what was meant; return the action's result."""
+    if "many" not in inputs:
+        return {"outcome": instances.hide(connection, inputs["instance"], now, content=inputs["content"])}
+    meant = fanout.contents(connection, Many(**inputs["many"]))
+    outcomes = [instances.hide(connection, instance, now, content=content) for instance, content in meant]
+    return {"outcome": "deleted", "count": outcomes.count("deleted")}
 
 
 def reconsider(connection: Connection, delivery: int, now: float) -> None:

@@ -93,6 +93,7 @@ def _replayed(configuration: Configuration, version: tuple[str, str], past: list
     replayer = Replayer(
         lambda: configuration.start(name, source),
         file_of=lambda blob: stored_at(settings.node.data, blob),
+        read=lambda: attach(settings.node.data),
         destinations=configuration.resolve_destination,
         time_limit_s=settings.script(name).time_limit_s,
     )

@@ -22,11 +22,17 @@ from hostd.transcoding.products import KeyedLocks
 
 T = TypeVar("T")
 
+_MODALITY = 0x00080060
+
 AS_RECEIVED = Policy()
 """Nothing is transcoded on ingest."""
 
 NameSender = Callable[[Origin], str | None]
 """Tells the configured name of the modality that sent an instance, if it has one."""
+
+
+QuietOf = Callable[[str], float]
+"""Tells the quiet time, in seconds, of what has that value of Modality (0008,0060)."""
 
 
 class Intake:
@@ -45,6 +51,7 @@ class Intake:
         policy: Policy = AS_RECEIVED,
         workers: IngestWorkers | None = None,
         ack_budget_s: float = 5.0,
+        quiet_of: QuietOf = lambda _modality: 60.0,
     ) -> None:
         self._archive = archive
         self._on_conflict = on_conflict
@@ -52,6 +59,7 @@ class Intake:
         self._policy = policy
         self._workers = workers
         self._ack_budget_s = ack_budget_s
+        self._quiet_of = quiet_of
         self._locks = KeyedLocks()
 
     def receive(
@@ -86,7 +94,14 @@ class Intake:
             file.abandon()
             raise
         blob = Blob(file.name, file.size, complete.file_sha256, complete.header.transfer_syntax)
-        arrival = Arrival(complete.header, blob, complete.data_set_sha256, origin, self._archive.clock.now())
+        arrival = Arrival(
+            complete.header,
+            blob,
+            complete.data_set_sha256,
+            origin,
+            self._archive.clock.now(),
+            quiet_s=self._quiet_of(complete.header.text(_MODALITY)),
+        )
         try:
             outcome = self._enter(arrival)
         finally:

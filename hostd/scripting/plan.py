@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import msgspec
 
 from hostd.archive.deliveries import PRIORITIES
+from hostd.archive.levels import LevelFacts
 from hostd.archive.plans import PlannedAction, PlannedDelete, PlannedForward, PlannedTranscode
-from hostd.archive.records import Event
+from hostd.archive.records import Event, Origin
 from hostd.dicom import syntaxes
 from hostd.dicom.header import Header
 from hostd.errors import HostdError, ScriptError
 from hostd.sandbox import frames
+from hostd.scripting import subjects
 from hostd.scripting.vocabulary import as_frame
 from hostd.transcoding.transform import Transcode, Transform
 
@@ -33,28 +36,47 @@ def as_frames_event(event: Event) -> frames.Event:
     """Return an event as the worker gets it."""
     instance = None
     if event.header is not None:
-        header = Header.decode(event.header)
         assert event.origin is not None
-        instance = frames.Instance(
-            id=event.subject,
-            sop_instance_uid=header.sop_instance_uid,
-            sop_class=header.sop_class_uid,
-            series_instance_uid=header.series_instance_uid,
-            study_instance_uid=header.study_instance_uid,
-            patient_id=header.patient_id,
-            transfer_syntax=as_frame(syntaxes.by_uid(header.transfer_syntax)),
-            has_pixels=header.has_pixels,
-            frames=header.frames,
-            size=header.size,
-            origin=frames.Origin(**event.origin.to_json()),
-            tags=header.tags,
-            receipt=_receipt(event),
-        )
-    return frames.Event(event.number, handler_of(event), event.at, instance)
+        changes = (event.facts or {}).get("changes", ())
+        instance = as_frames_instance(event.subject, event.header, event.origin, event.receipt, changes)
+    return frames.Event(
+        event.number,
+        handler_of(event),
+        event.at,
+        instance,
+        level=subjects.level(event),
+        association=subjects.association(event),
+    )
 
 
-def _receipt(event: Event) -> frames.Receipt | None:
-    facts = event.receipt
+def as_frames_instance(
+    identifier: str,
+    encoded: bytes,
+    origin: Origin,
+    receipt: dict[str, Any] | None,
+    changes: Sequence[str] = (),
+) -> frames.Instance:
+    """Return an instance as the worker gets it, from its encoded header."""
+    header = Header.decode(encoded)
+    return frames.Instance(
+        id=identifier,
+        sop_instance_uid=header.sop_instance_uid,
+        sop_class=header.sop_class_uid,
+        series_instance_uid=header.series_instance_uid,
+        study_instance_uid=header.study_instance_uid,
+        patient_id=header.patient_id,
+        transfer_syntax=as_frame(syntaxes.by_uid(header.transfer_syntax)),
+        has_pixels=header.has_pixels,
+        frames=header.frames,
+        size=header.size,
+        origin=frames.Origin(**origin.to_json()),
+        tags=header.tags,
+        receipt=_receipt(receipt),
+        changes=list(changes),
+    )
+
+
+def _receipt(facts: dict[str, Any] | None) -> frames.Receipt | None:
     if facts is None:
         return None
     return frames.Receipt(
@@ -74,17 +96,21 @@ def resolve(actions: Sequence[frames.Action], event: Event, destinations: Destin
     Raises `ScriptError`, naming the line of the script, for what cannot be carried out.
     """
     made: dict[int, Transform] = {}
+    about: dict[int, str] = {}
     planned: list[PlannedAction] = []
     for position, action in enumerate(actions):
         try:
             match action:
                 case frames.Transcode():
                     made[position] = _transform(action, event, made)
+                    about[position] = _subject(action.x, event, about)
                     planned.append(PlannedTranscode(position, _inputs(action)))
                 case frames.Forward():
-                    planned.append(_forward(position, action, event, made, destinations))
+                    forward = _forward(position, action, event, made, destinations)
+                    planned.append(replace(forward, of=_subject(action.x, event, about)))
                 case frames.Delete():
-                    planned.append(_delete(position, action, event, planned))
+                    delete = _delete(position, action, event, planned)
+                    planned.append(replace(delete, of=_subject(action.x, event, about)))
         except HostdError as error:
             raise ScriptError(f"line {action.line}: {error}") from error
     return tuple(planned)
@@ -123,10 +149,16 @@ def _forward(
         priority=PRIORITIES[action.priority],
         not_before=not_before,
         skip=_why_skipped(destination, event, back=action.back),
+        again=action.again,
+        back=action.back,
     )
 
 
 def _why_skipped(destination: str, event: Event, *, back: bool) -> str | None:
+    if event.kind.startswith("deleted_"):
+        return "it was deleted, so there is nothing to send"
+    if LevelFacts.of(event.facts) is not None:
+        return None  # each instance of it may have come from elsewhere
     if event.blob is None:
         return "its content was refused, so there is nothing to send"
     sender = event.origin.modality if event.origin else None
@@ -153,9 +185,20 @@ def _source(x: str | int, event: Event, made: dict[int, Transform]) -> Transform
         if x not in made:
             raise ScriptError("the handle is not of this run")
         return made[x]
+    if LevelFacts.of(event.facts) is not None:
+        return (
+            Transform()
+        )  # the level or one of its instances: what is none of them is not found when the plan is entered
     if x != event.subject or event.header is None:
         raise ScriptError("only the instance of the event can be acted upon, not one kept from an earlier event")
     return Transform()
+
+
+def _subject(x: str | int, event: Event, about: dict[int, str]) -> str:
+    """Return what an action is about: '' for the event's own instance, else the id of its level or of one of that level's instances."""
+    if isinstance(x, int):
+        return about[x]
+    return x if LevelFacts.of(event.facts) is not None else ""
 
 
 def _inputs(action: frames.Action) -> dict[str, Any]:

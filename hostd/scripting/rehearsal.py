@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from hostd.archive.plans import PlannedAction, PlannedDelete, PlannedForward
-from hostd.archive.records import Event, Origin
+from hostd.archive.records import Event
 from hostd.dicom import syntaxes
-from hostd.dicom.header import read_header
-from hostd.dicom.part10 import data_set_offset
 from hostd.errors import HostdError, ScriptError
 from hostd.sandbox import api, frames
-from hostd.scripting import questions
+from hostd.scripting import made, questions, subjects
 from hostd.scripting.execution import why
 from hostd.scripting.plan import Destinations, as_frames_event, handler_of, resolve
 from hostd.scripting.runtime import ScriptWorker
+from hostd.scripting.sources import header_of
 from hostd.transcoding.transform import Transform
 
 Answerer = Callable[[frames.Question], frames.Answer]
 """What answers the questions of a run."""
-
-_FIRST = 1
-"""The number of a rehearsed event; each is the first of a log of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +41,35 @@ class Rehearsal(Outcome):
     handler: str
 
 
+def grouped(files: Sequence[Path], kind: str) -> list[tuple[Path, ...]]:
+    """Return the files that one event of that kind is about: those of one series, study or patient together, otherwise each alone.
+
+    What cannot be read is alone, and its rehearsal says why.
+    """
+    found: dict[str, list[Path]] = {}
+    for file in files:
+        key = str(file)
+        if (level := made.level_of(kind)) is not None:
+            with contextlib.suppress(HostdError, OSError):
+                key = str(getattr(header_of(file).identity, level))
+        elif kind == "association_closed":
+            key = kind
+        found.setdefault(key, []).append(file)
+    return [tuple(group) for group in found.values()]
+
+
 def rehearse(
-    worker: ScriptWorker, file: Path, *, kind: str, now: float, destinations: Destinations, time_limit_s: float
+    worker: ScriptWorker,
+    file: Path,
+    *more: Path,
+    kind: str,
+    now: float,
+    destinations: Destinations,
+    time_limit_s: float,
 ) -> Rehearsal:
     """Run the handler of an event (`kind`: "stored_instance") on a file; nothing is stored, sent or changed.
+
+    An event about a series, study, patient or association is about all the files, as `grouped` puts them together.
 
     Raises `ScriptError` for an event that does not exist, its kind `WorkerLost` when the script had to be killed, `UnparsableError` for
     what is not a DICOM file, and `OSError` for a file that cannot be read.
@@ -56,7 +78,7 @@ def rehearse(
         raise ScriptError(
             f"there is no event {kind!r}; there are: {', '.join(n.removeprefix('on_') for n in api.HANDLERS)}"
         )
-    event = _event(file, kind, now)
+    event, source = made.event((file, *more), kind, now)
     handler = handler_of(event)
     if handler not in worker.ready.handlers:
         has = ", ".join(worker.ready.handlers) or "no handler at all"
@@ -64,7 +86,7 @@ def rehearse(
     outcome = rehearse_event(
         worker,
         event,
-        answer=lambda question: questions.answer(question, file),
+        answer=lambda question: questions.answer_from(source, question),
         destinations=destinations,
         time_limit_s=time_limit_s,
     )
@@ -85,45 +107,40 @@ def rehearse_event(
     plan: tuple[str, ...] = ()
     if error is None:
         try:
-            plan = tuple(sentence(action) for action in resolve(result.actions, event, destinations))
+            plan = tuple(sentence(action, event) for action in resolve(result.actions, event, destinations))
         except HostdError as refused:
             error = str(refused)
     return Outcome(plan, tuple(result.log), tuple(result.tags_read), error)
 
 
-def sentence(action: PlannedAction) -> str:
+def sentence(action: PlannedAction, event: Event | None = None) -> str:
     """Say a planned action in words."""
     match action:
         case PlannedForward():
-            return _forward_sentence(action)
+            return _forward_sentence(action, event)
         case PlannedDelete(after=None):
-            return "delete at once"
+            return f"delete{_what(action, event)} at once"
         case PlannedDelete(after="delivered"):
-            return "delete once all its deliveries have arrived"
+            return f"delete{_what(action, event)} once all its deliveries have arrived"
         case PlannedDelete(after=after):
-            return f"delete once {len(after or ())} named deliveries have arrived"
+            return f"delete{_what(action, event)} once {len(after or ())} named deliveries have arrived"
         case _:
             return f"transcode to {syntaxes.by_uid(action.inputs['to']).name}, when a delivery needs it"
 
 
-def _forward_sentence(action: PlannedForward) -> str:
+def _what(action: PlannedForward | PlannedDelete, event: Event | None) -> str:
+    return subjects.named(event, action.of) if event is not None else ""
+
+
+def _forward_sentence(action: PlannedForward, event: Event | None) -> str:
     if action.skip is not None:
-        return f"forward to {action.destination}: nothing is sent, {action.skip}"
+        return f"forward{_what(action, event)} to {action.destination}: nothing is sent, {action.skip}"
     priority = action.inputs.get("priority", "normal")
-    said = f"forward to {action.destination}" + (f" with priority {priority}" if priority != "normal" else "")
+    said = f"forward{_what(action, event)} to {action.destination}" + (
+        f" with priority {priority}" if priority != "normal" else ""
+    )
     transform = Transform.parse(action.transform)
     if not transform:
         return said
     otherwise = ", or as it is where that cannot be done" if not transform.required else ", or not at all"
     return f"{said} in {syntaxes.by_uid(transform.syntax_of('')).name}{otherwise}"
-
-
-def _event(file: Path, kind: str, now: float) -> Event:
-    if not api.HANDLERS[f"on_{kind}"].__dataclass_fields__:  # about the script itself
-        return Event(_FIRST, kind, file.name, None, None, None, None, now)
-    with file.open("rb") as opened:
-        start = data_set_offset(opened)
-        header = read_header(
-            opened, offset=start.offset, transfer_syntax=start.transfer_syntax_uid, size=file.stat().st_size
-        )
-    return Event(_FIRST, kind, header.identity.instance, str(file), "", header.encode(), Origin("import"), now)
