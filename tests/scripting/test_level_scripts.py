@@ -25,8 +25,12 @@ def delivered(bench, outcome="delivered"):
     now = bench.archive.clock.now()
     for destination in {row.destination for row in bench.rows(t.delivery)}:
         for one in bench.archive.writer.do(lambda c, d=destination: deliveries.claim(c, d, 1, now, 100)):
-            attempt = Attempt(one.id, 1, now, outcome, "")
-            bench.archive.writer.do(lambda c, a=attempt: deliveries.finish(c, a, 1), topics=("event",))
+            settle(bench, one, outcome)
+
+
+def settle(bench, delivery, outcome):
+    attempt = Attempt(delivery.id, 1, bench.archive.clock.now(), outcome, "")
+    bench.archive.writer.do(lambda c: deliveries.finish(c, attempt, 1), topics=("event",))
 
 
 def uids(bench, **where):
@@ -276,7 +280,7 @@ def test_a_study_of_which_one_delivery_failed_stays_whole_and_the_delete_is_held
     now = bench.archive.clock.now()
     claimed = bench.archive.writer.do(lambda c: deliveries.claim(c, "modality:archive", 1, now, 10))
     for one, outcome in zip(claimed, ("delivered", "failed"), strict=True):
-        bench.archive.writer.do(lambda c, a=Attempt(one.id, 1, now, outcome, "no"): deliveries.finish(c, a, 1))
+        settle(bench, one, outcome)
     action = bench.rows(t.action)[-1]
     assert (len(bench.rows(t.instance)), action.state) == (2, "held")
     assert action.result["reason"] == f"delivery {claimed[1].id} is failed"
@@ -309,7 +313,7 @@ def test_a_delete_waits_for_the_deliveries_of_a_study_that_it_names(bench):
     bench.until_passed("a.py")
     now = bench.archive.clock.now()
     for one in bench.archive.writer.do(lambda c: deliveries.claim(c, "modality:archive", 1, now, 10)):
-        bench.archive.writer.do(lambda c, a=Attempt(one.id, 1, now, "delivered", ""): deliveries.finish(c, a, 1))
+        settle(bench, one, "delivered")
     assert bench.rows(t.instance) == []
     assert {row.state for row in bench.rows(t.delivery, destination="peer:ai")} == {"waiting"}
 
