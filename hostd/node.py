@@ -25,6 +25,7 @@ from hostd.errors import NodeError
 from hostd.intake.ingest import Policy, Rule
 from hostd.intake.ingest_workers import IngestWorkers, shares
 from hostd.intake.intake import Intake
+from hostd.jobs.deleting import Deleting
 from hostd.jobs.quiet import QuietTime
 from hostd.scp.acceptor import DicomListener
 from hostd.scp.limits import Limits
@@ -159,6 +160,9 @@ class Node:
         quiet = QuietTime(self.archive, shortest_s=settings.stable.shortest_s)
         self._undo.append(("quiet time", quiet.stop))
         quiet.start()
+        deleting = Deleting(self.archive)
+        self._undo.append(("deleting", deleting.stop))
+        deleting.start()
         housekeeper = threading.Thread(target=self._keep_house, name="housekeeping", daemon=True)
         housekeeper.start()
         self._undo.append(("housekeeping", housekeeper.join))

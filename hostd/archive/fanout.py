@@ -121,15 +121,10 @@ def deliveries_of(
 
 def not_waited_for(connection: Connection, many: Many, action: int) -> tuple[int, int]:
     """Return how many members have no delivery that the delete `action` waits for, and how many there are."""
-    waits = (
-        sa.exists()
-        .where(
-            t.waiting_delete.c.action == action,
-            t.delivery.c.id == t.waiting_delete.c.delivery,
-            t.delivery.c.instance == t.instance.c.id,
-        )
-        .correlate(t.instance)
+    waited_for = sa.select(t.delivery.c.instance).join(
+        t.waiting_delete, sa.and_(t.waiting_delete.c.delivery == t.delivery.c.id, t.waiting_delete.c.action == action)
     )
+    waits = t.instance.c.id.in_(waited_for)
     counted = sa.select(
         sa.func.coalesce(sa.func.sum(sa.case((waits, 0), else_=1)), 0).label("idle"), sa.func.count().label("all")
     )
@@ -137,7 +132,8 @@ def not_waited_for(connection: Connection, many: Many, action: int) -> tuple[int
     return row.idle, row.all
 
 
-def contents(connection: Connection, many: Many) -> list[tuple[str, str]]:
-    """Return (instance, content) of each."""
-    query = sa.select(t.instance.c.id, t.instance.c.received_sha256).where(many.condition).order_by(t.instance.c.told)
-    return [(row.id, row.received_sha256) for row in connection.execute(query)]
+def contents(connection: Connection, many: Many, limit: int) -> list[tuple[str, str]]:
+    """Return (instance, content) of the first ones."""
+    query = sa.select(t.instance.c.id, t.instance.c.received_sha256).where(many.condition)
+    found = connection.execute(query.order_by(t.instance.c.told, t.instance.c.id).limit(limit))
+    return [(row.id, row.received_sha256) for row in found]

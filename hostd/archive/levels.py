@@ -13,7 +13,6 @@ from typing import Any, Literal, get_args
 import msgspec
 import sqlalchemy as sa
 from sqlalchemy import ColumnElement, Connection, Row
-from sqlalchemy.dialects import postgresql, sqlite
 
 from hostd.archive import events
 from hostd.archive import tables as t
@@ -76,14 +75,7 @@ class Due:
 
 def arrived(connection: Connection, identity: dict[Level, str], due_at: float) -> None:
     """Note that content of a series, study and patient came: none of them is stable before `due_at`."""
-    table = t.stable
-    insert = (sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert)(table)
-    later = sa.case((table.c.due_at > insert.excluded.due_at, table.c.due_at), else_=insert.excluded.due_at)
-    connection.execute(
-        insert.values(
-            [{"level": level, "id": identity[level], "due_at": due_at} for level in LEVELS]
-        ).on_conflict_do_update(index_elements=["level", "id"], set_={"due_at": later})
-    )
+    connection.execute(_ARRIVED, [{"level": level, "id": identity[level], "due_at": due_at} for level in LEVELS])
 
 
 def told(connection: Connection, instance: str, blob: str, number: int, kind: str, at: float) -> None:
@@ -93,10 +85,9 @@ def told(connection: Connection, instance: str, blob: str, number: int, kind: st
     """
     if kind not in {"stored_instance", "conflicting_instance"}:
         return
-    current = sa.update(t.instance).where(t.instance.c.id == instance, t.instance.c.blob == blob)
-    if connection.execute(current.values(told=number)).rowcount == 0:
+    row = connection.execute(_TOLD, {"instance": instance, "current": blob, "number": number}).first()
+    if row is None:
         return  # a version beside what is current
-    row = _instance(connection, instance)
     if kind == "conflicting_instance":
         _changed(connection, row, at, ("content",))
         return
@@ -106,12 +97,27 @@ def told(connection: Connection, instance: str, blob: str, number: int, kind: st
 
 def _begun(connection: Connection, row: Row[Any]) -> list[Level]:
     """Return the levels that begin with an instance, the highest first."""
-    table = t.stable
-    mine = sa.or_(*(sa.and_(table.c.level == level, table.c.id == row._mapping[level]) for level in LEVELS))  # noqa: SLF001 - SQLAlchemy's public name
-    begun = set(connection.execute(sa.select(table.c.level).where(mine, ~table.c.announced)).scalars())
+    of: dict[str, str] = {level: row._mapping[level] for level in LEVELS}  # noqa: SLF001 - SQLAlchemy's public name
+    begun = set(connection.execute(_BEGUN, of).scalars())
     if begun:
-        connection.execute(sa.update(table).where(mine).values(announced=True))
+        connection.execute(_ANNOUNCED, of)
     return [level for level in reversed(LEVELS) if level in begun]
+
+
+# Made once: to make a statement takes longer than to execute it, and these are executed for each instance that comes.
+_ARRIVED = sa.text(
+    "INSERT INTO stable (level, id, due_at) VALUES (:level, :id, :due_at) ON CONFLICT (level, id) DO UPDATE"
+    " SET due_at = CASE WHEN stable.due_at > excluded.due_at THEN stable.due_at ELSE excluded.due_at END"
+)
+_TOLD = (
+    sa.update(t.instance)
+    .where(t.instance.c.id == sa.bindparam("instance"), t.instance.c.blob == sa.bindparam("current"))
+    .values(told=sa.bindparam("number"))
+    .returning(*t.instance.c)
+)
+_MINE = sa.or_(*(sa.and_(t.stable.c.level == level, t.stable.c.id == sa.bindparam(level)) for level in LEVELS))
+_BEGUN = sa.select(t.stable.c.level).where(_MINE, ~t.stable.c.announced)
+_ANNOUNCED = sa.update(t.stable).where(_MINE).values(announced=True)
 
 
 # -- what changes -----------------------------------------------------------------------------------------------------

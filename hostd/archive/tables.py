@@ -181,9 +181,15 @@ action = sa.Table(
     sa.Column("position", sa.Integer, nullable=False),
     sa.Column("verb", sa.Text, nullable=False),
     sa.Column("inputs", sa.JSON, nullable=False),
-    sa.Column("state", sa.Text, nullable=False),  # open | done | held | skipped
+    sa.Column("state", sa.Text, nullable=False),  # open | deleting | done | held | skipped
     sa.Column("result", sa.JSON),
     sa.UniqueConstraint("script", "event", "position"),  # entered exactly once
+    sa.Index(
+        "ix_action_deleting",
+        "id",
+        sqlite_where=sa.text("state = 'deleting'"),
+        postgresql_where=sa.text("state = 'deleting'"),
+    ),
     sqlite_autoincrement=True,
 )
 

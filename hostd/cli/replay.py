@@ -21,7 +21,6 @@ from hostd.cli.config import AsJson
 from hostd.cli.configured import Configuration, configured
 from hostd.cli.looking import Config, print_json, printable
 from hostd.errors import ScriptError
-from hostd.sandbox import api
 from hostd.scripting.folder import read_source
 from hostd.scripting.replay import Difference, Replayed, Replayer, differences
 
@@ -52,7 +51,8 @@ def replay(
     with attach(configuration.settings.node.data) as connection:
         new = _version(connection, script)
         old = _version(connection, against) if against is not None else None
-        kinds = [handler.removeprefix("on_") for handler in api.HANDLERS if handler not in ("on_start", "on_stop")]
+    kinds = {kind for version in (new, old) if version is not None for kind in _kinds(configuration, version)}
+    with attach(configuration.settings.node.data) as connection:
         past = events.latest(connection, kinds, last)
     of_new = _replayed(configuration, new, past)
     of_old = _replayed(configuration, old, past) if old is not None else None
@@ -85,6 +85,13 @@ def _version(connection: Connection, name: str) -> tuple[str, str]:
             + (f"the versions of {known} are {have}" if have else "no script of that name ever ran here")
         )
     return known, found[0].source
+
+
+def _kinds(configuration: Configuration, version: tuple[str, str]) -> set[str]:
+    """Return the kinds of events that a version handles, besides those about itself. Raises `ScriptError` when it cannot be loaded."""
+    worker = configuration.start(*version)
+    worker.stop()
+    return {handler.removeprefix("on_") for handler in worker.ready.handlers} - {"start", "stop"}
 
 
 def _replayed(configuration: Configuration, version: tuple[str, str], past: list[Event]) -> list[Replayed]:

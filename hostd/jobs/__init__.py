@@ -1,1 +1,1 @@
-"""What happens by the clock: quiet times."""
+"""What happens by the clock, and what takes longer than one unit of the writer may."""

@@ -8,6 +8,7 @@ from scripts_kit import handler
 from hostd.archive import associations, deliveries, instances
 from hostd.archive import tables as t
 from hostd.archive.records import Attempt, Origin
+from hostd.jobs.deleting import go_on
 from hostd.jobs.quiet import tell_due
 
 
@@ -366,3 +367,21 @@ def test_the_index_of_an_action_names_what_it_was_about(bench):
     bench.until_passed("a.py")
     (action,) = bench.rows(t.action)
     assert json.dumps(action.inputs["x"]) == json.dumps(bench.rows(t.instance)[0].study)
+
+
+def test_a_delete_of_many_goes_on_in_units_and_over_a_restart(bench):
+    bench.may("a.py", may=["delete"])
+    bench.write("a.py", level_handler("host.delete(study, after=None)", event="on_stable_study", subject="study"))
+    bench.start()
+    bench.arrive(25)
+    quiet(bench)
+    bench.until_passed("a.py")
+    assert (len(bench.rows(t.instance)), bench.rows(t.action)[0].state) == (15, "deleting")
+    bench.arrive(1)  # came after the event
+    assert go_on(bench.archive) == 2
+    assert [row.sop_instance_uid for row in bench.rows(t.instance)] == ["1.2.3.4.26"]
+    assert (bench.rows(t.action)[0].state, bench.rows(t.action)[0].result) == (
+        "done",
+        {"outcome": "deleted", "count": 25},
+    )
+    assert go_on(bench.archive) == 0

@@ -46,5 +46,7 @@ def upgrade() -> None:
         sqlite_where=sa.text("due_at IS NOT NULL"),
         postgresql_where=sa.text("due_at IS NOT NULL"),
     )
+    deleting = sa.text("state = 'deleting'")
+    op.create_index("ix_action_deleting", "action", ["id"], sqlite_where=deleting, postgresql_where=deleting)
     for statement in _KNOWN_LEVELS:
         op.execute(statement)
