@@ -3,9 +3,10 @@
 import pytest
 import sqlalchemy as sa
 
-from hostd.archive import associations, events, instances, levels, members
+from hostd.archive import associations, events, instances, levels, members, plans, scripts
 from hostd.archive import tables as t
 from hostd.archive.levels import LevelFacts
+from hostd.archive.plans import Plan, PlannedForward
 from hostd.archive.records import Origin
 from hostd.dicom.header import Header
 from hostd.testing.made import SERIES, STUDY, arrive, header
@@ -182,3 +183,23 @@ def test_an_association_that_a_crash_interrupted_is_told_once(archive):
     for _ in range(2):
         archive.writer.do(lambda c: associations.close_interrupted(c, 9.0))
     assert [event.facts["ended"] for event in told(archive)] == ["interrupted"]
+
+
+@pytest.mark.parametrize("of", ["another study", "1.2.3", ""])
+def test_an_action_on_what_is_no_instance_of_the_level_sends_nothing(archive, of):
+    arrive(archive, "1.2.3.4.1")
+    arrive(archive, "1.2.4.5.1", series="1.2.4.5", study="1.2.4")
+    event = next(event for event in told(archive) if event.kind == "new_study")
+    other = header("1.2.4.5.1", series="1.2.4.5", study="1.2.4").identity.instance
+    plan = Plan(
+        script="a.py", version="v", event=event, sop_instance_uid="", sop_class_uid="", outcome="done",
+        actions=(PlannedForward(0, {}, "modality:archive", of=of or other),),
+        tags_read=(), log=(), error=None, at=1.0, seconds=0.0,
+    )  # fmt: skip
+    archive.writer.do(lambda c: scripts.meet(c, "a.py", 0.0, from_beginning=True))
+    archive.writer.do(lambda c: plans.enter(c, plan, 0, after=0))
+    with archive.read() as connection:
+        action = connection.execute(sa.select(t.action)).one()
+        assert connection.execute(sa.select(t.delivery)).all() == []
+    assert action.state == "skipped"
+    assert "nothing of it is left" in action.result["reason"]

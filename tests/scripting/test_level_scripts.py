@@ -5,7 +5,7 @@ import json
 import pytest
 from scripts_kit import handler
 
-from hostd.archive import associations, deliveries, instances
+from hostd.archive import associations, deliveries, history, instances
 from hostd.archive import tables as t
 from hostd.archive.records import Attempt, Origin
 from hostd.jobs.deleting import go_on
@@ -385,3 +385,17 @@ def test_a_delete_of_many_goes_on_in_units_and_over_a_restart(bench):
         {"outcome": "deleted", "count": 25},
     )
     assert go_on(bench.archive) == 0
+
+
+def test_the_history_of_an_instance_has_what_was_done_with_its_study(bench):
+    bench.write("a.py", FORWARD)
+    bench.start()
+    one = bench.arrive(1)
+    bench.arrive(1)
+    quiet(bench)
+    bench.until_passed("a.py")
+    with bench.archive.read() as connection:
+        told = history.of(connection, one)
+    assert [each.event.kind for each in told.events] == ["stored_instance", "stable_study"]
+    (action,) = told.events[1].runs[0].actions
+    assert (action.verb, action.delivery.delivery.instance, told.others) == ("forward", one, ())
