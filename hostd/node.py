@@ -25,6 +25,8 @@ from hostd.errors import NodeError
 from hostd.intake.ingest import Policy, Rule
 from hostd.intake.ingest_workers import IngestWorkers, shares
 from hostd.intake.intake import Intake
+from hostd.jobs.deleting import Deleting
+from hostd.jobs.quiet import QuietTime
 from hostd.scp.acceptor import DicomListener
 from hostd.scp.limits import Limits
 from hostd.scp.rows import AssociationRows
@@ -164,7 +166,14 @@ class Node:
             workers=workers,
             ack_budget_s=settings.ingest.ack_budget_s,
             filters=self._filters,
+            quiet_of=settings.stable.quiet_of,
         )
+        quiet = QuietTime(self.archive, shortest_s=settings.stable.shortest_s)
+        self._undo.append(("quiet time", quiet.stop))
+        quiet.start()
+        deleting = Deleting(self.archive)
+        self._undo.append(("deleting", deleting.stop))
+        deleting.start()
         housekeeper = threading.Thread(target=self._keep_house, name="housekeeping", daemon=True)
         housekeeper.start()
         self._undo.append(("housekeeping", housekeeper.join))

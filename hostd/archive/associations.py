@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from hostd.archive import rows
+from hostd.archive import events, rows
 from hostd.archive import tables as t
 
 
@@ -53,7 +53,7 @@ def close_row(
     failed: int,
     size: int,
 ) -> None:
-    """Note how an association ended. `size` is in bytes of data sets."""
+    """Note how an association ended, with its event. `size` is in bytes of data sets."""
     connection.execute(
         sa.update(t.association)
         .where(t.association.c.id == number)
@@ -61,15 +61,29 @@ def close_row(
             ended=ended, reason=reason, ended_at=ended_at, received=received, stored=stored, failed=failed, bytes=size
         )
     )
+    _tell_closed(connection, number, ended_at)
 
 
 def close_interrupted(connection: Connection, at: float) -> None:
-    """Close the rows of associations that an end without warning left open."""
+    """Close the rows of associations that an end without warning left open, with their events."""
+    left_open = sa.select(t.association.c.id).where(t.association.c.ended.is_(None)).order_by(t.association.c.id)
+    numbers = connection.execute(left_open).scalars().all()
     connection.execute(
         sa.update(t.association)
         .where(t.association.c.ended.is_(None))
         .values(ended="interrupted", reason="hostd ended while it lasted", ended_at=at)
     )
+    for number in numbers:
+        _tell_closed(connection, number, at)
+
+
+def _tell_closed(connection: Connection, number: int, at: float) -> None:
+    row = connection.execute(sa.select(t.association).where(t.association.c.id == number)).first()
+    if row is not None:
+        known = asdict(AssociationRow(**row._mapping))  # noqa: SLF001 - SQLAlchemy's public name
+        known["association"] = known.pop("id")
+        del known["facts"]
+        events.append(connection, "association_closed", str(number), at, facts=known)
 
 
 def listing(

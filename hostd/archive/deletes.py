@@ -7,10 +7,14 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from hostd.archive import instances
+from hostd.archive import fanout, instances
 from hostd.archive import tables as t
+from hostd.archive.fanout import Many
 
 _UNDER_WAY = ("preparing", "waiting", "sending")
+_MOST_NAMED = 20
+_AT_ONCE = 10
+"""Instances that one unit of the writer deletes, so that it stays free; the rest of many goes in units of its own."""
 
 
 def wait_for(connection: Connection, action: int, deliveries: list[int]) -> None:
@@ -37,11 +41,8 @@ def settle(connection: Connection, action: int, now: float) -> str:
     Only a delivery that the peer took without a warning releases a delete. What was never forwarded is not deleted "after delivery".
     """
     row = connection.execute(sa.select(t.action.c.inputs).where(t.action.c.id == action)).one()
-    instance, content = row.inputs["instance"], row.inputs["content"]
     if row.inputs.get("after") is None:
-        return _close(
-            connection, action, "done", {"outcome": instances.hide(connection, instance, now, content=content)}
-        )
+        return _carry_out(connection, action, row.inputs, now)
     states = connection.execute(
         sa.select(t.delivery.c.id, t.delivery.c.state)
         .join(t.waiting_delete, t.waiting_delete.c.delivery == t.delivery.c.id)
@@ -54,23 +55,76 @@ def settle(connection: Connection, action: int, now: float) -> str:
             "held",
             {"reason": "nothing was forwarded, so nothing is delivered; after=None deletes what is not forwarded"},
         )
-    hindering = [f"delivery {row.id} is {row.state}" for row in states if row.state not in (*_UNDER_WAY, "delivered")]
+    hindering = [f"delivery {one.id} is {one.state}" for one in states if one.state not in (*_UNDER_WAY, "delivered")]
     if hindering:
-        return _close(connection, action, "held", {"reason": "; ".join(hindering)})
-    if any(row.state in _UNDER_WAY for row in states):
+        more = f"; and {len(hindering) - _MOST_NAMED} more" if len(hindering) > _MOST_NAMED else ""
+        return _close(connection, action, "held", {"reason": "; ".join(hindering[:_MOST_NAMED]) + more})
+    if "many" in row.inputs:
+        idle, count = fanout.not_waited_for(connection, Many(**row.inputs["many"]), action)
+        if idle:
+            reason = f"{idle} of {count} instances were not forwarded; after=None deletes what is not forwarded"
+            return _close(connection, action, "held", {"reason": reason})
+    if any(one.state in _UNDER_WAY for one in states):
         return _close(connection, action, "open", None)
-    return _close(connection, action, "done", {"outcome": instances.hide(connection, instance, now, content=content)})
+    return _carry_out(connection, action, row.inputs, now)
+
+
+def _carry_out(connection: Connection, action: int, inputs: dict[str, Any], now: float, done: int = 0) -> str:
+    """Delete the instance, or the first of many, where its content is still what was meant; return the action's state."""
+    if "many" not in inputs:
+        outcome = instances.hide(connection, inputs["instance"], now, content=inputs["content"])
+        return _close(connection, action, "done", {"outcome": outcome})
+    meant = fanout.contents(connection, Many(**inputs["many"]), _AT_ONCE + 1)
+    for instance, content in meant[:_AT_ONCE]:
+        instances.hide(connection, instance, now, content=content)
+    if len(meant) > _AT_ONCE:
+        return _close(connection, action, "deleting", {"count": done + _AT_ONCE})
+    return _close(connection, action, "done", {"outcome": "deleted", "count": done + len(meant)})
+
+
+def is_left(connection: Connection) -> bool:
+    """Tell whether a series, study or patient is being deleted."""
+    return connection.execute(_DELETING).first() is not None
+
+
+_DELETING = (
+    sa.select(t.action.c.id, t.action.c.inputs, t.action.c.result)
+    .where(sa.text("action.state = 'deleting'"))  # as text, so that the index of exactly this condition is used
+    .order_by(t.action.c.id)
+    .limit(1)
+)
+
+
+def go_on(connection: Connection, now: float) -> bool:
+    """Delete some more of a series, study or patient that is being deleted; return whether there was any."""
+    row = connection.execute(_DELETING).first()
+    if row is None:
+        return False
+    _carry_out(connection, row.id, row.inputs, now, done=row.result["count"])
+    return True
 
 
 def reconsider(connection: Connection, delivery: int, now: float) -> None:
     """Look again at the deletes that wait for a delivery, after it was settled."""
+    state = connection.execute(sa.select(t.delivery.c.state).where(t.delivery.c.id == delivery)).scalar()
     query = (
-        sa.select(t.action.c.id)
+        sa.select(t.action.c.id, t.action.c.state)
         .join(t.waiting_delete, t.waiting_delete.c.action == t.action.c.id)
         .where(t.waiting_delete.c.delivery == delivery, t.action.c.state.in_(["open", "held"]))
     )
-    for action in connection.execute(query).scalars().all():
-        settle(connection, action, now)
+    for action in connection.execute(query).all():
+        if not (state == "delivered" and action.state == "open" and _is_under_way(connection, action.id)):
+            settle(connection, action.id, now)
+
+
+def _is_under_way(connection: Connection, action: int) -> bool:
+    """Tell whether a delivery that a delete waits for is still to end. The last asked for ends last, so it is looked at first."""
+    query = (
+        sa.select(t.delivery.c.id)
+        .join(t.waiting_delete, t.waiting_delete.c.delivery == t.delivery.c.id)
+        .where(t.waiting_delete.c.action == action, t.delivery.c.state.in_(_UNDER_WAY))
+    )
+    return connection.execute(query.order_by(t.waiting_delete.c.delivery.desc()).limit(1)).first() is not None
 
 
 def _close(connection: Connection, action: int, state: str, result: dict[str, Any] | None) -> str:

@@ -35,6 +35,7 @@ def append(
     origin: Origin | None = None,
     receipt: dict[str, Any] | None = None,
     study: str | None = None,
+    facts: dict[str, Any] | None = None,
 ) -> int:
     """Write an event and return its number; `study` is a Study Instance UID, and that of the header where there is one. On SQLite numbers are commit-ordered, since one transaction writes at a time."""
     return rows.insert(
@@ -48,6 +49,7 @@ def append(
         header=header,
         origin=origin.to_json() if origin else None,
         receipt=receipt,
+        facts=facts,
         at=at,
     )
 
@@ -133,4 +135,5 @@ def _event(row: Row[Any]) -> Event:
         origin=Origin(**row.origin) if row.origin else None,
         at=row.at,
         receipt=row.receipt,
+        facts=row.facts,
     )

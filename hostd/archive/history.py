@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import ColumnElement, Connection
+from sqlalchemy import ColumnElement, Connection, Row
 
 from hostd.archive import deliveries, events, filterings, instances, receipts, scripts
 from hostd.archive import tables as t
@@ -159,11 +159,12 @@ def _order_of(connection: Connection, ids: set[str]) -> dict[str, int]:
 
 def of(connection: Connection, instance: str) -> History:
     """Return the history of the instance with Orthanc's identifier `instance`."""
-    query = sa.select(t.event.c.number).where(t.event.c.subject == instance).order_by(t.event.c.number)
+    stored = instances.get(connection, instance)
+    query = sa.select(t.event.c.number).where(_concerns(stored, instance)).order_by(t.event.c.number)
     happened = [one for number in connection.execute(query).scalars() if (one := events.get(connection, number))]
     known = scripts.known(connection)
     first_seen = {row.name: row.first_seen for row in connection.execute(sa.select(t.script))}
-    told = tuple(_told(connection, event, known, first_seen) for event in happened)
+    told = tuple(_told(connection, event, known, first_seen, instance) for event in happened)
     headers = [event.header for event in happened if event.header is not None]
     shown = {
         action.delivery.delivery.id
@@ -175,18 +176,28 @@ def of(connection: Connection, instance: str) -> History:
     rest = deliveries.listing(connection, instance=instance, limit=_ALL)
     return History(
         instance,
-        instances.get(connection, instance),
+        stored,
         Header.decode(headers[-1]) if headers else None,
         told,
         tuple(_delivery_told(connection, one) for one in reversed(rest) if one.id not in shown),
     )
 
 
+def _concerns(stored: Instance | None, instance: str) -> ColumnElement[bool]:
+    """Return the condition on events about the instance, and on those about its levels on which a script did something after it came."""
+    own = t.event.c.subject == instance
+    if stored is None:
+        return own
+    first = sa.select(sa.func.min(t.event.c.number)).where(t.event.c.subject == instance).scalar_subquery()
+    levels = t.event.c.subject.in_([stored.series, stored.study, stored.patient])
+    return sa.or_(own, sa.and_(levels, t.event.c.number > first, sa.exists().where(t.run.c.event == t.event.c.number)))
+
+
 _ALL = 1 << 40
 
 
 def _told(
-    connection: Connection, event: Event, known: Iterable[KnownScript], first_seen: dict[str, float]
+    connection: Connection, event: Event, known: Iterable[KnownScript], first_seen: dict[str, float], instance: str
 ) -> EventTold:
     rows = connection.execute(sa.select(t.run).where(t.run.c.event == event.number).order_by(t.run.c.id)).all()
     runs = tuple(
@@ -199,7 +210,7 @@ def _told(
             tags_read=tuple(row.tags_read),
             log=tuple((level, text) for level, text in row.log),
             error=row.error,
-            actions=_actions(connection, row.id),
+            actions=_actions(connection, row.id, instance),
         )
         for row in rows
     )
@@ -214,16 +225,19 @@ def _told(
     return EventTold(event, runs, tuple(silent), tuple(ahead))
 
 
-def _actions(connection: Connection, run: int) -> tuple[ActionTold, ...]:
+def _actions(connection: Connection, run: int, instance: str) -> tuple[ActionTold, ...]:
     query = sa.select(t.action).where(t.action.c.run == run).order_by(t.action.c.position)
     return tuple(
-        ActionTold(row.position, row.verb, row.inputs, row.state, row.result, _asked_for(connection, row.result))
+        ActionTold(row.position, row.verb, row.inputs, row.state, row.result, _asked_for(connection, row, instance))
         for row in connection.execute(query).all()
     )
 
 
-def _asked_for(connection: Connection, result: dict[str, Any] | None) -> DeliveryTold | None:
-    number = (result or {}).get("delivery")
+def _asked_for(connection: Connection, action: Row[Any], instance: str) -> DeliveryTold | None:
+    number = (action.result or {}).get("delivery")
+    if number is None:  # one of many
+        asked = sa.select(t.delivery.c.id).where(t.delivery.c.action == action.id, t.delivery.c.instance == instance)
+        number = connection.execute(asked).scalar()
     delivery = deliveries.get(connection, number) if number is not None else None
     return _delivery_told(connection, delivery) if delivery is not None else None
 

@@ -10,7 +10,7 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy import Connection, Row
 
-from hostd.archive import events, filterings, pending
+from hostd.archive import events, filterings, levels, pending
 from hostd.archive import tables as t
 from hostd.archive.filterings import Filtering
 from hostd.archive.records import Blob, Instance, Origin
@@ -35,7 +35,8 @@ class Arrival:
 
     `receipt` says how its transcode on ingest ended, where there was one. `put_off_for` is the transfer syntax (UID) that it is being
     brought to: the event of what is kept then waits until that has ended. `filtering` is what filters did with it, where they did anything;
-    `header` and `blob` are then as they changed it.
+    `header` and `blob` are then as they changed it. `quiet_s` is the quiet time, in seconds, after which its series, study and patient
+    are stable.
     """
 
     header: Header
@@ -46,6 +47,7 @@ class Arrival:
     receipt: dict[str, Any] | None = None
     put_off_for: str | None = None
     filtering: Filtering | None = None
+    quiet_s: float = 60.0
 
 
 def foresee(connection: Connection, instance: str, content: str, on_conflict: OnConflict) -> Outcome:
@@ -89,6 +91,7 @@ def take_in(connection: Connection, arrival: Arrival, on_conflict: OnConflict) -
         case "stored":
             add_blob(connection, arrival.blob, arrival.at)
             connection.execute(sa.insert(t.instance).values(**_columns(arrival), metadata={}, labels=[]))
+            _note_levels(connection, arrival)
             _tell(connection, arrival, "stored_instance")
         case "already stored":
             assert same is not None
@@ -104,6 +107,7 @@ def take_in(connection: Connection, arrival: Arrival, on_conflict: OnConflict) -
         case "replaced":
             assert present is not None
             _replace(connection, arrival, present, known)
+            _note_levels(connection, arrival)
             _tell(connection, arrival, "conflicting_instance")
     return outcome
 
@@ -145,7 +149,7 @@ def _replace(connection: Connection, arrival: Arrival, present: _Present, known:
     swapped = connection.execute(
         sa.update(t.instance)
         .where(t.instance.c.id == identity, t.instance.c.blob == present.blob)
-        .values(**_columns(arrival), metadata=metadata)
+        .values(**_columns(arrival), metadata=metadata, told=None)
     )
     assert swapped.rowcount == 1, "the current blob changed inside one transaction"
 
@@ -157,6 +161,12 @@ def _take_place_of(connection: Connection, arrival: Arrival, missing: str) -> No
     for table in (t.instance, t.version, t.event, t.delivery):
         connection.execute(sa.update(table).where(table.c.blob == missing).values(blob=arrival.blob.name))
     release(connection, [missing])
+
+
+def _note_levels(connection: Connection, arrival: Arrival) -> None:
+    identity = arrival.header.identity
+    of: dict[levels.Level, str] = {"series": identity.series, "study": identity.study, "patient": identity.patient}
+    levels.arrived(connection, of, arrival.at + arrival.quiet_s)
 
 
 def _tell(connection: Connection, arrival: Arrival, kind: str, *, kept: bool = True) -> None:
@@ -174,10 +184,11 @@ def _tell(connection: Connection, arrival: Arrival, kind: str, *, kept: bool = T
             at=arrival.at,
         )
         return
-    events.append(
+    identity = arrival.header.identity.instance
+    number = events.append(
         connection,
         kind,
-        arrival.header.identity.instance,
+        identity,
         arrival.at,
         blob=arrival.blob.name if kept else None,
         content=arrival.content,
@@ -185,6 +196,8 @@ def _tell(connection: Connection, arrival: Arrival, kind: str, *, kept: bool = T
         origin=arrival.origin,
         receipt=arrival.receipt if kept else None,
     )
+    if kept:
+        levels.told(connection, identity, arrival.blob.name, number, kind, arrival.at)
 
 
 def _tell_repeat(connection: Connection, arrival: Arrival, stored: str) -> None:
@@ -266,22 +279,19 @@ def hide(
     With `content`, only while that is still its content: what came later under the same identity was not meant.
     """
     row = connection.execute(
-        sa.select(t.instance.c.blob, t.instance.c.received_sha256, t.instance.c.study_instance_uid).where(
-            t.instance.c.id == instance
-        )
+        sa.select(t.instance.c.blob, t.instance.c.received_sha256).where(t.instance.c.id == instance)
     ).first()
     if row is None:
         return "gone"
     if content is not None and row.received_sha256 != content:
         return "superseded"
     pending.end_early(connection, instance, "it was deleted first", at)
+    gone = levels.deleting(connection, instance)
     versions = connection.execute(sa.select(t.version.c.blob).where(t.version.c.instance == instance)).scalars().all()
     connection.execute(sa.delete(t.version).where(t.version.c.instance == instance))
     connection.execute(sa.delete(t.instance).where(t.instance.c.id == instance))
     release(connection, [row.blob, *versions])
-    events.append(
-        connection, "deleted_instance", instance, at, content=row.received_sha256, study=row.study_instance_uid
-    )
+    levels.deleted(connection, gone, at)
     return "deleted"
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection, Row
 
-from hostd.archive import events, rows
+from hostd.archive import events, levels, rows
 from hostd.archive import tables as t
 from hostd.archive.records import Blob, Origin
 
@@ -101,7 +101,7 @@ def tell(
     connection: Connection, pending: Pending, at: float, *, blob: str, header: bytes, receipt: dict[str, Any]
 ) -> None:
     """Write the event that was put off, about the file that the instance has now."""
-    events.append(
+    number = events.append(
         connection,
         pending.kind,
         pending.instance,
@@ -112,6 +112,7 @@ def tell(
         origin=pending.origin,
         receipt=receipt,
     )
+    levels.told(connection, pending.instance, blob, number, pending.kind, at)
 
 
 def kept(blob: Blob, reason: str) -> dict[str, Any]:

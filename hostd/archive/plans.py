@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from hostd.archive import deletes, deliveries, rows, scripts
+from hostd.archive import deletes, deliveries, fanout, rows, scripts
 from hostd.archive import tables as t
+from hostd.archive.fanout import Many
 from hostd.archive.records import Event
 
 
@@ -31,7 +32,11 @@ class PlannedTool:
 
 @dataclass(frozen=True, slots=True)
 class PlannedForward:
-    """A delivery to ask for, or, with `skip`, the reason why there is nothing to deliver."""
+    """A delivery to ask for, or, with `skip`, the reason why there is nothing to deliver.
+
+    `of` is the level of the event, of which each member is meant, or one of its members; '' for the event's own instance. `again` and
+    `back` concern the members of a level.
+    """
 
     position: int
     inputs: dict[str, Any]
@@ -40,15 +45,22 @@ class PlannedForward:
     priority: int = deliveries.PRIORITIES["normal"]
     not_before: float = 0.0
     skip: str | None = None
+    of: str = ""
+    again: bool = False
+    back: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedDelete:
-    """A delete of the event's instance: at once (None), after all its deliveries ("delivered"), or after those of these positions."""
+    """A delete of the event's instance: at once (None), after all its deliveries ("delivered"), or after those of these positions.
+
+    `of` is as for a forward.
+    """
 
     position: int
     inputs: dict[str, Any]
     after: str | tuple[int, ...] | None
+    of: str = ""
 
 
 PlannedAction = PlannedTranscode | PlannedTool | PlannedForward | PlannedDelete
@@ -119,7 +131,7 @@ def failures(connection: Connection, script: str, event: int) -> int:
 
 
 def _enter_actions(connection: Connection, plan: Plan, run: int) -> None:
-    asked: dict[int, int] = {}
+    asked: dict[int, list[int]] = {}
     pending_deletes: list[tuple[int, PlannedDelete]] = []
     for planned in plan.actions:
         match planned:
@@ -130,24 +142,39 @@ def _enter_actions(connection: Connection, plan: Plan, run: int) -> None:
             case PlannedForward():
                 _enter_forward(connection, plan, run, planned, asked)
             case PlannedDelete():
-                inputs = {"instance": plan.event.subject, "content": plan.event.content, **planned.inputs}
+                inputs = {**_target(plan.event, planned.of), **planned.inputs}
                 number = _insert(connection, plan, run, planned, "delete", "open", inputs=inputs)
                 pending_deletes.append((number, planned))
     # Deletes come last, wherever the script wrote them: a forward of the same plan is meant to be delivered.
     for number, planned in pending_deletes:
-        assert plan.event.content is not None
         if planned.after == "delivered":
-            deletes.wait_for(connection, number, deletes.all_of(connection, plan.event.subject, plan.event.content))
+            deletes.wait_for(connection, number, _all_deliveries(connection, plan.event, planned.of))
         elif isinstance(planned.after, tuple):
-            deletes.wait_for(connection, number, [asked[position] for position in planned.after if position in asked])
+            named = [delivery for position in planned.after for delivery in asked.get(position, ())]
+            deletes.wait_for(connection, number, named)
         deletes.settle(connection, number, plan.at)
 
 
+def _target(event: Event, of: str) -> dict[str, Any]:
+    """Return what a delete is about, as its action's inputs hold it."""
+    return {"many": asdict(Many.of(event, of))} if of else {"instance": event.subject, "content": event.content}
+
+
+def _all_deliveries(connection: Connection, event: Event, of: str) -> list[int]:
+    if of:
+        return fanout.deliveries_of(connection, Many.of(event, of))
+    assert event.content is not None
+    return deletes.all_of(connection, event.subject, event.content)
+
+
 def _enter_forward(
-    connection: Connection, plan: Plan, run: int, planned: PlannedForward, asked: dict[int, int]
+    connection: Connection, plan: Plan, run: int, planned: PlannedForward, asked: dict[int, list[int]]
 ) -> None:
     if planned.skip is not None:
         _insert(connection, plan, run, planned, "forward", "skipped", result={"reason": planned.skip})
+        return
+    if planned.of:
+        asked[planned.position] = _enter_forwards(connection, plan, run, planned)
         return
     assert plan.event.blob is not None
     assert plan.event.content is not None
@@ -167,9 +194,35 @@ def _enter_forward(
         script=plan.script,
         action=action,
     )
-    asked[planned.position] = number
+    asked[planned.position] = [number]
     result = {"delivery": number, "absorbed": not new}
     connection.execute(sa.update(t.action).where(t.action.c.id == action).values(result=result))
+
+
+def _enter_forwards(connection: Connection, plan: Plan, run: int, planned: PlannedForward) -> list[int]:
+    """Ask for a delivery of each member that is meant; return the deliveries that a delete may wait for."""
+    many = Many.of(plan.event, planned.of)
+    action = _insert(connection, plan, run, planned, "forward", "done")
+    result = fanout.forward(
+        connection,
+        many,
+        destination=planned.destination,
+        transform=planned.transform,
+        priority=planned.priority,
+        not_before=planned.not_before,
+        now=plan.at,
+        script=plan.script,
+        action=action,
+        again=planned.again or bool(many.instance),
+        back=planned.back,
+    )
+    state = "done" if any(result.values()) else "skipped"
+    if state == "skipped":
+        result["reason"] = (
+            "nothing of it is left as it was at the event: what was deleted or replaced since has events of its own"
+        )
+    connection.execute(sa.update(t.action).where(t.action.c.id == action).values(state=state, result=result))
+    return fanout.deliveries_of(connection, many, destination=planned.destination, transform=planned.transform)
 
 
 def _insert(

@@ -62,9 +62,10 @@ class Instance:
 class Event:
     """A row of the event log.
 
-    `subject` is an instance's id, or a script's name for `start` and `stop`; `blob` the file that the event speaks of, None when it
+    `subject` is the id of an instance, series, study or patient, a script's name for `start` and `stop`, or the number of an association; `blob` the file that the event speaks of, None when it
     was not kept; `header` an encoded `dicom.header.Header`; `content` the SHA-256 of the data set as received; `receipt` how the
-    ingest of the instance ended (`transcoding.receipt.Receipt` as plain values), None when nothing was to be transcoded.
+    ingest of the instance ended (`transcoding.receipt.Receipt` as plain values), None when nothing was to be transcoded; `facts` what it
+    tells of a level (`levels.LevelFacts`), of an association (`associations.AssociationRow`), or of what changed.
     """
 
     number: int
@@ -76,6 +77,7 @@ class Event:
     origin: Origin | None
     at: float
     receipt: dict[str, Any] | None = None
+    facts: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

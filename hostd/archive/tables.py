@@ -48,9 +48,9 @@ instance = sa.Table(
     "instance",
     metadata,
     sa.Column("id", sa.Text, primary_key=True),
-    sa.Column("patient", sa.Text, nullable=False, index=True),
-    sa.Column("study", sa.Text, nullable=False, index=True),
-    sa.Column("series", sa.Text, nullable=False, index=True),
+    sa.Column("patient", sa.Text, nullable=False),
+    sa.Column("study", sa.Text, nullable=False),
+    sa.Column("series", sa.Text, nullable=False),
     sa.Column("patient_id", sa.Text, nullable=False),
     sa.Column("study_instance_uid", sa.Text, nullable=False, index=True),
     sa.Column("series_instance_uid", sa.Text, nullable=False),
@@ -63,6 +63,27 @@ instance = sa.Table(
     sa.Column("metadata", sa.JSON, nullable=False),
     sa.Column("labels", sa.JSON, nullable=False),
     sa.Column("received_at", sa.Float, nullable=False),
+    sa.Column("told", sa.BigInteger),  # number of the event that told its content; None while that is put off
+    sa.Index(None, "patient", "told"),
+    sa.Index(None, "study", "told"),
+    sa.Index(None, "series", "told"),
+)
+
+stable = sa.Table(  # a series, study or patient that is in the archive, and its quiet time
+    "stable",
+    metadata,
+    sa.Column("level", sa.Text, primary_key=True),  # series | study | patient
+    sa.Column("id", sa.Text, primary_key=True),  # Orthanc's identifier
+    sa.Column("announced", sa.Boolean, nullable=False, server_default=sa.false()),  # its `new` event is written
+    sa.Column("occurrence", sa.Integer, nullable=False, server_default="0"),  # how often it was told as stable
+    sa.Column("upto", sa.BigInteger, nullable=False, server_default="-1"),  # number of the last event that did
+    sa.Column("due_at", sa.Float),  # when its quiet time ends; None: nothing came since the last one
+    sa.Index(
+        "ix_stable_due_at",
+        "due_at",
+        sqlite_where=sa.text("due_at IS NOT NULL"),
+        postgresql_where=sa.text("due_at IS NOT NULL"),
+    ),
 )
 
 version = sa.Table(
@@ -105,6 +126,7 @@ event = sa.Table(
     sa.Column("header", sa.LargeBinary),
     sa.Column("origin", sa.JSON),
     sa.Column("receipt", sa.JSON(none_as_null=True)),  # how the ingest of its instance ended
+    sa.Column("facts", sa.JSON(none_as_null=True)),  # what it tells beyond an instance: see levels.py, associations.py
     sa.Column("at", sa.Float, nullable=False, index=True),
     sqlite_autoincrement=True,  # numbers of deleted events are never given again
 )
@@ -170,9 +192,15 @@ action = sa.Table(
     sa.Column("position", sa.Integer, nullable=False),
     sa.Column("verb", sa.Text, nullable=False),
     sa.Column("inputs", sa.JSON, nullable=False),
-    sa.Column("state", sa.Text, nullable=False),  # open | done | held | skipped
+    sa.Column("state", sa.Text, nullable=False),  # open | deleting | done | held | skipped
     sa.Column("result", sa.JSON),
     sa.UniqueConstraint("script", "event", "position"),  # entered exactly once
+    sa.Index(
+        "ix_action_deleting",
+        "id",
+        sqlite_where=sa.text("state = 'deleting'"),
+        postgresql_where=sa.text("state = 'deleting'"),
+    ),
     sqlite_autoincrement=True,
 )
 

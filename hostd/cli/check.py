@@ -16,7 +16,7 @@ from hostd.cli.looking import printable
 from hostd.errors import HostdError, ScriptError
 from hostd.sandbox.frames import Finding
 from hostd.scripting.folder import LIBRARY, read_source
-from hostd.scripting.rehearsal import Rehearsal, failed, rehearse
+from hostd.scripting.rehearsal import Rehearsal, failed, grouped, rehearse
 from hostd.scripting.runtime import RefusedScriptError, WorkerLost
 
 Scripts = Annotated[
@@ -130,11 +130,12 @@ def _rehearse(script: Path, files: Sequence[Path], configuration: Configuration,
     missing = [configuration.explain(f) for f in worker.ready.findings if f.kind == "destination" and f.message]
     rehearsals: list[Rehearsal] = []
     try:
-        for file in files:
+        for file, *more in grouped(files, kind):
             try:
                 rehearsal = rehearse(
                     worker,
                     file,
+                    *more,
                     kind=kind,
                     now=time.time(),
                     destinations=configuration.resolve_destination,

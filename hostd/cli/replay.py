@@ -20,7 +20,6 @@ from hostd.cli.config import AsJson
 from hostd.cli.configured import Configuration, configured
 from hostd.cli.looking import Config, print_json, printable
 from hostd.errors import ScriptError
-from hostd.sandbox import api
 from hostd.scripting.folder import Source, read_source
 from hostd.scripting.replay import Difference, Replayed, Replayer, differences
 
@@ -51,7 +50,8 @@ def replay(
     with attach(configuration.settings.node.data) as connection:
         new = _version(connection, script)
         old = _version(connection, against) if against is not None else None
-        kinds = [handler.removeprefix("on_") for handler in api.HANDLERS if handler not in ("on_start", "on_stop")]
+    kinds = {kind for version in (new, old) if version is not None for kind in _kinds(configuration, version)}
+    with attach(configuration.settings.node.data) as connection:
         past = events.latest(connection, kinds, last)
     of_new = _replayed(configuration, new, past)
     of_old = _replayed(configuration, old, past) if old is not None else None
@@ -86,11 +86,19 @@ def _version(connection: Connection, name: str) -> Source:
     return Source(known, found[0].source, found[0].hash, None, found[0].helpers)
 
 
+def _kinds(configuration: Configuration, version: Source) -> set[str]:
+    """Return the kinds of events that a version handles, besides those about itself. Raises `ScriptError` when it cannot be loaded."""
+    worker = configuration.start(version.name, version)
+    worker.stop()
+    return {handler.removeprefix("on_") for handler in worker.ready.handlers} - {"start", "stop"}
+
+
 def _replayed(configuration: Configuration, version: Source, past: list[Event]) -> list[Replayed]:
     settings = configuration.settings
     replayer = Replayer(
         lambda: configuration.start(version.name, version),
         file_of=lambda blob: stored_at(settings.node.data, blob),
+        read=lambda: attach(settings.node.data),
         destinations=configuration.resolve_destination,
         time_limit_s=settings.script(version.name).time_limit_s,
         tools=configuration.resolve_tool,

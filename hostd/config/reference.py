@@ -40,6 +40,12 @@ ack_budget_s = 5                    # what takes longer is acknowledged as recei
 calling_aet = "MODALITY7"
 transcode_to = "none"
 
+[stable]
+quiet_s = 60                        # a series, study or patient is stable when nothing more came for so long
+
+[stable.by_modality]
+CT = 120
+
 [modalities.archive]
 aet = "ARCHIVE"
 host = "192.0.2.7"

@@ -23,6 +23,7 @@ from hostd.config.values import (
     FilePath,
     Host,
     ListenPort,
+    ModalityCode,
     NodeName,
     Port,
     Seconds,
@@ -143,6 +144,25 @@ class Transcoding(Section):
         description="Where hostd's own codecs stand relative to `[tools]`: `before`, a tool only where they cannot do it; `after`,"
         " tools first; `disabled`, tools only.",
     )
+
+
+class Stable(Section):
+    """Quiet time: a series, study or patient of which nothing more has come for so long is told as stable."""
+
+    quiet_s: Seconds = Field(default=60.0, description="Seconds without another instance after which it is stable.")
+    by_modality: dict[ModalityCode, Seconds] = Field(
+        default={},
+        description="Seconds for modalities (0008,0060) that take another time, as `CT = 120`. A study or patient waits the longest of what came.",
+    )
+
+    def quiet_of(self, modality: str) -> float:
+        """Return the quiet time for what has that value of Modality (0008,0060), in seconds."""
+        return self.by_modality.get(modality, self.quiet_s)
+
+    @property
+    def shortest_s(self) -> float:
+        """The shortest of the quiet times, in seconds."""
+        return min((self.quiet_s, *self.by_modality.values()))
 
 
 class Scripting(Section):

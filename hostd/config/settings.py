@@ -29,6 +29,7 @@ from hostd.config.sections import (
     Peer,
     Script,
     Scripting,
+    Stable,
     Transcoding,
     User,
 )
@@ -53,6 +54,7 @@ class Settings(BaseSettings):
     http: Http = Field(default_factory=Http, description=Http.__doc__)
     ingest: Ingest = Field(default_factory=Ingest, description=Ingest.__doc__)
     transcoding: Transcoding = Field(default_factory=Transcoding, description=Transcoding.__doc__)
+    stable: Stable = Field(default_factory=Stable, description=Stable.__doc__)
     scripting: Scripting = Field(default_factory=Scripting, description=Scripting.__doc__)
     delivery: Delivery = Field(default_factory=Delivery, description=Delivery.__doc__)
     log: Log = Field(default_factory=Log, description=Log.__doc__)

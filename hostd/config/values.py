@@ -76,6 +76,14 @@ def _name_of(what: str, example: str) -> Callable[[str], str]:
     return check
 
 
+def _modality_code(value: str) -> str:
+    if re.fullmatch(r"[A-Z0-9_ ]{1,16}", value) is None:
+        raise ValueError(
+            "should be a value of Modality (0008,0060), such as CT: up to 16 capital letters, digits and '_'"
+        )
+    return value
+
+
 def _script_name(value: str) -> str:
     if _NAME.fullmatch(value) is None or not value.endswith(".py"):
         raise ValueError('this is the name of a file in the scripts folder, as [scripts."compress.py"]')
@@ -84,6 +92,9 @@ def _script_name(value: str) -> str:
 
 AeTitle = Annotated[str, AfterValidator(_ae_title)]
 """An AE title (PS3.5 §6.2), without padding."""
+
+ModalityCode = Annotated[str, AfterValidator(_modality_code)]
+"""A value of Modality (0008,0060): VR CS (PS3.5 §6.2)."""
 
 Host = Annotated[str, AfterValidator(_host)]
 """A host name, or an IPv4 or IPv6 address without brackets."""

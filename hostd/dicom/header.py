@@ -416,6 +416,11 @@ def main_tags(header: Header) -> dict[str, dict[str, str]]:
     }
 
 
+def main_keywords(level: str) -> dict[str, int]:
+    """Return the keywords and tags of Orthanc's main DICOM tags of a level: patient, study, series or instance."""
+    return _MAIN_TAGS[level]
+
+
 _MAIN_TAGS = {
     "patient": {
         "PatientName": 0x00100010,

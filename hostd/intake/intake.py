@@ -28,11 +28,17 @@ _log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
+_MODALITY = 0x00080060
+
 AS_RECEIVED = Policy()
 """Nothing is transcoded on ingest."""
 
 NameSender = Callable[[Origin], str | None]
 """Tells the configured name of the modality that sent an instance, if it has one."""
+
+
+QuietOf = Callable[[str], float]
+"""Tells the quiet time, in seconds, of what has that value of Modality (0008,0060)."""
 
 
 class Intake:
@@ -52,6 +58,7 @@ class Intake:
         workers: IngestWorkers | None = None,
         ack_budget_s: float = 5.0,
         filters: ReceivedFilters | None = None,
+        quiet_of: QuietOf = lambda _modality: 60.0,
     ) -> None:
         self._archive = archive
         self._on_conflict = on_conflict
@@ -60,6 +67,7 @@ class Intake:
         self._workers = workers
         self._ack_budget_s = ack_budget_s
         self._filters = filters
+        self._quiet_of = quiet_of
         self._locks = KeyedLocks()
 
     def receive(
@@ -103,7 +111,13 @@ class Intake:
             raise
         blob = Blob(file.name, file.size, complete.file_sha256, complete.header.transfer_syntax)
         arrival = Arrival(
-            complete.header, blob, complete.data_set_sha256, origin, self._archive.clock.now(), filtering=filtering
+            complete.header,
+            blob,
+            complete.data_set_sha256,
+            origin,
+            self._archive.clock.now(),
+            filtering=filtering,
+            quiet_s=self._quiet_of(complete.header.text(_MODALITY)),
         )
         try:
             outcome = self._enter(arrival)

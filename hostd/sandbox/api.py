@@ -18,6 +18,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args
 
 from hostd.sandbox import frames
+from hostd.sandbox.levels import Association, Instances, Level, LevelTags, Patient, Series, Study
 from hostd.sandbox.read_only import ReadOnly
 from hostd.sandbox.refusals import SCRIPT_EXCEPTIONS, NotAllowed, TooManyActions, UnknownKeyword, ValueTooLarge
 from hostd.sandbox.run import Run, World, near
@@ -26,9 +27,12 @@ from hostd.sandbox.values import DateText, DateTimeText, PersonName, TimeText
 from hostd.sandbox.views import Delivery, Handle, Instance, Origin, Receipt, TransferSyntax
 
 __all__ = [
-    "EVENTS", "HANDLERS", "LEVELS", "SCRIPT_EXCEPTIONS", "TYPES", "VALUES", "ConflictingInstance", "DateText", "DateTimeText", "Delivery", "Handle",
-    "Host", "Instance", "NotAllowed", "Notification", "Origin", "PersonName", "Receipt", "ReceivedAgain", "Start", "Stop", "StoredInstance",
-    "Tags", "TimeText", "TooManyActions", "TransferSyntax", "UnknownKeyword", "ValueTooLarge", "World", "handler_name", "parameters",
+    "EVENTS", "HANDLERS", "LEVELS", "SCRIPT_EXCEPTIONS", "TYPES", "VALUES", "Association", "AssociationClosed", "ConflictingInstance",
+    "DateText", "DateTimeText", "DeletedInstance", "DeletedPatient", "DeletedSeries", "DeletedStudy", "Delivery", "Handle", "Host",
+    "Instance", "Instances", "LevelTags", "NewPatient", "NewSeries", "NewStudy", "NotAllowed", "Notification", "Origin", "Patient",
+    "PersonName", "Receipt", "ReceivedAgain", "Series", "StablePatient", "StableSeries", "StableStudy", "Start", "Stop",
+    "StoredInstance", "Study", "Tags", "TimeText", "TooManyActions", "TransferSyntax", "UnknownKeyword", "UpdatedInstance",
+    "UpdatedPatient", "UpdatedSeries", "UpdatedStudy", "ValueTooLarge", "World", "handler_name", "parameters",
 ]  # fmt: skip
 
 
@@ -76,6 +80,129 @@ class ConflictingInstance(Notification):
 
 
 @dataclass(frozen=True, slots=True)
+class UpdatedInstance(Notification):
+    """A stored instance was changed: `instance.changes` says whether its content, its metadata or its labels.
+
+    When other content came under its identity, this comes besides `on_conflicting_instance`.
+    """
+
+    instance: Instance
+
+
+@dataclass(frozen=True, slots=True)
+class DeletedInstance(Notification):
+    """An instance was deleted; `instance` is as it was before.
+
+    Nothing of it can be forwarded any more. Its bytes stay until every script has passed this event.
+    """
+
+    instance: Instance
+
+
+@dataclass(frozen=True, slots=True)
+class NewPatient(Notification):
+    """The first instance of a patient was stored.
+
+    It comes after the `on_stored_instance` of that instance, which is `patient.first`, and before `on_new_study`. After all of a patient
+    was deleted, the next instance begins it anew; so it is for a study and a series.
+    """
+
+    patient: Patient
+
+
+@dataclass(frozen=True, slots=True)
+class NewStudy(Notification):
+    """The first instance of a study was stored; it is `study.first`. More are to be expected: see `on_stable_study`."""
+
+    study: Study
+
+
+@dataclass(frozen=True, slots=True)
+class NewSeries(Notification):
+    """The first instance of a series was stored; it is `series.first`. More are to be expected: see `on_stable_series`."""
+
+    series: Series
+
+
+@dataclass(frozen=True, slots=True)
+class StableSeries(Notification):
+    """Nothing more of a series has come for its quiet time, and all of it has been transcoded on ingest.
+
+    The quiet time is a setting, `[stable]`, which may differ by modality. When more instances, or other content, come afterwards, the
+    event is raised again, after another quiet time: `series.occurrence` counts from 1, and `series.new_instances` are those that came
+    since the last time. A series that is deleted before is never stable. The event of a series comes before that of its study.
+    """
+
+    series: Series
+
+
+@dataclass(frozen=True, slots=True)
+class StableStudy(Notification):
+    """Nothing more of a study has come for its quiet time: the longest of its modalities'. Otherwise as `on_stable_series`."""
+
+    study: Study
+
+
+@dataclass(frozen=True, slots=True)
+class StablePatient(Notification):
+    """Nothing more of a patient has come for its quiet time. Otherwise as `on_stable_series`."""
+
+    patient: Patient
+
+
+@dataclass(frozen=True, slots=True)
+class UpdatedSeries(Notification):
+    """Content of a stored instance of a series was replaced, or metadata or labels of the series itself changed: see `series.changes`."""
+
+    series: Series
+
+
+@dataclass(frozen=True, slots=True)
+class UpdatedStudy(Notification):
+    """As `on_updated_series`, for the study."""
+
+    study: Study
+
+
+@dataclass(frozen=True, slots=True)
+class UpdatedPatient(Notification):
+    """As `on_updated_series`, for the patient."""
+
+    patient: Patient
+
+
+@dataclass(frozen=True, slots=True)
+class DeletedSeries(Notification):
+    """The last instance of a series was deleted: `series` has the attributes of that one, and no instances."""
+
+    series: Series
+
+
+@dataclass(frozen=True, slots=True)
+class DeletedStudy(Notification):
+    """The last instance of a study was deleted: `study` has the attributes of that one, and no instances."""
+
+    study: Study
+
+
+@dataclass(frozen=True, slots=True)
+class DeletedPatient(Notification):
+    """The last instance of a patient was deleted: `patient` has the attributes of that one, and no instances."""
+
+    patient: Patient
+
+
+@dataclass(frozen=True, slots=True)
+class AssociationClosed(Notification):
+    """An association of the DICOM face has ended, well or badly, or was rejected.
+
+    The instances that came by it are stored; where some are still being transcoded on ingest, their own events come later.
+    """
+
+    association: Association
+
+
+@dataclass(frozen=True, slots=True)
 class Start(Notification):
     """This version of the script begins to run: once a version, not with every restart of the node.
 
@@ -101,7 +228,13 @@ def parameters(event: type[Notification]) -> list[str]:
     return [*(field.name for field in fields(event)), "host"]
 
 
-EVENTS: tuple[type[Notification], ...] = (StoredInstance, ReceivedAgain, ConflictingInstance, Start, Stop)
+EVENTS: tuple[type[Notification], ...] = (
+    StoredInstance, ReceivedAgain, ConflictingInstance, UpdatedInstance, DeletedInstance,
+    NewSeries, StableSeries, UpdatedSeries, DeletedSeries,
+    NewStudy, StableStudy, UpdatedStudy, DeletedStudy,
+    NewPatient, StablePatient, UpdatedPatient, DeletedPatient,
+    AssociationClosed, Start, Stop,
+)  # fmt: skip
 HANDLERS: dict[str, type[Notification]] = {handler_name(event): event for event in EVENTS}
 """Handler's name → event."""
 
@@ -125,7 +258,7 @@ class Host(ReadOnly):
 
     def transcode(
         self,
-        x: Instance | Handle,
+        x: Instance | Handle | Level,
         to: str,
         quality: int | None = None,
         ratio: float | None = None,
@@ -133,7 +266,7 @@ class Host(ReadOnly):
         or_original: bool = True,
         lossy: bool = False,
     ) -> Handle:
-        """Make the same image in another transfer syntax; return a handle, which `forward` takes.
+        """Make the same image in another transfer syntax; return a handle, which `forward` takes. Of a series, study or patient: each.
 
         `to` is a UID, a keyword or a short name; short names ("j2k", "htj2k", "jpegls", "jpeg-lossless", "jxl", "rle",
         "explicit", "implicit", "deflated") are always lossless. The work is done when a delivery needs it. With
@@ -189,7 +322,7 @@ class Host(ReadOnly):
 
     def forward(
         self,
-        x: Instance | Handle,
+        x: Instance | Handle | Level,
         to: str,
         priority: Priority = "normal",
         not_before: dt.datetime | float | None = None,
@@ -203,7 +336,11 @@ class Host(ReadOnly):
         `not_before` is an aware datetime, or seconds since 1970 UTC. `syntax` names the (lossless) transfer syntax to send
         in, as `transcode` would. Nothing is sent to the modality it came from, unless `back` is true. While the same content
         waits for the same destination in the same form, asking again adds nothing; once it was delivered, asking again sends
-        it again. `again` changes nothing for a single instance.
+        it again.
+
+        A series, study or patient means its instances as of the event. What the destination has had of it in this form is
+        left out, unless `again` is true; `again` changes nothing for a single instance. What was deleted or replaced since
+        the event is left out too: what took its place has events of its own.
 
         Raises `ValueError` for an unknown destination, `NotAllowed` for one that this script is not given.
         """
@@ -223,20 +360,21 @@ class Host(ReadOnly):
         return Delivery(self._run, self._run.add(action))
 
     def delete(
-        self, x: Instance, after: Literal["delivered", "committed"] | Sequence[Delivery] | None = "delivered"
+        self, x: Instance | Level, after: Literal["delivered", "committed"] | Sequence[Delivery] | None = "delivered"
     ) -> None:
-        """Delete an instance. Needs the capability "delete".
+        """Delete an instance, or the instances of a series, study or patient as of the event. Needs the capability "delete".
 
         `after` names what must have happened before: "delivered", all its deliveries have arrived; a list of deliveries
         of this run, these have arrived; None, nothing. If one of them fails, or there is none, the instance stays and the
         delete is held, visibly. What arrives under the same identity meanwhile is not deleted. ("committed", after storage
-        commitment, is not in this release: a run that asks for it fails.)
+        commitment, is not in this release: a run that asks for it fails.) Of a series, study or patient all
+        instances go together, once all their deliveries have arrived, or none.
 
         Raises `NotAllowed` without the capability.
         """
         self._run.check_open()
-        if not isinstance(x, Instance):
-            raise TypeError(f"host.delete takes the instance, not {_shown(x)}")
+        if not isinstance(x, (Instance, Level)):
+            raise TypeError(f"host.delete takes the instance, a series, study or patient, not {_shown(x)}")
         source = self._source(x, "delete")
         assert isinstance(source, str)
         waits = self._after(after)
@@ -269,14 +407,14 @@ class Host(ReadOnly):
     # -- checks
 
     def _source(self, x: object, verb: str) -> str | int:
-        if not isinstance(x, (Instance, Handle)):
+        if not isinstance(x, (Instance, Handle, Level)):
             hint = "; a delivery cannot be sent on" if isinstance(x, Delivery) else ""
             raise TypeError(f"host.{verb} takes an instance or the handle of a product, not {_shown(x)}{hint}")
         run: Run = object.__getattribute__(x, "_run")
         self._run.check_open()
         if run is not self._run:
             raise RuntimeError(f"host.{verb} was given something of an earlier event")
-        return x.id if isinstance(x, Instance) else int(object.__getattribute__(x, "_index"))
+        return x.id if isinstance(x, (Instance, Level)) else int(object.__getattribute__(x, "_index"))
 
     def _syntax(self, name: object) -> frames.Syntax:
         if not isinstance(name, str):

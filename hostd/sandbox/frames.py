@@ -115,15 +115,55 @@ class Instance(msgspec.Struct, frozen=True):
     tags: Elements
     receipt: Receipt | None = None
     """None when nothing was to be transcoded as it arrived."""
+    changes: list[str] = []
+    """What was changed: content, metadata, labels; empty unless the event is about a change."""
+
+
+class Level(msgspec.Struct, frozen=True):
+    """A series, study or patient as it was at an event. UIDs of lower levels are ''."""
+
+    level: Literal["series", "study", "patient"]
+    id: str
+    patient_id: str
+    study_instance_uid: str
+    series_instance_uid: str
+    count: int
+    tags: Elements
+    """Its attributes and those of the levels above, as its newest instance has them."""
+    known: list[int]
+    """Tags of the attributes that a level has, there or not; all others are its instances'."""
+    new: int = 0
+    occurrence: int = 0
+    changes: list[str] = []
+    labels: list[str] = []
+
+
+class Association(msgspec.Struct, frozen=True):
+    """An association that has ended."""
+
+    id: int
+    at: float
+    ended_at: float
+    calling_aet: str
+    called_aet: str
+    ip: str
+    ended: str
+    reason: str
+    received: int
+    stored: int
+    failed: int
+    bytes: int
 
 
 class Event(msgspec.Struct, frozen=True, tag="event"):
-    """Run one handler. `instance` is None for `on_start` and `on_stop`, which take `host` only."""
+    """Run one handler. It is about an instance, a level or an association; about none for `on_start` and `on_stop`, which take `host` only."""
 
     id: int
     handler: str
     now: float
     instance: Instance | None = None
+    level: Level | None = None
+    association: Association | None = None
 
 
 class HttpRequest(msgspec.Struct, frozen=True):
@@ -149,7 +189,8 @@ class Filter(msgspec.Struct, frozen=True, tag="filter"):
 class Answer(msgspec.Struct, frozen=True, tag="answer"):
     """The answer to a question, or why there is none.
 
-    To `value`: the list of values, as in `Elements`; empty when the element is absent.
+    To `value`: the list of values, as in `Elements`; empty when the element is absent. To `members`: the next of them as pairs of place
+    and `Instance`, empty after the last. To `first`: a list of one `Instance` or none. To `origins`: a list of `Origin`.
     """
 
     id: int
@@ -204,7 +245,7 @@ class Refused(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="refu
 
 
 class Transcode(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="transcode"):
-    """Make the same image in another transfer syntax. `x` is an instance's id, or the index of the action that makes a handle."""
+    """Make the same image in another transfer syntax. `x` is the id of an instance or level, or the index of the action that makes a handle."""
 
     x: str | int
     to: str
@@ -228,7 +269,7 @@ class RunTool(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="run_
 
 
 class Forward(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="forward"):
-    """Deliver an instance or a product to a destination."""
+    """Deliver an instance, the members of a level or a product to a destination."""
 
     x: str | int
     to: str
@@ -241,7 +282,7 @@ class Forward(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="forw
 
 
 class Delete(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="delete"):
-    """Delete an instance; `after` names what must have happened before: all its deliveries, or these (action indexes)."""
+    """Delete an instance, or the members of a level; `after` names what must have happened before: all its deliveries, or these (action indexes)."""
 
     x: str
     after: Literal["delivered", "committed"] | list[int] | None = None
@@ -263,11 +304,16 @@ class Failure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Question(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="question"):
-    """A question of a running script. For `value` the argument is the path of the element: tag, item, tag and so on."""
+    """A question of a running script.
+
+    For `value`, `path` is that of the element (tag, item, tag and so on), and `of` the id of a member, '' for the event's own instance.
+    For `members`, `path` is 1 for those that are new, 0 for all, and the place of the last one that is known (-1: none), whose id is `of`.
+    """
 
     id: int
-    verb: Literal["value"]
+    verb: Literal["value", "members", "first", "origins"]
     path: list[int]
+    of: str = ""
 
 
 class Result(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="result"):

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, Literal, Protocol
 
 from hostd.sandbox import frames
 from hostd.sandbox.refusals import TooManyActions, UnknownKeyword
@@ -12,8 +11,15 @@ from hostd.sandbox.refusals import TooManyActions, UnknownKeyword
 MAX_NAMES_READ = 1000
 """How many different tags a run records as read; more are read, but not recorded."""
 
-Ask = Callable[[list[int]], list[Any]]
-"""Fetch the values of the element at a path from the host."""
+Verb = Literal["value", "members", "first", "origins"]
+
+
+class Ask(Protocol):
+    """Asks the host; see `frames.Question` and `frames.Answer`."""
+
+    def __call__(self, path: list[int], verb: Verb = "value", of: str = "") -> list[Any]:
+        """Return the answer. Raises `ValueTooLarge`, or `ValueError` with the host's reason."""
+        ...
 
 
 class World:
@@ -89,7 +95,7 @@ class Run:
         self.read: dict[str, None] = {}
         self.closed = False
         self._ask = ask
-        self._fetched: dict[tuple[int, ...], list[Any]] = {}
+        self._fetched: dict[tuple[str, tuple[int, ...]], list[Any]] = {}
 
     def check_open(self) -> None:
         """Raise `RuntimeError` when this run is over."""
@@ -111,9 +117,13 @@ class Run:
         if len(self.read) < MAX_NAMES_READ:
             self.read[name] = None
 
-    def fetch(self, path: tuple[int, ...]) -> list[Any]:
-        """Return the values of an element that did not travel. Raises `ValueTooLarge`."""
-        if path not in self._fetched:
-            self.check_open()
-            self._fetched[path] = self._ask(list(path))
-        return self._fetched[path]
+    def fetch(self, path: tuple[int, ...], of: str = "") -> list[Any]:
+        """Return the values of an element that did not travel, of the event's instance or of a member. Raises `ValueTooLarge`."""
+        if (of, path) not in self._fetched:
+            self._fetched[of, path] = self.ask(list(path), "value", of)
+        return self._fetched[of, path]
+
+    def ask(self, path: list[int], verb: Verb, of: str = "") -> list[Any]:
+        """Ask the host, while the run goes on."""
+        self.check_open()
+        return self._ask(path) if verb == "value" and not of else self._ask(path, verb, of)

@@ -9,7 +9,7 @@ from types import TracebackType
 
 import msgspec
 
-from hostd.sandbox import api, filters, frames, handles, library, policy, reading
+from hostd.sandbox import api, filters, frames, handles, levels, library, policy, reading
 from hostd.sandbox.facades.numbers import give_zones
 from hostd.sandbox.namespace import Language
 from hostd.sandbox.run import Ask, Log, Run, World
@@ -68,7 +68,7 @@ class Script:
         run = Run(self._world, event.now, ask)
         self._output = run.log
         host = api.Host(run)
-        subject = () if event.instance is None else (Instance(run, event.instance),)
+        subject = _subject(run, event)
         handler = self._globals.get(event.handler) if event.handler in api.HANDLERS else None
         try:
             if callable(handler):
@@ -111,6 +111,17 @@ class Script:
             self._output.write("info", separator.join(map(str, values)) + ending)
 
         return print_
+
+
+def _subject(run: Run, event: frames.Event) -> tuple[object, ...]:
+    """Return what the event is about, as the handler takes it; nothing for an event about the script itself."""
+    if event.instance is not None:
+        return (Instance(run, event.instance),)
+    if event.level is not None:
+        return (levels.level(run, event.level),)
+    if event.association is not None:
+        return (levels.Association(event.association),)
+    return ()
 
 
 def _read(tree: ast.Module, helpers: library.Reading, world: World) -> list[frames.Finding]:

@@ -31,14 +31,18 @@ class Tags(ReadOnly):
     read: up to 1 MiB each and 8 MiB a run, otherwise `ValueTooLarge`. Pixel data is never given.
     """
 
-    __slots__ = ("_elements", "_path", "_run", "_within")
+    __slots__ = ("_elements", "_of", "_path", "_run", "_within")
     _elements: _Elements
+    _of: str
     _path: tuple[int, ...]
     _run: Run
     _within: str
 
-    def __init__(self, run: Run, elements: _Elements, path: tuple[int, ...] = (), within: str = "") -> None:
+    def __init__(
+        self, run: Run, elements: _Elements, path: tuple[int, ...] = (), within: str = "", of: str = ""
+    ) -> None:
         _set(self, "_run", run)
+        _set(self, "_of", of)
         _set(self, "_elements", elements)
         _set(self, "_path", path)
         _set(self, "_within", within)
@@ -116,7 +120,7 @@ class Tags(ReadOnly):
             return "", []
         vr, values = self._elements[tag]
         if values is None:
-            values = self._run.fetch((*self._path, tag))
+            values = self._run.fetch((*self._path, tag), self._of)
         return vr, [] if list(values) == [""] else list(values)
 
     def _value(self, tag: int) -> Any:
@@ -128,6 +132,8 @@ class Tags(ReadOnly):
         name = self._run.world.name(tag)
         if vr == "SQ":
             within = f"{self._within}{name}."
-            return tuple(Tags(self._run, item, (*self._path, tag, index), within) for index, item in enumerate(raw))
+            return tuple(
+                Tags(self._run, item, (*self._path, tag, index), within, self._of) for index, item in enumerate(raw)
+            )
         values = tuple(convert(vr, value, name) for value in raw)
         return values[0] if len(values) == 1 else values

@@ -150,10 +150,10 @@ class Instance(ReadOnly):
     _run: Run
     _tags: Tags
 
-    def __init__(self, run: Run, instance: wire.Instance) -> None:
+    def __init__(self, run: Run, instance: wire.Instance, *, of: str = "") -> None:
         _set(self, "_run", run)
         _set(self, "_instance", instance)
-        _set(self, "_tags", Tags(run, instance.tags))
+        _set(self, "_tags", Tags(run, instance.tags, of=of))
 
     @property
     def id(self) -> str:
@@ -220,6 +220,11 @@ class Instance(ReadOnly):
         """How its transcode on ingest ended; None when nothing was to be transcoded as it arrived."""
         receipt = self._instance.receipt
         return None if receipt is None else Receipt(receipt)
+
+    @property
+    def changes(self) -> tuple[str, ...]:
+        """What was changed: "content", "metadata", "labels"; () unless the event is `on_updated_instance`."""
+        return tuple(self._instance.changes)
 
     def __repr__(self) -> str:
         return f"<instance {self.sop_instance_uid}>"

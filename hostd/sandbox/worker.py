@@ -20,6 +20,7 @@ import msgspec
 
 from hostd.sandbox import facades, frames, jail
 from hostd.sandbox.refusals import ValueTooLarge
+from hostd.sandbox.run import Verb
 from hostd.sandbox.script import RefusedScriptError, Script
 
 EXIT_DONE, EXIT_PROTOCOL, EXIT_MEMORY = 0, 70, 71
@@ -36,10 +37,10 @@ class _Conversation:
         self._channel = channel
         self._questions = 0
 
-    def ask(self, path: list[int]) -> list[Any]:
-        """Ask the host for the values of an element. Raises `ValueTooLarge`, or `ValueError` with the host's reason."""
+    def ask(self, path: list[int], verb: Verb = "value", of: str = "") -> list[Any]:
+        """Ask the host. Raises `ValueTooLarge`, or `ValueError` with the host's reason."""
         self._questions += 1
-        self._channel.send(frames.Question(self._questions, "value", path))
+        self._channel.send(frames.Question(self._questions, verb, path, of))
         answer = self._channel.receive()
         if not isinstance(answer, frames.Answer) or answer.id != self._questions:
             os._exit(EXIT_PROTOCOL)  # not an exception: a script's bare `except` would catch it

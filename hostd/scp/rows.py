@@ -25,4 +25,6 @@ class AssociationRows:
         """Complete the row."""
         columns = asdict(facts)
         size = columns.pop("bytes")
-        self._archive.writer.do(lambda c: associations.close_row(c, association_id, **columns, size=size))
+        self._archive.writer.do(
+            lambda c: associations.close_row(c, association_id, **columns, size=size), topics=("event",)
+        )

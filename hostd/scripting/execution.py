@@ -15,6 +15,7 @@ from hostd.sandbox import frames
 from hostd.scripting import questions
 from hostd.scripting.plan import Destinations, Tools, as_frames_event, no_tools, resolve
 from hostd.scripting.runtime import ScriptWorker, WorkerLost
+from hostd.scripting.sources import ArchiveSource, with_header
 
 _log = structlog.get_logger(__name__)
 
@@ -43,10 +44,12 @@ def execute(
     error: str | None = None
     is_lost = False
     try:
+        event = with_header(event, archive.blobs.path)
+        source = ArchiveSource(event, archive.read, archive.blobs.path)
         result = worker.run(
             as_frames_event(event),
             time_limit_s=rules.time_limit_s,
-            answer=lambda question: _answer(archive, question, event),
+            answer=lambda question: questions.answer_from(source, question),
         )
         error = why(result.failure)
         actions = () if error else resolve(result.actions, event, rules.destinations, rules.tools)
@@ -88,9 +91,3 @@ def _header(event: Event) -> Header | None:
         return Header.decode(event.header) if event.header else None
     except ValueError:  # msgspec's errors are ValueErrors; the run has failed on it above, and says so
         return None
-
-
-def _answer(archive: Archive, question: frames.Question, event: Event) -> frames.Answer:
-    if event.blob is None:
-        return frames.Answer(question.id, error="the content of this event was refused and is not kept")
-    return questions.answer(question, archive.blobs.path(event.blob))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import msgspec
 
 from hostd.archive.deliveries import PRIORITIES
+from hostd.archive.levels import LevelFacts
 from hostd.archive.plans import PlannedAction, PlannedDelete, PlannedForward, PlannedTool, PlannedTranscode
 from hostd.archive.records import Event, Origin
 from hostd.dicom import syntaxes
@@ -15,6 +17,7 @@ from hostd.dicom.header import Header
 from hostd.dicom.syntaxes import TransferSyntax
 from hostd.errors import HostdError, ScriptError
 from hostd.sandbox import frames
+from hostd.scripting import subjects
 from hostd.scripting.vocabulary import as_frame
 from hostd.transcoding.options import DEFAULT_QUALITY
 from hostd.transcoding.transform import RunTool, Transcode, Transform
@@ -44,16 +47,28 @@ def as_frames_event(event: Event) -> frames.Event:
     """Return an event as the worker gets it."""
     instance = None
     if event.header is not None:
-        header = Header.decode(event.header)
         assert event.origin is not None
-        instance = as_frames_instance(event.subject, header, event.origin, _receipt(event))
-    return frames.Event(event.number, handler_of(event), event.at, instance)
+        changes = (event.facts or {}).get("changes", ())
+        header = Header.decode(event.header)
+        instance = as_frames_instance(event.subject, header, event.origin, event.receipt, changes)
+    return frames.Event(
+        event.number,
+        handler_of(event),
+        event.at,
+        instance,
+        level=subjects.level(event),
+        association=subjects.association(event),
+    )
 
 
 def as_frames_instance(
-    identifier: str, header: Header, origin: Origin, receipt: frames.Receipt | None = None
+    identifier: str,
+    header: Header,
+    origin: Origin,
+    receipt: dict[str, Any] | None = None,
+    changes: Sequence[str] = (),
 ) -> frames.Instance:
-    """Return an instance as the worker gets it."""
+    """Return an instance as the worker gets it; `receipt` as plain values."""
     return frames.Instance(
         id=identifier,
         sop_instance_uid=header.sop_instance_uid,
@@ -67,12 +82,12 @@ def as_frames_instance(
         size=header.size,
         origin=frames.Origin(**origin.to_json()),
         tags=header.tags,
-        receipt=receipt,
+        receipt=_receipt(receipt),
+        changes=list(changes),
     )
 
 
-def _receipt(event: Event) -> frames.Receipt | None:
-    facts = event.receipt
+def _receipt(facts: dict[str, Any] | None) -> frames.Receipt | None:
     if facts is None:
         return None
     return frames.Receipt(
@@ -94,20 +109,25 @@ def resolve(
     Raises `ScriptError`, naming the line of the script, for what cannot be carried out.
     """
     made: dict[int, Transform] = {}
+    about: dict[int, str] = {}
     planned: list[PlannedAction] = []
     for position, action in enumerate(actions):
         try:
             match action:
                 case frames.Transcode():
                     made[position] = _source(action.x, event, made).then(_transcode(action))
+                    about[position] = _subject(action.x, event, about)
                     planned.append(PlannedTranscode(position, _inputs(action)))
                 case frames.RunTool():
                     made[position] = _source(action.x, event, made).then(tools(action.name, action.args))
+                    about[position] = _subject(action.x, event, about)
                     planned.append(PlannedTool(position, _inputs(action)))
                 case frames.Forward():
-                    planned.append(_forward(position, action, event, made, destinations))
+                    forward = _forward(position, action, event, made, destinations)
+                    planned.append(replace(forward, of=_subject(action.x, event, about)))
                 case frames.Delete():
-                    planned.append(_delete(position, action, event, planned))
+                    delete = _delete(position, action, event, planned)
+                    planned.append(replace(delete, of=_subject(action.x, event, about)))
         except HostdError as error:
             raise ScriptError(f"line {action.line}: {error}") from error
     return tuple(planned)
@@ -161,10 +181,16 @@ def _forward(
         priority=PRIORITIES[action.priority],
         not_before=not_before,
         skip=_why_skipped(destination, event, back=action.back),
+        again=action.again,
+        back=action.back,
     )
 
 
 def _why_skipped(destination: str, event: Event, *, back: bool) -> str | None:
+    if event.kind.startswith("deleted_"):
+        return "it was deleted, so there is nothing to send"
+    if LevelFacts.of(event.facts) is not None:
+        return None  # each instance of it may have come from elsewhere
     if event.blob is None:
         return "its content was refused, so there is nothing to send"
     sender = event.origin.modality if event.origin else None
@@ -191,9 +217,20 @@ def _source(x: str | int, event: Event, made: dict[int, Transform]) -> Transform
         if x not in made:
             raise ScriptError("the handle is not of this run")
         return made[x]
+    if LevelFacts.of(event.facts) is not None:
+        return (
+            Transform()
+        )  # the level or one of its instances: what is none of them is not found when the plan is entered
     if x != event.subject or event.header is None:
         raise ScriptError("only the instance of the event can be acted upon, not one kept from an earlier event")
     return Transform()
+
+
+def _subject(x: str | int, event: Event, about: dict[int, str]) -> str:
+    """Return what an action is about: '' for the event's own instance, else the id of its level or of one of that level's instances."""
+    if isinstance(x, int):
+        return about[x]
+    return x if LevelFacts.of(event.facts) is not None else ""
 
 
 def _inputs(action: frames.Action) -> dict[str, Any]:

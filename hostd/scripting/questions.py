@@ -1,4 +1,4 @@
-"""What a running script may ask its host: the value of an element that did not travel with the event."""
+"""What a running script may ask its host: the value of an element that did not travel with the event, and the instances of a level."""
 
 from __future__ import annotations
 
@@ -8,10 +8,37 @@ from hostd.dicom.header import element_value
 from hostd.dicom.part10 import data_set_offset
 from hostd.errors import HostdError
 from hostd.sandbox import frames
+from hostd.scripting.sources import Source
 
 _DEEPEST = 33
 """Numbers in a path: sixteen sequences, an item of each, and the element."""
 _PIXEL_GROUP = 0x7FE0
+
+
+def answer_from(source: Source, question: frames.Question) -> frames.Answer:
+    """Answer any question of a run. Whatever the worker asks for, nothing is raised."""
+    try:
+        match question.verb:
+            case "value":
+                return answer(question, source.file(question.of))
+            case "members":
+                return _members(source, question)
+            case "first":
+                first = source.first()
+                return frames.Answer(question.id, [] if first is None else [first])
+            case "origins":
+                return frames.Answer(question.id, source.origins())
+    except LookupError as error:
+        return frames.Answer(question.id, error=str(error))
+    except (OSError, HostdError) as error:
+        return frames.Answer(question.id, error=f"a file of the archive cannot be read: {error}")
+
+
+def _members(source: Source, question: frames.Question) -> frames.Answer:
+    if len(question.path) != 2 or any(not -1 <= number < 1 << 62 for number in question.path):
+        return frames.Answer(question.id, error="that is no place among the instances")
+    new_only, place = question.path
+    return frames.Answer(question.id, source.page(new_only=bool(new_only), after=(place, question.of)))
 
 
 def answer(question: frames.Question, file: Path) -> frames.Answer:

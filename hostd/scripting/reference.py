@@ -57,11 +57,15 @@ def filters() -> str:
 
 
 def subjects() -> str:
-    """Return what an instance and its parts offer, a table each."""
+    """Return what the subjects of events and their parts offer, a table each."""
     views: dict[str, type] = {
         "instance": api.Instance,
         "instance.transfer_syntax": api.TransferSyntax,
         "instance.origin": api.Origin,
+        "series": api.Series,
+        "study": api.Study,
+        "patient": api.Patient,
+        "association": api.Association,
     }
     tables = []
     for name, view in views.items():
@@ -127,8 +131,9 @@ PARTS: Mapping[str, Callable[[], str]] = {
 
 
 def _members(view: type) -> dict[str, object]:
-    """Return the public methods and properties of a class, in the order in which it declares them."""
-    return {name: member for name, member in vars(view).items() if not name.startswith("_") and inspect.getdoc(member)}
+    """Return the public methods and properties of a class, in the order in which it and those it is made from declare them."""
+    declared = {name: member for one in reversed(view.__mro__) for name, member in vars(one).items()}
+    return {name: member for name, member in declared.items() if not name.startswith("_") and inspect.getdoc(member)}
 
 
 def _signature(name: str, view: type = api.Host) -> str:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from hostd.archive.plans import PlannedAction, PlannedDelete, PlannedForward, PlannedTool
-from hostd.archive.records import Event, Origin
+from hostd.archive.records import Event
 from hostd.dicom import statuses, syntaxes
 from hostd.dicom.header import read_file_header
 from hostd.errors import HostdError, ScriptError
 from hostd.intake.element_values import name_of
 from hostd.sandbox import api, frames
-from hostd.scripting import questions
+from hostd.scripting import made, questions, subjects
 from hostd.scripting.execution import why
 from hostd.scripting.filters import changes_of
 from hostd.scripting.interest import concerns
@@ -25,8 +26,6 @@ Answerer = Callable[[frames.Question], frames.Answer]
 """What answers the questions of a run."""
 
 _RECEIVED = "filter_received_instance"
-_FIRST = 1
-"""The number of a rehearsed event; each is the first of a log of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +46,27 @@ class Rehearsal(Outcome):
     handler: str
 
 
+def grouped(files: Sequence[Path], kind: str) -> list[tuple[Path, ...]]:
+    """Return the files that one event of that kind is about: those of one series, study or patient together, otherwise each alone.
+
+    What cannot be read is alone, and its rehearsal says why.
+    """
+    found: dict[str, list[Path]] = {}
+    for file in files:
+        key = str(file)
+        if (level := made.level_of(kind)) is not None:
+            with contextlib.suppress(HostdError, OSError):
+                key = str(getattr(read_file_header(file).identity, level))
+        elif kind == "association_closed":
+            key = kind
+        found.setdefault(key, []).append(file)
+    return [tuple(group) for group in found.values()]
+
+
 def rehearse(
     worker: ScriptWorker,
     file: Path,
-    *,
+    *more: Path,
     kind: str,
     now: float,
     destinations: Destinations,
@@ -59,7 +75,9 @@ def rehearse(
 ) -> Rehearsal:
     """Run the handler of an event (`kind`: "stored_instance") on a file; nothing is stored, sent or changed.
 
-    Of filters, `filter_received_instance` can be rehearsed: by that name, and of a script that does not handle "stored_instance".
+    An event about a series, study, patient or association is about all the files, as `grouped` puts them together. Of filters,
+    `filter_received_instance` can be rehearsed: by that name, and of a script that does not handle "stored_instance".
+
     Raises `ScriptError` for an event that does not exist, its kind `WorkerLost` when the script had to be killed, `UnparsableError` for
     what is not a DICOM file, and `OSError` for a file that cannot be read.
     """
@@ -70,7 +88,7 @@ def rehearse(
         raise ScriptError(
             f"there is no event {kind!r}; there are: {', '.join(n.removeprefix('on_') for n in api.HANDLERS)}"
         )
-    event = _event(file, kind, now)
+    event, source = made.event((file, *more), kind, now)
     handler = handler_of(event)
     if handler not in worker.ready.handlers:
         there_are = ", ".join(has) or "no handler at all"
@@ -78,7 +96,7 @@ def rehearse(
     outcome = rehearse_event(
         worker,
         event,
-        answer=lambda question: questions.answer(question, file),
+        answer=lambda question: questions.answer_from(source, question),
         destinations=destinations,
         time_limit_s=time_limit_s,
         tools=tools,
@@ -89,7 +107,7 @@ def rehearse(
 def _rehearse_filter(worker: ScriptWorker, file: Path, now: float, time_limit_s: float) -> Rehearsal:
     if _RECEIVED not in worker.ready.handlers:
         return Rehearsal((), (), (), f"the script has no {_RECEIVED}", file, _RECEIVED)
-    event = as_frames_event(_event(file, "stored_instance", now))
+    event = as_frames_event(made.event((file,), "stored_instance", now)[0])
     verdict = worker.judge(
         frames.Filter(event.id, _RECEIVED, instance=event.instance),
         time_limit_s=time_limit_s,
@@ -138,23 +156,23 @@ def rehearse_event(
     plan: tuple[str, ...] = ()
     if error is None:
         try:
-            plan = tuple(sentence(action) for action in resolve(result.actions, event, destinations, tools))
+            plan = tuple(sentence(action, event) for action in resolve(result.actions, event, destinations, tools))
         except HostdError as refused:
             error = str(refused)
     return Outcome(plan, tuple(result.log), tuple(result.tags_read), error)
 
 
-def sentence(action: PlannedAction) -> str:
+def sentence(action: PlannedAction, event: Event | None = None) -> str:
     """Say a planned action in words."""
     match action:
         case PlannedForward():
-            return _forward_sentence(action)
+            return _forward_sentence(action, event)
         case PlannedDelete(after=None):
-            return "delete at once"
+            return f"delete{_what(action, event)} at once"
         case PlannedDelete(after="delivered"):
-            return "delete once all its deliveries have arrived"
+            return f"delete{_what(action, event)} once all its deliveries have arrived"
         case PlannedDelete(after=after):
-            return f"delete once {len(after or ())} named deliveries have arrived"
+            return f"delete{_what(action, event)} once {len(after or ())} named deliveries have arrived"
         case PlannedTool():
             return f"have the tool {action.inputs['name']} make something of it, when a delivery needs it"
         case _:
@@ -163,11 +181,17 @@ def sentence(action: PlannedAction) -> str:
             return f"transcode to {syntaxes.by_uid(action.inputs['to']).name}{loss}, when a delivery needs it"
 
 
-def _forward_sentence(action: PlannedForward) -> str:
+def _what(action: PlannedForward | PlannedDelete, event: Event | None) -> str:
+    return subjects.named(event, action.of) if event is not None else ""
+
+
+def _forward_sentence(action: PlannedForward, event: Event | None) -> str:
     if action.skip is not None:
-        return f"forward to {action.destination}: nothing is sent, {action.skip}"
+        return f"forward{_what(action, event)} to {action.destination}: nothing is sent, {action.skip}"
     priority = action.inputs.get("priority", "normal")
-    said = f"forward to {action.destination}" + (f" with priority {priority}" if priority != "normal" else "")
+    said = f"forward{_what(action, event)} to {action.destination}" + (
+        f" with priority {priority}" if priority != "normal" else ""
+    )
     transform = Transform.parse(action.transform)
     if not transform:
         return said
@@ -177,10 +201,3 @@ def _forward_sentence(action: PlannedForward) -> str:
             return f"{said}, or not at all"
     otherwise = ", or as it is where that cannot be done" if not transform.required else ", or not at all"
     return f"{said} in {syntaxes.by_uid(transform.syntax_of('')).name}{otherwise}"
-
-
-def _event(file: Path, kind: str, now: float) -> Event:
-    if not api.HANDLERS[f"on_{kind}"].__dataclass_fields__:  # about the script itself
-        return Event(_FIRST, kind, file.name, None, None, None, None, now)
-    header = read_file_header(file)
-    return Event(_FIRST, kind, header.identity.instance, str(file), "", header.encode(), Origin("import"), now)

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
+
+from sqlalchemy import Connection
 
 from hostd.archive.records import Event
 from hostd.dicom.header import Header
 from hostd.errors import HostdError
-from hostd.sandbox import frames
 from hostd.scripting import questions
 from hostd.scripting.plan import Destinations, Tools, no_tools
 from hostd.scripting.rehearsal import Outcome, rehearse_event
 from hostd.scripting.runtime import ScriptWorker
+from hostd.scripting.sources import ArchiveSource, with_header
 
 FAILS = "fail"
 """The sentence of a run that came to no plan."""
@@ -58,7 +60,8 @@ class Difference:
 class Replayer:
     """Runs one version of a script over events.
 
-    `start` gives a worker that has it loaded, and is asked again when one is lost; `file_of` tells where a stored file is, or was.
+    `start` gives a worker that has it loaded, and is asked again when one is lost; `file_of` tells where a stored file is, or was;
+    `read` gives a connection to the index.
     """
 
     def __init__(
@@ -66,12 +69,14 @@ class Replayer:
         start: Callable[[], ScriptWorker],
         *,
         file_of: Callable[[str], Path],
+        read: Callable[[], AbstractContextManager[Connection]],
         destinations: Destinations,
         time_limit_s: float,
         tools: Tools = no_tools,
     ) -> None:
         self._start = start
         self._file_of = file_of
+        self._read = read
         self._destinations = destinations
         self._time_limit_s = time_limit_s
         self._tools = tools
@@ -85,14 +90,7 @@ class Replayer:
                     yield Replayed(event, None)
                     continue
                 try:
-                    outcome = rehearse_event(
-                        worker,
-                        event,
-                        answer=partial(self._answer, event),
-                        destinations=self._destinations,
-                        time_limit_s=self._time_limit_s,
-                        tools=self._tools,
-                    )
+                    outcome = self._rehearse(worker, event)
                 except HostdError as error:  # the worker is gone; the next event gets another
                     outcome = Outcome((), (), (), str(error))
                     worker.stop()
@@ -101,10 +99,20 @@ class Replayer:
         finally:
             worker.stop()
 
-    def _answer(self, event: Event, question: frames.Question) -> frames.Answer:
-        if event.blob is None or not self._file_of(event.blob).exists():
-            return frames.Answer(question.id, error="the file that this event was about is no longer kept")
-        return questions.answer(question, self._file_of(event.blob))
+    def _rehearse(self, worker: ScriptWorker, event: Event) -> Outcome:
+        try:
+            complete = with_header(event, self._file_of)
+        except HostdError as error:
+            return Outcome((), (), (), str(error))
+        source = ArchiveSource(event, self._read, self._file_of)
+        return rehearse_event(
+            worker,
+            complete,
+            answer=lambda question: questions.answer_from(source, question),
+            destinations=self._destinations,
+            time_limit_s=self._time_limit_s,
+            tools=self._tools,
+        )
 
 
 def differences(new: Sequence[Replayed], old: Sequence[Replayed]) -> list[Difference]:

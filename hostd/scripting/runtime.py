@@ -173,8 +173,11 @@ class ScriptWorker:
             if questions > most:
                 raise WorkerLost(f"{self._load.name} was killed after {most} questions in one run")
             began = time.monotonic()
-            reply, size = _limited(answer(message), message.id, values_left)
-            values_left -= size
+            if message.verb == "value":
+                reply, size = _limited(answer(message), message.id, values_left)
+                values_left -= size
+            else:  # what the worker has looked at it may forget, so there is no limit on the whole
+                reply, _ = _limited(answer(message), message.id, frames.MAX_VALUE)
             self._send(reply)
             deadline += time.monotonic() - began
 
@@ -285,7 +288,8 @@ def _dishonest(result: frames.Result, event: frames.Event, load: frames.Load, lo
     for index, action in enumerate(result.actions):
         earlier = result.actions[:index]
         if isinstance(action.x, str):
-            if event.instance is None or action.x != event.instance.id:
+            # Which instances a level has is known to the index: what is none of them is not found when the plan is entered.
+            if event.level is None and (event.instance is None or action.x != event.instance.id):
                 return "an action on another instance than the event's"
         elif not (0 <= action.x < index and isinstance(earlier[action.x], (frames.Transcode, frames.RunTool))):
             return "an action on a product that no earlier action makes"

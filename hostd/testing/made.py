@@ -15,12 +15,14 @@ CT_IMAGE_STORAGE = "1.2.840.10008.5.1.4.1.1.2"
 EXPLICIT = "1.2.840.10008.1.2.1"
 
 
-def header(sop_instance_uid: str = "1.2.3.4.5", *, patient_id: str = "P1") -> Header:
-    """Return the header of a made CT image without tags worth mentioning."""
+def header(
+    sop_instance_uid: str = "1.2.3.4.5", *, patient_id: str = "P1", study: str = STUDY, series: str = SERIES
+) -> Header:
+    """Return the header of a made CT image without tags worth mentioning. `study` and `series` are UIDs."""
     return Header(
         patient_id=patient_id,
-        study_instance_uid=STUDY,
-        series_instance_uid=SERIES,
+        study_instance_uid=study,
+        series_instance_uid=series,
         sop_instance_uid=sop_instance_uid,
         sop_class_uid=CT_IMAGE_STORAGE,
         transfer_syntax=EXPLICIT,
@@ -38,6 +40,9 @@ def arrive(
     content: bytes = b"data",
     origin: Origin | None = None,
     on_conflict: OnConflict = "newest",
+    study: str = STUDY,
+    series: str = SERIES,
+    quiet_s: float = 60.0,
 ) -> Outcome:
     """Enter a made instance whose data set is `content`, as intake would."""
     file = archive.blobs.create()
@@ -46,11 +51,12 @@ def arrive(
     file.close()
     digest = hashlib.sha256(content).hexdigest()
     arrival = Arrival(
-        header(sop_instance_uid),
+        header(sop_instance_uid, study=study, series=series),
         Blob(file.name, len(content), digest, EXPLICIT),
         digest,
         origin or Origin("dicom", calling_aet="CT1"),
         archive.clock.now(),
+        quiet_s=quiet_s,
     )
     outcome = archive.writer.do(
         lambda c: instances.take_in(c, arrival, on_conflict), blobs=[file.name], topics=("event",)

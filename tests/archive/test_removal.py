@@ -59,7 +59,9 @@ def test_an_event_that_a_script_has_not_passed_pins_its_file(archive):
     arrive(archive)
     hide(archive)
     assert archive.collect(trash_seconds=0) == 0
-    archive.writer.do(lambda c: scripts.advance(c, "a.py", 0, after=0, to=2))
+    archive.writer.do(lambda c: scripts.advance(c, "a.py", 0, after=0, to=4))
+    assert archive.collect(trash_seconds=0) == 0, "the delete itself is yet to be told"
+    archive.writer.do(lambda c: scripts.advance(c, "a.py", 0, after=4, to=5))
     assert archive.collect(trash_seconds=0) == 1
 
 

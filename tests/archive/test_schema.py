@@ -12,8 +12,9 @@ from hostd.archive.archive import Archive
 from hostd.archive.database import open_engine
 from hostd.archive.tables import metadata
 from hostd.errors import NodeError
+from hostd.jobs.quiet import tell_due
 from hostd.testing.clock import ManualClock
-from hostd.testing.made import STUDY, header
+from hostd.testing.made import STUDY, arrive, header
 
 
 def test_the_migrations_make_exactly_the_tables_of_the_code(archive):
@@ -68,4 +69,39 @@ def test_an_index_of_the_first_schema_is_brought_up_to_date_with_all_that_is_in_
             (2, None),
         ]
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+    archive.close()
+
+
+def test_what_an_older_index_holds_is_not_told_as_new_and_becomes_stable_only_with_what_comes(tmp_path):
+    engine = open_engine(tmp_path / "index.db", writes=True)
+    config = Config()
+    config.set_main_option("script_location", str(Path(database.__file__).parent / "migrations"))
+    identity = header("1.2.3.4.1").identity
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0002")
+        connection.exec_driver_sql(
+            "INSERT INTO blob (name, size, sha256, transfer_syntax, created_at) VALUES ('node/a', 1, 'x', '1.2.840.10008.1.2.1', 1.0)"
+        )
+        connection.exec_driver_sql(
+            "INSERT INTO instance VALUES (?, ?, ?, ?, 'P1', ?, '1.2.3.4', '1.2.3.4.1', '1.2', "
+            """'{"patient": {}, "study": {}, "series": {}, "instance": {}}', 'node/a', 'x', '{"kind": "import"}', '{}', '[]', 1.0)""",
+            (identity.instance, identity.patient, identity.study, identity.series, STUDY),
+        )
+        for kind in ("stored_instance", "received_again"):
+            connection.exec_driver_sql(
+                "INSERT INTO event (kind, subject, blob, header, at) VALUES (?, ?, 'node/a', ?, 1.0)",
+                (kind, identity.instance, header("1.2.3.4.1").encode()),
+            )
+    engine.dispose()
+    clock = ManualClock()
+    archive = Archive(tmp_path, "node", clock)
+    assert tell_due(archive) == 0
+    arrive(archive, "1.2.3.4.2")
+    clock.advance(60)
+    assert tell_due(archive) == 3
+    with archive.read() as connection:
+        assert connection.exec_driver_sql("SELECT told FROM instance ORDER BY told").scalars().all() == [1, 3]
+        kinds = connection.exec_driver_sql("SELECT kind FROM event ORDER BY number").scalars().all()
+    assert kinds[2:] == ["stored_instance", "stable_series", "stable_study", "stable_patient"]
     archive.close()

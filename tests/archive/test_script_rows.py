@@ -19,13 +19,13 @@ def test_only_a_name_never_seen_starts_at_now(archive):
     arrive(archive)
     assert meet(archive)
     cursor, _ = accept(archive, ONE)
-    assert cursor.low_water == 1
+    assert cursor.low_water == 4  # the arrival, and the patient, study and series that began
     arrive(archive, "1.2.3.4.6")
     assert not meet(archive)
     archive.writer.do(lambda c: scripts.vanish(c, "a.py", 2.0))
     assert not meet(archive)
     cursor, is_new = accept(archive, ONE)
-    assert (cursor.low_water, is_new) == (1, True)
+    assert (cursor.low_water, is_new) == (4, True)
 
 
 def test_a_new_script_starts_at_the_beginning_when_asked_to(archive):
@@ -82,7 +82,9 @@ def test_an_absent_script_is_forgotten_in_time_and_then_starts_at_now(archive):
     arrive(archive)
     assert meet(archive)
     with archive.read() as connection:
-        assert scripts.get_cursor(connection, "a.py").low_water == 2  # `start` and the arrival
+        assert (
+            scripts.get_cursor(connection, "a.py").low_water == 5
+        )  # `start`, the arrival, and the patient, study and series that began
 
 
 def test_a_refused_edit_leaves_the_running_version(archive):

@@ -121,9 +121,10 @@ class Bench:
     # -- looking
 
     def events(self):
+        """Return the events of what arrived and of deletes, without those about series, studies and patients."""
+        kinds = ("stored_instance", "received_again", "conflicting_instance", "deleted_instance")
         with self.archive.read() as connection:
-            found = (events.get(connection, n + 1) for n in range(events.last_number(connection)))
-            return [event for event in found if event]
+            return events.after(connection, 0, kinds, 1000)
 
     def kinds(self):
         return [event.kind for event in self.events()]

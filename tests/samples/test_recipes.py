@@ -13,14 +13,22 @@ import requests
 from peer_kit import REPOSITORY, SAMPLES, LiveNode, end, needs, sample, until
 from ports import free_port
 from pydicom import dcmread
+from pydicom.uid import generate_uid
 
-from hostd.archive import instances
+from hostd.archive import events, instances
 from hostd.archive.archive import attach
 
-RECIPES = {"auto-forwarding": "forward.py", "jpeg2000-compression": "compress.py", "patient-id-padding": "pad.py"}
-HANDLERS = dict.fromkeys(RECIPES, "on_stored_instance, on_conflicting_instance") | {
-    "patient-id-padding": "filter_received_instance"
+RECIPES = {
+    "auto-forwarding": "forward.py",
+    "jpeg2000-compression": "compress.py",
+    "patient-id-padding": "pad.py",
+    "thin-slices-to-ai": "thin_slices.py",
 }
+HANDLERS = dict.fromkeys(RECIPES, "on_stored_instance, on_conflicting_instance") | {
+    "patient-id-padding": "filter_received_instance",
+    "thin-slices-to-ai": "on_stable_series",
+}
+BY_INSTANCE = RECIPES.keys() - {"thin-slices-to-ai"}
 J2K = "1.2.840.10008.1.2.4.90"
 
 
@@ -77,8 +85,8 @@ def test_hostd_check_finds_it_good(recipe):
 
 def test_hostd_try_shows_what_each_would_do():
     plans = {}
-    for recipe, script in RECIPES.items():
-        folder = SAMPLES / recipe
+    for recipe in BY_INSTANCE:
+        folder, script = SAMPLES / recipe, RECIPES[recipe]
         files = [sample("CT_small.dcm"), sample("JPEG2000.dcm"), sample("test-SR.dcm")]
         ran = hostd("try", folder / script, *files, "--config", folder / "hostd.toml", "--json")
         assert ran.returncode == 0, ran.stderr
@@ -161,6 +169,55 @@ def test_the_padding_recipe_pads_and_names_the_issuer_for_its_sender_alone(tmp_p
     told = hostd("explain", "1.2.3.1", "--config", config, HOSTD_NODE__DATA=str(data)).stdout
     assert "filtered instance" in told
     assert "accept set ['IssuerOfPatientID', 'PatientID']: done" in told
+
+
+def slices(folder, count, thickness, *, start=1, series=None):
+    """Write images of one series; return its UID and the files."""
+    folder.mkdir(exist_ok=True)
+    series, files = series or generate_uid(), []
+    for number in range(start, start + count):
+        image = dcmread(sample("CT_small.dcm"))
+        image.SeriesInstanceUID, image.SOPInstanceUID = series, generate_uid()
+        image.file_meta.MediaStorageSOPInstanceUID = image.SOPInstanceUID
+        image.SliceThickness, image.InstanceNumber = thickness, number
+        files.append(folder / f"{series}.{number}.dcm")
+        image.save_as(files[-1])
+    return series, files
+
+
+def test_the_thin_slice_recipe_would_send_thin_series_alone(tmp_path):
+    folder = SAMPLES / "thin-slices-to-ai"
+    (_, thin), (_, thick) = slices(tmp_path, 2, 1.0), slices(tmp_path, 2, 5.0)
+    ran = hostd(
+        "try", folder / "thin_slices.py", *thin, *thick,
+        "--event", "stable_series", "--config", folder / "hostd.toml", "--json",
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr
+    plans = [rehearsal["plan"] for rehearsal in json.loads(ran.stdout)]
+    assert plans == [["forward the series to modality:ai with priority high"], []]
+
+
+def test_the_thin_slice_recipe_sends_each_thin_series_once_and_whole(tmp_path):
+    ai = LiveNode(tmp_path / "ai", aet="AI")
+    config = SAMPLES / "thin-slices-to-ai" / "hostd.toml"
+    environ = {"HOSTD_MODALITIES__AI__PORT": str(ai.port), "HOSTD_STABLE__QUIET_S": "1"}
+    try:
+        with running(config, tmp_path / "data", **environ) as (url, _):
+
+            def send(files):
+                for file in files:
+                    requests.post(f"{url}/instances", data=file.read_bytes(), timeout=30).raise_for_status()
+
+            series, thin = slices(tmp_path / "files", 3, 1.0)
+            send([*thin, *slices(tmp_path / "files", 2, 5.0)[1]])
+            until(lambda: len(ai.instances()) == 3, "the thin series arrives", 30)
+            send(slices(tmp_path / "files", 1, 1.0, start=4, series=series)[1])
+            until(lambda: len(ai.instances()) == 4, "what came late arrives", 30)
+        assert {one.series_instance_uid for one in ai.instances()} == {series}
+        with ai.archive.read() as connection:
+            assert events.latest(connection, ["received_again"], 1) == [], "nothing is sent twice"
+    finally:
+        ai.stop()
 
 
 def test_the_default_script_logs_arrivals_on_a_node_without_destinations(tmp_path):

@@ -253,10 +253,18 @@ def test_every_event_documents_itself_and_names_its_handler():
         "on_stored_instance",
         "on_received_again",
         "on_conflicting_instance",
+        *(f"on_{what}_{level}" for what in ("new", "stable") for level in ("series", "study", "patient")),
+        *(
+            f"on_{what}_{level}"
+            for what in ("updated", "deleted")
+            for level in ("instance", "series", "study", "patient")
+        ),
+        "on_association_closed",
         "on_start",
         "on_stop",
     }
     assert api.parameters(api.StoredInstance) == ["instance", "host"]
+    assert api.parameters(api.StableSeries) == ["series", "host"]
     assert api.parameters(api.Start) == ["host"]
     assert all(event.__doc__ and not event.__doc__.startswith(event.__name__ + "(") for event in api.EVENTS)
 
@@ -268,6 +276,11 @@ def test_everything_a_script_can_touch_is_documented():
         api.Tags,
         api.Origin,
         api.Receipt,
+        api.Series,
+        api.Study,
+        api.Patient,
+        api.Instances,
+        api.Association,
         api.TransferSyntax,
         api.PersonName,
         api.DateText,

@@ -1,0 +1,298 @@
+"""Series, studies and patients: their events, written in the transaction of what they tell, and their quiet time (P2).
+
+A level begins with the first instance of it that is told, and ends with the last that is deleted. Its members as of an event are the
+instances whose content was told before that event and is still current: `instance.told` is the number of the event that told it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy import ColumnElement, Connection, Row
+
+from hostd.archive import events
+from hostd.archive import tables as t
+from hostd.archive.records import Origin
+
+Level = Literal["series", "study", "patient"]
+LEVELS: tuple[Level, ...] = get_args(Level)
+Change = Literal["content", "metadata", "labels"]
+
+_ABOVE: dict[Level, tuple[Level, ...]] = {
+    "series": ("series", "study", "patient"),
+    "study": ("study", "patient"),
+    "patient": ("patient",),
+}
+
+
+class LevelFacts(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What an event tells of a series, study or patient, so that it can be read also after all of it was deleted.
+
+    UIDs of lower levels are ''. `attributes` has the main tags of the level and those above, by keyword, as the newest instance has
+    them; `count` how many members there were; `first` the number of the event that told the first of them; `since` and `new`, for a
+    stable level: members told after that number, and how many; `occurrence` counts from 1; `gone` the origin of what was deleted.
+    """
+
+    level: Level
+    patient_id: str
+    study_instance_uid: str
+    series_instance_uid: str
+    attributes: dict[str, str]
+    count: int = 0
+    first: int | None = None
+    since: int = -1
+    new: int = 0
+    occurrence: int = 0
+    changes: tuple[Change, ...] = ()
+    gone: dict[str, Any] | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the stored form, for a JSON column."""
+        facts: dict[str, Any] = msgspec.to_builtins(self)
+        return facts
+
+    @staticmethod
+    def of(event_facts: dict[str, Any] | None) -> LevelFacts | None:
+        """Return what an event's `facts` tell of a level; None when it is about something else."""
+        return msgspec.convert(event_facts, LevelFacts) if event_facts and "level" in event_facts else None
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A level whose quiet time has ended at `due_at`."""
+
+    level: Level
+    id: str
+    due_at: float
+
+
+# -- what comes -------------------------------------------------------------------------------------------------------
+
+
+def arrived(connection: Connection, identity: dict[Level, str], due_at: float) -> None:
+    """Note that content of a series, study and patient came: none of them is stable before `due_at`."""
+    connection.execute(_ARRIVED, [{"level": level, "id": identity[level], "due_at": due_at} for level in LEVELS])
+
+
+def told(connection: Connection, instance: str, blob: str, number: int, kind: str, at: float) -> None:
+    """Follow up the event `number` about content of an instance: what it begins and what it changes, where it is current.
+
+    A new instance begins the patient, study and series that were not there. Other content changes the instance and all three.
+    """
+    if kind not in {"stored_instance", "conflicting_instance"}:
+        return
+    row = connection.execute(_TOLD, {"instance": instance, "current": blob, "number": number}).first()
+    if row is None:
+        return  # a version beside what is current
+    if kind == "conflicting_instance":
+        _changed(connection, row, at, ("content",))
+        return
+    for level in _begun(connection, row):
+        _tell(connection, f"new_{level}", row, level, at)
+
+
+def _begun(connection: Connection, row: Row[Any]) -> list[Level]:
+    """Return the levels that begin with an instance, the highest first."""
+    of: dict[str, str] = {level: row._mapping[level] for level in LEVELS}  # noqa: SLF001 - SQLAlchemy's public name
+    begun = set(connection.execute(_BEGUN, of).scalars())
+    if begun:
+        connection.execute(_ANNOUNCED, of)
+    return [level for level in reversed(LEVELS) if level in begun]
+
+
+# Made once: to make a statement takes longer than to execute it, and these are executed for each instance that comes.
+_ARRIVED = sa.text(
+    "INSERT INTO stable (level, id, due_at) VALUES (:level, :id, :due_at) ON CONFLICT (level, id) DO UPDATE"
+    " SET due_at = CASE WHEN stable.due_at > excluded.due_at THEN stable.due_at ELSE excluded.due_at END"
+)
+_TOLD = (
+    sa.update(t.instance)
+    .where(t.instance.c.id == sa.bindparam("instance"), t.instance.c.blob == sa.bindparam("current"))
+    .values(told=sa.bindparam("number"))
+    .returning(*t.instance.c)
+)
+_MINE = sa.or_(*(sa.and_(t.stable.c.level == level, t.stable.c.id == sa.bindparam(level)) for level in LEVELS))
+_BEGUN = sa.select(t.stable.c.level).where(_MINE, ~t.stable.c.announced)
+_ANNOUNCED = sa.update(t.stable).where(_MINE).values(announced=True)
+
+
+# -- what changes -----------------------------------------------------------------------------------------------------
+
+
+def changed(connection: Connection, instance: str, at: float, *changes: Change) -> None:
+    """Tell that a stored instance was changed: `on_updated_instance`; where its content was, its series, study and patient were, too.
+
+    Call it in the transaction of the change, after it. Nothing is told of an instance that is not stored, or whose own event is
+    still put off: that will tell it as it then is.
+    """
+    row = connection.execute(_INSTANCE.where(t.instance.c.id == instance)).first()
+    if row is None or row.told is None:
+        return
+    if "content" not in changes:
+        _tell_instance(connection, "updated_instance", row, at, changes)
+        return
+    number = _tell_instance(connection, "updated_instance", row, at, changes)
+    connection.execute(sa.update(t.instance).where(t.instance.c.id == instance).values(told=number))
+    _tell_updated(connection, row, at, changes)
+
+
+def _changed(connection: Connection, row: Row[Any], at: float, changes: tuple[Change, ...]) -> None:
+    _tell_instance(connection, "updated_instance", row, at, changes)
+    _tell_updated(connection, row, at, changes)
+
+
+def _tell_updated(connection: Connection, row: Row[Any], at: float, changes: tuple[Change, ...]) -> None:
+    for level in LEVELS:
+        _tell(connection, f"updated_{level}", row, level, at, changes=changes)
+
+
+def level_changed(connection: Connection, level: Level, identifier: str, at: float, *changes: Change) -> None:
+    """Tell that the metadata or labels of a series, study or patient itself were changed."""
+    row = _newest(connection, level, identifier)
+    if row is not None:
+        _tell(connection, f"updated_{level}", row, level, at, changes=changes)
+
+
+# -- what goes --------------------------------------------------------------------------------------------------------
+
+
+def deleting(connection: Connection, instance: str) -> Row[Any]:
+    """Return what `deleted` needs of an instance, before its row goes."""
+    return _instance(connection, instance)
+
+
+def deleted(connection: Connection, row: Row[Any], at: float) -> None:
+    """Tell that an instance was deleted, and what ends with it; its row is gone already. The events pin its file until all scripts have had them."""
+    _tell_instance(connection, "deleted_instance", row, at, ())
+    for level in LEVELS:
+        identifier = row._mapping[level]  # noqa: SLF001 - SQLAlchemy's public name
+        if connection.execute(sa.select(t.instance.c.id).where(column(level) == identifier).limit(1)).first() is None:
+            connection.execute(sa.delete(t.stable).where(t.stable.c.level == level, t.stable.c.id == identifier))
+            _tell(connection, f"deleted_{level}", row, level, at, gone=row.origin)
+
+
+# -- quiet time -------------------------------------------------------------------------------------------------------
+
+
+def next_due(connection: Connection) -> float | None:
+    """Return when the next quiet time ends, None when nothing is waited for."""
+    return connection.execute(sa.select(sa.func.min(t.stable.c.due_at))).scalar()
+
+
+def due(connection: Connection, now: float, *, limit: int) -> list[Due]:
+    """Return levels whose quiet time has ended, the longest waiting first, a series before its study, a study before its patient.
+
+    One is left out while an instance of it is still being transcoded on ingest: its event is yet to come.
+    """
+    table = t.stable
+    pending = sa.select(t.ingest.c.id).join(t.instance, t.instance.c.id == t.ingest.c.instance)
+    is_pending = sa.or_(
+        *(sa.and_(table.c.level == level, pending.where(column(level) == table.c.id).exists()) for level in LEVELS)
+    )
+    order = sa.case({level: index for index, level in enumerate(LEVELS)}, value=table.c.level)
+    query = (
+        sa.select(table.c.level, table.c.id, table.c.due_at)
+        .where(table.c.due_at <= now, ~is_pending)
+        .order_by(table.c.due_at, order, table.c.id)
+        .limit(limit)
+    )
+    return [Due(row.level, row.id, row.due_at) for row in connection.execute(query)]
+
+
+def tell_stable(connection: Connection, one: Due, at: float) -> int | None:
+    """Tell that a level is stable; return the event's number. None when more came meanwhile, or nothing is left that is new."""
+    table = t.stable
+    mine = (table.c.level == one.level, table.c.id == one.id, table.c.due_at == one.due_at)
+    known = connection.execute(sa.select(table.c.occurrence, table.c.upto).where(*mine)).first()
+    if known is None:
+        return None
+    newest = _newest(connection, one.level, one.id)
+    new = _count(connection, one.level, one.id, since=known.upto)
+    if newest is None or new == 0:  # what came was deleted again
+        connection.execute(sa.update(table).where(*mine).values(due_at=None))
+        return None
+    occurrence = known.occurrence + 1
+    number = _tell(
+        connection, f"stable_{one.level}", newest, one.level, at, since=known.upto, new=new, occurrence=occurrence
+    )
+    connection.execute(sa.update(table).where(*mine).values(due_at=None, occurrence=occurrence, upto=number))
+    return number
+
+
+# -- members ----------------------------------------------------------------------------------------------------------
+
+
+def column(level: Level) -> ColumnElement[str]:
+    """Return the column of `instance` that holds the identifier of a level."""
+    found: ColumnElement[str] = t.instance.c[level]
+    return found
+
+
+def members(level: Level, identifier: str, number: int, *, since: int = -1) -> ColumnElement[bool]:
+    """Return the condition on `instance` for the members as of the event `number`; with `since` only those told after that number."""
+    return sa.and_(column(level) == identifier, t.instance.c.told < number, t.instance.c.told > since)
+
+
+def _count(connection: Connection, level: Level, identifier: str, since: int = -1) -> int:
+    query = sa.select(sa.func.count()).where(column(level) == identifier, t.instance.c.told > since)
+    return connection.execute(query).scalar_one()
+
+
+def _newest(connection: Connection, level: Level, identifier: str) -> Row[Any] | None:
+    query = _INSTANCE.where(column(level) == identifier, t.instance.c.told.is_not(None))
+    return connection.execute(query.order_by(t.instance.c.told.desc()).limit(1)).first()
+
+
+# -- writing events ---------------------------------------------------------------------------------------------------
+
+_INSTANCE = sa.select(t.instance)
+
+
+def _instance(connection: Connection, instance: str) -> Row[Any]:
+    return connection.execute(_INSTANCE.where(t.instance.c.id == instance)).one()
+
+
+def _tell_instance(connection: Connection, kind: str, row: Row[Any], at: float, changes: Sequence[Change]) -> int:
+    """Write an event about a stored instance, with the header that the event which told its content has, if that is still kept."""
+    last = connection.execute(
+        sa.select(t.event.c.header, t.event.c.receipt)
+        .where(t.event.c.blob == row.blob, t.event.c.subject == row.id, t.event.c.header.is_not(None))
+        .order_by(t.event.c.number.desc())
+        .limit(1)
+    ).first()
+    return events.append(
+        connection,
+        kind,
+        row.id,
+        at,
+        blob=row.blob,
+        content=row.received_sha256,
+        header=last.header if last else None,
+        origin=Origin(**row.origin),
+        receipt=last.receipt if last else None,
+        study=row.study_instance_uid,
+        facts={"changes": list(changes)} if changes else None,
+    )
+
+
+def _tell(connection: Connection, kind: str, row: Row[Any], level: Level, at: float, **facts: Any) -> int:
+    """Write an event about a level of an instance, which has its newest attributes."""
+    identifier = row._mapping[level]  # noqa: SLF001 - SQLAlchemy's public name
+    first = sa.select(sa.func.min(t.instance.c.told)).where(column(level) == identifier)
+    known = LevelFacts(
+        level=level,
+        patient_id=row.patient_id,
+        study_instance_uid="" if level == "patient" else row.study_instance_uid,
+        series_instance_uid=row.series_instance_uid if level == "series" else "",
+        attributes={name: text for one in _ABOVE[level] for name, text in row.attributes[one].items()},
+        count=_count(connection, level, identifier),
+        first=connection.execute(first).scalar(),
+        **facts,
+    )
+    return events.append(
+        connection, kind, identifier, at, study=known.study_instance_uid or None, facts=known.to_json()
+    )

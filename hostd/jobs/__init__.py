@@ -1,0 +1,1 @@
+"""What happens by the clock, and what takes longer than one unit of the writer may."""

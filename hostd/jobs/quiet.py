@@ -1,0 +1,82 @@
+"""Quiet time: tells a series, study or patient as stable when nothing more of it has come for its time.
+
+What is waited for, and until when, are rows; this thread holds nothing. A node that was down tells what became due meanwhile when it
+starts, once (P2).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from functools import partial
+
+import structlog
+from sqlalchemy import Connection
+
+from hostd.archive import levels
+from hostd.archive.archive import Archive
+from hostd.archive.levels import Due
+
+_log = structlog.get_logger(__name__)
+
+_CHUNK = 20
+"""Levels told in one unit of the writer."""
+_LONGEST_S = 5.0
+_SHORTEST_S = 0.02
+
+
+class QuietTime:
+    """Looks at what is due, in a thread of its own. `shortest_s` is the shortest quiet time: nothing that comes is due sooner."""
+
+    def __init__(self, archive: Archive, *, shortest_s: float) -> None:
+        self._archive = archive
+        self._longest_s = min(shortest_s, _LONGEST_S)
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._serve, name="quiet time", daemon=True)
+
+    def start(self) -> None:
+        """Begin with what is due already."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End after what is being told."""
+        self._stopping.set()
+        self._thread.join()
+
+    def tell_due(self) -> int:
+        """Tell what is due by the archive's clock; return how many events came of it."""
+        return tell_due(self._archive, self._stopping)
+
+    def _serve(self) -> None:
+        pause = 0.0
+        while not self._stopping.wait(pause):
+            try:
+                self.tell_due()
+                pause = self._pause()
+            except Exception:  # noqa: BLE001 - a thread that must not end; what is due stays due, and the next look tells it
+                _log.exception("stable series, studies and patients could not be told; hostd tries again")
+                pause = _LONGEST_S
+
+    def _pause(self) -> float:
+        with self._archive.read() as connection:
+            due_at = levels.next_due(connection)
+        if due_at is None:
+            return self._longest_s
+        return min(max(due_at - self._archive.clock.now(), _SHORTEST_S), self._longest_s)
+
+
+def tell_due(archive: Archive, stopping: threading.Event | None = None) -> int:
+    """Tell every level whose quiet time has ended by the archive's clock; return how many events came of it."""
+    told = 0
+    while stopping is None or not stopping.is_set():
+        now = archive.clock.now()
+        with archive.read() as connection:
+            due = levels.due(connection, now, limit=_CHUNK)
+        if not due:
+            break
+        told += archive.writer.do(partial(_tell, due=due, at=now), topics=("event",))
+    return told
+
+
+def _tell(connection: Connection, *, due: Sequence[Due], at: float) -> int:
+    return sum(levels.tell_stable(connection, one, at) is not None for one in due)

@@ -1,0 +1,80 @@
+"""Events that never happened, made of files to rehearse a script on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from hostd.archive.levels import LEVELS, Level, LevelFacts
+from hostd.archive.records import Event, Origin
+from hostd.dicom.header import main_tags
+from hostd.sandbox import api
+from hostd.scripting.sources import FilesSource
+
+_FIRST = 1
+"""The number of a made event; each is the first of a log of its own."""
+
+
+def level_of(kind: str) -> Level | None:
+    """Return the level that events of a kind are about, None when it is another thing."""
+    return next((level for level in LEVELS if kind.endswith(f"_{level}")), None)
+
+
+def event(files: Sequence[Path], kind: str, now: float) -> tuple[Event, FilesSource]:
+    """Return an event of that kind about the files, which are all of its level, and what answers its questions.
+
+    Raises `UnparsableError` for what is not a DICOM file, and `OSError` for a file that cannot be read.
+    """
+    if not api.HANDLERS[f"on_{kind}"].__dataclass_fields__:  # about the script itself
+        return Event(_FIRST, kind, files[0].name, None, None, None, None, now), FilesSource({})
+    headers = [read_file_header(file) for file in files]
+    source = FilesSource({one.identity.instance: (file, one) for file, one in zip(files, headers, strict=True)})
+    header, identity = headers[-1], headers[-1].identity
+    level = level_of(kind)
+    if level is not None:
+        facts = _facts(kind, level, files)
+        return Event(_FIRST, kind, getattr(identity, level), None, None, None, None, now, facts=facts.to_json()), source
+    if kind == "association_closed":
+        return Event(_FIRST, kind, "1", None, None, None, None, now, facts=_association(files, now)), source
+    changes = {"changes": ["content"]} if kind == "updated_instance" else None
+    made = Event(
+        _FIRST, kind, identity.instance, str(files[-1]), "", header.encode(), Origin("import"), now, facts=changes
+    )
+    return made, source
+
+
+def _facts(kind: str, level: Level, files: Sequence[Path]) -> LevelFacts:
+    header = read_file_header(files[-1])
+    attributes = main_tags(header)
+    above: tuple[Level, ...] = LEVELS[LEVELS.index(level) :]
+    count = 0 if kind.startswith("deleted_") else len(files)
+    is_stable = kind.startswith("stable_")
+    return LevelFacts(
+        level=level,
+        patient_id=header.patient_id,
+        study_instance_uid="" if level == "patient" else header.study_instance_uid,
+        series_instance_uid=header.series_instance_uid if level == "series" else "",
+        attributes={name: text for one in above for name, text in attributes[one].items()},
+        count=count,
+        new=count if is_stable else 0,
+        occurrence=int(is_stable),
+        changes=("content",) if kind.startswith("updated_") else (),
+    )
+
+
+def _association(files: Sequence[Path], now: float) -> dict[str, object]:
+    return {
+        "association": 1,
+        "at": now,
+        "ended_at": now,
+        "calling_aet": "REHEARSAL",
+        "called_aet": "HOSTD",
+        "ip": "127.0.0.1",
+        "port": 0,
+        "ended": "released",
+        "reason": "",
+        "received": len(files),
+        "stored": len(files),
+        "failed": 0,
+        "bytes": sum(file.stat().st_size for file in files),
+    }

@@ -1,0 +1,160 @@
+"""Where the answers to a running script's questions come from: the archive, or files that are rehearsed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+from sqlalchemy import Connection
+
+from hostd.archive import members
+from hostd.archive.levels import LevelFacts
+from hostd.archive.members import Member
+from hostd.archive.records import Event, Origin
+from hostd.dicom.header import Header, read_file_header
+from hostd.errors import HostdError
+from hostd.sandbox import frames
+from hostd.scripting.plan import as_frames_instance
+
+Page = list[tuple[int, frames.Instance]]
+
+_PAGE = 20
+_PAGE_BYTES = frames.MAX_VALUE // 2
+
+
+class Source(Protocol):
+    """Answers for one event."""
+
+    def file(self, of: str) -> Path:
+        """Return the file of the event's own instance (''), or of a member. Raises `LookupError` with the reason when it is not kept."""
+        ...
+
+    def page(self, *, new_only: bool, after: tuple[int, str]) -> Page:
+        """Return the next members, each with its place, that come after a place and identifier."""
+        ...
+
+    def first(self) -> frames.Instance | None:
+        """Return the first member."""
+        ...
+
+    def origins(self) -> list[frames.Origin]:
+        """Return where the members came from."""
+        ...
+
+
+class ArchiveSource:
+    """Answers from an archive. `read` gives a connection; `path` tells where a stored file is, or was."""
+
+    def __init__(
+        self, event: Event, read: Callable[[], AbstractContextManager[Connection]], path: Callable[[str], Path]
+    ) -> None:
+        self._event = event
+        self._facts = LevelFacts.of(event.facts)
+        self._read = read
+        self._path = path
+
+    def file(self, of: str) -> Path:
+        """Return the file that is asked for."""
+        blob = self._event.blob if not of else self._blob_of(of)
+        if blob is None:
+            raise LookupError(
+                "that instance was deleted or replaced since"
+                if of
+                else "the content of this event was refused and is not kept"
+            )
+        if not self._path(blob).exists():
+            raise LookupError("the file cannot be read: what this event was about is no longer kept")
+        return self._path(blob)
+
+    def page(self, *, new_only: bool, after: tuple[int, str]) -> Page:
+        """Return the next members: so many as one frame takes."""
+        if self._facts is None:
+            return []
+        with self._read() as connection:
+            found = members.page(connection, self._event, self._facts, new_only=new_only, after=after, limit=_PAGE)
+        answered: Page = []
+        size = 0
+        for member in found:
+            instance = self._instance(member)
+            size += len(msgspec.msgpack.encode(instance))
+            if answered and size > _PAGE_BYTES:
+                break
+            answered.append((member.told, instance))
+        return answered
+
+    def first(self) -> frames.Instance | None:
+        """Return the first member, as it was at the event."""
+        if self._facts is None:
+            return None
+        with self._read() as connection:
+            member = members.first(connection, self._event, self._facts)
+        return self._instance(member) if member is not None else None
+
+    def origins(self) -> list[frames.Origin]:
+        """Return where the members came from."""
+        if self._facts is None:
+            return []
+        with self._read() as connection:
+            found = members.origins(connection, self._event, self._facts)
+        return [frames.Origin(**origin.to_json()) for origin in found]
+
+    def _blob_of(self, instance: str) -> str | None:
+        if self._facts is None:
+            return None
+        with self._read() as connection:
+            return members.blob_of(connection, self._event, self._facts, instance)
+
+    def _instance(self, member: Member) -> frames.Instance:
+        header = Header.decode(member.header) if member.header else read_file_header(self._path(member.blob))
+        return as_frames_instance(member.id, header, member.origin, member.receipt)
+
+
+class FilesSource:
+    """Answers from files that are rehearsed as the members of one level: identifier → file and header, in order."""
+
+    def __init__(self, files: Mapping[str, tuple[Path, Header]]) -> None:
+        self._files = files
+
+    def file(self, of: str) -> Path:
+        """Return the file that is asked for."""
+        if of and of not in self._files:
+            raise LookupError("that instance is not among the files")
+        return self._files[of or next(iter(self._files))][0]
+
+    def page(self, *, new_only: bool, after: tuple[int, str]) -> Page:
+        """Return the next members; all of them are new."""
+        del new_only
+        start = after[0] + 1
+        ids = list(self._files)[start : start + _PAGE]
+        return [(start + index, self._instance(one)) for index, one in enumerate(ids)]
+
+    def first(self) -> frames.Instance | None:
+        """Return the first file's instance."""
+        return next((self._instance(one) for one in self._files), None)
+
+    def origins(self) -> list[frames.Origin]:
+        """Return that they were files."""
+        return [frames.Origin("import")]
+
+    def _instance(self, identifier: str) -> frames.Instance:
+        return as_frames_instance(identifier, self._files[identifier][1], Origin("import"), None)
+
+
+def with_header(event: Event, path: Callable[[str], Path]) -> Event:
+    """Return the event of a change or delete with the header of its instance, from the file where no event holds it any more.
+
+    Raises `HostdError` when that file is gone.
+    """
+    if event.header is not None or event.blob is None:
+        return event
+    try:
+        header = read_file_header(path(event.blob))
+    except OSError as error:
+        raise HostdError(
+            f"the file of instance {event.subject} is missing ({error.strerror}), and its header is in no event any more"
+        ) from error
+    return replace(event, header=header.encode())

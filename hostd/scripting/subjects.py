@@ -1,0 +1,66 @@
+"""What an event is about besides an instance, as the worker gets it: a series, study or patient, or an association."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydicom.datadict import dictionary_VM, dictionary_VR, tag_for_keyword
+
+from hostd.archive.levels import LevelFacts
+from hostd.archive.records import Event
+from hostd.dicom.header import main_keywords
+from hostd.sandbox import frames
+
+_LEVELS = ("patient", "study", "series")
+_NUMBERS = frozenset({"US", "SS", "UL", "SL"})
+
+
+def level(event: Event) -> frames.Level | None:
+    """Return the series, study or patient that an event is about; None when it is about none."""
+    facts = LevelFacts.of(event.facts)
+    if facts is None:
+        return None
+    above = _LEVELS[: _LEVELS.index(facts.level) + 1]
+    return frames.Level(
+        level=facts.level,
+        id=event.subject,
+        patient_id=facts.patient_id,
+        study_instance_uid=facts.study_instance_uid,
+        series_instance_uid=facts.series_instance_uid,
+        count=facts.count,
+        tags=elements(facts.attributes),
+        known=sorted(tag for one in above for tag in main_keywords(one).values()),
+        new=facts.new,
+        occurrence=facts.occurrence,
+        changes=list(facts.changes),
+    )
+
+
+def association(event: Event) -> frames.Association | None:
+    """Return the association that an event is about; None when it is about none."""
+    facts = event.facts
+    if facts is None or "association" not in facts:
+        return None
+    return frames.Association(
+        id=facts["association"], **{key: facts[key] for key in facts if key not in {"association", "port"}}
+    )
+
+
+def elements(attributes: dict[str, str]) -> frames.Elements:
+    """Return attributes by keyword, as the index keeps them, as elements."""
+    found: frames.Elements = {}
+    for keyword, text in attributes.items():
+        tag = tag_for_keyword(keyword)
+        assert tag is not None, "main tags are of the standard"
+        vr = dictionary_VR(tag)
+        parts: list[Any] = [text] if dictionary_VM(tag) == "1" else text.split("\\")
+        found[tag] = (vr, [int(part) for part in parts] if vr in _NUMBERS else parts)
+    return found
+
+
+def named(event: Event, of: str) -> str:
+    """Say which instances of an event about a level an action means: " the series", " an instance of the series"; '' for its own."""
+    facts = LevelFacts.of(event.facts)
+    if not of or facts is None:
+        return ""
+    return f" the {facts.level}" if of == event.subject else f" an instance of the {facts.level}"
