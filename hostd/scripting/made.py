@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hostd.archive.levels import LEVELS, Level, LevelFacts
 from hostd.archive.records import Event, Origin
-from hostd.dicom.header import main_tags
+from hostd.dicom.header import main_tags, read_file_header
 from hostd.sandbox import api
 from hostd.scripting.sources import FilesSource
 

@@ -116,10 +116,10 @@ def test_a_worker_that_cannot_be_started_is_tried_until_it_can(node, monkeypatch
     node.bench.rescan_s = 0.1
     real, fails = ScriptHost._load, [True]
 
-    def load(self, name, source):
+    def load(self, name, source, helpers=None):
         if name == "a.py" and fails[0]:
             raise ScriptError("no memory")
-        return real(self, name, source)
+        return real(self, name, source, helpers)
 
     monkeypatch.setattr(ScriptHost, "_load", load)
     node.start()
