@@ -183,6 +183,8 @@ class Node:
             resolve_destination=lambda name: ":".join(settings.resolve_destination(name)),
             isolation=settings.scripting.isolation,
             attempts=settings.scripting.attempts,
+            manual=settings.scripting.reload == "manual",
+            park_after=settings.scripting.park_after,
             rescan_s=settings.scripting.rescan_s,
             check_file=(lambda _path: None) if trusts_all else refuse_writable_by_others,
             tools=tuple(settings.tools),
