@@ -124,9 +124,13 @@ def note_waiting(connection: Connection, name: str, text: str | None, *, error: 
 
 
 def decided(connection: Connection) -> Sequence[tuple[object, ...]]:
-    """Return what people decided about all scripts, to be compared with what it was."""
-    columns = ("name", "pinned", "pinned_over", "approved", "disabled", "parked")
-    return [tuple(row) for row in connection.execute(sa.select(*t.script.c[columns]).order_by(t.script.c.name))]
+    """Return what people decided about all scripts, and what became of it, to be compared with what it was.
+
+    The token grows with every version that was accepted and every script that was parked, so that no state is taken for an earlier one.
+    """
+    columns = ("name", "state", "pinned", "pinned_over", "approved", "disabled", "parked")
+    query = sa.select(*t.script.c[columns], t.cursor.c.token).join(t.cursor, t.cursor.c.script == t.script.c.name)
+    return [tuple(row) for row in connection.execute(query.order_by(t.script.c.name))]
 
 
 def _update(connection: Connection, name: str, **values: object) -> None:

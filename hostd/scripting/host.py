@@ -182,8 +182,7 @@ class ScriptHost:
 
     def _take(self, source: Source, known: KnownScript, *, releases: bool) -> bool:
         """Have the text of the file run, if it is good."""
-        runner = self._runners.get(source.name)
-        if runner is not None and runner.version == source.hash:
+        if self._runs(known, source.hash):
             self._clear(source.name)  # a bad edit may have been taken back
             self._release(known, releases=releases)
             return True
@@ -209,8 +208,7 @@ class ScriptHost:
     def _take_stored(self, known: KnownScript, version: str) -> bool:
         """Have a version run that ran before, whatever the file holds."""
         name = known.name
-        runner = self._runners.get(name)
-        if runner is not None and runner.version == version:
+        if self._runs(known, version):
             return True
         refused, tries = self._refused.get(name, ("", 0))
         if refused == version and tries >= self._attempts:
@@ -221,18 +219,14 @@ class ScriptHost:
             self._offer(name, *worker)
             return True
         self._refused[name] = version, tries + 1 if refused == version else 1
-        goes_on = (runner is not None and runner.version is not None) or (
-            version != known.version and self._fall_back(known)
-        )
+        goes_on = self._has_version(name) or (version != known.version and self._fall_back(known))
         why = f"version {version[:12]} is to run and cannot be loaded any more; the log says why"
         self._archive.writer.do(lambda c: scripts.refuse(c, name, why, goes_on=goes_on))
         return self._refused[name][1] >= self._attempts
 
     def _take_none(self, known: KnownScript) -> bool:
         """Have a script rest that is disabled or parked, or that was never deployed."""
-        runner = self._runners.get(known.name)
-        runs = runner is not None and runner.version is not None
-        if runs or known.state == "running":
+        if known.disabled and (self._has_version(known.name) or known.state == "running"):
             self._runner(known.name).rest()
         if known.parked is not None and known.waiting is None:
             self._clear(known.name)
@@ -294,8 +288,7 @@ class ScriptHost:
         if source.problem or isinstance(error, RefusedScriptError):  # it would be refused again
             tries = self._attempts
         self._refused[name] = source.hash, tries
-        runner = self._runners.get(name)
-        goes_on = (runner is not None and runner.version is not None) or self._fall_back(known)
+        goes_on = self._has_version(name) or self._fall_back(known)
         self._archive.writer.do(lambda c: scripts.refuse(c, name, str(error), goes_on=goes_on))
         what_now = "; its last good version goes on" if goes_on else ""
         _log.error(f"script not taken{what_now}", script=name, reason=str(error))
@@ -347,6 +340,15 @@ class ScriptHost:
                 name, self._archive, rules, lambda version: self._load(name, version.source, version.helpers)
             )
         return self._runners[name]
+
+    def _has_version(self, name: str) -> bool:
+        runner = self._runners.get(name)
+        return runner is not None and runner.version is not None
+
+    def _runs(self, known: KnownScript, version: str) -> bool:
+        """Tell whether that version runs, and is not about to rest: a runner learns last that its script was parked."""
+        runner = self._runners.get(known.name)
+        return runner is not None and runner.version == version and known.state == "running"
 
     def _entry(self, name: str) -> Script:
         return self._entries.get(name) or Script()

@@ -202,7 +202,7 @@ def test_a_parked_script_is_not_brought_back_by_a_bad_edit(fragile):
 # -- quotas -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("quota", "entered"), [({"actions_per_day": 3}, 3), ({"bytes_per_day": 2_000}, 2)])
+@pytest.mark.parametrize(("quota", "entered"), [({"actions_per_day": 3}, 3), ({"bytes_per_day": 1_000}, 2)])
 def test_beyond_a_quota_the_script_is_parked_and_the_event_waits(bench, quota, entered):
     bench.may("a.py", **quota)
     bench.write("a.py", FORWARD)
@@ -211,7 +211,7 @@ def test_beyond_a_quota_the_script_is_parked_and_the_event_waits(bench, quota, e
     bench.arrive(entered + 2)
     size = bench.rows(t.blob)[0].size
     if "bytes_per_day" in quota:
-        assert entered == 2_000 // size, "the made file has another size now"
+        assert entered == 1_000 // size, "the made file has another size now"
     until_parked(bench)
     assert next(iter(quota)) in bench.known("a.py").trouble
     assert len(bench.rows(t.action, script="a.py")) == entered
