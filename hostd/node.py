@@ -203,6 +203,8 @@ class Node:
             resolve_destination=lambda name: ":".join(settings.resolve_destination(name)),
             isolation=settings.scripting.isolation,
             attempts=settings.scripting.attempts,
+            manual=settings.scripting.reload == "manual",
+            park_after=settings.scripting.park_after,
             rescan_s=settings.scripting.rescan_s,
             check_file=(lambda _path: None) if trusts_all else refuse_writable_by_others,
             tools=tuple(settings.tools),
@@ -217,7 +219,11 @@ class Node:
         with self.archive.read() as connection:
             known = scripts.known(connection)
         for script in known:
-            if script.version is not None and (self.settings.node.scripts / script.name).exists():
+            if (
+                script.version is not None
+                and not script.disabled
+                and (self.settings.node.scripts / script.name).exists()
+            ):
                 self._filters.block(script.name, script.version, script.handlers, "scripts do not run (--no-scripts)")
 
     def _open_doors(self, intake: Intake) -> None:

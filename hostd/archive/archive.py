@@ -24,7 +24,8 @@ from hostd.errors import NodeError
 _log = structlog.get_logger(__name__)
 
 INDEX = "index.db"
-ALL_TOPICS = ("event", "delivery")
+LOCK = "node.lock"
+ALL_TOPICS = ("event", "delivery", "script")
 _WATCH_S = 5.0
 _HOLDER_LENGTH = 16
 
@@ -41,7 +42,7 @@ class Archive:
         self.data = data
         self.node = node
         self.clock = clock
-        self._lock = _lock(data / "node.lock")
+        self._lock = _lock(data / LOCK)
         try:
             self._writing = open_engine(data / INDEX, writes=True)
             bring_up_to_date(self._writing)
@@ -152,6 +153,18 @@ def _lock(path: Path) -> int:
         os.close(descriptor)
         raise NodeError(f"the folder {path.parent} cannot be written: {error.strerror}") from error
     return descriptor
+
+
+def is_held(data: Path) -> bool:
+    """Tell whether a node runs on this data folder."""
+    if not (data / LOCK).exists():
+        return False
+    with (data / LOCK).open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
 @contextmanager

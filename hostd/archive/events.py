@@ -54,11 +54,13 @@ def append(
     )
 
 
-def after(connection: Connection, number: int, kinds: Collection[str], limit: int) -> list[Event]:
-    """Return the events of these kinds above `number`, in order."""
+def after(
+    connection: Connection, number: int, kinds: Collection[str], limit: int, *, script: str | None = None
+) -> list[Event]:
+    """Return the events of these kinds above `number`, in order: those for all scripts, and those for `script` alone."""
     query = (
         sa.select(t.event)
-        .where(t.event.c.number > number, t.event.c.kind.in_(sorted(kinds)))
+        .where(t.event.c.number > number, t.event.c.kind.in_(sorted(kinds)), _is_for(script))
         .order_by(t.event.c.number)
         .limit(limit)
     )
@@ -66,8 +68,13 @@ def after(connection: Connection, number: int, kinds: Collection[str], limit: in
 
 
 def latest(connection: Connection, kinds: Collection[str], limit: int) -> list[Event]:
-    """Return the newest events of these kinds, in order."""
-    query = sa.select(t.event).where(t.event.c.kind.in_(sorted(kinds))).order_by(t.event.c.number.desc()).limit(limit)
+    """Return the newest events of these kinds, in order; one that was given to a script again is not among them twice."""
+    query = (
+        sa.select(t.event)
+        .where(t.event.c.kind.in_(sorted(kinds)), t.event.c.repeats.is_(None))
+        .order_by(t.event.c.number.desc())
+        .limit(limit)
+    )
     return [_event(row) for row in reversed(connection.execute(query).all())]
 
 
@@ -106,11 +113,28 @@ def last_number(connection: Connection) -> int:
     return connection.execute(sa.select(sa.func.max(t.event.c.number))).scalar() or 0
 
 
-def count_after(connection: Connection, number: int) -> int:
-    """Return how many events are above `number`."""
+def count_after(connection: Connection, number: int, *, script: str | None = None) -> int:
+    """Return how many events are above `number`: those for all scripts, and those for `script` alone."""
     return connection.execute(
-        sa.select(sa.func.count()).select_from(t.event).where(t.event.c.number > number)
+        sa.select(sa.func.count()).select_from(t.event).where(t.event.c.number > number, _is_for(script))
     ).scalar_one()
+
+
+def _is_for(script: str | None) -> sa.ColumnElement[bool]:
+    return sa.or_(t.event.c.only_for.is_(None), t.event.c.only_for == script)
+
+
+def repeat(connection: Connection, number: int, script: str, at: float) -> int:
+    """Write an event of the past again, for one script alone; return the new number.
+
+    What it speaks of is the same, and the number is its own: so the script's cursor passes it once, its plan enters once, and until
+    then its file is kept.
+    """
+    names = [column.name for column in t.event.c if column.name not in {"number", "at", "only_for", "repeats"}]
+    same = (t.event.c[name] for name in names)
+    query = sa.select(*same, sa.literal(at), sa.literal(script), sa.literal(number)).where(t.event.c.number == number)
+    connection.execute(sa.insert(t.event).from_select([*names, "at", "only_for", "repeats"], query))
+    return last_number(connection)
 
 
 def purge(connection: Connection, *, older_than: float, limit: int) -> int:
@@ -136,4 +160,6 @@ def _event(row: Row[Any]) -> Event:
         at=row.at,
         receipt=row.receipt,
         facts=row.facts,
+        only_for=row.only_for,
+        repeats=row.repeats,
     )

@@ -8,10 +8,11 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from hostd.archive import deletes, deliveries, fanout, rows, scripts
+from hostd.archive import deletes, deliveries, fanout, rows, scripts, usage
 from hostd.archive import tables as t
 from hostd.archive.fanout import Many
 from hostd.archive.records import Event
+from hostd.archive.usage import NO_QUOTA, Quota
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +85,13 @@ class Plan:
     seconds: float
 
 
-def enter(connection: Connection, plan: Plan, token: int, *, after: int | None) -> None:
+def enter(
+    connection: Connection, plan: Plan, token: int, *, after: int | None, quota: Quota = NO_QUOTA, park_after: int = 0
+) -> bool:
     """Enter a plan's actions and move the script's cursor past its event, in the caller's transaction.
 
-    `after` is where the cursor is expected to stand, everything up to it being done; None for an event that is taken out of order. Raises
+    Return whether the script itself is parked with it, because so many (`park_after`; 0: never) of its events were parked in a row.
+    Raises `QuotaError` when the script has used up what it may do in a day. `after` is where the cursor is expected to stand, everything up to it being done; None for an event that is taken out of order. Raises
     `scripts.StaleTokenError` when the cursor stands elsewhere or another version has taken over.
     """
     if after is None:
@@ -97,6 +101,16 @@ def enter(connection: Connection, plan: Plan, token: int, *, after: int | None) 
     if plan.actions or plan.log or plan.error:
         run = write_run(connection, plan)
         _enter_actions(connection, plan, run)
+    if plan.actions:
+        usage.charge(connection, plan.script, run, plan.at, quota)
+    if after is None:  # about the script itself
+        return False
+    count = scripts.count_parked(connection, plan.script, parked=plan.outcome == "parked")
+    if plan.outcome != "parked" or not park_after or count < park_after:
+        return False
+    why = f"{count} events were parked in a row, the last because of {plan.error}"
+    scripts.park(connection, plan.script, token, plan.version, why, plan.at)
+    return True
 
 
 def write_run(connection: Connection, plan: Plan) -> int:

@@ -65,7 +65,8 @@ class Event:
     `subject` is the id of an instance, series, study or patient, a script's name for `start` and `stop`, or the number of an association; `blob` the file that the event speaks of, None when it
     was not kept; `header` an encoded `dicom.header.Header`; `content` the SHA-256 of the data set as received; `receipt` how the
     ingest of the instance ended (`transcoding.receipt.Receipt` as plain values), None when nothing was to be transcoded; `facts` what it
-    tells of a level (`levels.LevelFacts`), of an association (`associations.AssociationRow`), or of what changed.
+    tells of a level (`levels.LevelFacts`), of an association (`associations.AssociationRow`), or of what changed. One that `repeats`
+    another is `only_for` one script.
     """
 
     number: int
@@ -78,16 +79,22 @@ class Event:
     at: float
     receipt: dict[str, Any] | None = None
     facts: dict[str, Any] | None = None
+    only_for: str | None = None
+    repeats: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """A script's place in the event log: all events up to `low_water` are done, and those in `finished` above it."""
+    """A script's place in the event log: all events up to `low_water` are done, and those in `finished` above it.
+
+    `parked_in_a_row` counts the events that it could not digest since the last one that it could.
+    """
 
     script: str
     low_water: int
     finished: frozenset[int]
     token: int
+    parked_in_a_row: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,31 @@ class KnownScript:
     handlers: tuple[str, ...]
     skipped: int = 0
     """Events that the cursor passed without asking the script, because of what it declared by `handles`."""
+    pinned: str | None = None
+    """The version that someone wants to run, although its file holds another text: `pinned_over`."""
+    pinned_over: str | None = None
+    approved: str | None = None
+    """The text of its file that was deployed by hand."""
+    waiting: str | None = None
+    """The text of its file that is not taken yet."""
+    disabled: bool = False
+    parked: str | None = None
+    """The version that the node gave up; `parked_why` says why."""
+    parked_why: str | None = None
+
+    @property
+    def standing(self) -> str:
+        """Its state for people: what was decided about it comes before what the node did last."""
+        if self.state == "absent":
+            return "absent"
+        if self.disabled:
+            return "disabled"
+        return "parked" if self.parked is not None and self.state != "running" else self.state
+
+    @property
+    def trouble(self) -> str | None:
+        """Why it does not run as it should; None when it does."""
+        return "; ".join(why for why in (self.parked_why, self.error) if why) or None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +69,17 @@ class Version:
     helpers: Mapping[str, str] = field(default_factory=dict)
 
 
+_DECIDED = ("pinned", "pinned_over", "approved", "waiting", "disabled", "parked", "parked_why")
+
+
 def known(connection: Connection) -> list[KnownScript]:
     """Return all scripts that have a cursor, by name."""
     query = (
-        sa.select(t.script, *t.cursor.c["low_water", "finished", "token", "skipped"], t.script_version.c.handlers)
+        sa.select(
+            t.script,
+            *t.cursor.c["low_water", "finished", "token", "skipped", "parked_in_a_row"],
+            t.script_version.c.handlers,
+        )
         .join(t.cursor, t.cursor.c.script == t.script.c.name)
         .outerjoin(
             t.script_version,
@@ -62,9 +94,10 @@ def known(connection: Connection) -> list[KnownScript]:
             row.state,
             row.error,
             row.absent_since,
-            Cursor(row.name, row.low_water, frozenset(row.finished), row.token),
+            Cursor(row.name, row.low_water, frozenset(row.finished), row.token, row.parked_in_a_row),
             tuple(row.handlers or ()),
             row.skipped,
+            **{name: getattr(row, name) for name in _DECIDED},
         )
         for row in connection.execute(query)
     ]
@@ -78,7 +111,7 @@ def find(connection: Connection, name: str) -> KnownScript | None:
 def get_cursor(connection: Connection, script: str) -> Cursor:
     """Return a script's place in the event log."""
     row = connection.execute(sa.select(t.cursor).where(t.cursor.c.script == script)).one()
-    return Cursor(script, row.low_water, frozenset(row.finished), row.token)
+    return Cursor(script, row.low_water, frozenset(row.finished), row.token, row.parked_in_a_row)
 
 
 def meet(connection: Connection, name: str, at: float, *, from_beginning: bool) -> bool:
@@ -123,12 +156,14 @@ def accept(connection: Connection, name: str, version: Version, at: float) -> tu
     is_new = script.version != version.hash or script.state != "running"
     if is_new:
         events.append(connection, "start", name, at, content=version.hash)
+        end_period(connection, name, at)
+        connection.execute(sa.insert(t.script_period).values(script=name, version=version.hash, since=at))
     connection.execute(
         sa.update(t.script)
         .where(t.script.c.name == name)
-        .values(version=version.hash, state="running", absent_since=None)
+        .values(version=version.hash, state="running", absent_since=None, parked=None, parked_why=None)
     )
-    connection.execute(sa.update(t.cursor).where(t.cursor.c.script == name).values(token=t.cursor.c.token + 1))
+    fence(connection, name)
     return get_cursor(connection, name), is_new
 
 
@@ -148,6 +183,12 @@ def versions(connection: Connection, name: str) -> list[Version]:
         .order_by(t.script_version.c.accepted_at, t.script_version.c.hash)
     )
     return [Version(row.hash, row.source, tuple(row.handlers), row.helpers) for row in connection.execute(query)]
+
+
+def end_period(connection: Connection, name: str, at: float) -> None:
+    """Note that no version of the script runs any more."""
+    open_one = t.script_period.c.script == name, t.script_period.c.until.is_(None)
+    connection.execute(sa.update(t.script_period).where(*open_one).values(until=at))
 
 
 def refuse(connection: Connection, name: str, error: str | None, *, goes_on: bool = True) -> None:
@@ -170,6 +211,37 @@ def vanish(connection: Connection, name: str, at: float) -> None:
         .where(t.script.c.name == name, t.script.c.absent_since.is_(None))
         .values(state="absent", absent_since=at)
     )
+    end_period(connection, name, at)
+    fence(connection, name)
+
+
+def rest(connection: Connection, name: str, at: float) -> None:
+    """Note that a script that was disabled has stopped. Its cursor stays, and no run of it can commit any more."""
+    connection.execute(
+        sa.update(t.script)
+        .where(t.script.c.name == name)
+        .values(state=sa.case((t.script.c.parked.is_not(None), "parked"), else_="disabled"))
+    )
+    end_period(connection, name, at)
+    fence(connection, name)
+
+
+def park(connection: Connection, name: str, token: int, version: str, why: str, at: float) -> None:
+    """Give a version of a script up, for the reason in `why`. Its cursor stays where it is, and nothing after it is committed.
+
+    Raises `StaleTokenError` when the token is no longer the caller's.
+    """
+    if get_cursor(connection, name).token != token:
+        raise StaleTokenError(f"{name}: another version has taken over; it is not parked")
+    connection.execute(
+        sa.update(t.script).where(t.script.c.name == name).values(state="parked", parked=version, parked_why=why)
+    )
+    end_period(connection, name, at)
+    fence(connection, name)
+
+
+def fence(connection: Connection, name: str) -> None:
+    """Let no run that is going on commit any more."""
     connection.execute(sa.update(t.cursor).where(t.cursor.c.script == name).values(token=t.cursor.c.token + 1))
 
 
@@ -178,7 +250,7 @@ def forget_absent(connection: Connection, *, absent_before: float) -> list[str]:
     names = list(
         connection.execute(sa.select(t.script.c.name).where(t.script.c.absent_since < absent_before)).scalars()
     )
-    for table in (t.cursor, t.script_version):
+    for table in (t.cursor, t.script_version, t.script_period, t.usage):
         connection.execute(sa.delete(table).where(table.c.script.in_(names)))
     connection.execute(sa.delete(t.script).where(t.script.c.name.in_(names)))
     return names
@@ -199,6 +271,15 @@ def advance(connection: Connection, script: str, token: int, *, after: int, to: 
     if skipped:
         count = sa.update(t.cursor).where(t.cursor.c.script == script)
         connection.execute(count.values(skipped=t.cursor.c.skipped + skipped))
+
+
+def count_parked(connection: Connection, script: str, *, parked: bool) -> int:
+    """Note whether the event just passed was parked; return how many were in a row."""
+    count = get_cursor(connection, script).parked_in_a_row
+    if parked or count:
+        count = count + 1 if parked else 0
+        connection.execute(sa.update(t.cursor).where(t.cursor.c.script == script).values(parked_in_a_row=count))
+    return count
 
 
 def finish_out_of_order(connection: Connection, script: str, token: int, number: int) -> None:
@@ -223,6 +304,9 @@ __all__ = [
     "Version",
     "accept",
     "advance",
+    "count_parked",
+    "end_period",
+    "fence",
     "find",
     "finish_out_of_order",
     "forget_absent",
@@ -230,7 +314,9 @@ __all__ = [
     "get_version",
     "known",
     "meet",
+    "park",
     "refuse",
+    "rest",
     "vanish",
     "versions",
 ]

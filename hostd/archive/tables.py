@@ -128,6 +128,8 @@ event = sa.Table(
     sa.Column("receipt", sa.JSON(none_as_null=True)),  # how the ingest of its instance ended
     sa.Column("facts", sa.JSON(none_as_null=True)),  # what it tells beyond an instance: see levels.py, associations.py
     sa.Column("at", sa.Float, nullable=False, index=True),
+    sa.Column("only_for", sa.Text),  # the one script that is to have it; None: all
+    sa.Column("repeats", sa.BigInteger, index=True),  # the event of the past that this one is again
     sqlite_autoincrement=True,  # numbers of deleted events are never given again
 )
 
@@ -136,10 +138,17 @@ script = sa.Table(
     metadata,
     sa.Column("name", sa.Text, primary_key=True),
     sa.Column("version", sa.Text),  # the one that runs, or ran last
-    sa.Column("state", sa.Text, nullable=False),  # running | broken | absent | expected
+    sa.Column("state", sa.Text, nullable=False),  # running | broken | absent | expected | disabled | parked
     sa.Column("error", sa.Text),  # why the newest edit was not taken
     sa.Column("first_seen", sa.Float, nullable=False),
     sa.Column("absent_since", sa.Float),
+    sa.Column("pinned", sa.Text),  # the version that someone wants to run ...
+    sa.Column("pinned_over", sa.Text),  # ... instead of this text of its file
+    sa.Column("approved", sa.Text),  # the text of its file that was deployed by hand
+    sa.Column("waiting", sa.Text),  # the text of its file that is not taken yet
+    sa.Column("disabled", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("parked", sa.Text),  # the version that the node gave up
+    sa.Column("parked_why", sa.Text),
 )
 
 script_version = sa.Table(
@@ -153,6 +162,26 @@ script_version = sa.Table(
     sa.Column("accepted_at", sa.Float, nullable=False),
 )
 
+script_period = sa.Table(  # when which version ran
+    "script_period",
+    metadata,
+    sa.Column("id", _Number, primary_key=True),
+    sa.Column("script", sa.Text, sa.ForeignKey("script.name", ondelete="CASCADE"), nullable=False, index=True),
+    sa.Column("version", sa.Text, nullable=False),
+    sa.Column("since", sa.Float, nullable=False),
+    sa.Column("until", sa.Float),  # None while it runs
+    sqlite_autoincrement=True,
+)
+
+usage = sa.Table(  # what a script did, by the hour, for its quotas
+    "usage",
+    metadata,
+    sa.Column("script", sa.Text, primary_key=True),
+    sa.Column("hour", sa.BigInteger, primary_key=True),  # since 1970 UTC
+    sa.Column("actions", sa.BigInteger, nullable=False),
+    sa.Column("bytes", sa.BigInteger, nullable=False),
+)
+
 cursor = sa.Table(
     "cursor",
     metadata,
@@ -163,6 +192,7 @@ cursor = sa.Table(
     sa.Column(
         "skipped", sa.BigInteger, nullable=False, server_default="0"
     ),  # passed unasked, by the script's `handles`
+    sa.Column("parked_in_a_row", sa.Integer, nullable=False, server_default="0"),  # events
 )
 
 run = sa.Table(
@@ -178,9 +208,14 @@ run = sa.Table(
     sa.Column("error", sa.Text),
     sa.Column("at", sa.Float, nullable=False),
     sa.Column("seconds", sa.Float, nullable=False),
+    sa.Column("repeated_as", sa.BigInteger),  # the event that gives the script what was parked again
     sa.Index("ix_run_script_event", "script", "event"),
+    sa.Index(
+        "ix_run_parked", "script", "event",
+        sqlite_where=sa.text("outcome = 'parked'"), postgresql_where=sa.text("outcome = 'parked'"),
+    ),
     sqlite_autoincrement=True,
-)
+)  # fmt: skip
 
 action = sa.Table(
     "action",

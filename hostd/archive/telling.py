@@ -61,6 +61,8 @@ def _event(told: EventTold, *, phi: bool) -> dict[str, Any]:
         "number": event.number,
         "kind": event.kind,
         "at": iso(event.at),
+        "repeats": event.repeats,
+        "only_for": event.only_for,
         "origin": event.origin.to_json() if event.origin else None,
         "transfer_syntax": syntax_name(header.transfer_syntax) if header else None,
         "receipt": _receipt(event.receipt, phi=phi),

@@ -20,12 +20,16 @@ def build() -> typer.Typer:
         config,
         deliveries,
         demo,
+        deploy,
         explain,
+        init,
         replay,
         run,
+        run_on,
         scripts,
         status,
         transcode,
+        versions,
     )  # fmt: skip
 
     app = typer.Typer(
@@ -36,10 +40,13 @@ def build() -> typer.Typer:
         pretty_exceptions_enable=False,
     )
     app.command()(run.run)
+    app.command()(init.init)
     app.command()(demo.demo)
     app.command()(check.check)
     app.command("try")(check.try_)
     app.command()(replay.replay)
+    app.command()(deploy.deploy)
+    app.command("run-on")(run_on.run_on)
     app.command()(associations.associations)
     app.command()(codecs.codecs)
     app.command()(explain.explain)
@@ -48,6 +55,8 @@ def build() -> typer.Typer:
     app.command()(status.status)
     app.add_typer(config.app, name="config")
     app.add_typer(deliveries.app, name="deliveries")
+    for command in (versions.history, versions.rollback, versions.release, versions.disable, versions.enable):
+        scripts.app.command()(command)
     app.add_typer(scripts.app, name="scripts")
     return app
 

@@ -143,7 +143,8 @@ def _event_lines(event: dict[str, Any]) -> Iterator[str]:
     origin = event["origin"]
     sender = " from " + ", ".join(f"{name} {value}" for name, value in origin.items()) if origin else ""
     syntax = f" in {event['transfer_syntax']}" if event["transfer_syntax"] else ""
-    yield f"{event['at']} {event['kind'].replace('_', ' ')}{sender}{syntax} (event {event['number']})"
+    again = f", event {event['repeats']} again, for {event['only_for']} alone" if event["repeats"] else ""
+    yield f"{event['at']} {event['kind'].replace('_', ' ')}{sender}{syntax} (event {event['number']}{again})"
     if event["receipt"]:
         yield f"  ingest: {_receipt_words(event['receipt'])}"
     for run in event["runs"]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,8 +21,12 @@ from hostd.cli.config import AsJson
 from hostd.cli.configured import Configuration, configured
 from hostd.cli.looking import Config, print_json, printable
 from hostd.errors import ScriptError
+from hostd.sandbox import api
 from hostd.scripting.folder import Source, read_source
 from hostd.scripting.replay import Difference, Replayed, Replayer, differences
+
+KINDS = tuple(name.removeprefix("on_") for name in api.HANDLERS if name not in ("on_start", "on_stop"))
+"""The events that arrive, as the log calls them."""
 
 _SHORT = 12
 _SHOWN = 10
@@ -48,22 +53,20 @@ def replay(
     """
     configuration = configured(config)
     with attach(configuration.settings.node.data) as connection:
-        new = _version(connection, script)
-        old = _version(connection, against) if against is not None else None
-    kinds = {kind for version in (new, old) if version is not None for kind in _kinds(configuration, version)}
-    with attach(configuration.settings.node.data) as connection:
-        past = events.latest(connection, kinds, last)
-    of_new = _replayed(configuration, new, past)
-    of_old = _replayed(configuration, old, past) if old is not None else None
+        new = version_named(connection, script)
+        old = version_named(connection, against) if against is not None else None
+    past = past_of(configuration, [new] if old is None else [new, old], last)
+    of_new = replayed_over(configuration, new, past)
+    of_old = replayed_over(configuration, old, past) if old is not None else None
     if of_old is not None:
-        _show_differences(differences(of_new, of_old), len(past), as_json=as_json)
+        show_differences(differences(of_new, of_old), len(past), as_json=as_json)
     else:
         _show(of_new, as_json=as_json)
     if any(one.outcome is not None and one.outcome.error for one in of_new):
         raise typer.Exit(1)
 
 
-def _version(connection: Connection, name: str) -> Source:
+def version_named(connection: Connection, name: str) -> Source:
     """Return a version of a script. Raises `ScriptError` when there is none."""
     if Path(name).is_file():
         source = read_source(Path(name))
@@ -86,14 +89,22 @@ def _version(connection: Connection, name: str) -> Source:
     return Source(known, found[0].source, found[0].hash, None, found[0].helpers)
 
 
+def past_of(configuration: Configuration, versions: Sequence[Source], last: int) -> list[Event]:
+    """Return the newest events that any of these versions handles, in order. Raises `ScriptError` when one cannot be loaded."""
+    kinds = {kind for version in versions for kind in _kinds(configuration, version)}
+    with attach(configuration.settings.node.data) as connection:
+        return events.latest(connection, kinds, last)
+
+
 def _kinds(configuration: Configuration, version: Source) -> set[str]:
     """Return the kinds of events that a version handles, besides those about itself. Raises `ScriptError` when it cannot be loaded."""
     worker = configuration.start(version.name, version)
     worker.stop()
-    return {handler.removeprefix("on_") for handler in worker.ready.handlers} - {"start", "stop"}
+    return {kind for kind in KINDS if f"on_{kind}" in worker.ready.handlers}
 
 
-def _replayed(configuration: Configuration, version: Source, past: list[Event]) -> list[Replayed]:
+def replayed_over(configuration: Configuration, version: Source, past: list[Event]) -> list[Replayed]:
+    """Run a version over events of the past. Raises `ScriptError` when it cannot be loaded."""
     settings = configuration.settings
     replayer = Replayer(
         lambda: configuration.start(version.name, version),
@@ -135,7 +146,8 @@ def _show(replayed: list[Replayed], *, as_json: bool) -> None:
             typer.echo(f"  event {one.event.number}, {one.sop_instance_uid}: {printable(one.outcome.error)}", err=True)
 
 
-def _show_differences(found: list[Difference], count: int, *, as_json: bool) -> None:
+def show_differences(found: list[Difference], count: int, *, as_json: bool = False) -> None:
+    """Print what one version would do otherwise than another, and on which of `count` events."""
     if as_json:
         print_json(
             [
@@ -169,4 +181,4 @@ def _facts(one: Replayed) -> dict[str, Any]:
     return facts | (asdict(one.outcome) if one.outcome is not None else {})
 
 
-__all__ = ["replay"]
+__all__ = ["KINDS", "past_of", "replay", "replayed_over", "show_differences", "version_named"]

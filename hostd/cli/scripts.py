@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from sqlalchemy import Connection
 
-from hostd.archive import events
+from hostd.archive import events, orders, repeats
 from hostd.archive import scripts as rows
 from hostd.archive.archive import attach
 from hostd.archive.scripts import KnownScript
@@ -18,7 +18,7 @@ from hostd.cli.looking import Config, iso_time, print_json, print_table, refuse,
 app = typer.Typer(help="Show scripts, and where they begin.")
 
 _SHORT = 12
-_COLUMNS = ("script", "state", "version", "events behind", "not asked", "error")
+_COLUMNS = ("script", "state", "version", "events behind", "not asked", "parked", "what is the matter")
 
 
 @app.callback(invoke_without_command=True)
@@ -37,7 +37,15 @@ def listing(config: Config = None, as_json: AsJson = False) -> None:
         print_json(found)
         return
     cells = [
-        [row["name"], row["state"], (row["version"] or "")[:_SHORT], row["behind"], row["skipped"], row["error"] or ""]
+        [
+            row["name"],
+            row["state"],
+            (row["version"] or "")[:_SHORT],
+            row["behind"],
+            row["skipped"],
+            row["parked_events"],
+            _matter(row),
+        ]
         for row in found
     ]
     print_table(_COLUMNS, cells, empty="no script was ever seen")
@@ -74,14 +82,59 @@ def _refuse_known(connection: Connection, name: str) -> None:
         raise refuse(f"{name} is known already and goes on where it stopped; under another file name it can begin anew")
 
 
+def _matter(row: dict[str, Any]) -> str:
+    """Say in words what one should know of a script besides its state."""
+    said = [row["error"] or ""]
+    if row["pinned"]:
+        said.append(f"pinned to {row['pinned'][:_SHORT]}")
+    if row["waiting"]:
+        said.append(f"an edit of its file waits ({row['waiting'][:_SHORT]})")
+    return "; ".join(one for one in said if one)
+
+
 def _facts(connection: Connection, script: KnownScript) -> dict[str, Any]:
-    ahead = len([number for number in script.cursor.finished if number > script.cursor.low_water])
     return {
         "name": script.name,
-        "state": script.state,
+        "state": script.standing,
         "version": script.version,
-        "behind": events.count_after(connection, script.cursor.low_water) - ahead,
+        "pinned": script.pinned,
+        "waiting": script.waiting,
+        "behind": orders.behind_of(connection, script),
         "skipped": script.skipped,
+        "parked_events": repeats.count_parked(connection, script.name),
         "absent_since": iso_time(script.absent_since),
-        "error": script.error,
+        "error": script.trouble,
+    }
+
+
+@app.command()
+def parked(
+    name: Annotated[str | None, typer.Argument(help="Only those of this script.")] = None,
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the events that scripts could not digest, and that were not run again since (`hostd run-on SCRIPT --parked`)."""
+    with attach(settings_of(config).node.data) as connection:
+        if name is not None:
+            orders.needed(connection, name)
+        found = [_parked_facts(one) for one in repeats.parked(connection, name)]
+    if as_json:
+        print_json(found)
+        return
+    cells = [
+        [row["script"], row["event"], row["at"], row["kind"] or "no longer kept", row["instance"] or "", row["error"]]
+        for row in found
+    ]
+    print_table(("script", "event", "parked", "kind", "instance", "why"), cells, empty="no event is parked")
+
+
+def _parked_facts(one: repeats.ParkedEvent) -> dict[str, Any]:
+    return {
+        "script": one.script,
+        "version": one.version,
+        "event": one.number,
+        "at": iso_time(one.at),
+        "kind": one.event.kind if one.event else None,
+        "instance": one.event.subject if one.event else None,
+        "error": one.error,
     }

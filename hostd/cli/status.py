@@ -38,7 +38,7 @@ def _facts(settings: Settings, connection: Connection) -> dict[str, Any]:
     known = rows.known(connection)
     states: dict[str, int] = {}
     for script in known:
-        states[script.state] = states.get(script.state, 0) + 1
+        states[script.standing] = states.get(script.standing, 0) + 1
     return {
         "name": settings.node.name,
         "data": str(settings.node.data),
@@ -48,7 +48,7 @@ def _facts(settings: Settings, connection: Connection) -> dict[str, Any]:
         "events": events.last_number(connection),
         "deliveries": _by_state(deliveries.counts(connection)),
         "scripts": states,
-        "troubled_scripts": {script.name: script.error for script in known if script.error is not None},
+        "troubled_scripts": {script.name: script.trouble for script in known if script.trouble is not None},
     }
 
 

@@ -189,6 +189,14 @@ class Scripting(Section):
         default=0.25,
         description="Seconds that one filter may take; after it, what it was asked about is refused.",
     )
+    park_after: Annotated[int, Field(ge=0)] = Field(
+        default=10,
+        description="How many events parked in a row park the script itself: it rests, and its events wait. 0: never.",
+    )
+    reload: Literal["auto", "manual"] = Field(
+        default="auto",
+        description="`auto`: a good edit of a script takes over at once; `manual`: it waits for `hostd deploy`.",
+    )
 
 
 class Delivery(Section):
@@ -323,6 +331,13 @@ class Script(Section):
     )
     max_actions: Count = Field(default=1000, description="How many actions one run may ask for.")
     log_kb: Count = Field(default=64, description="Kilobytes (KiB) that one run may log.")
+    actions_per_day: Count | None = Field(
+        default=None, description="How many actions it may ask for in 24 hours; beyond that it is parked. Absent: any."
+    )
+    bytes_per_day: Count | None = Field(
+        default=None,
+        description="How many bytes of stored files it may forward in 24 hours; beyond that it is parked. Absent: any.",
+    )
     start: Literal["now", "beginning"] = Field(
         default="now",
         description="A new script begins with the events from `now` on, or from the `beginning` of the event log.",

@@ -9,6 +9,7 @@ import structlog
 from hostd.archive.archive import Archive
 from hostd.archive.plans import Plan, PlannedAction
 from hostd.archive.records import Event
+from hostd.archive.usage import NO_QUOTA, Quota
 from hostd.dicom.header import Header
 from hostd.errors import HostdError
 from hostd.sandbox import frames
@@ -22,12 +23,17 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """How runs are judged: wall seconds a run, failures of one event before it is parked, and what a destination's or tool's name means."""
+    """How runs are judged: wall seconds a run, failures of one event before it is parked, and what a destination's or tool's name means.
+
+    So many events parked in a row (`park_after`; 0: never) park the script itself, and so does more than its `quota`.
+    """
 
     time_limit_s: float
     attempts: int
     destinations: Destinations
     tools: Tools = no_tools
+    park_after: int = 0
+    quota: Quota = NO_QUOTA
 
 
 def execute(

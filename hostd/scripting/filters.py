@@ -91,10 +91,10 @@ class Filters:
         if handlers:
             _log.info("script filters", script=name, version=version.hash[:12], filters=sorted(handlers))
 
-    def withdraw(self, name: str) -> None:
-        """Do not ask a script any more: its file is gone."""
+    def withdraw(self, name: str, why: str) -> None:
+        """Do not ask a script any more, for the reason in `why`."""
         if self._put(name, None):
-            _log.warning("script filters no more: its file is gone", script=name)
+            _log.warning("script filters no more", script=name, reason=why)
 
     def block(self, name: str, version: str, handlers: tuple[str, ...], problem: str) -> None:
         """Refuse what a script would filter, unless an earlier version of it goes on: it is there and cannot be loaded."""

@@ -201,6 +201,7 @@ class FolderWatch:
         self._check = check
         self._hint = threading.Event()
         self._stopping = False
+        self._asked = False
         self._seen: dict[str, str] | None = None
         self._observer: BaseObserver | None = None
         self._observed: tuple[tuple[int, int], ...] | None = None
@@ -219,6 +220,11 @@ class FolderWatch:
         if self._thread.is_alive():
             self._thread.join()
         self._let_go()
+
+    def look_again(self) -> None:
+        """Call `changed` soon, although nothing changed in the folder."""
+        self._asked = True
+        self._hint.set()
 
     def _watch(self) -> None:
         while True:
@@ -249,7 +255,8 @@ class FolderWatch:
             time.sleep(DEBOUNCE_S)
             sources = scan(self._folder, self._check)
         hashes = {name: source.hash for name, source in sources.items()}
-        if hashes != self._seen:
+        asked, self._asked = self._asked, False
+        if asked or hashes != self._seen:
             self._seen = hashes if self._changed(sources) else None
 
     # -- hints

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import structlog
 
-from hostd.archive import events, scripts
+from hostd.archive import orders, scripts
 from hostd.archive.archive import Archive
 from hostd.archive.scripts import KnownScript, Version
+from hostd.archive.usage import Quota
 from hostd.config.sections import Script
 from hostd.errors import ScriptError
 from hostd.sandbox import frames
+from hostd.scripting.choosing import choose
 from hostd.scripting.execution import Rules
 from hostd.scripting.filters import Filters
 from hostd.scripting.folder import Check, FolderWatch, Source
@@ -67,7 +70,8 @@ class ScriptHost:
     """Runs the scripts of a folder. `entries` are the scripts' entries of the configuration, `destinations` all names that exist.
 
     So are `tools`. All are as they were when the node started. `filters` is told which scripts have filters, before anything else is
-    done with them.
+    done with them. With `manual` an edit waits until it is deployed; so many events parked in a row (`park_after`; 0: never) park a
+    script itself: its handlers rest, its filters do not. What people disabled filters no more.
     """
 
     def __init__(
@@ -85,7 +89,11 @@ class ScriptHost:
         tools: Sequence[str] = (),
         resolve_tool: Tools = no_tools,
         filters: Filters | None = None,
+        manual: bool = False,
+        park_after: int = 10,
     ) -> None:
+        self._manual = manual
+        self._park_after = park_after
         self._archive = archive
         self._filters = filters
         self._entries = entries
@@ -101,6 +109,9 @@ class ScriptHost:
         self.layers: dict[str, int] = {}
         """The layers of isolation in force, as a worker reported them."""
         self._watch = FolderWatch(folder, self._changed, rescan_s=rescan_s, check=check_file)
+        self._stopping = False
+        self._decided: Sequence[tuple[object, ...]] = ()
+        self._follower = threading.Thread(target=self._follow, name="script-orders", daemon=True)
 
     def start(self) -> None:
         """Load what is in the folder, and watch it.
@@ -110,15 +121,36 @@ class ScriptHost:
         probe = self._load("(isolation check)", "")
         self.layers = probe.layers
         probe.stop()
+        with self._archive.read() as connection:
+            self._decided = orders.decided(connection)
         self._watch.start()
+        self._follower.start()
 
     def stop(self) -> None:
         """Let each script end its current run, then end its worker."""
+        self._stopping = True
+        self._archive.bulletin.ring("script")
+        if self._follower.is_alive():
+            self._follower.join()
         self._watch.stop()  # from here on nobody makes a runner
         for runner in self._runners.values():
             runner.stop()
         for runner in self._runners.values():
             runner.join()
+
+    # -- what people decide
+
+    def _follow(self) -> None:
+        """Look at the folder again whenever someone decided something about a script, from the same process or another."""
+        followed = self._decided
+        while not self._stopping:
+            seen = self._archive.bulletin.seen("script")
+            with self._archive.read() as connection:
+                decided = orders.decided(connection)
+            if decided != followed:
+                self._watch.look_again()
+            followed = decided
+            self._archive.bulletin.wait("script", seen, None)
 
     # -- what the folder says; one thread at a time
 
@@ -128,29 +160,41 @@ class ScriptHost:
         is_done = True
         for source in sources.values():
             try:
-                is_done &= self._look_at(source, known.get(source.name))
+                is_done &= self._look_at(source)
             except Exception:  # noqa: BLE001 - one script's trouble must not hinder the others
                 _log.exception("the script could not be looked at; hostd tries again", script=source.name)
                 self._block_filters(source.name, known.get(source.name), "hostd failed while it was loaded")
                 is_done = False
         for name in known.keys() - sources.keys():
             self._refused.pop(name, None)
-            if self._filters is not None:
-                self._filters.withdraw(name)
+            self._withdraw_filters(name, "its file is gone")
             if known[name].absent_since is None:
                 self._runner(name).leave()
         return is_done
 
-    def _look_at(self, source: Source, known: KnownScript | None) -> bool:
-        """Bring one script up to date with its file; return whether that is settled, one way or the other."""
-        runner = self._runners.get(source.name)
-        if runner is not None and runner.version == source.hash:
+    def _look_at(self, source: Source) -> bool:
+        """Bring one script up to date with its file and with what was decided; return whether that is settled."""
+        known = self._meet(source.name)
+        choice = choose(known, source.hash, manual=self._manual)
+        if not choice.file and choice.waiting != known.waiting:
+            self._note_waiting(source, choice.waiting)
+        elif choice.file and known.waiting is not None:
+            self._archive.writer.do(lambda c: orders.note_waiting(c, source.name, None, error=known.error))
+        if choice.file:
+            return self._take(source, known, releases=choice.releases)
+        if choice.stored is not None:
+            return self._take_stored(known, choice.stored)
+        return self._take_none(known)
+
+    def _take(self, source: Source, known: KnownScript, *, releases: bool) -> bool:
+        """Have the text of the file run, if it is good."""
+        if self._runs(known, source.hash):
             self._clear(source.name)  # a bad edit may have been taken back
+            self._release(known, releases=releases)
             return True
         refused, tries = self._refused.get(source.name, ("", 0))
         if refused == source.hash and tries >= self._attempts:
             return True
-        self._meet(source.name)
         try:
             worker = self._try(source)
             version = Version(source.hash, source.text, tuple(worker.ready.handlers), source.helpers)
@@ -158,16 +202,80 @@ class ScriptHost:
         except ScriptError as error:
             return self._refuse(source, error, known)
         self._clear(source.name)
+        self._release(known, releases=releases)
         self._offer(source.name, version, worker)
         return True
 
-    def _meet(self, name: str) -> None:
+    def _release(self, known: KnownScript, *, releases: bool) -> None:
+        """Let go of a pinned version once the file changed since and its text is good."""
+        if releases and self._archive.writer.do(lambda c: orders.release(c, known.name, expected=known)):
+            _log.info("the script's file changed, so its earlier version is no longer pinned", script=known.name)
+
+    def _take_stored(self, known: KnownScript, version: str) -> bool:
+        """Have a version run that ran before, whatever the file holds."""
+        name = known.name
+        if self._runs(known, version):
+            return True
+        refused, tries = self._refused.get(name, ("", 0))
+        if refused == version and tries >= self._attempts:
+            return True
+        worker = self._load_stored(name, version)
+        if worker is not None:
+            self._refused.pop(name, None)
+            self._offer(name, *worker)
+            return True
+        self._refused[name] = version, tries + 1 if refused == version else 1
+        goes_on = self._has_version(name) or (version != known.version and self._fall_back(known))
+        why = f"version {version[:12]} is to run and cannot be loaded any more; the log says why"
+        if not goes_on:
+            self._block_filters(name, known, why)
+            if self._is_blocked(name):
+                self._refused[name] = version, 0  # it is tried until it can be loaded: senders wait for it
+        self._archive.writer.do(lambda c: scripts.refuse(c, name, why, goes_on=goes_on))
+        return self._refused[name][1] >= self._attempts
+
+    def _take_none(self, known: KnownScript) -> bool:
+        """Have a script rest that is disabled or parked, or that was never deployed."""
+        if known.disabled:
+            if self._has_version(known.name) or known.state == "running":
+                self._runner(known.name).rest()
+            self._withdraw_filters(known.name, "it is disabled")
+        if known.parked is not None and known.waiting is None:
+            self._clear(known.name)
+        if known.disabled or known.parked is None or self._filter_parked(known):
+            return True
+        self._block_filters(
+            known.name, known, f"version {known.parked[:12]} cannot be loaded any more; the log says why"
+        )
+        return not self._is_blocked(known.name)
+
+    def _note_waiting(self, source: Source, waiting: str | None) -> None:
+        """Say that the file's text is not taken yet, and what is wrong with it, if anything is."""
+        error: str | None = None
+        if waiting is not None:
+            try:
+                self._try(source).stop()
+            except ScriptError as problem:
+                error = str(problem)
+            _log.info("the script's file holds another text than what runs; it waits", script=source.name, error=error)
+        self._archive.writer.do(lambda c: orders.note_waiting(c, source.name, waiting, error=error))
+
+    def _meet(self, name: str) -> KnownScript:
+        if known := self._find(name):
+            return known
         from_beginning = self._entry(name).start == "beginning"
         now = self._archive.clock.now()
-        if self._archive.writer.do(lambda c: scripts.meet(c, name, now, from_beginning=from_beginning)):
-            with self._archive.read() as connection:
-                behind = events.count_after(connection, scripts.get_cursor(connection, name).low_water)
-            _log.info("new script", script=name, starts_at="the beginning" if from_beginning else "now", events=behind)
+        self._archive.writer.do(lambda c: scripts.meet(c, name, now, from_beginning=from_beginning))
+        known = self._find(name)
+        assert known is not None, "it was met just now"
+        with self._archive.read() as connection:
+            behind = orders.behind_of(connection, known)
+        _log.info("new script", script=name, starts_at="the beginning" if from_beginning else "now", events=behind)
+        return known
+
+    def _find(self, name: str) -> KnownScript | None:
+        with self._archive.read() as connection:
+            return scripts.find(connection, name)
 
     def _try(self, source: Source) -> ScriptWorker:
         """Load an edit beside what runs; only when it is good does it take over. Raises `ScriptError`."""
@@ -190,7 +298,7 @@ class ScriptHost:
 
     # -- edits that are not taken
 
-    def _refuse(self, source: Source, error: ScriptError, known: KnownScript | None) -> bool:
+    def _refuse(self, source: Source, error: ScriptError, known: KnownScript) -> bool:
         name = source.name
         refused, tries = self._refused.get(name, ("", 0))
         tries = tries + 1 if refused == source.hash else 1
@@ -198,11 +306,10 @@ class ScriptHost:
         if is_final:
             tries = self._attempts
         self._refused[name] = source.hash, tries
-        runner = self._runners.get(name)
-        goes_on = (runner is not None and runner.version is not None) or self._fall_back(known)
-        if not goes_on:
+        goes_on = self._has_version(name) or self._fall_back(known)
+        if not goes_on and not self._filter_parked(known):
             self._block_filters(name, known, str(error))
-            if self._filters is not None and self._filters.is_blocked(name) and not is_final:
+            if self._is_blocked(name) and not is_final:
                 self._refused[name] = source.hash, 0  # it is tried until it can be loaded: senders wait for it
                 tries = 0
         self._archive.writer.do(lambda c: scripts.refuse(c, name, str(error), goes_on=goes_on))
@@ -210,27 +317,34 @@ class ScriptHost:
         _log.error(f"script not taken{what_now}", script=name, reason=str(error))
         return tries >= self._attempts
 
-    def _fall_back(self, known: KnownScript | None) -> bool:
+    def _fall_back(self, known: KnownScript) -> bool:
         """After a restart, have the version go on that ran last."""
-        if known is None or known.version is None or known.state != "running":
+        if known.version is None or known.state not in {"running", "expected"}:  # expected: it was enabled just now
             return False
-        name, last = known.name, known.version
+        stored = self._load_stored(known.name, known.version)
+        if stored is None:
+            return False
+        self._offer(known.name, *stored)
+        return True
+
+    def _load_stored(self, name: str, wanted: str) -> tuple[Version, ScriptWorker] | None:
+        """Load a version that ran before; None, and a line in the log, when it cannot be run any more."""
         with self._archive.read() as connection:
-            version = scripts.get_version(connection, name, last)
+            version = scripts.get_version(connection, name, wanted)
         assert version is not None, "the source of every version that ran is kept"
         try:
             worker = self._load(name, version.source, version.helpers)
             self._use_filters(name, version, worker)
         except ScriptError as error:
-            _log.error("the last good version cannot be run any more", script=name, reason=str(error))
-            return False
-        self._offer(name, version, worker)
-        return True
+            _log.error(
+                "a version that ran before cannot be run any more", script=name, version=wanted[:12], reason=str(error)
+            )
+            return None
+        return version, worker
 
     def _clear(self, name: str) -> None:
         self._refused.pop(name, None)
-        with self._archive.read() as connection:
-            known = scripts.find(connection, name)
+        known = self._find(name)
         if known is not None and known.error is not None:
             self._archive.writer.do(lambda c: scripts.refuse(c, name, None))
 
@@ -246,20 +360,59 @@ class ScriptHost:
             worker.stop()
             raise
 
+    def _filter_parked(self, known: KnownScript) -> bool:
+        """Have the filters of a script that is parked asked on; return whether it is parked and they can be."""
+        if self._filters is None or known.parked is None:
+            return known.parked is not None
+        name = known.name
+        with self._archive.read() as connection:
+            version = scripts.get_version(connection, name, known.parked)
+        assert version is not None, "the source of every version that ran is kept"
+        try:
+            self._filters.use(name, version, lambda: self._load(name, version.source, version.helpers))
+        except ScriptError as error:
+            _log.error("the filters of a parked script cannot be asked", script=name, reason=str(error))
+            return False
+        return True
+
+    def _withdraw_filters(self, name: str, why: str) -> None:
+        if self._filters is not None:
+            self._filters.withdraw(name, why)
+
     def _block_filters(self, name: str, known: KnownScript | None, problem: str) -> None:
-        """Refuse what a script filtered in the version that ran last, since it cannot be loaded."""
-        if self._filters is not None and known is not None and known.version is not None:
+        """Refuse what a script filtered in the version that ran last, since it cannot be loaded; not when it was disabled."""
+        if self._filters is not None and known is not None and known.version is not None and not known.disabled:
             self._filters.block(name, known.version, known.handlers, problem)
+
+    def _is_blocked(self, name: str) -> bool:
+        return self._filters is not None and self._filters.is_blocked(name)
 
     # -- parts
 
     def _runner(self, name: str) -> Runner:
         if name not in self._runners:
-            rules = Rules(self._entry(name).time_limit_s, self._attempts, self._resolve_destination, self._resolve_tool)
+            entry = self._entry(name)
+            rules = Rules(
+                entry.time_limit_s,
+                self._attempts,
+                self._resolve_destination,
+                self._resolve_tool,
+                self._park_after,
+                Quota(entry.actions_per_day, entry.bytes_per_day),
+            )
             self._runners[name] = Runner(
                 name, self._archive, rules, lambda version: self._load(name, version.source, version.helpers)
             )
         return self._runners[name]
+
+    def _has_version(self, name: str) -> bool:
+        runner = self._runners.get(name)
+        return runner is not None and runner.version is not None
+
+    def _runs(self, known: KnownScript, version: str) -> bool:
+        """Tell whether that version runs, and is not about to rest: a runner learns last that its script was parked."""
+        runner = self._runners.get(known.name)
+        return runner is not None and runner.version == version and known.state == "running"
 
     def _entry(self, name: str) -> Script:
         return self._entries.get(name) or Script()

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, replace
+from typing import Any
 
 import structlog
 from sqlalchemy.exc import OperationalError
@@ -15,6 +16,7 @@ from hostd.archive.archive import Archive
 from hostd.archive.plans import Plan, PlannedDelete
 from hostd.archive.records import Event
 from hostd.archive.scripts import KnownScript, StaleTokenError, Version
+from hostd.archive.usage import QuotaError
 from hostd.errors import ScriptError, StorageError
 from hostd.scripting.execution import Rules, execute
 from hostd.scripting.interest import concerns
@@ -39,9 +41,10 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class _Order:
-    """What the runner is told: run this version from now on, or, with None, stop, for the file is gone."""
+    """What the runner is told: run this version from now on, or, with None, stop, for the file is gone or the script is disabled."""
 
     candidate: Candidate | None
+    is_gone: bool = False
 
     def drop(self) -> None:
         if self.candidate is not None:
@@ -54,7 +57,7 @@ class _Entered:
 
     plan: Plan
     after: int | None
-    commit: Future[None]
+    commit: Future[bool]
 
 
 class Runner:
@@ -102,6 +105,10 @@ class Runner:
 
     def leave(self) -> None:
         """Let the current run end, run `on_stop`, and rest: the file is gone. The cursor stays, and `offer` goes on from there."""
+        self._tell(_Order(None, is_gone=True))
+
+    def rest(self) -> None:
+        """Let the current run end, run `on_stop`, and rest: the script is disabled. `offer` goes on from there."""
         self._tell(_Order(None))
 
     def stop(self) -> None:
@@ -192,8 +199,13 @@ class Runner:
             self._stand_down()
             if not self._is_told():
                 self._log.error("another holder has this script's cursor; it is left to it")
-                with self._guard:
-                    self._wanted = None
+                self._want_none()
+
+    def _want_none(self) -> None:
+        """Say that no version is to run, unless another order came."""
+        with self._guard:
+            if self._order is None:
+                self._wanted = None
 
     def _stand_down(self) -> None:
         if self._running is not None:
@@ -207,7 +219,7 @@ class Runner:
         """Retire the running version, then start the one that was ordered, if any."""
         self._claim()
         assert self._doing is not None
-        candidate = self._doing.candidate
+        candidate, is_gone = self._doing.candidate, self._doing.is_gone
         with self._archive.read() as connection:
             known = scripts.find(connection, self.name)
         assert known is not None, "a script is met before it is run"
@@ -216,7 +228,10 @@ class Runner:
             return  # the node stops in between: the next start does it
         now = self._archive.clock.now()
         if candidate is None:
-            if known.absent_since is None:
+            if not is_gone:
+                self._archive.writer.do(lambda c: scripts.rest(c, self.name, now))
+                self._log.info("script is disabled; its events wait")
+            elif known.absent_since is None:
                 self._archive.writer.do(lambda c: scripts.vanish(c, self.name, now))
                 self._log.info("script is gone; its place in the event log is kept")
             self._stand_down()
@@ -304,7 +319,7 @@ class Runner:
         kinds = [handler.removeprefix("on_") for handler in handlers if handler not in _OWN_HANDLERS]
         with self._archive.read() as connection:
             newest = events.last_number(connection)
-            batch = events.after(connection, self._position, kinds, _BATCH)
+            batch = events.after(connection, self._position, kinds, _BATCH, script=self.name)
         if not batch:
             if newest > self._position:  # nothing in between concerns this script
                 self._advance(newest)
@@ -326,7 +341,8 @@ class Runner:
                 self._position = event.number
             self._pass(unasked, passed)
         finally:
-            wait([*(one.commit for one in entered), *passed])
+            commits: list[Future[Any]] = [*(one.commit for one in entered), *passed]
+            wait(commits)
         self._settle(entered)
         if not self._is_unsure:
             _settle_passed(passed)
@@ -385,25 +401,52 @@ class Runner:
         topics = ["delivery"] if plan.actions else []
         if any(isinstance(action, PlannedDelete) for action in plan.actions):
             topics.append("event")
-        commit = self._archive.writer.submit(lambda c: plans.enter(c, plan, token, after=after), topics=topics)
+        rules = self._rules
+        commit = self._archive.writer.submit(
+            lambda c: plans.enter(c, plan, token, after=after, quota=rules.quota, park_after=rules.park_after),
+            topics=topics,
+        )
         return _Entered(plan, after, commit)
 
     def _settle(self, entered: Sequence[_Entered]) -> None:
         """See what became of plans. One that the index refuses is a failure of its event, as if the script had failed."""
         for one in entered:
             try:
-                one.commit.result()
+                if one.commit.result():
+                    self._give_up()
+                    return  # what was handed over after it is discarded, and waits
             except (StaleTokenError, StorageError):
                 raise
+            except QuotaError as error:
+                self._park(one.plan, str(error))
+                return
             except OperationalError as error:  # the disk, not the plan
                 raise StorageError(f"the index could not be written: {error}") from error
             except Exception as error:  # noqa: BLE001 - a bug or a broken index must not stop the script for ever
                 self._log.exception("the index refused a plan", number=one.plan.event.number)
                 self._is_unsure = True
                 plan = replace(one.plan, outcome="parked", actions=(), error=f"the plan could not be entered: {error}")
-                if self._is_last_try(plan):
-                    self._enter(plan, one.after).commit.result()
+                if self._is_last_try(plan) and self._enter(plan, one.after).commit.result():
+                    self._give_up()
                 return  # the plans after it expect the cursor where it is not
+
+    def _park(self, plan: Plan, why: str) -> None:
+        """Give the script up before an event; the event waits."""
+        token = self._token
+        self._archive.writer.do(lambda c: scripts.park(c, self.name, token, plan.version, why, plan.at))
+        self._give_up()
+
+    def _give_up(self) -> None:
+        """Rest until another version comes or someone lets this one go on: the index says that the script is parked."""
+        with self._archive.read() as connection:
+            known = scripts.find(connection, self.name)
+        self._log.error(
+            "script parked; its events wait for its next good version, or for `hostd scripts enable`",
+            reason=known.parked_why if known else None,
+        )
+        self._stand_down()
+        self._want_none()
+        self._is_unsure = True
 
     def _is_last_try(self, plan: Plan) -> bool:
         """Record a failed run; return whether the event is to be parked now. The log says so either way."""

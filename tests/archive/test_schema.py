@@ -10,6 +10,7 @@ from alembic.migration import MigrationContext
 from hostd.archive import database
 from hostd.archive.archive import Archive
 from hostd.archive.database import open_engine
+from hostd.archive.orders import periods
 from hostd.archive.tables import metadata
 from hostd.errors import NodeError
 from hostd.jobs.quiet import tell_due
@@ -105,3 +106,33 @@ def test_what_an_older_index_holds_is_not_told_as_new_and_becomes_stable_only_wi
         kinds = connection.exec_driver_sql("SELECT kind FROM event ORDER BY number").scalars().all()
     assert kinds[2:] == ["stored_instance", "stable_series", "stable_study", "stable_patient"]
     archive.close()
+
+
+def test_versions_that_ran_before_their_times_were_noted_have_times_all_the_same(tmp_path):
+    engine = open_engine(tmp_path / "index.db", writes=True)
+    config = Config()
+    config.set_main_option("script_location", str(Path(database.__file__).parent / "migrations"))
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0005")
+        for name, state, gone in (("runs.py", "running", None), ("gone.py", "absent", 9.0)):
+            connection.exec_driver_sql(
+                "INSERT INTO script (name, version, state, first_seen, absent_since) VALUES (?, 'b', ?, 1.0, ?)",
+                (name, state, gone),
+            )
+            for hash_, at in (("a", 1.0), ("b", 2.0)):
+                connection.exec_driver_sql(
+                    "INSERT INTO script_version (script, hash, source, handlers, accepted_at) VALUES (?, ?, '', '[]', ?)",
+                    (name, hash_, at),
+                )
+    engine.dispose()
+    archive = Archive(tmp_path, "node", ManualClock())
+    with archive.read() as connection:
+        told = {
+            name: [(p.version, p.since, p.until) for p in periods(connection, name)] for name in ("runs.py", "gone.py")
+        }
+    archive.close()
+    assert told == {
+        "runs.py": [("a", 1.0, 2.0), ("b", 2.0, None)],
+        "gone.py": [("a", 1.0, 2.0), ("b", 2.0, 9.0)],
+    }

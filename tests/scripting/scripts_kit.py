@@ -38,6 +38,11 @@ FORWARD = handler("host.forward(instance, to='archive')")
 """A script that forwards everything."""
 
 
+def hash_of(text):
+    """Return the version that a script without helpers of that text is."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 class Bench:
     """Everything a test of scripts needs; `start` and `stop` the host as often as wanted."""
 
@@ -48,6 +53,8 @@ class Bench:
         self.entries = {}
         self.attempts = 2
         self.rescan_s = 60.0
+        self.manual = False
+        self.park_after = 10
         self.host = None
         self.count = 0
 
@@ -55,6 +62,7 @@ class Bench:
         self.host = ScriptHost(
             self.archive, self.folder, entries=self.entries, destinations=sorted(KNOWN), resolve_destination=resolve,
             isolation="required", attempts=self.attempts, rescan_s=self.rescan_s, check_file=lambda _path: None,
+            manual=self.manual, park_after=self.park_after,
         )  # fmt: skip
         self.host.start()
         return self
@@ -72,6 +80,10 @@ class Bench:
         temporary = self.folder / f".{name}.tmp"
         temporary.write_text(text)
         temporary.replace(self.folder / name)
+
+    def decide(self, order):
+        """Do what a command does to the index, and have it noticed as another process's change is."""
+        return self.archive.writer.do(order, topics=("event", "script"))
 
     def arrive(self, count=1, **changes):
         """Have instances arrive; return the identifier of the last."""
@@ -110,7 +122,7 @@ class Bench:
 
     def until_runs(self, name, text):
         """Wait until that text runs as the script's version."""
-        wanted = hashlib.sha256(text.encode()).hexdigest()
+        wanted = hash_of(text)
         self.until(lambda: (known := self.known(name)) and (known.version, known.state) == (wanted, "running"))
 
     def until_passed(self, name, number=None):

@@ -232,7 +232,7 @@ def test_what_a_filter_would_decide_is_refused_while_it_cannot_be_loaded(desk, t
 
 def test_a_script_whose_file_is_gone_filters_no_more(desk, tmp_path):
     desk.put("a.py", "return host.discard('x')")
-    desk.filters.withdraw("a.py")
+    desk.filters.withdraw("a.py", "its file is gone")
     assert desk.receive(tmp_path) is None
 
 

@@ -1,0 +1,80 @@
+"""What scripts did in the last day, and what they may do: a script beyond its quota is parked, and loses no event."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from hostd.archive import tables as t
+from hostd.errors import HostdError
+
+_HOUR_S = 3600.0
+_DAY_H = 24
+
+
+class QuotaError(HostdError):
+    """A script wants to do more than it may in a day; what it asked for is not entered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """How many actions, and how many bytes of files to forward, a script may ask for in 24 hours; None: any."""
+
+    actions_per_day: int | None = None
+    bytes_per_day: int | None = None
+
+
+NO_QUOTA = Quota()
+
+
+def charge(connection: Connection, script: str, run: int, at: float, quota: Quota) -> None:
+    """Count what a run asked for, in the caller's transaction. Raises `QuotaError` when it is more than the script may.
+
+    A forward counts the stored file's size; one that was skipped, or that an open delivery absorbed, counts none.
+    """
+    actions, size = _asked(connection, run)
+    hour = int(at // _HOUR_S)
+    same = t.usage.c.script == script, t.usage.c.hour == hour
+    more = {"actions": t.usage.c.actions + actions, "bytes": t.usage.c.bytes + size}
+    if connection.execute(sa.update(t.usage).where(*same).values(**more)).rowcount == 0:
+        connection.execute(sa.insert(t.usage).values(script=script, hour=hour, actions=actions, bytes=size))
+        connection.execute(sa.delete(t.usage).where(t.usage.c.script == script, t.usage.c.hour <= hour - _DAY_H))
+    if quota != NO_QUOTA:
+        _check(connection, script, hour, quota)
+
+
+def reset(connection: Connection, script: str) -> None:
+    """Count anew: someone has looked at what the script did."""
+    connection.execute(sa.delete(t.usage).where(t.usage.c.script == script))
+
+
+def _asked(connection: Connection, run: int) -> tuple[int, int]:
+    row = connection.execute(
+        sa.select(sa.func.count(t.action.c.id.distinct()), sa.func.coalesce(sa.func.sum(t.blob.c.size), 0))
+        .select_from(
+            t.action.outerjoin(t.delivery, t.delivery.c.action == t.action.c.id).outerjoin(
+                t.blob, t.blob.c.name == t.delivery.c.blob
+            )
+        )
+        .where(t.action.c.run == run)
+    ).one()
+    return int(row[0]), int(row[1])
+
+
+def _check(connection: Connection, script: str, hour: int, quota: Quota) -> None:
+    row = connection.execute(
+        sa.select(sa.func.sum(t.usage.c.actions), sa.func.sum(t.usage.c.bytes)).where(
+            t.usage.c.script == script, t.usage.c.hour > hour - _DAY_H
+        )
+    ).one()
+    for used, allowed, what, key in (
+        (row[0], quota.actions_per_day, "actions", "actions_per_day"),
+        (row[1], quota.bytes_per_day, "bytes to forward", "bytes_per_day"),
+    ):
+        if allowed is not None and used > allowed:
+            raise QuotaError(
+                f"it asked for {used} {what} within 24 hours and may ask for {allowed} ({key}); when that is right, raise it, "
+                f"or let it go on with `hostd scripts enable {script}`, which counts anew"
+            )
