@@ -290,8 +290,8 @@ class Node:
             return "[ingest] asks for transcoding, but [transcoding] enabled is false: everything is kept as received"
         default = f"is brought to {ingest.target}" if ingest.target else "is kept as received"
         if ingest.options is not None:
-            default += f" with loss {ingest.options.canonical()}, each an instance of its own"
-            default += ", the originals as versions" if ingest.keep_original else ", the originals removed"
+            default += f" with loss ({ingest.options.in_words()}), each as an instance of its own; the originals are "
+            default += "kept as versions" if ingest.keep_original else "removed"
         return f"what arrives {default}" + (", unless a rule of [ingest] says otherwise" if ingest.rules else "")
 
     def _destinations(self) -> dict[str, Destination]:

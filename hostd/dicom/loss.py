@@ -60,6 +60,11 @@ class EncodeOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if self.identity is not None and len(self.identity) != IDENTITY_BYTES:
             raise CannotTranscodeError(f"the key of the result's UID should have {IDENTITY_BYTES} bytes")
 
+    def in_words(self) -> str:
+        """Return for people what is asked of the encoder: "quality 90"."""
+        asked = {"quality": self.quality, "ratio": self.ratio, "near": self.near}
+        return ", ".join(f"{name} {value:g}" for name, value in asked.items() if value is not None)
+
     def canonical(self) -> str:
         """Return the one text of what is asked of the encoder: equal options have equal texts. The key is not part of it."""
         asked = {"quality": self.quality, "ratio": self.ratio, "near": self.near}
