@@ -331,6 +331,20 @@ def test_other_content_while_pending_becomes_an_instance_of_its_own_too(make, on
     bench.check_files()
 
 
+def test_versions_that_nothing_is_made_of_move_along_to_the_instance_that_takes_over(make):
+    bench = held_up(make, on_conflict="first")
+    send(bench, image(seed=1))
+    send(bench, image(seed=2))
+    bench.intake._policy = Policy()
+    assert bench.receive(image(seed=3)) == "kept as version"
+    finished(bench)
+    made = {one.received_sha256: one.id for one in stored(bench).values()}
+    assert set(made) == {data_set_hash(image(seed=1)), data_set_hash(image(seed=2))}
+    along = [(row.instance, row.received_sha256) for row in bench.rows(t.version) if not row.is_original]
+    assert along == [(made[data_set_hash(image(seed=1))], data_set_hash(image(seed=3)))]
+    bench.check_files()
+
+
 def test_where_the_second_fails_it_stands_as_it_was_received(make):
     bench = held_up(make)
     bench.pool.failures = [None, CannotTranscodeError("odd")]
