@@ -298,9 +298,15 @@ class Node:
         if not self.settings.transcoding.enabled:
             return Policy()
         rules = tuple(
-            Rule(rule.target, rule.calling_aet, rule.called_aet, rule.modality, rule.sop_class) for rule in ingest.rules
+            Rule(
+                rule.target, rule.calling_aet, rule.called_aet, rule.modality, rule.sop_class, rule.options,
+                ingest.keep_original if rule.keep_original is None else rule.keep_original,
+            )
+            for rule in ingest.rules
+        )  # fmt: skip
+        policy = Policy(
+            ingest.target, rules, ingest.of_uncompressed, ingest.of_compressed, ingest.options, ingest.keep_original
         )
-        policy = Policy(ingest.target, rules, ingest.of_uncompressed, ingest.of_compressed)
         for target in policy.targets:
             by_tool = any(target in tool.encodes for tool in configured(self.settings.tools).values())
             by_codec = not target.is_encapsulated or registry.encoders(target)
@@ -320,6 +326,9 @@ class Node:
         if not self.settings.transcoding.enabled:
             return "[ingest] asks for transcoding, but [transcoding] enabled is false: everything is kept as received"
         default = f"is brought to {ingest.target}" if ingest.target else "is kept as received"
+        if ingest.options is not None:
+            default += f" with loss ({ingest.options.in_words()}), each as an instance of its own; the originals are "
+            default += "kept as versions" if ingest.keep_original else "removed"
         return f"what arrives {default}" + (", unless a rule of [ingest] says otherwise" if ingest.rules else "")
 
     def _destinations(self) -> dict[str, Destination]:

@@ -128,7 +128,13 @@ def _stored_as(name: str) -> dict[str, sa.Select[str]]:
         "Patient ID": t.instance.c.patient_id,
         "Accession Number": t.instance.c.attributes["study"]["AccessionNumber"].as_string(),
     }
-    return {kind: sa.select(t.instance.c.id).where(column == name) for kind, column in columns.items()}
+    sources: dict[str, ColumnElement[Any]] = {
+        "identifier of what it was made of": t.derived.c.source,
+        "SOP Instance UID of what it was made of": t.derived.c.sop_instance_uid,
+    }
+    return {kind: sa.select(t.instance.c.id).where(column == name) for kind, column in columns.items()} | {
+        kind: sa.select(t.derived.c.instance).where(column == name) for kind, column in sources.items()
+    }
 
 
 def _add_told(connection: Connection, found: dict[str, set[str]], name: str, where: ColumnElement[bool]) -> None:

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import sqlalchemy as sa
+import structlog
 from sqlalchemy import Connection
 
-from hostd.archive import instances, pending, receipts
+from hostd.archive import instances, lossy_ingests, pending, receipts
 from hostd.archive import tables as t
 from hostd.archive.instances import INGEST_FAILED, Arrival, OnConflict, Outcome
 from hostd.archive.receipts import StoredReceipt
 from hostd.archive.records import Blob
 from hostd.dicom.header import Header
 
+_log = structlog.get_logger(__name__)
+
 MADE = "made"
 SUPERSEDED = "the instance changed while it was being transcoded"
+TAKEN = "other content is stored under the identity that the lossy result would have"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +50,16 @@ def take_in_ended(
 ) -> Outcome:
     """Enter an arrival whose transcode has ended, with its receipt and its event.
 
-    `arrival` is as received; when there is a product, that is taken in, and the file that was received needs no row any more. Neither
-    file is wanted when the outcome is "already stored" or "refused".
+    `arrival` is as received; when there is a product, that is taken in, and the file that was received needs no row any more, unless
+    the product is lossy. `wanted` tells which of the files are to stay.
     """
+    if isinstance(ended, Made) and lossy_ingests.is_derived(arrival.header, ended.header):
+        outcome = lossy_ingests.take_in(connection, arrival, on_conflict, ended.product, ended.header, ended.facts)
+        if outcome is not None:
+            if outcome in instances.KEPT:
+                _note(connection, arrival.blob, ended, transform, arrival.at)
+            return outcome
+        ended = _taken(arrival.blob, arrival.header)
     told = replace(arrival, receipt=ended.facts)
     if isinstance(ended, Made):
         told = replace(told, header=ended.header, blob=ended.product)
@@ -64,8 +76,11 @@ def take_in_pending(
 ) -> tuple[Outcome, int | None]:
     """Enter an arrival as received, and put its event off until its transcode has ended.
 
-    Return the number of what is pending as well; None when the file is not wanted ("already stored", "refused").
+    Return the number of what is pending as well; None when the file is not wanted ("already stored", "refused"). What is to become
+    an instance of its own takes no other content's place meanwhile.
     """
+    if arrival.options is not None:
+        on_conflict = lossy_ingests.beside(on_conflict)
     outcome = instances.take_in(connection, replace(arrival, put_off_for=target), on_conflict)
     return outcome, pending.number_of(connection, arrival.blob.name)
 
@@ -79,7 +94,18 @@ def finish(connection: Connection, number: int, ended: Ended, transform: str, at
     row = pending.get(connection, number)
     if row is None:
         return False
-    if isinstance(ended, Made) and _swap(connection, row.instance, row.blob.name, ended.product, at):
+    if isinstance(ended, Made) and lossy_ingests.is_derived(Header.decode(row.header), ended.header):
+        match lossy_ingests.finish(connection, row, ended.product, ended.header, ended.facts, at):
+            case "made":
+                _note(connection, row.blob, ended, transform, at)
+                return True
+            case "made before":
+                return False
+            case "taken":
+                ended = _taken(row.blob, Header.decode(row.header))
+            case "superseded":
+                pass
+    elif isinstance(ended, Made) and _swap(connection, row.instance, row.blob.name, ended.product, at):
         pending.forget(connection, number)
         _note(connection, row.blob, ended, transform, at)
         pending.tell(connection, row, at, blob=ended.product.name, header=ended.header.encode(), receipt=ended.facts)
@@ -95,6 +121,18 @@ def finish(connection: Connection, number: int, ended: Ended, transform: str, at
         facts = pending.kept(row.blob, SUPERSEDED)
     pending.tell(connection, row, at, blob=row.blob.name, header=row.header, receipt=facts)
     return False
+
+
+def wanted(connection: Connection, files: Sequence[str]) -> frozenset[str]:
+    """Return which of these files have a row, so that they are to stay."""
+    return frozenset(connection.execute(sa.select(t.blob.c.name).where(t.blob.c.name.in_(files))).scalars())
+
+
+def _taken(original: Blob, header: Header) -> Kept:
+    _log.warning(
+        "not transcoded on ingest, the original is kept", sop_instance_uid=header.sop_instance_uid, reason=TAKEN
+    )
+    return Kept(TAKEN, pending.kept(original, TAKEN), is_final=False)
 
 
 def _swap(connection: Connection, instance: str, original: str, product: Blob, at: float) -> bool:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import msgspec
 import sqlalchemy as sa
 from sqlalchemy import Connection, Row
 
-from hostd.archive import events, filterings, levels, pending
+from hostd.archive import derived, events, filterings, levels, pending
 from hostd.archive import tables as t
 from hostd.archive.filterings import Filtering
 from hostd.archive.records import Blob, Instance, Origin
@@ -34,9 +34,9 @@ class Arrival:
     """An instance that has come in: its header, its file, the SHA-256 of its data set as received, whence and when.
 
     `receipt` says how its transcode on ingest ended, where there was one. `put_off_for` is the transfer syntax (UID) that it is being
-    brought to: the event of what is kept then waits until that has ended. `filtering` is what filters did with it, where they did anything;
-    `header` and `blob` are then as they changed it. `quiet_s` is the quiet time, in seconds, after which its series, study and patient
-    are stable.
+    brought to: the event of what is kept then waits until that has ended; `options` and `keep_original` are as in `pending.Pending`.
+    `filtering` is what filters did with it, where they did anything; `header` and `blob` are then as they changed it. `quiet_s` is the
+    quiet time, in seconds, after which its series, study and patient are stable.
     """
 
     header: Header
@@ -48,13 +48,26 @@ class Arrival:
     put_off_for: str | None = None
     filtering: Filtering | None = None
     quiet_s: float = 60.0
+    options: str | None = None
+    keep_original: bool = True
+
+
+def as_product(arrival: Arrival, header: Header, product: Blob, facts: dict[str, Any]) -> Arrival:
+    """Return an arrival whose transcode has ended, as what was made of it, with its receipt."""
+    return replace(arrival, header=header, blob=product, receipt=facts)
 
 
 def foresee(connection: Connection, instance: str, content: str, on_conflict: OnConflict) -> Outcome:
     """Tell what `take_in` would answer for that content of an instance, if it were asked now."""
+    if derived.find(connection, instance, content) is not None:
+        return "already stored"
+    return _foresee(connection, instance, content, on_conflict)
+
+
+def _foresee(connection: Connection, instance: str, content: str, on_conflict: OnConflict) -> Outcome:
     present = _present(connection, instance)
     if present is None:
-        return "stored"
+        return "refused" if on_conflict == "refuse" and derived.is_source(connection, instance) else "stored"
     if present.received_sha256 == content:
         return _of_repeat(connection, present.blob)
     if on_conflict == "refuse":
@@ -75,12 +88,17 @@ def take_in(connection: Connection, arrival: Arrival, on_conflict: OnConflict) -
 
     A repeat of the same data set changes nothing but the log. Other content under the same identity becomes the current one
     ("newest"), a version beside it ("first"), or is not kept ("refuse"). A repeat of what is known but whose file is missing is
-    "stored": it takes the place of the missing file. The file is wanted when the outcome is one of `KEPT`.
+    "stored": it takes the place of the missing file. The file is wanted when the outcome is one of `KEPT`. What a lossy ingest
+    made an instance of (`derived`) is a repeat too: of that instance.
     """
     identity = arrival.header.identity.instance
     if arrival.filtering is not None:
         filterings.enter(connection, arrival.filtering, identity)
-    outcome = foresee(connection, identity, arrival.content, on_conflict)
+    again = derived.find(connection, identity, arrival.content)
+    if again is not None:
+        _tell_repeat(connection, replace(arrival, header=again.header), again.blob)
+        return "already stored"
+    outcome = _foresee(connection, identity, arrival.content, on_conflict)
     present = _present(connection, identity)
     known = _version(connection, identity, arrival.content)
     same = present if present is not None and present.received_sha256 == arrival.content else known
@@ -131,9 +149,23 @@ def _present(connection: Connection, instance: str) -> _Present | None:
 def _version(connection: Connection, instance: str, content: str) -> _Version | None:
     return connection.execute(
         sa.select(t.version.c.id, t.version.c.blob).where(
-            t.version.c.instance == instance, t.version.c.received_sha256 == content
+            t.version.c.instance == instance, t.version.c.received_sha256 == content, ~t.version.c.is_original
         )
     ).first()
+
+
+def holds(connection: Connection, instance: str, content: str) -> bool:
+    """Tell whether that content is stored under that very identity, as the current one or as a version."""
+    present = _present(connection, instance)
+    return present is not None and (
+        present.received_sha256 == content or _version(connection, instance, content) is not None
+    )
+
+
+def is_taken(connection: Connection, instance: str, content: str) -> bool:
+    """Tell whether other content is the current one of that instance."""
+    present = _present(connection, instance)
+    return present is not None and present.received_sha256 != content
 
 
 def _replace(connection: Connection, arrival: Arrival, present: _Present, known: _Version | None) -> None:
@@ -182,6 +214,8 @@ def _tell(connection: Connection, arrival: Arrival, kind: str, *, kept: bool = T
             header=arrival.header.encode(),
             origin=arrival.origin,
             at=arrival.at,
+            options=arrival.options,
+            keep_original=arrival.keep_original,
         )
         return
     identity = arrival.header.identity.instance
@@ -220,8 +254,24 @@ def _tell_repeat(connection: Connection, arrival: Arrival, stored: str) -> None:
     )
 
 
+def put_in_place(
+    connection: Connection, header: Header, blob: str, content: str, origin: Origin, received_at: float
+) -> None:
+    """Make what is in the archive already the current content of its instance, in the place of one that went elsewhere."""
+    values = _described(header) | _received(blob, content, origin, received_at)
+    where = t.instance.c.id == header.identity.instance
+    connection.execute(sa.update(t.instance).where(where).values(**values, metadata={}, labels=[], told=None))
+
+
 def _columns(arrival: Arrival) -> dict[str, Any]:
-    header = arrival.header
+    return _described(arrival.header) | _received(arrival.blob.name, arrival.content, arrival.origin, arrival.at)
+
+
+def _received(blob: str, content: str, origin: Origin, at: float) -> dict[str, Any]:
+    return {"blob": blob, "received_sha256": content, "origin": origin.to_json(), "received_at": at}
+
+
+def _described(header: Header) -> dict[str, Any]:
     identity = header.identity
     return {
         "id": identity.instance,
@@ -234,10 +284,6 @@ def _columns(arrival: Arrival) -> dict[str, Any]:
         "sop_instance_uid": identity.sop_instance_uid,
         "sop_class_uid": header.sop_class_uid,
         "attributes": main_tags(header),
-        "blob": arrival.blob.name,
-        "received_sha256": arrival.content,
-        "origin": arrival.origin.to_json(),
-        "received_at": arrival.at,
     }
 
 

@@ -24,7 +24,8 @@ KEPT_ORIGINAL = "kept original"
 class Pending:
     """A transcode on ingest that has not ended: bring the file `blob` to `target` (UID), then tell it as an event of `kind`.
 
-    `content`, `header` and `origin` are those of the event, as received; `number` grows in the order of arrival.
+    `options` say how lossy the product may be (`dicom.loss.EncodeOptions.canonical`), None: not at all; `keep_original` whether what
+    was received stays as a version of a lossy one. `content`, `header` and `origin` are those of the event, as received; `number` grows in the order of arrival.
     """
 
     number: int
@@ -36,6 +37,8 @@ class Pending:
     header: bytes
     origin: Origin
     at: float
+    options: str | None = None
+    keep_original: bool = True
 
 
 def put_off(
@@ -49,6 +52,8 @@ def put_off(
     header: bytes,
     origin: Origin,
     at: float,
+    options: str | None = None,
+    keep_original: bool = True,
 ) -> int:
     """Put an event off until the transcode of its file has ended; return the number of what is pending."""
     return rows.insert(
@@ -62,6 +67,8 @@ def put_off(
         header=header,
         origin=origin.to_json(),
         at=at,
+        options=options,
+        keep_original=keep_original,
     )
 
 
@@ -146,4 +153,6 @@ def _pending(row: Row[Any]) -> Pending:
         header=row.header,
         origin=Origin(**row.origin),
         at=row.at,
+        options=row.options,
+        keep_original=row.keep_original,
     )

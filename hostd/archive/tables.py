@@ -96,7 +96,20 @@ version = sa.Table(
     sa.Column("origin", sa.JSON, nullable=False),
     sa.Column("received_at", sa.Float, nullable=False),
     sa.Column("at", sa.Float, nullable=False),
+    sa.Column(  # what a lossy product was made of, kept with it
+        "is_original", sa.Boolean, nullable=False, server_default=sa.false()
+    ),
     sqlite_autoincrement=True,
+)
+
+derived = sa.Table(  # what was received of an instance, and the instance that a lossy ingest made of it
+    "derived",
+    metadata,
+    sa.Column("source", sa.Text, primary_key=True),  # Orthanc's identifier of what was received
+    sa.Column("content", sa.Text, primary_key=True),  # SHA-256 of the data set as received
+    sa.Column("sop_instance_uid", sa.Text, nullable=False, index=True),  # of what was received
+    sa.Column("instance", sa.Text, sa.ForeignKey("instance.id", ondelete="CASCADE"), nullable=False, index=True),
+    sa.Column("header", sa.LargeBinary, nullable=False),  # of the product
 )
 
 ingest = sa.Table(  # acknowledged as received, with a transcode that goes on; the event comes when it has ended
@@ -107,6 +120,8 @@ ingest = sa.Table(  # acknowledged as received, with a transcode that goes on; t
     sa.Column("blob", sa.Text, sa.ForeignKey("blob.name"), nullable=False, unique=True),
     sa.Column("content", sa.Text, nullable=False),
     sa.Column("target", sa.Text, nullable=False),
+    sa.Column("options", sa.Text),  # how lossy the product may be, None: not at all
+    sa.Column("keep_original", sa.Boolean, nullable=False, server_default=sa.true()),  # of a lossy product
     sa.Column("kind", sa.Text, nullable=False),  # of the event
     sa.Column("header", sa.LargeBinary, nullable=False),  # as received
     sa.Column("origin", sa.JSON, nullable=False),

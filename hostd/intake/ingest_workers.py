@@ -13,6 +13,7 @@ from collections import deque
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
+import msgspec
 import structlog
 
 from hostd.archive import ingests, pending
@@ -22,11 +23,12 @@ from hostd.archive.pending import Pending
 from hostd.archive.records import Blob
 from hostd.dicom import syntaxes
 from hostd.dicom.header import Header, read_file_header
-from hostd.dicom.syntaxes import TransferSyntax
+from hostd.dicom.loss import EncodeOptions
 from hostd.errors import HostdError, StorageError, TranscodeError, WrongPixelsError
+from hostd.intake.ingest import Aim
 from hostd.transcoding.products import Transcodes, transcode_twice
 from hostd.transcoding.receipt import Receipt
-from hostd.transcoding.transform import Transform
+from hostd.transcoding.sameness import identified, require_own_identity
 
 _log = structlog.get_logger(__name__)
 
@@ -39,20 +41,16 @@ def shares(workers: int) -> int:
     return max(1, workers - 1)
 
 
-def transform_of(target: TransferSyntax) -> str:
-    """Return the name under which a receipt of ingest is kept: what a delivery in that syntax would ask for."""
-    return Transform.into(target.uid).canonical()
-
-
 @dataclass(eq=False, slots=True)
 class Job:
-    """One transcode, of the instance with Orthanc's identifier `instance`.
+    """One transcode, of the instance with Orthanc's identifier `instance`, whose data set as received has the SHA-256 `content`.
 
     `outcome` has how it ended; None when the node stops first, so that nothing is known. `is_row`: no sender waits for it.
     """
 
     original: Blob
-    target: TransferSyntax
+    content: str
+    aim: Aim
     instance: str
     sop_instance_uid: str
     outcome: Future[Ended | None] = field(default_factory=Future)
@@ -116,12 +114,12 @@ class IngestWorkers:
 
     # -- what intake asks for
 
-    def submit(self, original: Blob, target: TransferSyntax, header: Header) -> Job | None:
+    def submit(self, original: Blob, content: str, aim: Aim, header: Header) -> Job | None:
         """Queue the transcode of a file for a sender that waits; None when there is no use in waiting."""
         with self._changed:
             if self._stopping or self._has_rows or any(job.is_row for job in self._queue):
                 return None
-            job = Job(original, target, header.identity.instance, header.sop_instance_uid)
+            job = Job(original, content, aim, header.identity.instance, header.sop_instance_uid)
             self._in_hand.add(original.name)
             self._queue.append(job)
             self._changed.notify()
@@ -191,8 +189,10 @@ class IngestWorkers:
         return self._job_of(free[0]) if free else None
 
     def _job_of(self, row: Pending) -> Job:
-        uid = Header.decode(row.header).sop_instance_uid
-        job = Job(row.blob, syntaxes.by_uid(row.target), row.instance, uid, is_row=True)
+        header = Header.decode(row.header)
+        options = msgspec.json.decode(row.options, type=EncodeOptions) if row.options is not None else None
+        aim = Aim(syntaxes.by_uid(row.target), options, row.keep_original)
+        job = Job(row.blob, row.content, aim, header.identity.instance, header.sop_instance_uid, is_row=True)
         self._in_hand.add(row.blob.name)
         job.outcome.add_done_callback(lambda done: self._finish(row.number, job, done.result()))
         return job
@@ -213,7 +213,7 @@ class IngestWorkers:
         _log.warning(
             "not transcoded on ingest, the original is kept",
             sop_instance_uid=job.sop_instance_uid,
-            target=job.target.keyword,
+            target=job.aim.target.keyword,
             reason=reason,
         )
         original = job.original
@@ -226,11 +226,17 @@ class IngestWorkers:
         """Make the product and read back what it is. Raises `HostdError` or `OSError`; then nothing of it stays."""
         spare = self._archive.blobs.create()
         spare.abandon()  # the pool insists on creating its result itself; the random name stays ours
-        source = self._archive.blobs.path(job.original.name)
-        receipt = transcode_twice(self._pool, source, job.target, spare.path, give_up=lambda: self._stopping)
+        source, target = self._archive.blobs.path(job.original.name), job.aim.target
+        options = identified(
+            job.aim.step, self._archive.secret, job.sop_instance_uid, job.content, job.original.transfer_syntax
+        )
+        receipt = transcode_twice(self._pool, source, target, spare.path, options, give_up=lambda: self._stopping)
         try:
+            if options is not None:
+                require_own_identity(spare.path, receipt, job.sop_instance_uid)
             header = read_file_header(spare.path)
-            if (header.identity.instance, header.transfer_syntax) != (job.instance, job.target.uid):
+            is_same = header.identity.instance == job.instance
+            if header.transfer_syntax != target.uid or is_same is not (options is None):
                 raise WrongPixelsError(
                     "the codec gave another instance, or another transfer syntax, than it was asked for"
                 )
@@ -245,10 +251,9 @@ class IngestWorkers:
         if ended is None:
             return
         product = ended.product.name if isinstance(ended, Made) else None
-        transform = transform_of(job.target)
         try:
             is_used = self._archive.writer.do(
-                lambda c: ingests.finish(c, number, ended, transform, self._archive.clock.now()),
+                lambda c: ingests.finish(c, number, ended, job.aim.transform, self._archive.clock.now()),
                 blobs=[product] if product else (),
                 topics=("event",),
             )

@@ -9,18 +9,17 @@ from typing import TypeVar
 import structlog
 from sqlalchemy import Connection
 
-from hostd.archive import filterings, ingests, instances
+from hostd.archive import derived, filterings, ingests, instances, lossy_ingests
 from hostd.archive.archive import Archive
 from hostd.archive.filterings import Filtering, Kind
 from hostd.archive.ingests import Ended, Made
 from hostd.archive.instances import Arrival, OnConflict, Outcome
 from hostd.archive.records import Blob, Origin
-from hostd.dicom.syntaxes import TransferSyntax
 from hostd.errors import ConflictError, FilterRefusedError, StorageError, TranscodeError, UnparsableError
 from hostd.intake.changes import rewrite
 from hostd.intake.filtering import Judgement, ReceivedFilters
-from hostd.intake.ingest import Policy, decide
-from hostd.intake.ingest_workers import IngestWorkers, Job, transform_of
+from hostd.intake.ingest import Aim, Policy, decide
+from hostd.intake.ingest_workers import IngestWorkers, Job
 from hostd.intake.reception import Complete, DataSetReception, FileReception, Received
 from hostd.transcoding.products import KeyedLocks
 
@@ -120,7 +119,7 @@ class Intake:
             quiet_s=self._quiet_of(complete.header.text(_MODALITY)),
         )
         try:
-            outcome = self._enter(arrival)
+            outcome, instance = self._enter(arrival)
         finally:
             file.close()
         identity = complete.header.identity
@@ -128,7 +127,7 @@ class Intake:
             raise ConflictError(
                 f'instance {identity.sop_instance_uid} is stored with other content, and on_conflict is "refuse"'
             )
-        return Received(identity.instance, identity.patient, identity.study, identity.series, outcome)
+        return Received(instance, identity.patient, identity.study, identity.series, outcome)
 
     # -- filters
 
@@ -191,67 +190,87 @@ class Intake:
 
     # -- what is kept
 
-    def _enter(self, arrival: Arrival) -> Outcome:
-        decision = decide(arrival.header, arrival.origin, self._policy)
-        if decision.target is None or self._workers is None:
+    def _enter(self, arrival: Arrival) -> tuple[Outcome, str]:
+        """Return what became of it, and Orthanc's identifier of the instance that it is, or is a repeat of."""
+        aim = decide(arrival.header, arrival.origin, self._policy).aim
+        if aim is None or self._workers is None:
             return self._as_received(arrival)
+        if aim.options is not None:
+            arrival = replace(arrival, options=aim.options.canonical(), keep_original=aim.keep_original)
         # Of two that bring the same at one time, the second is a repeat of the first, and need not be transcoded.
         with self._locks.holding((arrival.header.identity.instance, arrival.content)):
-            return self._ingest(arrival, decision.target, self._workers)
+            return self._ingest(arrival, aim, self._workers)
 
-    def _as_received(self, arrival: Arrival) -> Outcome:
-        outcome = self._commit(lambda c: instances.take_in(c, arrival, self._on_conflict), arrival.blob.name)
+    def _as_received(self, arrival: Arrival) -> tuple[Outcome, str]:
+        def unit(connection: Connection) -> tuple[Outcome, str]:
+            outcome = instances.take_in(connection, arrival, self._on_conflict)
+            return outcome, _identifier(connection, arrival, outcome)
+
+        outcome, instance = self._commit(unit, arrival.blob.name)
         if outcome not in instances.KEPT:
             self._archive.blobs.unlink(arrival.blob.name)
-        return outcome
+        return outcome, instance
 
-    def _ingest(self, arrival: Arrival, target: TransferSyntax, workers: IngestWorkers) -> Outcome:
+    def _ingest(self, arrival: Arrival, aim: Aim, workers: IngestWorkers) -> tuple[Outcome, str]:
         """Transcode before the acknowledgement where that can be done in time, otherwise afterwards."""
         identity = arrival.header.identity.instance
+        on_conflict = self._on_conflict if aim.options is None else lossy_ingests.beside(self._on_conflict)
         with self._archive.read() as connection:
-            foreseen = instances.foresee(connection, identity, arrival.content, self._on_conflict)
+            foreseen = instances.foresee(connection, identity, arrival.content, on_conflict)
         job = None
         if foreseen in instances.KEPT and self._ack_budget_s > 0:
-            job = workers.submit(arrival.blob, target, arrival.header)
+            job = workers.submit(arrival.blob, arrival.content, aim, arrival.header)
         ended = job.wait(self._ack_budget_s) if job is not None else None
         if job is None or ended is None:
-            return self._put_off(arrival, target, workers, job)
-        return self._take_in_ended(arrival, target, workers, job, ended)
+            return self._put_off(arrival, aim, workers, job)
+        return self._take_in_ended(arrival, workers, job, ended)
 
-    def _take_in_ended(
-        self, arrival: Arrival, target: TransferSyntax, workers: IngestWorkers, job: Job, ended: Ended
-    ) -> Outcome:
-        made = isinstance(ended, Made)
-        wanted = ended.product.name if isinstance(ended, Made) else arrival.blob.name
+    def _take_in_ended(self, arrival: Arrival, workers: IngestWorkers, job: Job, ended: Ended) -> tuple[Outcome, str]:
+        files = [ended.product.name] if isinstance(ended, Made) else []
+        if not files or job.aim.options is not None:
+            files.append(arrival.blob.name)
+
+        def unit(connection: Connection) -> tuple[Outcome, str, frozenset[str]]:
+            outcome = ingests.take_in_ended(connection, arrival, self._on_conflict, ended, job.aim.transform)
+            return outcome, _identifier(connection, arrival, outcome), ingests.wanted(connection, files)
+
         try:
-            outcome = self._commit(
-                lambda c: ingests.take_in_ended(c, arrival, self._on_conflict, ended, transform_of(target)), wanted
-            )
+            outcome, instance, wanted = self._commit(unit, *files)
         finally:
             workers.entered(job)
-        if made:
-            self._archive.blobs.unlink(arrival.blob.name)
-        if outcome not in instances.KEPT:
-            self._archive.blobs.unlink(wanted)
-        return outcome
+        for name in {*files, arrival.blob.name} - wanted:
+            self._archive.blobs.unlink(name)
+        return outcome, instance
 
-    def _put_off(self, arrival: Arrival, target: TransferSyntax, workers: IngestWorkers, job: Job | None) -> Outcome:
+    def _put_off(self, arrival: Arrival, aim: Aim, workers: IngestWorkers, job: Job | None) -> tuple[Outcome, str]:
         """Take the instance in as received; what runs for it goes on, and ends the row."""
+
+        def unit(connection: Connection) -> tuple[Outcome, int | None, str]:
+            outcome, number = ingests.take_in_pending(connection, arrival, self._on_conflict, aim.target.uid)
+            return outcome, number, _identifier(connection, arrival, outcome)
+
         try:
-            outcome, number = self._commit(
-                lambda c: ingests.take_in_pending(c, arrival, self._on_conflict, target.uid), arrival.blob.name
-            )
+            outcome, number, instance = self._commit(unit, arrival.blob.name)
         except BaseException:
             if job is not None:
                 workers.withdraw(job)
             raise
         if number is not None:
             workers.adopt(number, job)
-            return outcome
+            return outcome, instance
         if job is not None:
             workers.withdraw(job)
         self._archive.blobs.unlink(arrival.blob.name)
-        return outcome
+        return outcome, instance
 
-    def _commit(self, unit: Callable[[Connection], T], file: str) -> T:
-        return self._archive.writer.do(unit, blobs=[file], topics=("event",), urgent=True)
+    def _commit(self, unit: Callable[[Connection], T], *files: str) -> T:
+        return self._archive.writer.do(unit, blobs=files, topics=("event",), urgent=True)
+
+
+def _identifier(connection: Connection, arrival: Arrival, outcome: Outcome) -> str:
+    """Return Orthanc's identifier of the instance that an arrival became, or is a repeat of."""
+    identity = arrival.header.identity.instance
+    if arrival.options is None and outcome != "already stored":
+        return identity
+    made = derived.find(connection, identity, arrival.content)
+    return made.header.identity.instance if made is not None else identity

@@ -8,6 +8,7 @@ from hostd.config.ingest import ingest_target
 from hostd.config.problems import InvalidConfigurationError
 from hostd.config.settings import Settings, load
 from hostd.dicom import syntaxes
+from hostd.dicom.loss import EncodeOptions
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
 RULE = '[[ingest.rules]]\ncalling_aet = "CT1"\ntranscode_to = "explicit"\n'
@@ -42,9 +43,10 @@ def test_as_received_can_be_said(config, name):
     [
         ("j2l", "j2k"),
         ("1.2.3", "no transfer syntax"),
-        ("JPEG2000", "without loss only"),
-        ("JPEGBaseline8Bit", "without loss only"),
-        ("MPEG4HP41", "without loss only"),
+        ("MPEG4HP41", "never written"),
+        ("HEVCMP51", "never written"),
+        ("JPEGFullProgressionNonHierarchical1012", "never written"),
+        ("JPEG2000MC", "never written"),
         ("ExplicitVRBigEndian", "never written"),
         ("JPIPReferenced", "never written"),
     ],
@@ -58,18 +60,63 @@ def test_a_target_that_cannot_be_is_refused_at_start(config, name, expected):
     assert expected in problem.message
 
 
-def test_every_lossless_still_image_syntax_may_be_a_target():
+def test_every_still_image_syntax_that_hostd_writes_may_be_a_target():
     refused = set()
     for syntax in syntaxes.ALL:
         try:
             assert ingest_target(syntax.uid) == syntax
         except ValueError:
             refused.add(syntax.keyword)
-    lossy = {syntax.keyword for syntax in syntaxes.ALL if syntax.is_lossy}
-    assert refused == lossy | {
+    video = {syntax.keyword for syntax in syntaxes.ALL if syntax.keyword.startswith(("MPEG", "HEVC"))}
+    assert len(video) == 16
+    assert refused == video | {
+        "JPEGSpectralSelectionNonHierarchical68", "JPEGFullProgressionNonHierarchical1012", "JPEG2000MC",
         "ExplicitVRBigEndian", "JPEG2000MCLossless", "JPIPReferenced", "JPIPReferencedDeflate",
         "JPIPHTJ2KReferenced", "JPIPHTJ2KReferencedDeflate",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("target", "how", "options"),
+    [
+        ("JPEGBaseline8Bit", "quality = 90", EncodeOptions(quality=90)),
+        ("1.2.840.10008.1.2.4.91", "ratio = 8", EncodeOptions(ratio=8.0)),
+        ("JPEGLSNearLossless", "near = 2", EncodeOptions(near=2)),
+    ],
+)
+def test_a_lossy_target_says_how_lossy_in_the_section_and_in_each_rule(config, target, how, options):
+    ingest = config.load(f'[ingest]\ntranscode_to = "{target}"\n{how}\n').ingest
+    assert (ingest.options, ingest.keep_original) == (options, True)
+    lossless = f'{RULE}[[ingest.rules]]\ncalling_aet = "X"\n'
+    first, second = config.load(f'{lossless}transcode_to = "{target}"\n{how}\nkeep_original = false\n').ingest.rules
+    assert (first.options, first.keep_original) == (None, None)
+    assert (second.options, second.keep_original) == (options, False)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('transcode_to = "JPEGBaseline8Bit"', "quality = 90"),
+        ('transcode_to = "JPEG2000"\nquality = 90\nratio = 8', "exactly one"),
+        ('transcode_to = "JPEGBaseline8Bit"\nnear = 2', "near can be asked of"),
+        ('transcode_to = "JPEGLSNearLossless"\nratio = 2', "a ratio can be asked of"),
+        ('transcode_to = "j2k"\nquality = 90', "which JPEG 2000 Lossless (1.2.840.10008.1.2.4.90) is not"),
+        ('transcode_to = "none"\nnear = 2', "which none is not"),
+    ],
+)
+def test_loss_is_never_assumed_and_never_meaningless(config, text, expected):
+    problem = only_problem(config, f"[ingest]\n{text}\n")
+    assert (problem.key, problem.line) == ("ingest", 1)
+    assert expected in problem.message
+    problem = only_problem(config, f'[[ingest.rules]]\ncalling_aet = "X"\n{text}\n')
+    assert (problem.key, problem.line) == ("ingest.rules[0]", 1)
+    assert expected in problem.message
+
+
+@pytest.mark.parametrize("value", ["quality = 0", "quality = 101", "ratio = 1", "near = 0", "near = 256"])
+def test_loss_out_of_its_range_is_refused_on_its_line(config, value):
+    problem = only_problem(config, f'[ingest]\ntranscode_to = "JPEG2000"\n{value}\n')
+    assert (problem.key, problem.line) == (f"ingest.{value.split()[0]}", 3)
 
 
 def test_rules_are_a_list_of_tables_in_their_order(config):

@@ -11,6 +11,7 @@ from node_kit import NodeProcess, Place, make_instances, sending, wait_until
 from hostd.archive import instances
 from hostd.archive import tables as t
 from hostd.config.settings import Settings
+from hostd.dicom.loss import EncodeOptions
 from hostd.node import Node
 from hostd.transcoding import registry
 
@@ -91,14 +92,46 @@ def test_the_script_and_the_metadata_say_why_the_original_was_kept(run):
     position = content.index(b"\x28\x00\x02\x01US")  # High Bit: one that does not go with Bits Stored
     content[position + 8 : position + 10] = b"\x0e\x00"
     kept = running.upload(bytes(content))
+    (line,) = running.logged(1)
     reason = running.metadata(kept["ID"])["IngestTranscodingFailed"]
     assert reason
-    (line,) = running.logged(1)
     assert (
         line
         == f"kept original {reason} ExplicitVRLittleEndian False False False ExplicitVRLittleEndian ExplicitVRLittleEndian"
     )
     assert running.metadata(kept["ID"])["TransferSyntax"] == EXPLICIT
+
+
+@pytest.mark.parametrize("budget", [0.0, 20.0])
+def test_a_lossy_result_is_the_instance_that_scripts_and_peers_see(run, budget):
+    running = run(ingest={"transcode_to": "JPEGLSNearLossless", "near": 2, "ack_budget_s": budget})
+    content = image(1, side=64)
+    answer = running.upload(content)
+    assert running.logged(1) == ["made  JPEGLSNearLossless True True True ExplicitVRLittleEndian JPEGLSNearLossless"]
+    with running.archive.read() as connection:
+        (made,) = instances.ids(connection)
+    assert (answer["Status"], answer["ID"] == made) == ("Success", budget > 0)
+    again = running.upload(content)
+    assert (again["Status"], again["ID"], again["Path"]) == ("AlreadyStored", made, f"/instances/{made}")
+    metadata = running.metadata(made)
+    assert metadata["TransferSyntax"] == "1.2.840.10008.1.2.4.81"
+    assert metadata["ModifiedFrom"] != made
+
+
+def test_each_rule_has_its_own_loss_and_its_own_word_on_the_original(tmp_path):
+    rules = [
+        {"calling_aet": "A", "transcode_to": "JPEG2000", "ratio": 8.0, "keep_original": True},
+        {"calling_aet": "B", "transcode_to": "JPEGBaseline8Bit", "quality": 80},
+        {"calling_aet": "C", "transcode_to": "j2k"},
+    ]
+    ingest = {"transcode_to": "JPEGLSNearLossless", "near": 2, "keep_original": False, "rules": rules}
+    policy = Node(Settings(node={"data": tmp_path / "d", "scripts": tmp_path / "s"}, ingest=ingest))._policy()
+    assert (policy.options, policy.keep_original) == (EncodeOptions(near=2), False)
+    assert [(rule.options, rule.keep_original) for rule in policy.rules] == [
+        (EncodeOptions(ratio=8.0), True),
+        (EncodeOptions(quality=80), False),
+        (None, False),
+    ]
 
 
 def test_with_transcoding_switched_off_everything_is_kept_and_the_start_line_says_so(run):
@@ -113,6 +146,20 @@ def test_with_transcoding_switched_off_everything_is_kept_and_the_start_line_say
     [
         ({}, None),
         ({"transcode_to": "j2k"}, "what arrives is brought to JPEG 2000 Lossless (1.2.840.10008.1.2.4.90)"),
+        (
+            {"transcode_to": "JPEGBaseline8Bit", "quality": 80},
+            (
+                "what arrives is brought to JPEG Baseline (1.2.840.10008.1.2.4.50) with loss (quality 80), each as an instance of its"
+                " own; the originals are kept as versions"
+            ),
+        ),
+        (
+            {"transcode_to": "JPEGLSNearLossless", "near": 2, "keep_original": False},
+            (
+                "what arrives is brought to JPEG-LS Near-Lossless (1.2.840.10008.1.2.4.81) with loss (near 2), each as an instance of"
+                " its own; the originals are removed"
+            ),
+        ),
         (
             {"rules": [{"calling_aet": "X", "transcode_to": "j2k"}]},
             "what arrives is kept as received, unless a rule of [ingest] says otherwise",
@@ -132,17 +179,21 @@ def test_a_target_that_nothing_writes_is_warned_of_at_start(tmp_path, capsys, mo
 
 # -- kill -9 --------------------------------------------------------------------------------------------------------------
 
+TO_J2K, TO_NEAR = 'transcode_to = "j2k"', 'transcode_to = "JPEGLSNearLossless"\nnear = 2'
+
 
 @pytest.mark.parametrize(
-    ("budget", "point", "count"),
+    ("target", "budget", "point", "count"),
     [
-        (0, "transcoded, no receipt", 2),
-        (0, "received and committed, not answered", 3),
-        (20, "transcoded, no receipt", 2),
+        (TO_J2K, 0, "transcoded, no receipt", 2),
+        (TO_J2K, 0, "received and committed, not answered", 3),
+        (TO_J2K, 20, "transcoded, no receipt", 2),
+        (TO_NEAR, 0, "transcoded, no receipt", 2),
+        (TO_NEAR, 20, "received and committed, not answered", 3),
     ],
 )
-def test_a_kill_in_the_middle_of_an_ingest_loses_nothing_and_tells_each_once(tmp_path, budget, point, count):
-    place = Place(tmp_path, "victim", script=SCRIPT, more=f'[ingest]\ntranscode_to = "j2k"\nack_budget_s = {budget}\n')
+def test_a_kill_in_the_middle_of_an_ingest_loses_nothing_and_tells_each_once(tmp_path, target, budget, point, count):
+    place = Place(tmp_path, "victim", script=SCRIPT, more=f"[ingest]\n{target}\nack_budget_s = {budget}\n")
     made = make_instances(8)
     acknowledged = set()
     record = tmp_path / "reached"
@@ -169,11 +220,13 @@ def test_a_kill_in_the_middle_of_an_ingest_loses_nothing_and_tells_each_once(tmp
             sa.select(t.instance.c.id, t.blob.c.transfer_syntax).join(t.blob, t.blob.c.name == t.instance.c.blob)
         ).all()
         runs = connection.execute(sa.select(t.run.c.outcome)).scalars().all()
+        originals = connection.execute(sa.select(sa.func.count()).where(t.version.c.is_original)).scalar_one()
         named = set(connection.execute(sa.select(t.blob.c.name)).scalars())
     told = Counter(event.subject for event in events if event.kind == "stored_instance")
     assert told == Counter(row.id for row in rows)
     assert len(rows) == len(made)
-    assert {row.transfer_syntax for row in rows} == {J2K}
+    assert {row.transfer_syntax for row in rows} == {J2K if target == TO_J2K else "1.2.840.10008.1.2.4.81"}
+    assert originals == (0 if target == TO_J2K else len(made))
     assert {event.receipt["outcome"] for event in events if event.kind == "stored_instance"} == {"made"}
     assert runs == ["done"] * len(made)
     assert place.blob_names() == named

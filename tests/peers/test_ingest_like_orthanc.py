@@ -6,6 +6,8 @@ import requests
 from peer_kit import LiveNode, Orthanc, needs, sample, samples_of
 from pydicom import dcmread
 
+from hostd.dicom.identity import Identity
+
 pytestmark = [pytest.mark.peers, needs("Orthanc", "gdcmconv", "dcmdrle", "dcmdjpls")]
 
 ROOT = "1.2.840.10008.1.2"
@@ -82,3 +84,77 @@ def test_what_is_stored_is_what_orthanc_stores(pair, tmp_path, name):
     )
     if "PixelData" in expected:
         np.testing.assert_array_equal(samples_of(node.path(uid), tmp_path), samples_of(path, tmp_path))
+
+
+# -- with loss ------------------------------------------------------------------------------------------------------------
+
+BASELINE = f"{ROOT}.4.50"
+SENT_TWICE = "Orthanc makes a new instance each time that a file is sent; hostd makes one, and knows the file again"
+
+
+@pytest.fixture(scope="module")
+def lossy_pair(tmp_path_factory):
+    """A node and an Orthanc that bring everything to JPEG Baseline, quality 90."""
+    folder = tmp_path_factory.mktemp("lossy")
+    settings = {"IngestTranscoding": BASELINE, "DicomLossyTranscodingQuality": 90}
+    orthanc = Orthanc(folder / "orthanc", more=settings).start()
+    try:
+        node = LiveNode(
+            folder / "hostd", more=f'[ingest]\ntranscode_to = "{BASELINE}"\nquality = 90\nack_budget_s = 60\n'
+        )
+        yield node, orthanc
+        node.stop()
+    finally:
+        orthanc.stop()
+
+
+def shape(image):
+    return image.Rows, image.Columns, image.SamplesPerPixel, int(image.get("NumberOfFrames") or 1)
+
+
+@pytest.mark.parametrize("name", ["SC_rgb_small_odd.dcm", "SC_rgb_rle_2frame.dcm", "SC_rgb_jpeg_gdcm.dcm"])
+def test_a_lossy_result_says_of_itself_what_orthancs_does(lossy_pair, tmp_path, name):
+    node, orthanc = lossy_pair
+    content = sample(name).read_bytes()
+    source = dcmread(sample(name))
+    ours, theirs = node.post(content).json(), orthanc.post("/instances", content).json()
+    assert ours["Status"] == theirs["Status"] == "Success"
+    ours_file = tmp_path / "ours.dcm"
+    ours_file.write_bytes(requests.get(f"{node.url}{ours['Path']}/file", timeout=30).content)
+    theirs_file = orthanc.file(theirs["ID"], tmp_path / "theirs.dcm")
+    for path, identifier in ((ours_file, ours["ID"]), (theirs_file, theirs["ID"])):
+        made = dcmread(path)
+        assert made.file_meta.TransferSyntaxUID == BASELINE
+        assert made.SOPInstanceUID not in {source.SOPInstanceUID, ""}
+        assert (
+            identifier
+            == Identity(
+                made.get("PatientID", ""), made.StudyInstanceUID, made.SeriesInstanceUID, made.SOPInstanceUID
+            ).instance
+        )
+        assert (made.ImageType[0], made.LossyImageCompression) == ("DERIVED", "01")
+        assert made.LossyImageCompressionMethod == "ISO_10918_1"
+        named = [item.get("ReferencedSOPInstanceUID") for item in made.SourceImageSequence]
+        assert source.SOPInstanceUID in named
+        assert "113040" in [item.CodeValue for item in made.DerivationCodeSequence]
+        assert shape(made) == shape(source)
+
+
+def test_sixteen_bits_are_kept_as_received_by_both(lossy_pair):
+    node, orthanc = lossy_pair
+    content = sample("CT_small.dcm").read_bytes()
+    ours, theirs = node.post(content).json(), orthanc.post("/instances", content).json()
+    assert ours["ID"] == theirs["ID"]
+    assert ours["Status"] == theirs["Status"] == "Success"
+    assert requests.get(f"{node.url}{ours['Path']}/metadata/IngestTranscodingFailed", timeout=30).text
+
+
+def test_the_same_file_sent_twice_is_one_instance_and_two_of_orthancs(lossy_pair):
+    node, orthanc = lossy_pair
+    content = sample("examples_rgb_color.dcm").read_bytes()
+    ours, theirs = (
+        [post(content).json() for _ in range(2)] for post in (node.post, lambda c: orthanc.post("/instances", c))
+    )
+    assert [answer["Status"] for answer in ours] == ["Success", "AlreadyStored"]
+    assert len({answer["ID"] for answer in ours}) == 1
+    assert len({answer["ID"] for answer in theirs}) == 2, SENT_TWICE
