@@ -96,6 +96,7 @@ def _replayed(configuration: Configuration, version: tuple[str, str], past: list
         destinations=configuration.resolve_destination,
         time_limit_s=settings.script(name).time_limit_s,
         tools=configuration.resolve_tool,
+        projects=configuration.resolve_project,
     )
     console = Console(stderr=True)
     version_hash = hashlib.sha256(source.encode()).hexdigest()[:_SHORT]

@@ -31,9 +31,9 @@ from hostd.config.values import (
 )
 from hostd.dicom.syntaxes import TransferSyntax, UnknownSyntaxError, lookup
 
-CAPABILITIES = ("delete", "lossy", "tools")
+CAPABILITIES = ("anonymize", "delete", "lossy", "modify", "tools")
 """What `may` can allow in this release."""
-LATER_CAPABILITIES = ("anonymize", "filters", "http", "modify", "redact", "replace", "store")
+LATER_CAPABILITIES = ("filters", "http", "replace", "store")
 """What `may` will allow in later releases."""
 
 

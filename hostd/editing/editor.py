@@ -37,8 +37,8 @@ class Pseudonyms(Protocol):
 class CarriesOut(Protocol):
     """What does jobs: `hostd.transcoding.pool.CodecPool` with `WORKER`."""
 
-    def carry_out(self, job: msgspec.Struct, source: Path, result: Path) -> Receipt:
-        """Write `result`, which must not exist, and return its receipt. Raises `TranscodeError` or `OSError`."""
+    def carry_out(self, job: msgspec.Struct, source: Path, result: Path, *, is_new_instance: bool = False) -> Receipt:
+        """Write `result`, which must not exist, and return its receipt, with `is_new_instance` of which instance it is. Raises `TranscodeError` or `OSError`."""
         ...
 
 
@@ -95,6 +95,10 @@ class Editor:
             names = ", ".join(self._projects) or "there is none"
             raise CannotEditError(
                 f"there is no [projects.{step.project}] in the configuration; known projects: {names}"
+            )
+        if step.rules and step.rules != project.fingerprint():
+            raise CannotEditError(
+                f"the rules of the project {project.name} are others now than when this was asked for; ask for it anew, by the rules of now"
             )
         patient_id, issuer = _patient(source)
         if not patient_id:

@@ -13,6 +13,7 @@ from hostd.dicom.header import Header
 from hostd.errors import HostdError
 from hostd.sandbox import frames
 from hostd.scripting import questions
+from hostd.scripting.edits import Projects, no_projects
 from hostd.scripting.plan import Destinations, Tools, as_frames_event, no_tools, resolve
 from hostd.scripting.runtime import ScriptWorker, WorkerLost
 
@@ -21,12 +22,13 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """How runs are judged: wall seconds a run, failures of one event before it is parked, and what a destination's or tool's name means."""
+    """How runs are judged: wall seconds a run, failures of one event before it is parked, and what a destination's, tool's or project's name means."""
 
     time_limit_s: float
     attempts: int
     destinations: Destinations
     tools: Tools = no_tools
+    projects: Projects = no_projects
 
 
 def execute(
@@ -49,7 +51,7 @@ def execute(
             answer=lambda question: _answer(archive, question, event),
         )
         error = why(result.failure)
-        actions = () if error else resolve(result.actions, event, rules.destinations, rules.tools)
+        actions = () if error else resolve(result.actions, event, rules.destinations, rules.tools, rules.projects)
     except WorkerLost as lost:
         error, is_lost = str(lost), True
     except HostdError as refused:

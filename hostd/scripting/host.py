@@ -13,6 +13,7 @@ from hostd.archive.scripts import KnownScript, Version
 from hostd.config.sections import Script
 from hostd.errors import ScriptError
 from hostd.sandbox import frames
+from hostd.scripting.edits import Projects, no_projects
 from hostd.scripting.execution import Rules
 from hostd.scripting.folder import Check, FolderWatch, Source
 from hostd.scripting.plan import Destinations, Tools, no_tools
@@ -30,11 +31,12 @@ def load_frame(
     destinations: Sequence[str],
     resolve: Destinations,
     tools: Sequence[str] = (),
+    projects: Sequence[str] = (),
 ) -> frames.Load:
     """Return what a worker is told of a script: its source, its words, and what it may do.
 
     `destinations` are all names that exist; those that the script is granted may be written in another way (`modality:x` for `x`).
-    `tools` are the names of all tools.
+    `tools` and `projects` are the names of all tools and projects.
     """
     keywords, syntaxes, lossless_of = vocabulary()
     allowed = list(destinations)
@@ -51,6 +53,7 @@ def load_frame(
         known_destinations=list(destinations),
         may=list(granted.may),
         tools=list(tools),
+        projects=list(projects),
         config=granted.config,
         max_actions=granted.max_actions,
         max_log_bytes=granted.log_kb << 10,
@@ -61,7 +64,7 @@ def load_frame(
 class ScriptHost:
     """Runs the scripts of a folder. `entries` are the scripts' entries of the configuration, `destinations` all names that exist.
 
-    So are `tools`. All are as they were when the node started.
+    So are `tools` and `projects`. All are as they were when the node started.
     """
 
     def __init__(
@@ -78,6 +81,8 @@ class ScriptHost:
         check_file: Check,
         tools: Sequence[str] = (),
         resolve_tool: Tools = no_tools,
+        projects: Sequence[str] = (),
+        resolve_project: Projects = no_projects,
     ) -> None:
         self._archive = archive
         self._entries = entries
@@ -85,6 +90,8 @@ class ScriptHost:
         self._resolve_destination = resolve_destination
         self._tools = tools
         self._resolve_tool = resolve_tool
+        self._projects = projects
+        self._resolve_project = resolve_project
         self._isolation = isolation
         self._attempts = attempts
         self._runners: dict[str, Runner] = {}
@@ -213,7 +220,13 @@ class ScriptHost:
 
     def _runner(self, name: str) -> Runner:
         if name not in self._runners:
-            rules = Rules(self._entry(name).time_limit_s, self._attempts, self._resolve_destination, self._resolve_tool)
+            rules = Rules(
+                self._entry(name).time_limit_s,
+                self._attempts,
+                self._resolve_destination,
+                self._resolve_tool,
+                self._resolve_project,
+            )
             self._runners[name] = Runner(name, self._archive, rules, lambda version: self._load(name, version.source))
         return self._runners[name]
 
@@ -221,5 +234,13 @@ class ScriptHost:
         return self._entries.get(name) or Script()
 
     def _load(self, name: str, source: str) -> ScriptWorker:
-        frame = load_frame(name, source, self._entry(name), self._destinations, self._resolve_destination, self._tools)
+        frame = load_frame(
+            name,
+            source,
+            self._entry(name),
+            self._destinations,
+            self._resolve_destination,
+            self._tools,
+            self._projects,
+        )
         return ScriptWorker.start(frame, isolation=self._isolation)
