@@ -69,7 +69,8 @@ class _Verb(msgspec.Struct, frozen=True):
 
 
 _verbs = msgspec.json.Decoder(_Verb)
-_EDITS = frozenset(("modify", "anonymize", "redact"))
+_TOLD = frozenset(("transcode", "run_tool"))
+"""Verbs whose steps hold no value of any attribute."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +149,7 @@ class Transform:
 
 
 def told(text: str) -> str:
-    """Return the text of a transform as it may be shown: of an edit only the verb, since what a script sets may say who somebody is."""
+    """Return the text of a transform as it may be shown: but for transcodes and tools only the verb, since what a script sets may say who somebody is."""
     return "\n".join(map(_told, text.split("\n"))) if text else ""
 
 
@@ -157,7 +158,7 @@ def _told(line: str) -> str:
         found = _verbs.decode(line)
     except msgspec.DecodeError:
         found = _Verb()
-    return line if found.verb not in {*_EDITS, "?"} else msgspec.json.encode(found).decode()
+    return line if found.verb in _TOLD else msgspec.json.encode(found).decode()
 
 
 def _makes(step: Step) -> str | None:
