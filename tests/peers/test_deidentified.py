@@ -158,8 +158,8 @@ def test_of_a_study_that_cannot_be_deidentified_not_one_byte_reaches_any_destina
     bad = [member(number, BurnedInAnnotation="YES") for number in (1, 2)]
     for _, content in bad:
         assert node.post(content).status_code == 200
-    failed = until(lambda: (f := node.deliveries(states=("failed",))) if len(node.deliveries(states=("failed",))) == 4 else None,
-                   "all four deliveries fail")  # fmt: skip
+    until(lambda: len(node.deliveries(states=("failed",))) == 4, "all four deliveries fail")
+    failed = node.deliveries(states=("failed",))
     for delivery in failed:
         assert (
             "could not be de-identified, so nothing of it is sent: text is burned into the pixels"
