@@ -10,6 +10,7 @@ import structlog
 
 from hostd.archive import instances, scripts
 from hostd.archive.archive import Archive
+from hostd.archive.pseudonyms import IndexPseudonyms
 from hostd.archive.records import Origin
 from hostd.clock import Clock, SystemClock
 from hostd.config.passwords import is_loopback
@@ -21,6 +22,9 @@ from hostd.delivery.destinations import Destination
 from hostd.delivery.destinations.modality import Modality
 from hostd.delivery.destinations.peer import Peer
 from hostd.delivery.retry import RetryPolicy
+from hostd.editing import projects
+from hostd.editing.editor import WORKER, Editor
+from hostd.editing.terms import Project
 from hostd.errors import NodeError
 from hostd.intake.ingest import Policy, Rule
 from hostd.intake.ingest_workers import IngestWorkers, shares
@@ -46,6 +50,8 @@ _log = structlog.get_logger(__name__)
 _DAY_S = 86_400.0
 _HOUSEKEEPING_S = 60.0
 _STOP_GRACE_S = 10.0
+_MODIFYING_SYSTEM = 64
+"""Characters of the name under which changes are recorded (Modifying System, VR LO)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +133,7 @@ class Node:
 
     def _start(self) -> None:
         settings = self.settings
+        self._projects = projects.configured(settings.projects)
         private_folder(settings.node.data)
         self.archive = Archive(settings.node.data, settings.node.name, self._clock)
         self._undo.append(("archive", self.archive.close))
@@ -134,7 +141,9 @@ class Node:
             workers=settings.transcoding.workers,
             memory_bytes=settings.transcoding.memory_mb << 20,
             time_limit_s=settings.transcoding.time_limit_s,
+            worker=WORKER,
         )
+        editor = self._editor(pool, self._projects)
         tools = Tools(self._tools(), settings.node.data / "tools", pool, at_once=settings.transcoding.workers)
         # P4: what ingest makes replaces what was received, so that it must be proven.
         for_ingest = Transcoder(pool, tools, settings.transcoding.builtin, may_be_unverified=False)
@@ -147,7 +156,7 @@ class Node:
         couriers = Couriers(
             self.archive,
             self._destinations(),
-            Products(self.archive, for_delivery, tools),
+            Products(self.archive, for_delivery, tools, editor),
             RetryPolicy(first_s=settings.delivery.first_retry_s, max_s=settings.delivery.max_retry_s),
             clock=self._clock,
             node_name=settings.node.name,
@@ -210,6 +219,8 @@ class Node:
             tools=tuple(settings.tools),
             resolve_tool=lambda name, args: step_of(known, name, args),
             filters=self._filters,
+            projects=tuple(self._projects),
+            resolve_project=lambda name: projects.step_of(self._projects, name),
         )
         self._undo.append(("scripts", self._scripts.stop))
         self._scripts.start()
@@ -283,6 +294,12 @@ class Node:
             layers=self._scripts.layers if self._scripts else {},
             ingest=self._ingest_sentence(),
         )
+
+    def _editor(self, pool: CodecPool, known: dict[str, Project]) -> Editor:
+        """Return what modifies and de-identifies, by the secret that all nodes on this index share."""
+        archive, key = self.archive, self.archive.secret
+        system = f"hostd {self.settings.node.name}"[:_MODIFYING_SYSTEM]
+        return Editor(pool, key, IndexPseudonyms(archive, key), known, self._clock, system=system)
 
     def _tools(self) -> dict[str, Tool]:
         """Return the tools of the configuration, and warn of those that are not there (yet)."""

@@ -32,6 +32,15 @@ class PlannedTool:
 
 
 @dataclass(frozen=True, slots=True)
+class PlannedEdit:
+    """A modified, de-identified or redacted product; see `PlannedTranscode`. `inputs` names attributes, and holds no value of any."""
+
+    position: int
+    inputs: dict[str, Any]
+    verb: str
+
+
+@dataclass(frozen=True, slots=True)
 class PlannedForward:
     """A delivery to ask for, or, with `skip`, the reason why there is nothing to deliver.
 
@@ -64,7 +73,7 @@ class PlannedDelete:
     of: str = ""
 
 
-PlannedAction = PlannedTranscode | PlannedTool | PlannedForward | PlannedDelete
+PlannedAction = PlannedTranscode | PlannedTool | PlannedEdit | PlannedForward | PlannedDelete
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +162,8 @@ def _enter_actions(connection: Connection, plan: Plan, run: int) -> None:
                 _insert(connection, plan, run, planned, "transcode", "done")
             case PlannedTool():
                 _insert(connection, plan, run, planned, "run_tool", "done")
+            case PlannedEdit():
+                _insert(connection, plan, run, planned, planned.verb, "done")
             case PlannedForward():
                 _enter_forward(connection, plan, run, planned, asked)
             case PlannedDelete():

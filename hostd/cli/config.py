@@ -17,6 +17,7 @@ from hostd.config.passwords import hash_password
 from hostd.config.problems import InvalidConfigurationError, Loc, Problem, dotted
 from hostd.config.settings import Loaded, load_with_origins
 from hostd.config.startup import startup_problems
+from hostd.editing import projects
 from hostd.errors import ConfigurationError
 
 app = typer.Typer(help="Show and check the configuration.", no_args_is_help=True)
@@ -58,7 +59,9 @@ def check(config: ConfigPath = None, as_json: AsJson = False) -> None:
     file = chosen(config)
     problems: list[Problem] = []
     try:
-        problems += [Problem("", text) for text in startup_problems(load_with_origins(file).settings)]
+        settings = load_with_origins(file).settings
+        problems += [Problem("", text) for text in startup_problems(settings)]
+        projects.configured(settings.projects)
     except InvalidConfigurationError as error:
         problems += error.problems
     except ConfigurationError as error:

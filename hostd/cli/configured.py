@@ -8,11 +8,13 @@ from pathlib import Path
 
 from hostd.cli.config import chosen
 from hostd.config.settings import Settings, load
+from hostd.editing import projects
 from hostd.sandbox.frames import Finding
 from hostd.scripting.folder import Source
 from hostd.scripting.host import load_frame
 from hostd.scripting.runtime import ScriptWorker
 from hostd.transcoding import tool
+from hostd.transcoding.edits import Anonymize
 from hostd.transcoding.tool import step_of
 from hostd.transcoding.transform import RunTool
 
@@ -35,6 +37,7 @@ class Configuration:
             self.resolve_destination,
             tuple(settings.tools),
             source.helpers,
+            tuple(settings.projects),
         )
         return ScriptWorker.start(frame, isolation=settings.scripting.isolation)
 
@@ -45,6 +48,10 @@ class Configuration:
     def resolve_tool(self, name: str, args: Sequence[str]) -> RunTool:
         """Return what a script's use of a tool means. Raises `ToolError` for what the configuration does not allow."""
         return step_of(tool.configured(self.settings.tools), name, args)
+
+    def resolve_project(self, name: str) -> Anonymize:
+        """Return what a script's use of a project means. Raises `NotFoundError`, and `ConfigurationError` for a project that is none."""
+        return projects.step_of(projects.configured(self.settings.projects), name)
 
     def explain(self, finding: Finding) -> Finding:
         """Say of a destination that is not configured which line is missing where."""

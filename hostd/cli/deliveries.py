@@ -24,6 +24,7 @@ from hostd.cli.looking import (
 )
 from hostd.config.settings import Settings
 from hostd.errors import NotFoundError
+from hostd.transcoding.transform import told
 
 app = typer.Typer(help="Show deliveries, and try them again.")
 
@@ -169,7 +170,7 @@ def _facts(delivery: Delivery) -> dict[str, Any]:
         "instance": delivery.instance,
         "sop_instance_uid": delivery.sop_instance_uid,
         "sop_class_uid": delivery.sop_class_uid,
-        "transform": delivery.transform,
+        "transform": told(delivery.transform),
         "script": delivery.script,
         "priority": delivery.priority,
         "attempts": delivery.attempts,

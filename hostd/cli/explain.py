@@ -166,12 +166,19 @@ def _run_lines(run: dict[str, Any]) -> Iterator[str]:
     if run.get("error"):
         yield f"  error: {run['error']}"
     for action in run["actions"]:
-        asked = ", ".join(f"{name} {value}" for name, value in action["inputs"].items() if name not in {"x", "line"})
+        asked = ", ".join(
+            f"{name} {_asked(value)}" for name, value in action["inputs"].items() if name not in {"x", "line"}
+        )
         yield f"  {action['position'] + 1}. {action['verb']}{' ' + asked if asked else ''}: {action['state']}"
         if action["delivery"]:
             yield from ("    " + line for line in _delivery_lines(action["delivery"]))
         elif action["result"]:
             yield "    " + ", ".join(f"{name} {value}" for name, value in action["result"].items())
+
+
+def _asked(value: Any) -> str:
+    is_names = isinstance(value, list) and all(isinstance(one, str) for one in value)
+    return " and ".join(value) if is_names else str(value)
 
 
 def _delivery_lines(delivery: dict[str, Any]) -> Iterator[str]:

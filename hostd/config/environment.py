@@ -45,7 +45,7 @@ class FromEnvironment:
 def over(values: Mapping[str, Any], environ: Mapping[str, str], settings: type[BaseSettings]) -> FromEnvironment:
     """Lay the environment's settings over these values.
 
-    A variable names a modality, peer, script or user in any case, with `_` for `-` and `.`: what the file (or a variable
+    A variable names a modality, peer, tool, project, script or user in any case, with `_` for `-` and `.`: what the file (or a variable
     for the whole table) calls `compress.py` is `HOSTD_SCRIPTS__COMPRESS_PY__...`.
     """
     result = FromEnvironment(dict(values))

@@ -32,9 +32,9 @@ from hostd.config.values import (
 )
 from hostd.dicom.syntaxes import TransferSyntax, UnknownSyntaxError, lookup
 
-CAPABILITIES = ("delete", "filters", "lossy", "tools")
+CAPABILITIES = ("anonymize", "delete", "filters", "lossy", "modify", "tools")
 """What `may` can allow in this release."""
-LATER_CAPABILITIES = ("anonymize", "http", "modify", "redact", "replace", "store")
+LATER_CAPABILITIES = ("http", "replace", "store")
 """What `may` will allow in later releases."""
 
 

@@ -19,6 +19,7 @@ from hostd.config.ingest import Ingest
 from hostd.config.peer_passwords import password_of
 from hostd.config.permissions import refuse_writable_by_others
 from hostd.config.problems import InvalidConfigurationError, Loc, Problem, place, problems_of
+from hostd.config.projects import Project
 from hostd.config.sections import (
     Delivery,
     Dicom,
@@ -34,7 +35,7 @@ from hostd.config.sections import (
     User,
 )
 from hostd.config.tools import Tool
-from hostd.config.values import DestinationName, ScriptName, ToolName, UserName, relative_to
+from hostd.config.values import DestinationName, ProjectName, ScriptName, ToolName, UserName, relative_to
 from hostd.errors import ConfigurationError, NotFoundError
 
 DestinationKind = Literal["modality", "peer"]
@@ -61,6 +62,7 @@ class Settings(BaseSettings):
     modalities: dict[DestinationName, Modality] = Field(default={}, description=Modality.__doc__)
     peers: dict[DestinationName, Peer] = Field(default={}, description=Peer.__doc__)
     tools: dict[ToolName, Tool] = Field(default={}, description=Tool.__doc__)
+    projects: dict[ProjectName, Project] = Field(default={}, description=Project.__doc__)
     scripts: dict[ScriptName, Script] = Field(default={}, description=Script.__doc__)
     users: dict[UserName, User] = Field(default={}, description=User.__doc__)
 

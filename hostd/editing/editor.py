@@ -38,7 +38,10 @@ class CarriesOut(Protocol):
     """What does jobs: `hostd.transcoding.pool.CodecPool` with `WORKER`."""
 
     def carry_out(self, job: msgspec.Struct, source: Path, result: Path, *, is_new_instance: bool = False) -> Receipt:
-        """Write `result`, which must not exist, and return its receipt, with the SOP Instance UID of a new instance. Raises `TranscodeError` or `OSError`."""
+        """Write `result`, which must not exist, and return its receipt, with the SOP Instance UID of a new instance.
+
+        Raises `TranscodeError` or `OSError`.
+        """
         ...
 
 
@@ -95,6 +98,10 @@ class Editor:
             names = ", ".join(self._projects) or "there is none"
             raise CannotEditError(
                 f"there is no [projects.{step.project}] in the configuration; known projects: {names}"
+            )
+        if step.rules and step.rules != project.fingerprint():
+            raise CannotEditError(
+                f"the rules of the project {project.name} are others now than when this was asked for; ask for it anew, by the rules of now"
             )
         patient_id, issuer = _patient(source)
         if not patient_id:

@@ -43,6 +43,11 @@ def modify(everything: el.Elements, step: Modify, terms: Terms) -> el.Elements:
     return result if ORIGINAL in change.top_removed else _recorded(before, result, change, terms)
 
 
+def refuse_impossible(step: Modify) -> None:
+    """Raise `CannotEditError` for what can be done to no instance at all: it names no attribute, or one that may not be changed."""
+    _Change.of(step)
+
+
 @dataclass(frozen=True, slots=True)
 class _Change:
     """A step with its paths read."""

@@ -5,26 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, BinaryIO
 
-from hostd.dicom.syntaxes import (
-    ENCAPSULATED_UNCOMPRESSED,
-    EXPLICIT_BE,
-    EXPLICIT_LE,
-    HTJ2K,
-    HTJ2K_LOSSLESS,
-    JPEG2000,
-    JPEG2000_LOSSLESS,
-    JPEG_BASELINE,
-    JPEG_EXTENDED,
-    JPEG_LOSSLESS_SV1,
-    JPEG_LS_LOSSLESS,
-    JPEG_LS_NEAR,
-    JPEG_PROGRESSIVE,
-    JPEG_SPECTRAL,
-    JPEG_XL,
-    JPEG_XL_LOSSLESS,
-    JPEG_XL_RECOMPRESSION,
-    TransferSyntax,
-)
+from hostd.dicom.syntaxes import ENCAPSULATED_UNCOMPRESSED, EXPLICIT_BE, EXPLICIT_LE, TransferSyntax
 from hostd.editing import uids
 from hostd.editing.terms import Terms
 from hostd.errors import CannotEditError, CannotTranscodeError, WrongPixelsError
@@ -39,11 +20,6 @@ from hostd.transcoding.source import NATIVE, EncapsulatedFrames, NativeFrames, S
 if TYPE_CHECKING:
     from hostd.transcoding.codecs import Frame
 
-_LOSSLESS_KIN = {
-    JPEG_BASELINE: JPEG_LOSSLESS_SV1, JPEG_EXTENDED: JPEG_LOSSLESS_SV1, JPEG_SPECTRAL: JPEG_LOSSLESS_SV1,
-    JPEG_PROGRESSIVE: JPEG_LOSSLESS_SV1, JPEG_LS_NEAR: JPEG_LS_LOSSLESS, JPEG2000: JPEG2000_LOSSLESS,
-    HTJ2K: HTJ2K_LOSSLESS, JPEG_XL: JPEG_XL_LOSSLESS, JPEG_XL_RECOMPRESSION: JPEG_LOSSLESS_SV1,
-}  # fmt: skip
 _SOP_CLASS, _SOP_INSTANCE, _IMAGE_TYPE = 0x00080016, 0x00080018, 0x00080008
 _DERIVATION, _SOURCE_IMAGES, _DERIVATION_CODES, _PURPOSE = 0x00082111, 0x00082112, 0x00089215, 0x0040A170
 _BURNED_IN = 0x00280301
@@ -98,7 +74,7 @@ def _written(
 
 def _targets(source: Source, frames: NativeFrames | EncapsulatedFrames) -> list[TransferSyntax]:
     own = source.syntax
-    first = own if not own.is_lossy else _LOSSLESS_KIN.get(own, EXPLICIT_LE)
+    first = own if not own.is_lossy else edits.LOSSLESS_KIN.get(own, EXPLICIT_LE)
     if own == EXPLICIT_BE:
         first = EXPLICIT_LE
     last = EXPLICIT_LE if frames.decoded.native_bytes < el.UNDEFINED else ENCAPSULATED_UNCOMPRESSED

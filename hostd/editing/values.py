@@ -133,26 +133,27 @@ def _number(value: Scalar, vr: bytes, name: str) -> bytes:
         if isinstance(value, float) and not isinstance(number, float) and number != value:
             raise ValueError
         return struct.pack("<" + _NUMBERS[vr], number)
-    except (ValueError, struct.error, OverflowError) as error:
-        raise CannotEditError(f"{name}: {value!r} is no number that fits its VR {vr.decode()}") from error
+    except (ValueError, struct.error, OverflowError):
+        raise CannotEditError(f"{name} is given what is no number that fits its VR {vr.decode()}") from None
 
 
 def _text(value: Scalar, vr: bytes, name: str) -> str:
     if value is None:
         return ""
     if isinstance(value, float) and (vr != b"DS" or not math.isfinite(value)):
-        raise CannotEditError(f"{name}: {value!r} is a number, and the VR {vr.decode()} holds text; give it as text")
+        raise CannotEditError(f"{name} is given a number, and the VR {vr.decode()} holds text; give it as text")
     if isinstance(value, float):
         text = format_number_as_ds(value)
     elif isinstance(value, int) and vr not in (b"DS", b"IS"):
         # '00123' and 123 are not the same identifier, so nothing is guessed.
-        raise CannotEditError(f"{name}: {value!r} is a number, and the VR {vr.decode()} holds text; give it as text")
+        raise CannotEditError(f"{name} is given a number, and the VR {vr.decode()} holds text; give it as text")
     else:
         text = str(value)
     try:
         validate_value(vr.decode("ascii"), text, config.RAISE)
-    except ValueError as error:
-        raise CannotEditError(f"{name} cannot be {text[:80]!r}: {error}") from error
+    except ValueError:
+        # Neither the value nor pydicom's words, which repeat it: what is set may say who somebody is.
+        raise CannotEditError(f"{name} is given what its VR {vr.decode()} cannot hold (PS3.5 §6.2)") from None
     if any(
         character < " " and character not in ("\r\n\t\f" if vr in (b"LT", b"ST", b"UT") else "") for character in text
     ):

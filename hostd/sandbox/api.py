@@ -13,11 +13,11 @@ import datetime as dt
 import math
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args
 
-from hostd.sandbox import frames
+from hostd.sandbox import edited, frames
 from hostd.sandbox.levels import Association, Instances, Level, LevelTags, Patient, Series, Study
 from hostd.sandbox.read_only import ReadOnly
 from hostd.sandbox.refusals import SCRIPT_EXCEPTIONS, NotAllowed, TooManyActions, UnknownKeyword, ValueTooLarge
@@ -319,6 +319,87 @@ class Host(ReadOnly):
         texts = [str.__str__(one) for one in args]
         action = frames.RunTool(source, str.__str__(name), texts, _line())
         return Handle(self._run, self._run.add(action))
+
+    def modify(
+        self,
+        x: Instance | Handle,
+        set: Mapping[str, Any] | None = None,  # noqa: A002 - the name is part of the public interface
+        remove: Sequence[str] = (),
+        keep: Sequence[str] = (),
+        private: Literal["keep", "remove"] = "keep",
+        keep_uids: bool = False,
+    ) -> Handle:
+        """Set and remove attributes of an instance; return a handle, which `forward` takes.
+
+        Attributes are named by keyword, by tag ("0010,0020"), by private creator ('0019,xx0C,"SIEMENS MR HEADER"'), and in
+        sequences by a path ("RequestAttributesSequence[0].ScheduledProcedureStepID"; "[*]" means every item). `set` gives each a
+        text, a number, None for an empty value, a list of them, or for a sequence a list of dicts. `remove` names what goes, and
+        `private="remove"` takes all private attributes; `keep` names what neither these nor a new UID may take.
+
+        The result is an instance of its own, with a new SOP Instance UID, and new study and series where their identifiers or the
+        patient's are others; the same whenever the same is done to the same instance, so that a study stays one. With `keep_uids`
+        no identifier changes but those that are set: whoever has the original takes the result for a repeat of it, or mixes them
+        up. What was replaced is in its Original Attributes Sequence, so that a value that was replaced is not gone from it; one that
+        was removed is. To hide who somebody is, use `anonymize`.
+
+        Needs the capability "modify". The work is done when a delivery needs it; if it cannot be done, everything that names the
+        handle fails with it: the instance is never sent unchanged. A name that no attribute has fails the run.
+
+        Raises `TypeError` and `ValueError` for what cannot be set, and `NotAllowed` without the capability.
+        """
+        source = self._source(x, "modify")
+        self._need("modify")
+        if not isinstance(private, str) or private not in ("keep", "remove"):
+            raise ValueError(f'private must be "keep" or "remove", not {_shown(private)}')
+        wanted, gone = edited.values(set), edited.names(remove, "remove")
+        if not wanted and not gone and private == "keep":
+            raise ValueError('nothing is to be modified: give set, remove, or private="remove"')
+        action = frames.Modify(
+            source, wanted, gone, edited.names(keep, "keep"),
+            "remove" if private == "remove" else "keep", bool(keep_uids), _line(),
+        )  # fmt: skip
+        return Handle(self._run, self._run.add(action))
+
+    def anonymize(self, x: Instance | Handle, project: str, allow_burned_in: bool = False) -> Handle:
+        """De-identify an instance for a project of the configuration; return a handle, which `forward` takes.
+
+        `project` is the NAME of `[projects.NAME]`, which says how: the Basic Application Level Confidentiality Profile of PS3.15
+        Annex E and its options. Within a project a patient has one pseudonym, all dates of a patient move by the same number of
+        days, and UIDs are replaced alike, over restarts and on every node: a study stays one, whenever its instances come.
+
+        It fails on images that may have text burned into their pixels, unless regions were blanked before (`redact`), the project
+        lets such images through, or `allow_burned_in` says that there is no such text.
+
+        Needs the capability "anonymize". The work is done when a delivery needs it; if it cannot be done, everything that names
+        the handle fails with it, and nothing of the instance is sent.
+
+        Raises `ValueError` for an unknown project, and `NotAllowed` without the capability.
+        """
+        source = self._source(x, "anonymize")
+        self._need("anonymize")
+        known = self._run.world.load.projects
+        if not isinstance(project, str) or str.__str__(project) not in known:
+            hint = near(project, known) if isinstance(project, str) else ""
+            raise ValueError(f"no project is called {_shown(project)}; there are: {', '.join(known) or 'none'}{hint}")
+        action = frames.Anonymize(source, str.__str__(project), bool(allow_burned_in), _line())
+        return Handle(self._run, self._run.add(action))
+
+    def redact(self, x: Instance | Handle, regions: Sequence[Sequence[int]]) -> Handle:
+        """Blank rectangles in every frame of an image; return a handle, which `forward` takes.
+
+        `regions` are up to 100 of (x, y, width, height) in pixels, x and y being those of the upper left corner, counted from 0.
+        Everything outside of them stays as it is, which is proven by reading the result again. It is written without further loss:
+        in its own transfer syntax, or, where that one loses information, in the lossless one of its kind. The result is an instance of its own,
+        with a new SOP Instance UID. To say so in a de-identified image, call `anonymize` on what this returns.
+
+        Needs the capability "modify". The work is done when a delivery needs it; if it cannot be done (a region that is not inside
+        the image, an image that hostd cannot decode), everything that names the handle fails with it.
+
+        Raises `TypeError` and `ValueError` for what are no regions, and `NotAllowed` without the capability.
+        """
+        source = self._source(x, "redact")
+        self._need("modify")
+        return Handle(self._run, self._run.add(frames.Redact(source, edited.regions(regions), _line())))
 
     def forward(
         self,

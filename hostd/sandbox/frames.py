@@ -64,6 +64,8 @@ class Load(msgspec.Struct, frozen=True, tag="load"):
     may: list[str]
     tools: list[str] = []
     """The external tools that the configuration has."""
+    projects: list[str] = []
+    """The projects for which instances can be de-identified."""
     config: dict[str, Any] = {}
     max_actions: int = 1000
     max_log_bytes: int = 65536
@@ -268,6 +270,35 @@ class RunTool(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="run_
     line: int = 0
 
 
+class Modify(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="modify"):
+    """Set and remove attributes of an instance or of a product. What `set` holds is for the host to judge."""
+
+    x: str | int
+    set: dict[str, Any] = {}
+    remove: list[str] = []
+    keep: list[str] = []
+    private: Literal["keep", "remove"] = "keep"
+    keep_uids: bool = False
+    line: int = 0
+
+
+class Anonymize(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="anonymize"):
+    """De-identify an instance or a product for a project."""
+
+    x: str | int
+    project: str
+    allow_burned_in: bool = False
+    line: int = 0
+
+
+class Redact(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="redact"):
+    """Blank rectangles, each (x, y, width, height), in every frame of an instance or of a product."""
+
+    x: str | int
+    regions: list[tuple[int, int, int, int]]
+    line: int = 0
+
+
 class Forward(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="forward"):
     """Deliver an instance, the members of a level or a product to a destination."""
 
@@ -289,7 +320,9 @@ class Delete(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="delet
     line: int = 0
 
 
-Action = Transcode | RunTool | Forward | Delete
+Makes = Transcode | RunTool | Modify | Anonymize | Redact
+"""Actions whose index is a handle: of what they make."""
+Action = Makes | Forward | Delete
 
 
 class Failure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

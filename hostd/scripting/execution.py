@@ -14,6 +14,7 @@ from hostd.dicom.header import Header
 from hostd.errors import HostdError
 from hostd.sandbox import frames
 from hostd.scripting import questions
+from hostd.scripting.edits import Projects, no_projects
 from hostd.scripting.plan import Destinations, Tools, as_frames_event, no_tools, resolve
 from hostd.scripting.runtime import ScriptWorker, WorkerLost
 from hostd.scripting.sources import ArchiveSource, with_header
@@ -34,6 +35,7 @@ class Rules:
     tools: Tools = no_tools
     park_after: int = 0
     quota: Quota = NO_QUOTA
+    projects: Projects = no_projects
 
 
 def execute(
@@ -58,7 +60,7 @@ def execute(
             answer=lambda question: questions.answer_from(source, question),
         )
         error = why(result.failure)
-        actions = () if error else resolve(result.actions, event, rules.destinations, rules.tools)
+        actions = () if error else resolve(result.actions, event, rules.destinations, rules.tools, rules.projects)
     except WorkerLost as lost:
         error, is_lost = str(lost), True
     except HostdError as refused:

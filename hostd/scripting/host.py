@@ -16,6 +16,7 @@ from hostd.config.sections import Script
 from hostd.errors import ScriptError
 from hostd.sandbox import frames
 from hostd.scripting.choosing import choose
+from hostd.scripting.edits import Projects, no_projects
 from hostd.scripting.execution import Rules
 from hostd.scripting.filters import Filters
 from hostd.scripting.folder import Check, FolderWatch, Source
@@ -36,11 +37,12 @@ def load_frame(
     resolve: Destinations,
     tools: Sequence[str] = (),
     helpers: Mapping[str, str] | None = None,
+    projects: Sequence[str] = (),
 ) -> frames.Load:
     """Return what a worker is told of a script: its source and that of its `helpers`, its words, and what it may do.
 
     `destinations` are all names that exist; those that the script is granted may be written in another way (`modality:x` for `x`).
-    `tools` are the names of all tools.
+    `tools` and `projects` are the names of all tools and projects.
     """
     keywords, syntaxes, lossless_of = vocabulary()
     allowed = list(destinations)
@@ -57,6 +59,7 @@ def load_frame(
         known_destinations=list(destinations),
         may=list(granted.may),
         tools=list(tools),
+        projects=list(projects),
         config=granted.config,
         max_actions=granted.max_actions,
         max_log_bytes=granted.log_kb << 10,
@@ -69,7 +72,7 @@ def load_frame(
 class ScriptHost:
     """Runs the scripts of a folder. `entries` are the scripts' entries of the configuration, `destinations` all names that exist.
 
-    So are `tools`. All are as they were when the node started. `filters` is told which scripts have filters, before anything else is
+    So are `tools` and `projects`. All are as they were when the node started. `filters` is told which scripts have filters, before anything else is
     done with them. With `manual` an edit waits until it is deployed; so many events parked in a row (`park_after`; 0: never) park a
     script itself: its handlers rest, its filters do not. What people disabled filters no more.
     """
@@ -91,6 +94,8 @@ class ScriptHost:
         filters: Filters | None = None,
         manual: bool = False,
         park_after: int = 10,
+        projects: Sequence[str] = (),
+        resolve_project: Projects = no_projects,
     ) -> None:
         self._manual = manual
         self._park_after = park_after
@@ -101,6 +106,8 @@ class ScriptHost:
         self._resolve_destination = resolve_destination
         self._tools = tools
         self._resolve_tool = resolve_tool
+        self._projects = projects
+        self._resolve_project = resolve_project
         self._isolation = isolation
         self._attempts = attempts
         self._runners: dict[str, Runner] = {}
@@ -399,6 +406,7 @@ class ScriptHost:
                 self._resolve_tool,
                 self._park_after,
                 Quota(entry.actions_per_day, entry.bytes_per_day),
+                self._resolve_project,
             )
             self._runners[name] = Runner(
                 name, self._archive, rules, lambda version: self._load(name, version.source, version.helpers)
@@ -419,6 +427,13 @@ class ScriptHost:
 
     def _load(self, name: str, source: str, helpers: Mapping[str, str] | None = None) -> ScriptWorker:
         frame = load_frame(
-            name, source, self._entry(name), self._destinations, self._resolve_destination, self._tools, helpers
+            name,
+            source,
+            self._entry(name),
+            self._destinations,
+            self._resolve_destination,
+            self._tools,
+            helpers,
+            self._projects,
         )
         return ScriptWorker.start(frame, isolation=self._isolation)

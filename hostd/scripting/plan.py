@@ -17,7 +17,8 @@ from hostd.dicom.header import Header
 from hostd.dicom.syntaxes import TransferSyntax
 from hostd.errors import HostdError, ScriptError
 from hostd.sandbox import frames
-from hostd.scripting import subjects
+from hostd.scripting import edits, subjects
+from hostd.scripting.edits import Projects, no_projects
 from hostd.scripting.vocabulary import as_frame
 from hostd.transcoding.options import DEFAULT_QUALITY
 from hostd.transcoding.transform import RunTool, Transcode, Transform
@@ -102,7 +103,11 @@ def _receipt(facts: dict[str, Any] | None) -> frames.Receipt | None:
 
 
 def resolve(
-    actions: Sequence[frames.Action], event: Event, destinations: Destinations, tools: Tools = no_tools
+    actions: Sequence[frames.Action],
+    event: Event,
+    destinations: Destinations,
+    tools: Tools = no_tools,
+    projects: Projects = no_projects,
 ) -> tuple[PlannedAction, ...]:
     """Turn the actions of a run on `event` into a plan.
 
@@ -122,6 +127,12 @@ def resolve(
                     made[position] = _source(action.x, event, made).then(tools(action.name, action.args))
                     about[position] = _subject(action.x, event, about)
                     planned.append(PlannedTool(position, _inputs(action)))
+                case frames.Modify() | frames.Anonymize() | frames.Redact():
+                    source = _source(action.x, event, made)
+                    made[position] = source.then(edits.step_of(action, source, projects))
+                    edits.refuse_too_long(made[position])
+                    about[position] = _subject(action.x, event, about)
+                    planned.append(edits.planned(action, position))
                 case frames.Forward():
                     forward = _forward(position, action, event, made, destinations)
                     planned.append(replace(forward, of=_subject(action.x, event, about)))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hostd.archive.plans import PlannedAction, PlannedDelete, PlannedForward, PlannedTool
+from hostd.archive.plans import PlannedAction, PlannedDelete, PlannedEdit, PlannedForward, PlannedTool
 from hostd.archive.records import Event
 from hostd.dicom import statuses, syntaxes
 from hostd.dicom.header import read_file_header
@@ -15,12 +15,14 @@ from hostd.errors import HostdError, ScriptError
 from hostd.intake.element_values import name_of
 from hostd.sandbox import api, frames
 from hostd.scripting import made, questions, subjects
+from hostd.scripting.edits import Projects, no_projects
 from hostd.scripting.execution import why
 from hostd.scripting.filters import changes_of
 from hostd.scripting.interest import concerns
 from hostd.scripting.plan import Destinations, Tools, as_frames_event, handler_of, no_tools, resolve
 from hostd.scripting.runtime import ScriptWorker
-from hostd.transcoding.transform import RunTool, Transform
+from hostd.transcoding.edits import Anonymize, Modify, Redact
+from hostd.transcoding.transform import RunTool, Step, Transcode, Transform
 
 Answerer = Callable[[frames.Question], frames.Answer]
 """What answers the questions of a run."""
@@ -72,6 +74,7 @@ def rehearse(
     destinations: Destinations,
     time_limit_s: float,
     tools: Tools = no_tools,
+    projects: Projects = no_projects,
 ) -> Rehearsal:
     """Run the handler of an event (`kind`: "stored_instance") on a file; nothing is stored, sent or changed.
 
@@ -100,6 +103,7 @@ def rehearse(
         destinations=destinations,
         time_limit_s=time_limit_s,
         tools=tools,
+        projects=projects,
     )
     return Rehearsal(outcome.plan, outcome.log, outcome.tags_read, outcome.error, file, handler)
 
@@ -146,6 +150,7 @@ def rehearse_event(
     destinations: Destinations,
     time_limit_s: float,
     tools: Tools = no_tools,
+    projects: Projects = no_projects,
 ) -> Outcome:
     """Run the handler of an event and carry out nothing of what it asks for. Raises `WorkerLost` when the script had to be killed."""
     if not concerns(worker.ready.handles, event):
@@ -156,7 +161,8 @@ def rehearse_event(
     plan: tuple[str, ...] = ()
     if error is None:
         try:
-            plan = tuple(sentence(action, event) for action in resolve(result.actions, event, destinations, tools))
+            found = resolve(result.actions, event, destinations, tools, projects)
+            plan = tuple(sentence(action, event) for action in found)
         except HostdError as refused:
             error = str(refused)
     return Outcome(plan, tuple(result.log), tuple(result.tags_read), error)
@@ -167,14 +173,12 @@ def sentence(action: PlannedAction, event: Event | None = None) -> str:
     match action:
         case PlannedForward():
             return _forward_sentence(action, event)
-        case PlannedDelete(after=None):
-            return f"delete{_what(action, event)} at once"
-        case PlannedDelete(after="delivered"):
-            return f"delete{_what(action, event)} once all its deliveries have arrived"
-        case PlannedDelete(after=after):
-            return f"delete{_what(action, event)} once {len(after or ())} named deliveries have arrived"
+        case PlannedDelete():
+            return _delete_sentence(action, event)
         case PlannedTool():
             return f"have the tool {action.inputs['name']} make something of it, when a delivery needs it"
+        case PlannedEdit():
+            return f"{_edit_sentence(action)}, when a delivery needs it"
         case _:
             lossy = any(name in action.inputs for name in ("quality", "ratio", "near")) or action.inputs.get("lossy")
             loss = " with loss" if lossy else ""
@@ -195,9 +199,46 @@ def _forward_sentence(action: PlannedForward, event: Event | None) -> str:
     transform = Transform.parse(action.transform)
     if not transform:
         return said
-    if tools := [step.name for step in transform.steps if isinstance(step, RunTool)]:
-        said += f", after {' and '.join(tools)}"
+    if done := [_step_name(step) for step in transform.steps if not isinstance(step, Transcode)]:
+        said += f", after {' and '.join(done)}"
         if not transform.syntax_of(""):
             return f"{said}, or not at all"
     otherwise = ", or as it is where that cannot be done" if not transform.required else ", or not at all"
     return f"{said} in {syntaxes.by_uid(transform.syntax_of('')).name}{otherwise}"
+
+
+def _delete_sentence(action: PlannedDelete, event: Event | None) -> str:
+    what = _what(action, event)
+    if action.after is None:
+        return f"delete{what} at once"
+    if action.after == "delivered":
+        return f"delete{what} once all its deliveries have arrived"
+    return f"delete{what} once {len(action.after)} named deliveries have arrived"
+
+
+def _edit_sentence(action: PlannedEdit) -> str:
+    """Name what an edit does: names of attributes, never values."""
+    inputs = action.inputs
+    if action.verb == "anonymize":
+        burned_in = ", whatever may be burned into its pixels" if inputs.get("allow_burned_in") else ""
+        return f"anonymize for the project {inputs['project']}{burned_in}"
+    if action.verb == "redact":
+        count = len(inputs["regions"])
+        return f"redact {count} region{'s' * (count != 1)}"
+    parts = [f"{part} {', '.join(inputs[part])}" for part in ("set", "remove", "keep") if part in inputs]
+    parts += ["remove what is private"] * ("private" in inputs) + ["keep the UIDs"] * ("keep_uids" in inputs)
+    return f"modify ({'; '.join(parts)})"
+
+
+def _step_name(step: Step) -> str:
+    match step:
+        case RunTool():
+            return step.name
+        case Modify():
+            return "modify"
+        case Anonymize():
+            return f"anonymize for {step.project}"
+        case Redact():
+            return "redact"
+        case Transcode():
+            return f"transcode to {syntaxes.by_uid(step.to).name}"

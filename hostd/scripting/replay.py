@@ -14,6 +14,7 @@ from hostd.archive.records import Event
 from hostd.dicom.header import Header
 from hostd.errors import HostdError
 from hostd.scripting import questions
+from hostd.scripting.edits import Projects, no_projects
 from hostd.scripting.plan import Destinations, Tools, no_tools
 from hostd.scripting.rehearsal import Outcome, rehearse_event
 from hostd.scripting.runtime import ScriptWorker
@@ -73,6 +74,7 @@ class Replayer:
         destinations: Destinations,
         time_limit_s: float,
         tools: Tools = no_tools,
+        projects: Projects = no_projects,
     ) -> None:
         self._start = start
         self._file_of = file_of
@@ -80,6 +82,7 @@ class Replayer:
         self._destinations = destinations
         self._time_limit_s = time_limit_s
         self._tools = tools
+        self._projects = projects
 
     def replay(self, events: Iterable[Event]) -> Iterator[Replayed]:
         """Run the script on each event. Raises `ScriptError` when it cannot be loaded; what it does wrong is in the outcomes."""
@@ -112,6 +115,7 @@ class Replayer:
             destinations=self._destinations,
             time_limit_s=self._time_limit_s,
             tools=self._tools,
+            projects=self._projects,
         )
 
 

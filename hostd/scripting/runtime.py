@@ -291,7 +291,7 @@ def _dishonest(result: frames.Result, event: frames.Event, load: frames.Load, lo
             # Which instances a level has is known to the index: what is none of them is not found when the plan is entered.
             if event.level is None and (event.instance is None or action.x != event.instance.id):
                 return "an action on another instance than the event's"
-        elif not (0 <= action.x < index and isinstance(earlier[action.x], (frames.Transcode, frames.RunTool))):
+        elif not (0 <= action.x < index and isinstance(earlier[action.x], frames.Makes)):
             return "an action on a product that no earlier action makes"
         if not _permitted(action, earlier, load, uids, lossy):
             return f"an action that this script may not take ({type(action).__name__.lower()})"
@@ -325,6 +325,10 @@ def _permitted(
             return action.to in uids and (not loses or "lossy" in load.may)
         case frames.RunTool():
             return "tools" in load.may and action.name in load.tools
+        case frames.Modify() | frames.Redact():
+            return "modify" in load.may
+        case frames.Anonymize():
+            return "anonymize" in load.may and action.project in load.projects
         case frames.Forward():
             return action.to in load.destinations and (action.syntax is None or action.syntax in uids - lossy)
         case frames.Delete():

@@ -9,6 +9,23 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from hostd.dicom.syntaxes import (
+    HTJ2K,
+    HTJ2K_LOSSLESS,
+    JPEG2000,
+    JPEG2000_LOSSLESS,
+    JPEG_BASELINE,
+    JPEG_EXTENDED,
+    JPEG_LOSSLESS_SV1,
+    JPEG_LS_LOSSLESS,
+    JPEG_LS_NEAR,
+    JPEG_PROGRESSIVE,
+    JPEG_SPECTRAL,
+    JPEG_XL,
+    JPEG_XL_LOSSLESS,
+    JPEG_XL_RECOMPRESSION,
+)
+
 Scalar = str | int | float | None
 Value = Scalar | list[Scalar | dict[str, Scalar | list[Scalar | dict[str, Scalar | list[Scalar]]]]]
 """A value as it is set: text, a number, None for an empty one, a list for several; a sequence is a list of items by keyword."""
@@ -86,6 +103,30 @@ class Redact(
 
 
 Edit = Modify | Anonymize | Redact
+
+LOSSLESS_KIN = {
+    JPEG_BASELINE: JPEG_LOSSLESS_SV1, JPEG_EXTENDED: JPEG_LOSSLESS_SV1, JPEG_SPECTRAL: JPEG_LOSSLESS_SV1,
+    JPEG_PROGRESSIVE: JPEG_LOSSLESS_SV1, JPEG_LS_NEAR: JPEG_LS_LOSSLESS, JPEG2000: JPEG2000_LOSSLESS,
+    HTJ2K: HTJ2K_LOSSLESS, JPEG_XL: JPEG_XL_LOSSLESS, JPEG_XL_RECOMPRESSION: JPEG_LOSSLESS_SV1,
+}  # fmt: skip
+"""In which syntax an image is written again whose own may lose information."""
+_REDACTED = {lossy.uid: lossless.uid for lossy, lossless in LOSSLESS_KIN.items()}
+
+
+def redacted_syntax(own: str) -> str:
+    """Return the UID of the transfer syntax in which an image of the syntax `own` is expected to be once regions are blanked."""
+    return _REDACTED.get(own, own)
+
+
+def impossible(edit: Edit) -> str:
+    """Return the words that say that an edit could not be done."""
+    match edit:
+        case Modify():
+            return "the instance could not be modified"
+        case Anonymize():
+            return "the instance could not be de-identified"
+        case Redact():
+            return "regions of the image could not be blanked"
 
 
 def canonical(edit: Edit) -> str:

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Protocol, Self
 
@@ -21,6 +22,7 @@ from hostd.dicom import part10, syntaxes
 from hostd.dicom.identity import is_uid
 from hostd.dicom.syntaxes import TransferSyntax
 from hostd.errors import (
+    CannotEditError,
     CodecCrashedError,
     InstanceFault,
     StorageError,
@@ -29,11 +31,12 @@ from hostd.errors import (
     UnlikeReceiptError,
     UnparsableError,
 )
+from hostd.transcoding.edits import Edit, impossible
 from hostd.transcoding.options import EncodeOptions
 from hostd.transcoding.receipt import Receipt
 from hostd.transcoding.sameness import identified, require_own_identity, require_same, require_same_instance
 from hostd.transcoding.tools import Tools
-from hostd.transcoding.transform import RunTool, Step, Transcode, Transform
+from hostd.transcoding.transform import RunTool, Step, Transcode, Transform, told
 
 MADE = "made"
 KEPT_ORIGINAL = "kept original"
@@ -48,6 +51,14 @@ class Transcodes(Protocol):
         self, source: Path, target: TransferSyntax, result: Path, options: EncodeOptions | None = None
     ) -> Receipt:
         """Write `result`, which must not exist, and return its receipt. Raises `TranscodeError` or `OSError`."""
+        ...
+
+
+class Edits(Protocol):
+    """What modifies, de-identifies and redacts: `hostd.editing.editor.Editor`."""
+
+    def edit(self, step: Edit, source: Path, result: Path) -> Receipt:
+        """Write `result`, which must not exist, and return its receipt, which names the instance that it is. Raises `TranscodeError` or `OSError`."""
         ...
 
 
@@ -94,22 +105,30 @@ def transcode_twice(
 
     Not when `give_up` says so: a node that stops ends its codecs itself. Raises as `Transcodes.transcode` does.
     """
+    ask = partial(pool.transcode, source, target, result, options)
+    return _twice(ask, f"transcode to {target.keyword}", source, give_up)
+
+
+def _twice(make: Callable[[], Receipt], what: str, source: Path, give_up: Callable[[], bool]) -> Receipt:
     try:
-        return pool.transcode(source, target, result, options)
+        return make()
     except CodecCrashedError as error:
         if give_up():
             raise
-        _log.warning("a codec crashed, trying once more", file=source.name, target=target.keyword, error=str(error))
-        return pool.transcode(source, target, result, options)
+        _log.warning("a codec process died, trying once more", file=source.name, work=what, error=str(error))
+        return make()
 
 
 class Products:
     """Makes what deliveries ask for, and remembers it by receipts. For any number of threads."""
 
-    def __init__(self, archive: Archive, pool: Transcodes, tools: Tools | None = None) -> None:
+    def __init__(
+        self, archive: Archive, pool: Transcodes, tools: Tools | None = None, editor: Edits | None = None
+    ) -> None:
         self._archive = archive
         self._pool = pool
         self._tools = tools
+        self._editor = editor
         self._locks = KeyedLocks()
         self._stopping = False
 
@@ -194,7 +213,7 @@ class Products:
                 require_same(work.stored.sop_instance_uid, Receipt.from_dict(earlier.facts), receipt)
         except UnlikeReceiptError as error:
             spare.path.unlink(missing_ok=True)
-            _log.error("what was made again differs from its receipt", transform=work.key[1], reason=str(error))
+            _log.error("what was made again differs from its receipt", transform=told(work.key[1]), reason=str(error))
             raise
         result = Blob(spare.name, receipt.bytes_after, receipt.result_sha256, receipt.result_syntax)
         stored = StoredReceipt(*work.key, MADE, receipt.to_dict(), result)
@@ -215,6 +234,11 @@ class Products:
                 raise ToolError("no external tools can be run here")
             receipt = self._tools.run(work.step.name, work.step.args, work.source.path, result)
             return msgspec.structs.replace(receipt, sop_instance_uid=_named_in(result))
+        if isinstance(work.step, Edit):
+            if self._editor is None:
+                raise CannotEditError("nothing here modifies instances")
+            ask = partial(self._editor.edit, work.step, work.source.path, result)
+            return _twice(ask, "edit", work.source.path, lambda: self._stopping)
         target = syntaxes.by_uid(work.step.to)
         options = work.options(self._archive.secret)
         source = work.source.path
@@ -233,6 +257,8 @@ class Products:
         source = work.source
         if isinstance(work.step, RunTool):
             raise InstanceFault(f"what {work.step.name} was to make of the instance could not be made: {reason}")
+        if isinstance(work.step, Edit):
+            raise InstanceFault(f"{impossible(work.step)}, so nothing of it is sent: {reason}")
         if not work.step.may_stay:
             target = syntaxes.by_uid(work.step.to)
             raise InstanceFault(f"the instance could not be brought to {target}: {reason}")

@@ -9,6 +9,8 @@ import msgspec
 
 from hostd.dicom.identity import is_uid
 from hostd.errors import CannotTranscodeError
+from hostd.transcoding import edits
+from hostd.transcoding.edits import Anonymize, Edit, Modify, Redact
 from hostd.transcoding.options import EncodeOptions
 
 
@@ -54,10 +56,21 @@ class RunTool(
     makes: str | None = None
 
 
-Step = Transcode | RunTool
+Step = Transcode | RunTool | Modify | Anonymize | Redact
 """What a transform consists of."""
 
 _steps = msgspec.json.Decoder(Step)
+
+
+class _Verb(msgspec.Struct, frozen=True):
+    """What of a step may be told to anybody."""
+
+    verb: str = "?"
+
+
+_verbs = msgspec.json.Decoder(_Verb)
+_TOLD = frozenset(("transcode", "run_tool"))
+"""Verbs whose steps hold no value of any attribute."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,21 +111,27 @@ class Transform:
         return isinstance(last, Transcode) and last.options is None and not last.or_original
 
     @property
-    def is_foretold_by_tool(self) -> bool:
-        """Whether the transfer syntax of the result is what a tool is expected to give, so that another one is nobody's choice."""
-        return bool(self.steps) and isinstance(self.steps[-1], RunTool)
+    def is_foretold(self) -> bool:
+        """Whether the transfer syntax of the result is what the last step is expected to give, so that another one is nobody's choice."""
+        return bool(self.steps) and isinstance(self.steps[-1], RunTool | Redact)
+
+    @property
+    def is_redacted(self) -> bool:
+        """Whether regions are blanked on the way."""
+        return any(isinstance(step, Redact) for step in self.steps)
 
     def syntax_of(self, own: str) -> str:
         """Return the UID of the transfer syntax of what this makes of a file in the syntax `own`, as far as the steps tell."""
-        made = map(_makes, reversed(self.steps))
-        return next((syntax for syntax in made if syntax is not None), own)
+        for step in self.steps:
+            own = edits.redacted_syntax(own) if isinstance(step, Redact) else _makes(step) or own
+        return own
 
     def canonical(self) -> str:
         """Return the one text for this transform, a line a step: equal transforms have equal texts, so the index can compare them.
 
         The text of the first steps of a transform is the beginning of its own.
         """
-        return "\n".join(msgspec.json.encode(step).decode() for step in self.steps)
+        return "\n".join(msgspec.json.encode(step, order="deterministic").decode() for step in self.steps)
 
     @classmethod
     def parse(cls, text: str) -> Transform:
@@ -129,7 +148,22 @@ class Transform:
         return cls(steps)
 
 
+def told(text: str) -> str:
+    """Return the text of a transform as it may be shown: but for transcodes and tools only the verb, since what a script sets may say who somebody is."""
+    return "\n".join(map(_told, text.split("\n"))) if text else ""
+
+
+def _told(line: str) -> str:
+    try:
+        found = _verbs.decode(line)
+    except msgspec.DecodeError:
+        found = _Verb()
+    return line if found.verb in _TOLD else msgspec.json.encode(found).decode()
+
+
 def _makes(step: Step) -> str | None:
+    if isinstance(step, Edit):
+        return None  # the file's own, unless pixels are blanked
     return step.to if isinstance(step, Transcode) else step.makes
 
 
@@ -138,4 +172,4 @@ def _may_be_left_out(step: Step) -> bool:
 
 
 def _unknown(text: str) -> CannotTranscodeError:
-    return CannotTranscodeError(f"this release does not know what to do with the transform {text[:200]!r}")
+    return CannotTranscodeError(f"this release does not know what to do with the transform {told(text)[:200]!r}")

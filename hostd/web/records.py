@@ -13,6 +13,7 @@ from hostd.archive.archive import Archive
 from hostd.archive.associations import AssociationRow
 from hostd.archive.records import Attempt, Delivery
 from hostd.errors import NotFoundError
+from hostd.transcoding.transform import told
 from hostd.web.errors import DUPLICATE_RESOURCE, WebError, unknown_resource
 from hostd.web.parameters import Newest
 from hostd.web.responses import JsonResponse, iso_time
@@ -95,7 +96,7 @@ def delivery_form(delivery: Delivery) -> dict[str, Any]:
         "SOPInstanceUID": delivery.sop_instance_uid,
         "SOPClassUID": delivery.sop_class_uid,
         "Destination": delivery.destination,
-        "Transform": delivery.transform,
+        "Transform": told(delivery.transform),
         "Script": delivery.script,
         "Priority": delivery.priority,
         "State": delivery.state,

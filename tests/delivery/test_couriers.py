@@ -295,9 +295,11 @@ def test_an_instance_without_its_file_fails_and_is_not_brought_to_the_peer(node,
 
 
 def test_a_transform_that_nobody_knows_fails_its_delivery_only(node, fake):
-    number, other = node.ask(NAME, transform='{"paint":"red"}'), node.ask(NAME)
+    number, other = node.ask(NAME, transform='{"verb":"paint","with":"red"}'), node.ask(NAME)
     node.couriers(fake)
-    assert "paint" in node.until_state(number, "failed").last_error
+    error = node.until_state(number, "failed").last_error
+    assert "paint" in error
+    assert "red" not in error  # what a step holds may say who somebody is
     node.until_state(other, "delivered")
 
 

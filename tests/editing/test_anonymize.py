@@ -422,3 +422,14 @@ def test_a_damaged_file_is_refused_or_cleaned(at, damage):
     except CannotTranscodeError:
         return
     pydicom.dcmread(io.BytesIO(after), stop_before_pixels=True)
+
+
+def test_what_was_asked_for_by_other_rules_is_not_made_by_those_of_now(edit_pool, archive, tmp_path):
+    source = tmp_path / "source.dcm"
+    source.write_bytes(content(instance()))
+    was, now = Project("TRIAL7"), Project("TRIAL7", dates="remove")
+    step = Anonymize("TRIAL7", rules=was.fingerprint())
+    with pytest.raises(CannotEditError, match="rules of the project TRIAL7 are others now"):
+        editor(edit_pool, archive, now).edit(step, source, tmp_path / "result.dcm")
+    assert not (tmp_path / "result.dcm").exists()
+    assert editor(edit_pool, archive, was).edit(step, source, tmp_path / "result.dcm").outcome == "made"

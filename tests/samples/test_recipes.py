@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from peer_kit import REPOSITORY, SAMPLES, LiveNode, end, needs, sample, until
 from ports import free_port
 from pydicom import dcmread
 from pydicom.uid import generate_uid
+from pynetdicom import AE
 
 from hostd.archive import events, instances
 from hostd.archive.archive import attach
@@ -22,7 +24,9 @@ RECIPES = {
     "auto-forwarding": "forward.py",
     "jpeg2000-compression": "compress.py",
     "patient-id-padding": "pad.py",
+    "teleradiology-ultrasound": "ultrasound.py",
     "thin-slices-to-ai": "thin_slices.py",
+    "trial-deidentification": "deidentify.py",
 }
 HANDLERS = dict.fromkeys(RECIPES, "on_stored_instance, on_conflicting_instance") | {
     "patient-id-padding": "filter_received_instance",
@@ -218,6 +222,95 @@ def test_the_thin_slice_recipe_sends_each_thin_series_once_and_whole(tmp_path):
             assert events.latest(connection, ["received_again"], 1) == [], "nothing is sent twice"
     finally:
         ai.stop()
+
+
+def send(path, port, called):
+    """Send a file by C-STORE to that AE title."""
+    ae = AE(ae_title="SCANNER")
+    ds = dcmread(path)
+    ae.add_requested_context(ds.SOPClassUID, ds.file_meta.TransferSyntaxUID)
+    association = ae.associate("127.0.0.1", port, ae_title=called)
+    assert association.is_established
+    assert association.send_c_store(ds).Status == 0
+    association.release()
+
+
+def test_the_trial_recipe_deidentifies_what_its_ae_title_gets_and_nothing_else(tmp_path, archive):
+    config = SAMPLES / "trial-deidentification" / "hostd.toml"
+    data, original = tmp_path / "data", dcmread(sample("CT_small.dcm"))
+    with running(config, data, HOSTD_MODALITIES__CORELAB__PORT=str(archive.port)) as (url, dicom):
+        send(sample("MR_small.dcm"), dicom, "HOSTD")
+        send(sample("CT_small.dcm"), dicom, "TRIAL7")
+        send(changed(tmp_path, SOPInstanceUID="1.2.826.0.1.5.1", BurnedInAnnotation="YES"), dicom, "TRIAL7")
+        send(changed(tmp_path, SOPInstanceUID="1.2.826.0.1.5.2"), dicom, "TRIAL7")
+        until(lambda: len(archive.instances()) == 2, "the two good ones arrive", 30)
+        until(lambda: requests.get(f"{url}/deliveries?state=failed", timeout=10).json(), "the other fails", 30)
+    (first, second) = (dcmread(archive.path(held.sop_instance_uid)) for held in archive.instances())
+    assert first.StudyInstanceUID == second.StudyInstanceUID != original.StudyInstanceUID
+    assert first.PatientID == second.PatientID != original.PatientID
+    assert first.PatientID.startswith("T7-")
+    assert first.StudyDate == second.StudyDate != original.StudyDate
+    assert (first.ClinicalTrialProtocolID, first.PatientIdentityRemoved) == ("TRIAL7", "YES")
+    assert str(original.PatientName).encode() not in archive.path(first.SOPInstanceUID).read_bytes()
+
+
+def changed(folder, **keywords):
+    ds = dcmread(sample("CT_small.dcm"))
+    for keyword, value in keywords.items():
+        setattr(ds, keyword, value)
+    ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
+    ds.save_as(folder / "changed.dcm")
+    return folder / "changed.dcm"
+
+
+def test_the_teleradiology_recipe_keeps_the_original_until_the_evening(tmp_path, archive):
+    config = SAMPLES / "teleradiology-ultrasound" / "hostd.toml"
+    away = LiveNode(tmp_path / "away", aet="TELERAD")
+    ultrasound = dcmread(sample("examples_rgb_color.dcm"))
+    ultrasound.Modality, ultrasound.InstitutionName = "US", "General Hospital"
+    ultrasound.save_as(tmp_path / "us.dcm")
+    # The clock on the wall is the configuration's: a zone in which it is past 19:00 now, and one in which it is before.
+    hour = datetime.now(UTC).hour
+    late, early = ((21 - hour + 12) % 24 - 12, (3 - hour + 12) % 24 - 12)
+    ports = {
+        "HOSTD_MODALITIES__ARCHIVE__PORT": str(archive.port),
+        "HOSTD_MODALITIES__TELERADIOLOGY__PORT": str(away.port),
+    }
+    offset = "HOSTD_SCRIPTS__ULTRASOUND_PY__CONFIG"
+    try:
+        with running(config, tmp_path / "early", **ports, **{offset: json.dumps({"utc_offset_hours": early})}) as (
+            url,
+            _,
+        ):
+            posted(url, tmp_path / "us.dcm")
+            until(lambda: archive.instance(ultrasound.SOPInstanceUID), "the archive has the original", 30)
+            (waits,) = until(
+                lambda: requests.get(f"{url}/deliveries?destination=modality:teleradiology", timeout=10).json(),
+                "it is asked for",
+            )
+            assert (waits["State"], waits["Attempts"]) == ("preparing", 0)
+            assert len(requests.get(f"{url}/instances", timeout=10).json()) == 1
+            assert away.instances() == []
+        with running(config, tmp_path / "late", **ports, **{offset: json.dumps({"utc_offset_hours": late})}) as (
+            url,
+            _,
+        ):
+            posted(url, tmp_path / "us.dcm")
+            until(lambda: requests.get(f"{url}/instances", timeout=10).json() == [], "the original is let go", 30)
+        (held,) = away.instances()
+        small = dcmread(away.path(held.sop_instance_uid))
+    finally:
+        away.stop()
+    assert small.file_meta.TransferSyntaxUID == "1.2.840.10008.1.2.4.50"
+    assert "InstitutionName" not in small
+    assert small.SOPInstanceUID != ultrasound.SOPInstanceUID
+    assert small.StudyInstanceUID == ultrasound.StudyInstanceUID
+    assert (small.LossyImageCompression, small.PatientID) == ("01", ultrasound.PatientID)
+    assert dcmread(archive.path(ultrasound.SOPInstanceUID)).InstitutionName == "General Hospital"
+
+
+def posted(url, path):
+    requests.post(f"{url}/instances", data=path.read_bytes(), timeout=30).raise_for_status()
 
 
 def test_the_default_script_logs_arrivals_on_a_node_without_destinations(tmp_path):

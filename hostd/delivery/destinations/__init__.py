@@ -116,7 +116,7 @@ def deviation(outgoing: Outgoing, product: Product) -> str:
     if product.kept_original:
         return f"; sent in its own syntax, because {product.reason}"
     if product.transfer_syntax != outgoing.wanted_syntax:
-        if outgoing.transform.is_foretold_by_tool:
+        if outgoing.transform.is_foretold:
             return f"; sent in {named(product.transfer_syntax)}"
         return f"; sent in {named(product.transfer_syntax)}, because the peer does not accept {named(outgoing.wanted_syntax)}"
     return ""

@@ -82,12 +82,8 @@ class Modality:
                 continue
             try:
                 product = _made(outgoing, syntax)
-                if (
-                    self._fallbacks
-                    and outgoing.transform.is_foretold_by_tool
-                    and product.transfer_syntax not in accepted
-                ):
-                    product = outgoing.in_syntax(syntax)  # the tool gave another one than was foreseen
+                if self._fallbacks and outgoing.transform.is_foretold and product.transfer_syntax not in accepted:
+                    product = outgoing.in_syntax(syntax)  # another one was made than was foreseen
             except InstanceFault as fault:
                 hindrances.append(str(fault))
                 continue

@@ -1,0 +1,46 @@
+"""The projects of a configuration: checked once, and turned into the steps that scripts ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+
+from hostd.config import projects as config
+from hostd.editing import paths
+from hostd.editing.terms import Project
+from hostd.errors import CannotEditError, ConfigurationError, NotFoundError
+from hostd.transcoding.edits import Anonymize
+
+
+def configured(entries: Mapping[str, config.Project]) -> dict[str, Project]:
+    """Return the projects of a configuration. Raises `ConfigurationError` with everything that is wrong with them."""
+    problems = [problem for name, entry in entries.items() for problem in _problems(name, entry)]
+    if problems:
+        raise ConfigurationError("; ".join(problems))
+    return {name: Project(name=name, **entry.model_dump()) for name, entry in entries.items()}
+
+
+def step_of(projects: Mapping[str, Project], name: str) -> Anonymize:
+    """Return the step that de-identifies for the project of that name, by its rules of now. Raises `NotFoundError`."""
+    project = projects.get(name)
+    if project is None:
+        near = get_close_matches(name, projects, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise NotFoundError(
+            f"there is no [projects.{name[:64]}] in the configuration; {hint}Known projects: {', '.join(projects) or 'none'}"
+        )
+    return Anonymize(name, rules=project.fingerprint())
+
+
+def _problems(name: str, entry: config.Project) -> Iterator[str]:
+    for setting, keys in (("keep", entry.keep), ("remove", entry.remove), ("replace", tuple(entry.replace))):
+        for key in keys:
+            try:
+                path = paths.parse(key)
+            except CannotEditError as error:
+                yield f"projects.{name}.{setting}: {error}"
+                continue
+            if len(path) > 1:
+                yield f"projects.{name}.{setting}: {key!r} is in a sequence; name attributes by themselves"
+            elif setting == "replace" and path[0].creator is not None:
+                yield f"projects.{name}.replace: {key!r} is private; only attributes of the standard can be replaced"
