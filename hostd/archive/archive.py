@@ -24,7 +24,7 @@ from hostd.errors import NodeError
 _log = structlog.get_logger(__name__)
 
 INDEX = "index.db"
-ALL_TOPICS = ("event", "delivery")
+ALL_TOPICS = ("event", "delivery", "notification")
 _WATCH_S = 5.0
 _HOLDER_LENGTH = 16
 

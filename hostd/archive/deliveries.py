@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection, Row
 
-from hostd.archive import deletes, receipts, rows
+from hostd.archive import deletes, occurrences, receipts, rows
 from hostd.archive import tables as t
 from hostd.archive.records import Attempt, Delivery
 from hostd.errors import NotFoundError
@@ -138,6 +138,7 @@ def finish(connection: Connection, attempt: Attempt, token: int) -> bool:
     if settled:
         deletes.reconsider(connection, attempt.delivery, attempt.at)
         _release_file(connection, attempt.delivery)
+        occurrences.delivery_ended(connection, attempt)
     return settled
 
 

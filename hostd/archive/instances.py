@@ -180,6 +180,16 @@ def _tell(connection: Connection, arrival: Arrival, kind: str, *, kept: bool = T
         origin=arrival.origin,
         receipt=arrival.receipt if kept else None,
     )
+    if kept:
+        pending.tell_kept(
+            connection,
+            arrival.header.identity.instance,
+            arrival.at,
+            blob=arrival.blob.name,
+            content=arrival.content,
+            receipt=arrival.receipt,
+            study=arrival.header.study_instance_uid,
+        )
 
 
 def _tell_repeat(connection: Connection, arrival: Arrival, stored: str) -> None:

@@ -8,8 +8,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from hostd.archive import deletes, deliveries, rows, scripts
+from hostd.archive import deletes, deliveries, notices, occurrences, rows, scripts
 from hostd.archive import tables as t
+from hostd.archive.notices import PlannedNotify
 from hostd.archive.records import Event
 
 
@@ -51,7 +52,7 @@ class PlannedDelete:
     after: str | tuple[int, ...] | None
 
 
-PlannedAction = PlannedTranscode | PlannedTool | PlannedForward | PlannedDelete
+PlannedAction = PlannedTranscode | PlannedTool | PlannedForward | PlannedDelete | PlannedNotify
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +86,9 @@ def enter(connection: Connection, plan: Plan, token: int, *, after: int | None) 
     if plan.actions or plan.log or plan.error:
         run = write_run(connection, plan)
         _enter_actions(connection, plan, run)
+    if plan.outcome == "parked":
+        reason, event = plan.error or "", plan.event
+        occurrences.script_parked(connection, plan.script, reason, plan.at, event=event.number, kind=event.kind)
 
 
 def write_run(connection: Connection, plan: Plan) -> int:
@@ -129,6 +133,8 @@ def _enter_actions(connection: Connection, plan: Plan, run: int) -> None:
                 _insert(connection, plan, run, planned, "run_tool", "done")
             case PlannedForward():
                 _enter_forward(connection, plan, run, planned, asked)
+            case PlannedNotify():
+                _enter_notify(connection, plan, run, planned)
             case PlannedDelete():
                 inputs = {"instance": plan.event.subject, "content": plan.event.content, **planned.inputs}
                 number = _insert(connection, plan, run, planned, "delete", "open", inputs=inputs)
@@ -170,6 +176,25 @@ def _enter_forward(
     asked[planned.position] = number
     result = {"delivery": number, "absorbed": not new}
     connection.execute(sa.update(t.action).where(t.action.c.id == action).values(result=result))
+
+
+def _enter_notify(connection: Connection, plan: Plan, run: int, planned: PlannedNotify) -> None:
+    action = _insert(connection, plan, run, planned, "notify", "done")
+    number, new = notices.ask(
+        connection,
+        channel=planned.channel,
+        text=planned.text,
+        key=planned.key,
+        every_s=planned.every_s,
+        now=plan.at,
+        script=plan.script,
+        action=action,
+    )
+    result: dict[str, Any] = {"notification": number, "absorbed": not new}
+    if not new:
+        result["reason"] = f"at most one of this key every {planned.every_s:g} s, and {number} is younger"
+    state = "done" if new else "skipped"
+    connection.execute(sa.update(t.action).where(t.action.c.id == action).values(state=state, result=result))
 
 
 def _insert(

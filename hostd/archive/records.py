@@ -64,7 +64,8 @@ class Event:
 
     `subject` is an instance's id, or a script's name for `start` and `stop`; `blob` the file that the event speaks of, None when it
     was not kept; `header` an encoded `dicom.header.Header`; `content` the SHA-256 of the data set as received; `receipt` how the
-    ingest of the instance ended (`transcoding.receipt.Receipt` as plain values), None when nothing was to be transcoded.
+    ingest of the instance ended (`transcoding.receipt.Receipt` as plain values), None when nothing was to be transcoded; `facts` what it
+    tells beyond an instance (see `occurrences`).
     """
 
     number: int
@@ -76,6 +77,7 @@ class Event:
     origin: Origin | None
     at: float
     receipt: dict[str, Any] | None = None
+    facts: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ def build() -> typer.Typer:
         deliveries,
         demo,
         explain,
+        notify,
         replay,
         run,
         scripts,
@@ -48,6 +49,7 @@ def build() -> typer.Typer:
     app.command()(status.status)
     app.add_typer(config.app, name="config")
     app.add_typer(deliveries.app, name="deliveries")
+    app.add_typer(notify.app, name="notify")
     app.add_typer(scripts.app, name="scripts")
     return app
 

@@ -94,6 +94,7 @@ def _replayed(configuration: Configuration, version: Source, past: list[Event]) 
         destinations=configuration.resolve_destination,
         time_limit_s=settings.script(version.name).time_limit_s,
         tools=configuration.resolve_tool,
+        channels=configuration.channels_of(version.name),
     )
     console = Console(stderr=True)
     return list(

@@ -7,11 +7,10 @@ import contextlib
 from collections.abc import Callable
 from types import TracebackType
 
-from hostd.sandbox import api, frames, handles, library, policy, reading
+from hostd.sandbox import api, frames, handles, library, policy, reading, told
 from hostd.sandbox.facades.numbers import give_zones
 from hostd.sandbox.namespace import Language
 from hostd.sandbox.run import Ask, Log, Run, World
-from hostd.sandbox.views import Instance
 
 _MAX_MESSAGE = 2000
 _MAX_FRAMES = 20
@@ -59,7 +58,7 @@ class Script:
         run = Run(self._world, event.now, ask)
         self._output = run.log
         host = api.Host(run)
-        subject = () if event.instance is None else (Instance(run, event.instance),)
+        subject = told.subject(run, event)
         handler = self._globals.get(event.handler) if event.handler in api.HANDLERS else None
         try:
             if callable(handler):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import structlog
@@ -15,7 +15,7 @@ from hostd.errors import ScriptError
 from hostd.sandbox import frames
 from hostd.scripting.execution import Rules
 from hostd.scripting.folder import Check, FolderWatch, Source
-from hostd.scripting.plan import Destinations, Tools, no_tools
+from hostd.scripting.plan import Channels, Destinations, Tools, no_tools
 from hostd.scripting.runner import Candidate, Runner
 from hostd.scripting.runtime import Isolation, RefusedScriptError, ScriptWorker
 from hostd.scripting.vocabulary import vocabulary
@@ -32,11 +32,12 @@ def load_frame(
     resolve: Destinations,
     tools: Sequence[str] = (),
     helpers: Mapping[str, str] | None = None,
+    channels: Collection[str] = (),
 ) -> frames.Load:
     """Return what a worker is told of a script: its source and that of its `helpers`, its words, and what it may do.
 
     `destinations` are all names that exist; those that the script is granted may be written in another way (`modality:x` for `x`).
-    `tools` are the names of all tools.
+    `tools` and `channels` are the names of all there are.
     """
     keywords, syntaxes, lossless_of = vocabulary()
     allowed = list(destinations)
@@ -53,6 +54,8 @@ def load_frame(
         known_destinations=list(destinations),
         may=list(granted.may),
         tools=list(tools),
+        channels=[name for name in granted.channels if name in channels],
+        known_channels=sorted(channels),
         config=granted.config,
         max_actions=granted.max_actions,
         max_log_bytes=granted.log_kb << 10,
@@ -82,6 +85,7 @@ class ScriptHost:
         check_file: Check,
         tools: Sequence[str] = (),
         resolve_tool: Tools = no_tools,
+        channels: Channels | None = None,
     ) -> None:
         self._archive = archive
         self._entries = entries
@@ -89,6 +93,7 @@ class ScriptHost:
         self._resolve_destination = resolve_destination
         self._tools = tools
         self._resolve_tool = resolve_tool
+        self._channels = channels or {}
         self._isolation = isolation
         self._attempts = attempts
         self._runners: dict[str, Runner] = {}
@@ -224,7 +229,9 @@ class ScriptHost:
 
     def _runner(self, name: str) -> Runner:
         if name not in self._runners:
-            rules = Rules(self._entry(name).time_limit_s, self._attempts, self._resolve_destination, self._resolve_tool)
+            entry = self._entry(name)
+            channels = {channel: phi for channel, phi in self._channels.items() if channel in entry.channels}
+            rules = Rules(entry.time_limit_s, self._attempts, self._resolve_destination, self._resolve_tool, channels)
             self._runners[name] = Runner(
                 name, self._archive, rules, lambda version: self._load(name, version.source, version.helpers)
             )
@@ -235,6 +242,13 @@ class ScriptHost:
 
     def _load(self, name: str, source: str, helpers: Mapping[str, str] | None = None) -> ScriptWorker:
         frame = load_frame(
-            name, source, self._entry(name), self._destinations, self._resolve_destination, self._tools, helpers
+            name,
+            source,
+            self._entry(name),
+            self._destinations,
+            self._resolve_destination,
+            self._tools,
+            helpers,
+            self._channels,
         )
         return ScriptWorker.start(frame, isolation=self._isolation)

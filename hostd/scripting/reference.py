@@ -46,6 +46,12 @@ def subjects() -> str:
         "instance": api.Instance,
         "instance.transfer_syntax": api.TransferSyntax,
         "instance.origin": api.Origin,
+        "delivery": api.EndedDelivery,
+        "failure": api.FailedTranscode,
+        "destination": api.Destination,
+        "parked": api.ParkedScript,
+        "disk": api.Disk,
+        "source": api.Source,
     }
     tables = []
     for name, view in views.items():
@@ -110,12 +116,13 @@ PARTS: Mapping[str, Callable[[], str]] = {
 
 
 def _members(view: type) -> dict[str, object]:
-    """Return the public methods and properties of a class, in the order in which it declares them."""
-    return {name: member for name, member in vars(view).items() if not name.startswith("_") and inspect.getdoc(member)}
+    """Return the public methods and properties of a class, in the order in which it and those it is made from declare them."""
+    declared = {name: member for one in reversed(view.__mro__) for name, member in vars(one).items()}
+    return {name: member for name, member in declared.items() if not name.startswith("_") and inspect.getdoc(member)}
 
 
 def _signature(name: str) -> str:
-    member = vars(api.Host)[name]
+    member = getattr(api.Host, name)
     if isinstance(member, property):
         return name
     parameters = list(inspect.signature(member).parameters.values())[1:]

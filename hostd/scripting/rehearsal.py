@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from hostd.archive.notices import PlannedNotify
 from hostd.archive.plans import PlannedAction, PlannedDelete, PlannedForward, PlannedTool
 from hostd.archive.records import Event, Origin
 from hostd.dicom import syntaxes
@@ -13,10 +14,10 @@ from hostd.dicom.header import read_header
 from hostd.dicom.part10 import data_set_offset
 from hostd.errors import HostdError, ScriptError
 from hostd.sandbox import api, frames
-from hostd.scripting import questions
+from hostd.scripting import questions, situations
 from hostd.scripting.execution import why
 from hostd.scripting.interest import concerns
-from hostd.scripting.plan import Destinations, Tools, as_frames_event, handler_of, no_tools, resolve
+from hostd.scripting.plan import Channels, Destinations, Tools, as_frames_event, handler_of, no_tools, resolve
 from hostd.scripting.runtime import ScriptWorker
 from hostd.transcoding.transform import RunTool, Transform
 
@@ -54,6 +55,7 @@ def rehearse(
     destinations: Destinations,
     time_limit_s: float,
     tools: Tools = no_tools,
+    channels: Channels | None = None,
 ) -> Rehearsal:
     """Run the handler of an event (`kind`: "stored_instance") on a file; nothing is stored, sent or changed.
 
@@ -76,6 +78,7 @@ def rehearse(
         destinations=destinations,
         time_limit_s=time_limit_s,
         tools=tools,
+        channels=channels,
     )
     return Rehearsal(outcome.plan, outcome.log, outcome.tags_read, outcome.error, file, handler)
 
@@ -93,6 +96,7 @@ def rehearse_event(
     destinations: Destinations,
     time_limit_s: float,
     tools: Tools = no_tools,
+    channels: Channels | None = None,
 ) -> Outcome:
     """Run the handler of an event and carry out nothing of what it asks for. Raises `WorkerLost` when the script had to be killed."""
     if not concerns(worker.ready.handles, event):
@@ -103,7 +107,8 @@ def rehearse_event(
     plan: tuple[str, ...] = ()
     if error is None:
         try:
-            plan = tuple(sentence(action) for action in resolve(result.actions, event, destinations, tools))
+            planned = resolve(result.actions, event, destinations, tools, channels, result.tags_read)
+            plan = tuple(sentence(action) for action in planned)
         except HostdError as refused:
             error = str(refused)
     return Outcome(plan, tuple(result.log), tuple(result.tags_read), error)
@@ -114,18 +119,29 @@ def sentence(action: PlannedAction) -> str:
     match action:
         case PlannedForward():
             return _forward_sentence(action)
-        case PlannedDelete(after=None):
-            return "delete at once"
-        case PlannedDelete(after="delivered"):
-            return "delete once all its deliveries have arrived"
-        case PlannedDelete(after=after):
-            return f"delete once {len(after or ())} named deliveries have arrived"
+        case PlannedDelete():
+            return _delete_sentence(action)
+        case PlannedNotify():
+            return _notify_sentence(action)
         case PlannedTool():
             return f"have the tool {action.inputs['name']} make something of it, when a delivery needs it"
         case _:
             lossy = any(name in action.inputs for name in ("quality", "ratio", "near")) or action.inputs.get("lossy")
             loss = " with loss" if lossy else ""
             return f"transcode to {syntaxes.by_uid(action.inputs['to']).name}{loss}, when a delivery needs it"
+
+
+def _delete_sentence(action: PlannedDelete) -> str:
+    if action.after is None:
+        return "delete at once"
+    if action.after == "delivered":
+        return "delete once all its deliveries have arrived"
+    return f"delete once {len(action.after)} named deliveries have arrived"
+
+
+def _notify_sentence(action: PlannedNotify) -> str:
+    limit = f", at most one every {action.every_s:g} s" if action.every_s is not None else ""
+    return f"notify {action.channel}{limit}: {action.text}"
 
 
 def _forward_sentence(action: PlannedForward) -> str:
@@ -147,9 +163,13 @@ def _forward_sentence(action: PlannedForward) -> str:
 def _event(file: Path, kind: str, now: float) -> Event:
     if not api.HANDLERS[f"on_{kind}"].__dataclass_fields__:  # about the script itself
         return Event(_FIRST, kind, file.name, None, None, None, None, now)
+    facts = situations.EXAMPLES.get(kind)
+    if facts is not None and kind not in situations.ABOUT_AN_INSTANCE:
+        return Event(_FIRST, kind, situations.example_subject(kind), None, None, None, None, now, facts=facts)
     with file.open("rb") as opened:
         start = data_set_offset(opened)
         header = read_header(
             opened, offset=start.offset, transfer_syntax=start.transfer_syntax_uid, size=file.stat().st_size
         )
-    return Event(_FIRST, kind, header.identity.instance, str(file), "", header.encode(), Origin("import"), now)
+    identifier, origin = header.identity.instance, Origin("import")
+    return Event(_FIRST, kind, identifier, str(file), "", header.encode(), origin, now, facts=facts)

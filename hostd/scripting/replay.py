@@ -13,7 +13,7 @@ from hostd.dicom.header import Header
 from hostd.errors import HostdError
 from hostd.sandbox import frames
 from hostd.scripting import questions
-from hostd.scripting.plan import Destinations, Tools, no_tools
+from hostd.scripting.plan import Channels, Destinations, Tools, no_tools
 from hostd.scripting.rehearsal import Outcome, rehearse_event
 from hostd.scripting.runtime import ScriptWorker
 
@@ -69,12 +69,14 @@ class Replayer:
         destinations: Destinations,
         time_limit_s: float,
         tools: Tools = no_tools,
+        channels: Channels | None = None,
     ) -> None:
         self._start = start
         self._file_of = file_of
         self._destinations = destinations
         self._time_limit_s = time_limit_s
         self._tools = tools
+        self._channels = channels
 
     def replay(self, events: Iterable[Event]) -> Iterator[Replayed]:
         """Run the script on each event. Raises `ScriptError` when it cannot be loaded; what it does wrong is in the outcomes."""
@@ -92,6 +94,7 @@ class Replayer:
                         destinations=self._destinations,
                         time_limit_s=self._time_limit_s,
                         tools=self._tools,
+                        channels=self._channels,
                     )
                 except HostdError as error:  # the worker is gone; the next event gets another
                     outcome = Outcome((), (), (), str(error))

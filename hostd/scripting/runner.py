@@ -12,6 +12,7 @@ from sqlalchemy.exc import OperationalError
 
 from hostd.archive import events, plans, scripts
 from hostd.archive.archive import Archive
+from hostd.archive.notices import PlannedNotify
 from hostd.archive.plans import Plan, PlannedDelete
 from hostd.archive.records import Event
 from hostd.archive.scripts import KnownScript, StaleTokenError, Version
@@ -383,8 +384,10 @@ class Runner:
     def _enter(self, plan: Plan, after: int | None) -> _Entered:
         token = self._token
         topics = ["delivery"] if plan.actions else []
-        if any(isinstance(action, PlannedDelete) for action in plan.actions):
+        if plan.outcome == "parked" or any(isinstance(action, PlannedDelete) for action in plan.actions):
             topics.append("event")
+        if plan.outcome == "parked" or any(isinstance(action, PlannedNotify) for action in plan.actions):
+            topics.append("notification")
         commit = self._archive.writer.submit(lambda c: plans.enter(c, plan, token, after=after), topics=topics)
         return _Entered(plan, after, commit)
 
