@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -10,14 +11,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import requests
+from channels_kit import HookServer
 from peer_kit import REPOSITORY, SAMPLES, LiveNode, end, sample, until
 from ports import free_port
 from pydicom import dcmread
 
 from hostd.archive import instances
 from hostd.archive.archive import attach
+from hostd.config.settings import Settings
+from hostd.node import Node
 
-RECIPES = {"auto-forwarding": "forward.py", "jpeg2000-compression": "compress.py"}
+RECIPES = {"auto-forwarding": "forward.py", "destination-alarms": "alarms.py", "jpeg2000-compression": "compress.py"}
+OF_INSTANCES = ("auto-forwarding", "jpeg2000-compression")
 J2K = "1.2.840.10008.1.2.4.90"
 
 
@@ -69,13 +74,14 @@ def archive(tmp_path):
 def test_hostd_check_finds_it_good(recipe):
     ran = hostd("check", SAMPLES / recipe / RECIPES[recipe], "--config", SAMPLES / recipe / "hostd.toml")
     assert ran.returncode == 0, ran.stderr
-    assert "good (on_stored_instance, on_conflicting_instance)" in ran.stdout
+    handlers = "on_stored_instance, on_conflicting_instance" if recipe in OF_INSTANCES else "on_delivery_failed"
+    assert f"good ({handlers}" in ran.stdout
 
 
 def test_hostd_try_shows_what_each_would_do():
     plans = {}
-    for recipe, script in RECIPES.items():
-        folder = SAMPLES / recipe
+    for recipe in OF_INSTANCES:
+        folder, script = SAMPLES / recipe, RECIPES[recipe]
         files = [sample("CT_small.dcm"), sample("JPEG2000.dcm"), sample("test-SR.dcm")]
         ran = hostd("try", folder / script, *files, "--config", folder / "hostd.toml", "--json")
         assert ran.returncode == 0, ran.stderr
@@ -128,6 +134,44 @@ def test_the_forwarding_recipe_passes_on_and_lets_go_only_after_delivery(tmp_pat
         until(lambda: len(archive.instances()) == 2, "both arrive", 30)
         until(lambda: requests.get(f"{url}/instances", timeout=10).json() == [], "both are let go", 20)
     assert archive.instance(dcmread(sample("JPEG2000.dcm")).SOPInstanceUID).blob.transfer_syntax.endswith(".4.91")
+
+
+def test_the_alarm_recipe_tells_once_that_the_archive_is_down_and_once_that_it_works_again(tmp_path):
+    folder, port = tmp_path / "recipe", free_port()
+    shutil.copytree(SAMPLES / "destination-alarms", folder)
+    folder.chmod(0o755)
+    (folder / "forward.py").write_text(
+        "def on_stored_instance(instance, host):\n    host.forward(instance, to='archive')\n"
+    )
+    with HookServer() as web:
+        settings = {
+            "HOSTD_MODALITIES__ARCHIVE__PORT": str(port),
+            "HOSTD_NOTIFY__DUTY__URL": f"http://127.0.0.1:{web.port}/hook",
+            "HOSTD_DELIVERY__FIRST_RETRY_S": "0.2",
+            "HOSTD_DELIVERY__MAX_RETRY_S": "0.5",
+            "HOSTD_NODE__ALLOW_INSECURE_PERMISSIONS": "true",
+        }
+        with running(folder / "hostd.toml", tmp_path / "data", **settings) as (url, _):
+            post(url, "CT_small.dcm")
+            post(url, "JPEG2000.dcm")
+            until(lambda: web.bodies, "the alarm", 30)
+            archive = Node(
+                Settings(
+                    node={"data": tmp_path / "archive", "scripts": tmp_path / "none"},
+                    dicom={"port": port, "aets": ("ARCHIVE",)},
+                    http={"enabled": False},
+                ),
+                run_scripts=False,
+            )
+            archive.start()
+            try:
+                until(lambda: len(web.bodies) == 2, "the all-clear", 30)
+                until(lambda: archive.facts().instances == 2, "both arrive", 30)
+            finally:
+                archive.stop()
+    assert web.bodies[0]["text"].startswith("archive does not work: ")
+    assert web.bodies[1]["text"].startswith("archive works again")
+    assert len(web.bodies) == 2
 
 
 def test_the_default_script_logs_arrivals_on_a_node_without_destinations(tmp_path):
