@@ -136,9 +136,9 @@ def finish(connection: Connection, attempt: Attempt, token: int) -> bool:
         last_error=None if attempt.outcome == "delivered" else attempt.answer,
     )
     if settled:
+        occurrences.delivery_ended(connection, attempt)  # before what follows from it: a delete that waited
         deletes.reconsider(connection, attempt.delivery, attempt.at)
         _release_file(connection, attempt.delivery)
-        occurrences.delivery_ended(connection, attempt)
     return settled
 
 
