@@ -8,9 +8,10 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from hostd.archive import deletes, deliveries, fanout, rows, scripts, usage
+from hostd.archive import deletes, deliveries, fanout, notices, occurrences, rows, scripts, usage
 from hostd.archive import tables as t
 from hostd.archive.fanout import Many
+from hostd.archive.notices import PlannedNotify
 from hostd.archive.records import Event
 from hostd.archive.usage import NO_QUOTA, Quota
 
@@ -64,7 +65,7 @@ class PlannedDelete:
     of: str = ""
 
 
-PlannedAction = PlannedTranscode | PlannedTool | PlannedForward | PlannedDelete
+PlannedAction = PlannedTranscode | PlannedTool | PlannedForward | PlannedDelete | PlannedNotify
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +104,9 @@ def enter(
         _enter_actions(connection, plan, run)
     if plan.actions:
         usage.charge(connection, plan.script, run, plan.at, quota)
+    if plan.outcome == "parked":
+        reason, event = plan.error or "", plan.event
+        occurrences.script_parked(connection, plan.script, reason, plan.at, event=event.number, kind=event.kind)
     if after is None:  # about the script itself
         return False
     count = scripts.count_parked(connection, plan.script, parked=plan.outcome == "parked")
@@ -155,6 +159,8 @@ def _enter_actions(connection: Connection, plan: Plan, run: int) -> None:
                 _insert(connection, plan, run, planned, "run_tool", "done")
             case PlannedForward():
                 _enter_forward(connection, plan, run, planned, asked)
+            case PlannedNotify():
+                _enter_notify(connection, plan, run, planned)
             case PlannedDelete():
                 inputs = {**_target(plan.event, planned.of), **planned.inputs}
                 number = _insert(connection, plan, run, planned, "delete", "open", inputs=inputs)
@@ -237,6 +243,25 @@ def _enter_forwards(connection: Connection, plan: Plan, run: int, planned: Plann
         )
     connection.execute(sa.update(t.action).where(t.action.c.id == action).values(state=state, result=result))
     return fanout.deliveries_of(connection, many, destination=planned.destination, transform=planned.transform)
+
+
+def _enter_notify(connection: Connection, plan: Plan, run: int, planned: PlannedNotify) -> None:
+    action = _insert(connection, plan, run, planned, "notify", "done")
+    number, new = notices.ask(
+        connection,
+        channel=planned.channel,
+        text=planned.text,
+        key=planned.key,
+        every_s=planned.every_s,
+        now=plan.at,
+        script=plan.script,
+        action=action,
+    )
+    result: dict[str, Any] = {"notification": number, "absorbed": not new}
+    if not new:
+        result["reason"] = f"at most one of this key every {planned.every_s:g} s, and {number} is younger"
+    state = "done" if new else "skipped"
+    connection.execute(sa.update(t.action).where(t.action.c.id == action).values(state=state, result=result))
 
 
 def _insert(

@@ -140,6 +140,7 @@ def _rehearse(script: Path, files: Sequence[Path], configuration: Configuration,
                     now=time.time(),
                     destinations=configuration.resolve_destination,
                     tools=configuration.resolve_tool,
+                    channels=configuration.channels_of(script.name),
                     time_limit_s=configuration.settings.script(script.name).time_limit_s,
                 )
             except WorkerLost as lost:

@@ -35,6 +35,7 @@ class Configuration:
             self.resolve_destination,
             tuple(settings.tools),
             source.helpers,
+            settings.notify,
         )
         return ScriptWorker.start(frame, isolation=settings.scripting.isolation)
 
@@ -45,6 +46,10 @@ class Configuration:
     def resolve_tool(self, name: str, args: Sequence[str]) -> RunTool:
         """Return what a script's use of a tool means. Raises `ToolError` for what the configuration does not allow."""
         return step_of(tool.configured(self.settings.tools), name, args)
+
+    def channels_of(self, script: str) -> dict[str, bool]:
+        """Return the channels that a script may use → whether patient data may go there."""
+        return {name: self.settings.notify[name].phi for name in self.settings.script(script).channels}
 
     def explain(self, finding: Finding) -> Finding:
         """Say of a destination that is not configured which line is missing where."""

@@ -113,6 +113,7 @@ def replayed_over(configuration: Configuration, version: Source, past: list[Even
         destinations=configuration.resolve_destination,
         time_limit_s=settings.script(version.name).time_limit_s,
         tools=configuration.resolve_tool,
+        channels=configuration.channels_of(version.name),
     )
     console = Console(stderr=True)
     return list(

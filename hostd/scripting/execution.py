@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 
@@ -14,7 +14,7 @@ from hostd.dicom.header import Header
 from hostd.errors import HostdError
 from hostd.sandbox import frames
 from hostd.scripting import questions
-from hostd.scripting.plan import Destinations, Tools, as_frames_event, no_tools, resolve
+from hostd.scripting.plan import Channels, Destinations, Tools, as_frames_event, no_tools, resolve
 from hostd.scripting.runtime import ScriptWorker, WorkerLost
 from hostd.scripting.sources import ArchiveSource, with_header
 
@@ -34,6 +34,7 @@ class Rules:
     tools: Tools = no_tools
     park_after: int = 0
     quota: Quota = NO_QUOTA
+    channels: Channels = field(default_factory=dict)
 
 
 def execute(
@@ -58,7 +59,8 @@ def execute(
             answer=lambda question: questions.answer_from(source, question),
         )
         error = why(result.failure)
-        actions = () if error else resolve(result.actions, event, rules.destinations, rules.tools)
+        if not error:
+            actions = resolve(result.actions, event, rules.destinations, rules.tools, rules.channels, result.tags_read)
     except WorkerLost as lost:
         error, is_lost = str(lost), True
     except HostdError as refused:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import structlog
@@ -19,7 +19,7 @@ from hostd.scripting.choosing import choose
 from hostd.scripting.execution import Rules
 from hostd.scripting.filters import Filters
 from hostd.scripting.folder import Check, FolderWatch, Source
-from hostd.scripting.plan import Destinations, Tools, no_tools
+from hostd.scripting.plan import Channels, Destinations, Tools, no_tools
 from hostd.scripting.runner import Candidate, Runner
 from hostd.scripting.runtime import Isolation, RefusedScriptError, ScriptWorker
 from hostd.scripting.vocabulary import vocabulary
@@ -36,11 +36,12 @@ def load_frame(
     resolve: Destinations,
     tools: Sequence[str] = (),
     helpers: Mapping[str, str] | None = None,
+    channels: Collection[str] = (),
 ) -> frames.Load:
     """Return what a worker is told of a script: its source and that of its `helpers`, its words, and what it may do.
 
     `destinations` are all names that exist; those that the script is granted may be written in another way (`modality:x` for `x`).
-    `tools` are the names of all tools.
+    `tools` and `channels` are the names of all there are.
     """
     keywords, syntaxes, lossless_of = vocabulary()
     allowed = list(destinations)
@@ -57,6 +58,8 @@ def load_frame(
         known_destinations=list(destinations),
         may=list(granted.may),
         tools=list(tools),
+        channels=[name for name in granted.channels if name in channels],
+        known_channels=sorted(channels),
         config=granted.config,
         max_actions=granted.max_actions,
         max_log_bytes=granted.log_kb << 10,
@@ -91,6 +94,7 @@ class ScriptHost:
         filters: Filters | None = None,
         manual: bool = False,
         park_after: int = 10,
+        channels: Channels | None = None,
     ) -> None:
         self._manual = manual
         self._park_after = park_after
@@ -101,6 +105,7 @@ class ScriptHost:
         self._resolve_destination = resolve_destination
         self._tools = tools
         self._resolve_tool = resolve_tool
+        self._channels = channels or {}
         self._isolation = isolation
         self._attempts = attempts
         self._runners: dict[str, Runner] = {}
@@ -399,6 +404,7 @@ class ScriptHost:
                 self._resolve_tool,
                 self._park_after,
                 Quota(entry.actions_per_day, entry.bytes_per_day),
+                {channel: phi for channel, phi in self._channels.items() if channel in entry.channels},
             )
             self._runners[name] = Runner(
                 name, self._archive, rules, lambda version: self._load(name, version.source, version.helpers)
@@ -419,6 +425,13 @@ class ScriptHost:
 
     def _load(self, name: str, source: str, helpers: Mapping[str, str] | None = None) -> ScriptWorker:
         frame = load_frame(
-            name, source, self._entry(name), self._destinations, self._resolve_destination, self._tools, helpers
+            name,
+            source,
+            self._entry(name),
+            self._destinations,
+            self._resolve_destination,
+            self._tools,
+            helpers,
+            self._channels,
         )
         return ScriptWorker.start(frame, isolation=self._isolation)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from hostd.archive.notices import PlannedNotify
 from hostd.archive.plans import PlannedAction, PlannedDelete, PlannedForward, PlannedTool
 from hostd.archive.records import Event
 from hostd.dicom import statuses, syntaxes
@@ -18,7 +19,7 @@ from hostd.scripting import made, questions, subjects
 from hostd.scripting.execution import why
 from hostd.scripting.filters import changes_of
 from hostd.scripting.interest import concerns
-from hostd.scripting.plan import Destinations, Tools, as_frames_event, handler_of, no_tools, resolve
+from hostd.scripting.plan import Channels, Destinations, Tools, as_frames_event, handler_of, no_tools, resolve
 from hostd.scripting.runtime import ScriptWorker
 from hostd.transcoding.transform import RunTool, Transform
 
@@ -72,6 +73,7 @@ def rehearse(
     destinations: Destinations,
     time_limit_s: float,
     tools: Tools = no_tools,
+    channels: Channels | None = None,
 ) -> Rehearsal:
     """Run the handler of an event (`kind`: "stored_instance") on a file; nothing is stored, sent or changed.
 
@@ -100,6 +102,7 @@ def rehearse(
         destinations=destinations,
         time_limit_s=time_limit_s,
         tools=tools,
+        channels=channels,
     )
     return Rehearsal(outcome.plan, outcome.log, outcome.tags_read, outcome.error, file, handler)
 
@@ -146,6 +149,7 @@ def rehearse_event(
     destinations: Destinations,
     time_limit_s: float,
     tools: Tools = no_tools,
+    channels: Channels | None = None,
 ) -> Outcome:
     """Run the handler of an event and carry out nothing of what it asks for. Raises `WorkerLost` when the script had to be killed."""
     if not concerns(worker.ready.handles, event):
@@ -156,7 +160,8 @@ def rehearse_event(
     plan: tuple[str, ...] = ()
     if error is None:
         try:
-            plan = tuple(sentence(action, event) for action in resolve(result.actions, event, destinations, tools))
+            planned = resolve(result.actions, event, destinations, tools, channels, result.tags_read)
+            plan = tuple(sentence(action, event) for action in planned)
         except HostdError as refused:
             error = str(refused)
     return Outcome(plan, tuple(result.log), tuple(result.tags_read), error)
@@ -167,12 +172,10 @@ def sentence(action: PlannedAction, event: Event | None = None) -> str:
     match action:
         case PlannedForward():
             return _forward_sentence(action, event)
-        case PlannedDelete(after=None):
-            return f"delete{_what(action, event)} at once"
-        case PlannedDelete(after="delivered"):
-            return f"delete{_what(action, event)} once all its deliveries have arrived"
-        case PlannedDelete(after=after):
-            return f"delete{_what(action, event)} once {len(after or ())} named deliveries have arrived"
+        case PlannedDelete():
+            return _delete_sentence(action, event)
+        case PlannedNotify():
+            return _notify_sentence(action)
         case PlannedTool():
             return f"have the tool {action.inputs['name']} make something of it, when a delivery needs it"
         case _:
@@ -183,6 +186,20 @@ def sentence(action: PlannedAction, event: Event | None = None) -> str:
 
 def _what(action: PlannedForward | PlannedDelete, event: Event | None) -> str:
     return subjects.named(event, action.of) if event is not None else ""
+
+
+def _delete_sentence(action: PlannedDelete, event: Event | None) -> str:
+    what = f"delete{_what(action, event)}"
+    if action.after is None:
+        return f"{what} at once"
+    if action.after == "delivered":
+        return f"{what} once all its deliveries have arrived"
+    return f"{what} once {len(action.after)} named deliveries have arrived"
+
+
+def _notify_sentence(action: PlannedNotify) -> str:
+    limit = f", at most one every {action.every_s:g} s" if action.every_s is not None else ""
+    return f"notify {action.channel}{limit}: {action.text}"
 
 
 def _forward_sentence(action: PlannedForward, event: Event | None) -> str:

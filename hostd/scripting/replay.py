@@ -14,7 +14,7 @@ from hostd.archive.records import Event
 from hostd.dicom.header import Header
 from hostd.errors import HostdError
 from hostd.scripting import questions
-from hostd.scripting.plan import Destinations, Tools, no_tools
+from hostd.scripting.plan import Channels, Destinations, Tools, no_tools
 from hostd.scripting.rehearsal import Outcome, rehearse_event
 from hostd.scripting.runtime import ScriptWorker
 from hostd.scripting.sources import ArchiveSource, with_header
@@ -73,6 +73,7 @@ class Replayer:
         destinations: Destinations,
         time_limit_s: float,
         tools: Tools = no_tools,
+        channels: Channels | None = None,
     ) -> None:
         self._start = start
         self._file_of = file_of
@@ -80,6 +81,7 @@ class Replayer:
         self._destinations = destinations
         self._time_limit_s = time_limit_s
         self._tools = tools
+        self._channels = channels
 
     def replay(self, events: Iterable[Event]) -> Iterator[Replayed]:
         """Run the script on each event. Raises `ScriptError` when it cannot be loaded; what it does wrong is in the outcomes."""
@@ -112,6 +114,7 @@ class Replayer:
             destinations=self._destinations,
             time_limit_s=self._time_limit_s,
             tools=self._tools,
+            channels=self._channels,
         )
 
 

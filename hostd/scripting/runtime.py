@@ -21,6 +21,7 @@ import msgspec
 
 from hostd.errors import ScriptError
 from hostd.sandbox import api, filters, frames
+from hostd.sandbox.situations import Notify
 
 Isolation = Literal["required", "best-effort"]
 
@@ -287,7 +288,9 @@ def _dishonest(result: frames.Result, event: frames.Event, load: frames.Load, lo
     uids = {syntax.uid for syntax in load.syntaxes.values()}
     for index, action in enumerate(result.actions):
         earlier = result.actions[:index]
-        if isinstance(action.x, str):
+        if isinstance(action, Notify):
+            pass  # it names no instance
+        elif isinstance(action.x, str):
             # Which instances a level has is known to the index: what is none of them is not found when the plan is entered.
             if event.level is None and (event.instance is None or action.x != event.instance.id):
                 return "an action on another instance than the event's"
@@ -327,6 +330,8 @@ def _permitted(
             return "tools" in load.may and action.name in load.tools
         case frames.Forward():
             return action.to in load.destinations and (action.syntax is None or action.syntax in uids - lossy)
+        case Notify():
+            return action.channel in load.channels
         case frames.Delete():
             waits = action.after if isinstance(action.after, list) else []
             named = all(0 <= one < len(earlier) and isinstance(earlier[one], frames.Forward) for one in waits)
