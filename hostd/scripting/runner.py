@@ -224,6 +224,12 @@ class Runner:
         with self._archive.read() as connection:
             known = scripts.find(connection, self.name)
         assert known is not None, "a script is met before it is run"
+        if candidate is not None and candidate.version.hash == known.parked:  # the folder was looked at just before
+            self._doing.drop()
+            self._doing = None
+            self._stand_down()
+            self._want_none()
+            return
         changes = candidate is None or candidate.version.hash != known.version
         if known.state == "running" and changes and not self._retire(known):
             return  # the node stops in between: the next start does it
