@@ -150,7 +150,7 @@ def test_a_past_delivery_can_be_replayed(bench):
         past = events.latest(connection, ["delivery_failed"], 10)
     replayer = Replayer(
         lambda: ScriptWorker.start(load_frame("x.py", source, Script(), ["archive", "ai"], resolve)),
-        file_of=bench.archive.blobs.path, destinations=resolve, time_limit_s=5.0,
+        file_of=bench.archive.blobs.path, read=bench.archive.read, destinations=resolve, time_limit_s=5.0,
     )  # fmt: skip
     (replayed,) = replayer.replay(past)
     assert replayed.outcome.plan == ("forward to peer:ai",)
