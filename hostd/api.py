@@ -6,7 +6,22 @@ types stand for themselves in annotations and in `isinstance`, errors can be cau
 
 from __future__ import annotations
 
-from hostd.sandbox.api import Delivery, Handle, Host, Instance, Origin, Receipt, Tags, TransferSyntax
+from hostd.sandbox.api import (
+    Delivery,
+    Destination,
+    Disk,
+    EndedDelivery,
+    FailedTranscode,
+    Handle,
+    Host,
+    Instance,
+    Origin,
+    ParkedScript,
+    Receipt,
+    Source,
+    Tags,
+    TransferSyntax,
+)
 from hostd.sandbox.refusals import NotAllowed, TooManyActions, UnknownKeyword, ValueTooLarge
 from hostd.sandbox.values import DateText, DateTimeText, PersonName, TimeText
 
@@ -14,13 +29,19 @@ __all__ = [
     "DateText",
     "DateTimeText",
     "Delivery",
+    "Destination",
+    "Disk",
+    "EndedDelivery",
+    "FailedTranscode",
     "Handle",
     "Host",
     "Instance",
     "NotAllowed",
     "Origin",
+    "ParkedScript",
     "PersonName",
     "Receipt",
+    "Source",
     "Tags",
     "TimeText",
     "TooManyActions",

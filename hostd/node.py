@@ -8,19 +8,22 @@ from pathlib import Path
 
 import structlog
 
-from hostd.archive import instances, scripts
+from hostd.archive import instances, notices, scripts
 from hostd.archive.archive import Archive
 from hostd.archive.pseudonyms import IndexPseudonyms
 from hostd.archive.records import Origin
 from hostd.clock import Clock, SystemClock
-from hostd.config.passwords import is_loopback
+from hostd.config.loopback import is_loopback
 from hostd.config.permissions import private_folder, refuse_writable_by_others
 from hostd.config.settings import Settings
 from hostd.config.startup import startup_problems
+from hostd.delivery import watching
+from hostd.delivery.channels import channels_of
 from hostd.delivery.couriers import Couriers
 from hostd.delivery.destinations import Destination
 from hostd.delivery.destinations.modality import Modality
 from hostd.delivery.destinations.peer import Peer
+from hostd.delivery.notifier import Notifiers
 from hostd.delivery.retry import RetryPolicy
 from hostd.editing import projects
 from hostd.editing.editor import WORKER, Editor
@@ -153,6 +156,15 @@ class Node:
         self._undo.append(("codecs", pool.close))
         self._undo.append(("tools", tools.close))
         self._start_scripts()  # before anything that filters must be asked about can come or go
+        notifiers = Notifiers(
+            self.archive,
+            channels_of(settings.notify, settings.node.name),
+            RetryPolicy(first_s=settings.delivery.first_retry_s, max_s=settings.delivery.max_retry_s),
+            clock=self._clock,
+            node_name=settings.node.name,
+        )
+        notifiers.start()
+        self._undo.append(("notifications", lambda: notifiers.stop(_STOP_GRACE_S)))
         couriers = Couriers(
             self.archive,
             self._destinations(),
@@ -221,6 +233,7 @@ class Node:
             filters=self._filters,
             projects=tuple(self._projects),
             resolve_project=lambda name: projects.step_of(self._projects, name),
+            channels={name: channel.phi for name, channel in settings.notify.items()},
         )
         self._undo.append(("scripts", self._scripts.stop))
         self._scripts.start()
@@ -396,8 +409,22 @@ class Node:
                     events_seconds=node.events_days * _DAY_S, associations_seconds=node.associations_days * _DAY_S
                 )
                 self._forget_scripts()
+                self._look_around()
             except Exception:  # noqa: BLE001 - a thread that must not end; the next round tries again
                 _log.exception("housekeeping failed")
+
+    def _look_around(self) -> None:
+        """See whether there is room on the disk, and whether everybody sends who is expected to."""
+        settings = self.settings
+        before = self._clock.now() - settings.node.notifications_days * _DAY_S
+        while self.archive.writer.do(lambda c: notices.purge(c, older_than=before, limit=500)):
+            pass
+        watching.disk(self.archive, settings.node.min_free_mb)
+        watching.sources(
+            self.archive,
+            {name: source.silent_after_h * 3600 for name, source in settings.sources.items()},
+            {name: (modality.aet, modality.host) for name, modality in settings.modalities.items()},
+        )
 
     def _forget_scripts(self) -> None:
         absent_before = self._clock.now() - self.settings.scripting.forget_after_days * _DAY_S

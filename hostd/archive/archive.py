@@ -25,7 +25,7 @@ _log = structlog.get_logger(__name__)
 
 INDEX = "index.db"
 LOCK = "node.lock"
-ALL_TOPICS = ("event", "delivery", "script")
+ALL_TOPICS = ("event", "delivery", "script", "notification")
 _WATCH_S = 5.0
 _HOLDER_LENGTH = 16
 

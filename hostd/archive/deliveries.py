@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection, Row
 
-from hostd.archive import deletes, receipts, rows
+from hostd.archive import deletes, occurrences, receipts, rows
 from hostd.archive import tables as t
 from hostd.archive.records import Attempt, Delivery
 from hostd.errors import NotFoundError
@@ -136,6 +136,7 @@ def finish(connection: Connection, attempt: Attempt, token: int) -> bool:
         last_error=None if attempt.outcome == "delivered" else attempt.answer,
     )
     if settled:
+        occurrences.delivery_ended(connection, attempt)  # before what follows from it: a delete that waited
         deletes.reconsider(connection, attempt.delivery, attempt.at)
         _release_file(connection, attempt.delivery)
     return settled

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -12,6 +13,9 @@ from sqlalchemy import Connection, Row
 from hostd.archive import rows
 from hostd.archive import tables as t
 from hostd.archive.records import Event, Origin
+
+FOLLOWING = ("delivery_done", "delivery_failed", "transcode_failed")
+"""Kinds of event about what was done with an instance that an earlier event told of."""
 
 
 class _Study(msgspec.Struct):
@@ -43,7 +47,7 @@ def append(
         t.event,
         kind=kind,
         subject=subject,
-        study=study if header is None else _STUDY.decode(header).study_instance_uid,
+        study=study if header is None else study_of(header),
         blob=blob,
         content=content,
         header=header,
@@ -52,6 +56,11 @@ def append(
         facts=facts,
         at=at,
     )
+
+
+def study_of(header: bytes) -> str:
+    """Return the Study Instance UID of an encoded header."""
+    return _STUDY.decode(header).study_instance_uid
 
 
 def after(
@@ -64,7 +73,7 @@ def after(
         .order_by(t.event.c.number)
         .limit(limit)
     )
-    return [_event(row) for row in connection.execute(query)]
+    return [_complete(connection, _event(row)) for row in connection.execute(query).all()]
 
 
 def latest(connection: Connection, kinds: Collection[str], limit: int) -> list[Event]:
@@ -75,7 +84,7 @@ def latest(connection: Connection, kinds: Collection[str], limit: int) -> list[E
         .order_by(t.event.c.number.desc())
         .limit(limit)
     )
-    return [_event(row) for row in reversed(connection.execute(query).all())]
+    return [_complete(connection, _event(row)) for row in reversed(connection.execute(query).all())]
 
 
 def last_own(connection: Connection, kind: str, script: str, version: str) -> Event | None:
@@ -93,7 +102,7 @@ def last_own(connection: Connection, kind: str, script: str, version: str) -> Ev
 def get(connection: Connection, number: int) -> Event | None:
     """Return one event."""
     row = connection.execute(sa.select(t.event).where(t.event.c.number == number)).first()
-    return _event(row) if row else None
+    return _complete(connection, _event(row)) if row else None
 
 
 def last_origin(connection: Connection, subject: str) -> Origin | None:
@@ -146,6 +155,24 @@ def purge(connection: Connection, *, older_than: float, limit: int) -> int:
         .limit(limit)
     )
     return connection.execute(sa.delete(t.event).where(t.event.c.number.in_(old))).rowcount
+
+
+def _complete(connection: Connection, event: Event) -> Event:
+    """Give an event about something that was done with an instance that instance, as it was when this was asked for.
+
+    Its row holds no header, to be small: that of the event which it follows from is read again, while that is kept.
+    """
+    if event.kind not in FOLLOWING or event.header is not None:
+        return event
+    same = t.event.c.subject == event.subject, t.event.c.content == event.content, t.event.c.header.is_not(None)
+    of = (event.facts or {}).get("of")
+    query = sa.select(t.event).where(*same, t.event.c.number <= event.number)
+    preferred = (t.event.c.number == of).desc(), t.event.c.number.desc()
+    row = connection.execute(query.order_by(*preferred).limit(1)).first()
+    if row is None:
+        return event
+    told = _event(row)
+    return replace(event, header=told.header, origin=told.origin, receipt=told.receipt)
 
 
 def _event(row: Row[Any]) -> Event:

@@ -232,6 +232,15 @@ def _tell(connection: Connection, arrival: Arrival, kind: str, *, kept: bool = T
     )
     if kept:
         levels.told(connection, identity, arrival.blob.name, number, kind, arrival.at)
+        pending.tell_kept(
+            connection,
+            arrival.header.identity.instance,
+            arrival.at,
+            blob=arrival.blob.name,
+            content=arrival.content,
+            receipt=arrival.receipt,
+            study=arrival.header.study_instance_uid,
+        )
 
 
 def _tell_repeat(connection: Connection, arrival: Arrival, stored: str) -> None:

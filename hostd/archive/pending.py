@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection, Row
 
-from hostd.archive import events, levels, rows
+from hostd.archive import events, levels, occurrences, rows
 from hostd.archive import tables as t
 from hostd.archive.records import Blob, Origin
 
@@ -96,7 +96,8 @@ def end_early(connection: Connection, instance: str, reason: str, at: float) -> 
     for row in connection.execute(_WITH_BLOB.where(t.ingest.c.instance == instance).order_by(t.ingest.c.id)).all():
         pending = _pending(row)
         forget(connection, pending.number)
-        tell(connection, pending, at, blob=pending.blob.name, header=pending.header, receipt=kept(pending.blob, reason))
+        receipt = kept(pending.blob, reason)
+        tell(connection, pending, at, blob=pending.blob.name, header=pending.header, receipt=receipt, given_up=True)
 
 
 def forget(connection: Connection, number: int) -> None:
@@ -105,9 +106,16 @@ def forget(connection: Connection, number: int) -> None:
 
 
 def tell(
-    connection: Connection, pending: Pending, at: float, *, blob: str, header: bytes, receipt: dict[str, Any]
+    connection: Connection,
+    pending: Pending,
+    at: float,
+    *,
+    blob: str,
+    header: bytes,
+    receipt: dict[str, Any],
+    given_up: bool = False,
 ) -> None:
-    """Write the event that was put off, about the file that the instance has now."""
+    """Write the event that was put off, about the file that the instance has now; `given_up`: its transcode did not fail, it ended."""
     number = events.append(
         connection,
         pending.kind,
@@ -120,6 +128,27 @@ def tell(
         receipt=receipt,
     )
     levels.told(connection, pending.instance, blob, number, pending.kind, at)
+    if not given_up:
+        study = events.study_of(header)
+        tell_kept(connection, pending.instance, at, blob=blob, content=pending.content, receipt=receipt, study=study)
+
+
+def tell_kept(
+    connection: Connection,
+    instance: str,
+    at: float,
+    *,
+    blob: str,
+    content: str,
+    receipt: dict[str, Any] | None,
+    study: str | None = None,
+) -> None:
+    """Tell that ingest kept an original which it was to transcode, where the receipt says so."""
+    if receipt is not None and receipt["outcome"] == KEPT_ORIGINAL:
+        reason = str(receipt.get("reason", ""))
+        occurrences.transcode_failed(
+            connection, instance, at, content=content, blob=blob, reason=reason, during="ingest", study=study
+        )
 
 
 def kept(blob: Blob, reason: str) -> dict[str, Any]:

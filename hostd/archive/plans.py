@@ -8,9 +8,10 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from hostd.archive import deletes, deliveries, fanout, rows, scripts, usage
+from hostd.archive import deletes, deliveries, fanout, notices, occurrences, rows, scripts, usage
 from hostd.archive import tables as t
 from hostd.archive.fanout import Many
+from hostd.archive.notices import PlannedNotify
 from hostd.archive.records import Event
 from hostd.archive.usage import NO_QUOTA, Quota
 
@@ -73,7 +74,7 @@ class PlannedDelete:
     of: str = ""
 
 
-PlannedAction = PlannedTranscode | PlannedTool | PlannedEdit | PlannedForward | PlannedDelete
+PlannedAction = PlannedTranscode | PlannedTool | PlannedEdit | PlannedForward | PlannedDelete | PlannedNotify
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +113,9 @@ def enter(
         _enter_actions(connection, plan, run)
     if plan.actions:
         usage.charge(connection, plan.script, run, plan.at, quota)
+    if plan.outcome == "parked":
+        reason, event = plan.error or "", plan.event
+        occurrences.script_parked(connection, plan.script, reason, plan.at, event=event.number, kind=event.kind)
     if after is None:  # about the script itself
         return False
     count = scripts.count_parked(connection, plan.script, parked=plan.outcome == "parked")
@@ -166,12 +170,20 @@ def _enter_actions(connection: Connection, plan: Plan, run: int) -> None:
                 _insert(connection, plan, run, planned, planned.verb, "done")
             case PlannedForward():
                 _enter_forward(connection, plan, run, planned, asked)
+            case PlannedNotify():
+                _enter_notify(connection, plan, run, planned)
             case PlannedDelete():
                 inputs = {**_target(plan.event, planned.of), **planned.inputs}
                 number = _insert(connection, plan, run, planned, "delete", "open", inputs=inputs)
                 pending_deletes.append((number, planned))
     # Deletes come last, wherever the script wrote them: a forward of the same plan is meant to be delivered.
-    for number, planned in pending_deletes:
+    _settle_deletes(connection, plan, pending_deletes, asked)
+
+
+def _settle_deletes(
+    connection: Connection, plan: Plan, pending: list[tuple[int, PlannedDelete]], asked: dict[int, list[int]]
+) -> None:
+    for number, planned in pending:
         if planned.after == "delivered":
             deletes.wait_for(connection, number, _all_deliveries(connection, plan.event, planned.of))
         elif isinstance(planned.after, tuple):
@@ -248,6 +260,25 @@ def _enter_forwards(connection: Connection, plan: Plan, run: int, planned: Plann
         )
     connection.execute(sa.update(t.action).where(t.action.c.id == action).values(state=state, result=result))
     return fanout.deliveries_of(connection, many, destination=planned.destination, transform=planned.transform)
+
+
+def _enter_notify(connection: Connection, plan: Plan, run: int, planned: PlannedNotify) -> None:
+    action = _insert(connection, plan, run, planned, "notify", "done")
+    number, new = notices.ask(
+        connection,
+        channel=planned.channel,
+        text=planned.text,
+        key=planned.key,
+        every_s=planned.every_s,
+        now=plan.at,
+        script=plan.script,
+        action=action,
+    )
+    result: dict[str, Any] = {"notification": number, "absorbed": not new}
+    if not new:
+        result["reason"] = f"at most one of this key every {planned.every_s:g} s, and {number} is younger"
+    state = "done" if new else "skipped"
+    connection.execute(sa.update(t.action).where(t.action.c.id == action).values(state=state, result=result))
 
 
 def _insert(

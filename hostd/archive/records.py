@@ -65,8 +65,8 @@ class Event:
     `subject` is the id of an instance, series, study or patient, a script's name for `start` and `stop`, or the number of an association; `blob` the file that the event speaks of, None when it
     was not kept; `header` an encoded `dicom.header.Header`; `content` the SHA-256 of the data set as received; `receipt` how the
     ingest of the instance ended (`transcoding.receipt.Receipt` as plain values), None when nothing was to be transcoded; `facts` what it
-    tells of a level (`levels.LevelFacts`), of an association (`associations.AssociationRow`), or of what changed. One that `repeats`
-    another is `only_for` one script.
+    tells beyond an instance (see `levels.LevelFacts`, `associations.AssociationRow`, `occurrences`). One that `repeats` another is
+    `only_for` one script.
     """
 
     number: int

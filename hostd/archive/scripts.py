@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from hostd.archive import events
+from hostd.archive import events, occurrences
 from hostd.archive import tables as t
 from hostd.archive.records import Cursor
 from hostd.errors import HostdError
@@ -227,7 +227,7 @@ def rest(connection: Connection, name: str, at: float) -> None:
 
 
 def park(connection: Connection, name: str, token: int, version: str, why: str, at: float) -> None:
-    """Give a version of a script up, for the reason in `why`. Its cursor stays where it is, and nothing after it is committed.
+    """Give a version of a script up, for the reason in `why`, and tell of it. Its cursor stays where it is, and nothing after it is committed.
 
     Raises `StaleTokenError` when the token is no longer the caller's.
     """
@@ -238,6 +238,7 @@ def park(connection: Connection, name: str, token: int, version: str, why: str, 
     )
     end_period(connection, name, at)
     fence(connection, name)
+    occurrences.script_parked(connection, name, why, at)
 
 
 def fence(connection: Connection, name: str) -> None:

@@ -141,7 +141,9 @@ event = sa.Table(
     sa.Column("header", sa.LargeBinary),
     sa.Column("origin", sa.JSON),
     sa.Column("receipt", sa.JSON(none_as_null=True)),  # how the ingest of its instance ended
-    sa.Column("facts", sa.JSON(none_as_null=True)),  # what it tells beyond an instance: see levels.py, associations.py
+    sa.Column(
+        "facts", sa.JSON(none_as_null=True)
+    ),  # beyond an instance: see levels.py, associations.py, occurrences.py
     sa.Column("at", sa.Float, nullable=False, index=True),
     sa.Column("only_for", sa.Text),  # the one script that is to have it; None: all
     sa.Column("repeats", sa.BigInteger, index=True),  # the event of the past that this one is again
@@ -363,4 +365,35 @@ pseudonym = sa.Table(  # who is who in a project; the only way back from what wa
     sa.Column("pseudonym", sa.Text, nullable=False),
     sa.Column("created_at", sa.Float, nullable=False),
     sa.Index("uq_pseudonym_of_project", "project", "pseudonym", unique=True),
+)
+
+condition = sa.Table(  # what is amiss, or was: told once when it begins and once when it ends, over restarts
+    "condition",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),  # destination:modality:archive | disk | source:ct1
+    sa.Column("is_amiss", sa.Boolean, nullable=False),
+    sa.Column("since", sa.Float, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+)
+
+notification = sa.Table(
+    "notification",
+    metadata,
+    sa.Column("id", _Number, primary_key=True),
+    sa.Column("action", sa.BigInteger, sa.ForeignKey("action.id"), index=True),  # None: hostd's own
+    sa.Column("script", sa.Text),
+    sa.Column("channel", sa.Text, nullable=False),
+    sa.Column("key", sa.Text, nullable=False),  # what limits apply to
+    sa.Column("text", sa.Text, nullable=False),
+    sa.Column("detail", sa.Text, nullable=False),  # only for channels with phi = true
+    sa.Column("more", sa.Integer, nullable=False, server_default="0"),  # how many of this key were held back since
+    sa.Column("state", sa.Text, nullable=False),  # waiting | sent | failed
+    sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("next_attempt_at", sa.Float, nullable=False),
+    sa.Column("last_error", sa.Text),
+    sa.Column("created_at", sa.Float, nullable=False),
+    sa.Column("finished_at", sa.Float),
+    sa.Index("ix_notification_due", "channel", "state", "next_attempt_at"),
+    sa.Index("ix_notification_key", "channel", "key", "created_at"),
+    sqlite_autoincrement=True,
 )

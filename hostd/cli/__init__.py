@@ -23,6 +23,7 @@ def build() -> typer.Typer:
         deploy,
         explain,
         init,
+        notify,
         replay,
         run,
         run_on,
@@ -57,6 +58,7 @@ def build() -> typer.Typer:
     app.add_typer(deliveries.app, name="deliveries")
     for command in (versions.history, versions.rollback, versions.release, versions.disable, versions.enable):
         scripts.app.command()(command)
+    app.add_typer(notify.app, name="notify")
     app.add_typer(scripts.app, name="scripts")
     return app
 

@@ -141,6 +141,7 @@ def _rehearse(script: Path, files: Sequence[Path], configuration: Configuration,
                     destinations=configuration.resolve_destination,
                     tools=configuration.resolve_tool,
                     projects=configuration.resolve_project,
+                    channels=configuration.channels_of(script.name),
                     time_limit_s=configuration.settings.script(script.name).time_limit_s,
                 )
             except WorkerLost as lost:

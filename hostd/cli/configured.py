@@ -38,6 +38,7 @@ class Configuration:
             tuple(settings.tools),
             source.helpers,
             tuple(settings.projects),
+            settings.notify,
         )
         return ScriptWorker.start(frame, isolation=settings.scripting.isolation)
 
@@ -52,6 +53,10 @@ class Configuration:
     def resolve_project(self, name: str) -> Anonymize:
         """Return what a script's use of a project means. Raises `NotFoundError`, and `ConfigurationError` for a project that is none."""
         return projects.step_of(projects.configured(self.settings.projects), name)
+
+    def channels_of(self, script: str) -> dict[str, bool]:
+        """Return the channels that a script may use → whether patient data may go there."""
+        return {name: self.settings.notify[name].phi for name in self.settings.script(script).channels}
 
     def explain(self, finding: Finding) -> Finding:
         """Say of a destination that is not configured which line is missing where."""

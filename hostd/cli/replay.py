@@ -114,6 +114,7 @@ def replayed_over(configuration: Configuration, version: Source, past: list[Even
         time_limit_s=settings.script(version.name).time_limit_s,
         tools=configuration.resolve_tool,
         projects=configuration.resolve_project,
+        channels=configuration.channels_of(version.name),
     )
     console = Console(stderr=True)
     return list(

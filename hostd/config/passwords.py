@@ -8,11 +8,11 @@ import threading
 from collections import OrderedDict
 from collections.abc import Mapping
 from functools import lru_cache
-from ipaddress import IPv6Address, ip_address
 
 from argon2 import PasswordHasher, extract_parameters
 from argon2.exceptions import VerifyMismatchError
 
+from hostd.config.loopback import is_loopback
 from hostd.config.sections import User
 from hostd.config.settings import Settings
 
@@ -92,19 +92,6 @@ def _work(password_hash: str) -> int:
 def _nobodys_hash(like: str | None) -> str:
     hasher = PasswordHasher.from_parameters(extract_parameters(like)) if like else PasswordHasher()
     return hasher.hash(secrets.token_urlsafe(32))
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether only this machine can reach what listens there; a name other than `localhost` is taken for open."""
-    if host.lower() == "localhost":
-        return True
-    try:
-        address = ip_address(host)
-    except ValueError:
-        return False
-    if isinstance(address, IPv6Address) and address.ipv4_mapped:
-        return address.ipv4_mapped.is_loopback
-    return address.is_loopback
 
 
 def http_exposure_problem(settings: Settings) -> str | None:

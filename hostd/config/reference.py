@@ -56,6 +56,13 @@ url = "https://buffer.example/"
 username = "hostd"
 password_file = "/run/secrets/buffer"
 
+[notify.default]                    # told of failed deliveries, parked scripts, destinations that are down
+host = "mail.hospital.example"
+username = "hostd"
+password_file = "/run/secrets/mail"
+sender = "hostd@hospital.example"
+to = ["pacs@hospital.example"]
+
 [scripts."compress.py"]
 destinations = ["archive"]          # what it may do beyond the default; limits; its own settings under .config
 may = ["delete"]

@@ -64,6 +64,13 @@ class Node(Section):
         default=30.0, description="Days that events are kept for rehearsal, also after all scripts have passed them."
     )
     associations_days: Days = Field(default=90.0, description="Days that the record of an association is kept.")
+    notifications_days: Days = Field(
+        default=90.0, description="Days that notifications are kept after they were sent, or failed."
+    )
+    min_free_mb: Annotated[int, Field(ge=0)] = Field(
+        default=1024,
+        description="Megabytes (MiB) that should be free for the data folder: with less, `on_disk_low` is told. 0: it never is.",
+    )
     allow_insecure_permissions: bool = Field(
         default=False,
         description="Use the configuration and the scripts folder even though other users may write them.",
@@ -325,6 +332,7 @@ class Script(Section):
         default=(),
         description=f"What it may do beyond the default: {', '.join(map(repr, CAPABILITIES))}.".replace("'", '"'),
     )
+    channels: Strings = Field(default=(), description="The channels of `[notify]` that it may use. Absent: none.")
     time_limit_s: Seconds = Field(default=5.0, description="Seconds that one run may take.")
     memory_mb: Annotated[int, Field(ge=64)] = Field(
         default=256, description="Megabytes (MiB) that its process may use."

@@ -15,7 +15,9 @@ from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_va
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from hostd.config import environment
+from hostd.config.channel_secrets import with_secrets
 from hostd.config.ingest import Ingest
+from hostd.config.notify import Channel
 from hostd.config.peer_passwords import password_of
 from hostd.config.permissions import refuse_writable_by_others
 from hostd.config.problems import InvalidConfigurationError, Loc, Problem, place, problems_of
@@ -34,8 +36,9 @@ from hostd.config.sections import (
     Transcoding,
     User,
 )
+from hostd.config.sources import Source
 from hostd.config.tools import Tool
-from hostd.config.values import DestinationName, ProjectName, ScriptName, ToolName, UserName, relative_to
+from hostd.config.values import ChannelName, DestinationName, ProjectName, ScriptName, ToolName, UserName, relative_to
 from hostd.errors import ConfigurationError, NotFoundError
 
 DestinationKind = Literal["modality", "peer"]
@@ -63,6 +66,8 @@ class Settings(BaseSettings):
     peers: dict[DestinationName, Peer] = Field(default={}, description=Peer.__doc__)
     tools: dict[ToolName, Tool] = Field(default={}, description=Tool.__doc__)
     projects: dict[ProjectName, Project] = Field(default={}, description=Project.__doc__)
+    notify: dict[ChannelName, Channel] = Field(default={}, description=Channel.__doc__)
+    sources: dict[DestinationName, Source] = Field(default={}, description=Source.__doc__)
     scripts: dict[ScriptName, Script] = Field(default={}, description=Script.__doc__)
     users: dict[UserName, User] = Field(default={}, description=User.__doc__)
 
@@ -245,7 +250,14 @@ def _with_secrets(settings: Settings, environ: Mapping[str, str]) -> tuple[Setti
         except ValueError as error:
             problems.append((("peers", name, "password_file" if peer.password_file else "password_env"), str(error)))
         peers[name] = peer.model_copy(update={"password": password})
-    return settings.model_copy(update={"peers": peers}), problems
+    channels: dict[str, Channel] = {}
+    for name, channel in settings.notify.items():
+        channels[name] = channel
+        try:
+            channels[name] = with_secrets(channel, environ)
+        except ValueError as error:
+            problems.append((("notify", name), str(error)))
+    return settings.model_copy(update={"peers": peers, "notify": channels}), problems
 
 
 def _contradictions(settings: Settings) -> Iterator[tuple[Loc, str]]:
@@ -256,6 +268,7 @@ def _contradictions(settings: Settings) -> Iterator[tuple[Loc, str]]:
                 settings.resolve_destination(destination)
             except (ConfigurationError, NotFoundError) as error:
                 yield ("scripts", name, "destinations"), str(error)
+    yield from _contradictions_of_telling(settings)
     for name, peer in settings.peers.items():
         if peer.ca_file and not peer.ca_file.is_file():
             yield ("peers", name, "ca_file"), f"there is no file {peer.ca_file}"
@@ -269,6 +282,22 @@ def _contradictions(settings: Settings) -> Iterator[tuple[Loc, str]]:
             )
     if settings.node.data == settings.node.scripts:
         yield ("node", "scripts"), "is the data folder too: keep scripts in a folder of their own"
+
+
+def _contradictions_of_telling(settings: Settings) -> Iterator[tuple[Loc, str]]:
+    for name, script in settings.scripts.items():
+        for channel in script.channels:
+            if channel not in settings.notify:
+                near = get_close_matches(channel, settings.notify, n=1, cutoff=0.5)
+                hint = f"did you mean {near[0]!r}?" if near else f"add [notify.{channel}]"
+                yield ("scripts", name, "channels"), f"there is no channel {channel!r} in the configuration; {hint}"
+    for name in settings.sources.keys() - settings.modalities.keys():
+        near = get_close_matches(name, settings.modalities, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}?" if near else f"add [modalities.{name}]"
+        yield ("sources", name), f"there is no modality {name!r} in the configuration; {hint}"
+    for name, entry in settings.notify.items():
+        if entry.ca_file and not entry.ca_file.is_file():
+            yield ("notify", name, "ca_file"), f"there is no file {entry.ca_file}"
 
 
 def _keys(values: Mapping[str, Any], at: Loc = ()) -> Iterator[Loc]:

@@ -128,6 +128,7 @@ FilePath = Annotated[Path, AfterValidator(absolute)]
 
 NodeName = Annotated[str, AfterValidator(_name_of("a node's name", "hostd"))]
 DestinationName = Annotated[str, AfterValidator(_name_of("the name of a modality or peer", "archive"))]
+ChannelName = Annotated[str, AfterValidator(_name_of("the name of a channel", "default"))]
 ToolName = Annotated[str, AfterValidator(_name_of("the name of a tool", "gdcmconv"))]
 ProjectName = Annotated[str, AfterValidator(_name_of("the name of a project", "TRIAL7"))]
 UserName = Annotated[str, AfterValidator(_name_of("a user's name", "anna"))]

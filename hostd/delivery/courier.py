@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import structlog
 from sqlalchemy import Connection
 
-from hostd.archive import deliveries, leases
+from hostd.archive import deliveries, leases, occurrences
 from hostd.archive.archive import Archive
 from hostd.archive.records import Attempt, Delivery
 from hostd.clock import Clock
@@ -89,6 +89,7 @@ class Courier:
         self._token: int | None = None
         self._last_delivered_at: float | None = None
         self._breaks = 0
+        self._is_told_down = False
         self._held_back: set[int] = set()
         self._probe_asked = threading.Event()
         self._closing = threading.Event()
@@ -155,6 +156,7 @@ class Courier:
 
         def take(connection: Connection) -> tuple[int | None, int]:
             now = self._clock.now()
+            self._is_told_down = occurrences.is_down(connection, self._name)
             token = leases.acquire(connection, self._lease, self._node_name, now, LEASE_S)
             return token, deliveries.recover(connection, self._name, token, now) if token is not None else 0
 
@@ -297,7 +299,7 @@ class Courier:
             leases.renew(connection, self._lease, token, self._clock.now(), LEASE_S)
             return record(connection)
 
-        if not self._archive.writer.do(record_and_renew, topics=(TOPIC,)):
+        if not self._archive.writer.do(record_and_renew, topics=(TOPIC, *occurrences.TOPICS)):
             raise LeaseLostError(self._lease)
         if answer.verdict in ("delivered", "warning"):
             self._last_delivered_at = self._clock.now()
@@ -318,8 +320,10 @@ class Courier:
         def record(connection: Connection) -> None:
             deliveries.put_off(connection, attempt, token, until)
             deliveries.give_back(connection, others, token, until, answer.text)
+            occurrences.destination_down(connection, self._name, answer.text, now)
 
-        self._archive.writer.do(record, topics=(TOPIC,))
+        self._archive.writer.do(record, topics=(TOPIC, *occurrences.TOPICS))
+        self._is_told_down = True
         self._held_back.update(untried)
         untried.clear()
         self._hold(answer.text, now, until)
@@ -329,6 +333,10 @@ class Courier:
         self._breaks += 1
         if self._breaks > 1:
             now = self._clock.now()
+            self._archive.writer.do(
+                lambda c: occurrences.destination_down(c, self._name, answer.text, now), topics=occurrences.TOPICS
+            )
+            self._is_told_down = True
             self._hold(answer.text, now, self._next_probe(now))
 
     def _next_probe(self, now: float) -> float:
@@ -354,6 +362,10 @@ class Courier:
 
     def _destination_answered(self) -> None:
         self._breaks = 0
+        if self._is_told_down:
+            now = self._clock.now()
+            self._archive.writer.do(lambda c: occurrences.destination_up(c, self._name, now), topics=occurrences.TOPICS)
+            self._is_told_down = False
         if self.health.is_failing:
             self._log.info("the destination answers again", failures=self.health.failures)
             self.health = Health()

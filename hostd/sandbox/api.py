@@ -10,29 +10,31 @@ The plan, the log and the record of what was read begin anew with each run.
 from __future__ import annotations
 
 import datetime as dt
-import math
 import re
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args
 
 from hostd.sandbox import edited, frames
+from hostd.sandbox.granted import line, moment, shown
 from hostd.sandbox.levels import Association, Instances, Level, LevelTags, Patient, Series, Study
-from hostd.sandbox.read_only import ReadOnly
+from hostd.sandbox.notifying import Notifying
 from hostd.sandbox.refusals import SCRIPT_EXCEPTIONS, NotAllowed, TooManyActions, UnknownKeyword, ValueTooLarge
 from hostd.sandbox.run import Run, World, near
 from hostd.sandbox.tags import Tags
+from hostd.sandbox.told import Destination, Disk, EndedDelivery, FailedTranscode, ParkedScript, Source
 from hostd.sandbox.values import DateText, DateTimeText, PersonName, TimeText
 from hostd.sandbox.views import Delivery, Handle, Instance, Origin, Receipt, TransferSyntax
 
 __all__ = [
     "EVENTS", "HANDLERS", "LEVELS", "SCRIPT_EXCEPTIONS", "TYPES", "VALUES", "Association", "AssociationClosed", "ConflictingInstance",
-    "DateText", "DateTimeText", "DeletedInstance", "DeletedPatient", "DeletedSeries", "DeletedStudy", "Delivery", "Handle", "Host",
-    "Instance", "Instances", "LevelTags", "NewPatient", "NewSeries", "NewStudy", "NotAllowed", "Notification", "Origin", "Patient",
-    "PersonName", "Receipt", "ReceivedAgain", "Series", "StablePatient", "StableSeries", "StableStudy", "Start", "Stop",
-    "StoredInstance", "Study", "Tags", "TimeText", "TooManyActions", "TransferSyntax", "UnknownKeyword", "UpdatedInstance",
-    "UpdatedPatient", "UpdatedSeries", "UpdatedStudy", "ValueTooLarge", "World", "handler_name", "parameters",
+    "DateText", "DateTimeText", "DeletedInstance", "DeletedPatient", "DeletedSeries", "DeletedStudy", "Delivery", "DeliveryDone",
+    "DeliveryFailed", "Destination", "DestinationDown", "DestinationUp", "Disk", "DiskLow", "DiskRecovered", "EndedDelivery",
+    "FailedTranscode", "Handle", "Host", "Instance", "Instances", "LevelTags", "NewPatient", "NewSeries", "NewStudy", "NotAllowed",
+    "Notification", "Origin", "ParkedScript", "Patient", "PersonName", "Receipt", "ReceivedAgain", "ScriptParked", "Series", "Source",
+    "SourceSilent", "StablePatient", "StableSeries", "StableStudy", "Start", "Stop", "StoredInstance", "Study", "Tags", "TimeText",
+    "TooManyActions", "TranscodeFailed", "TransferSyntax", "UnknownKeyword", "UpdatedInstance", "UpdatedPatient", "UpdatedSeries",
+    "UpdatedStudy", "ValueTooLarge", "World", "handler_name", "parameters",
 ]  # fmt: skip
 
 
@@ -203,6 +205,86 @@ class AssociationClosed(Notification):
 
 
 @dataclass(frozen=True, slots=True)
+class DeliveryDone(Notification):
+    """A delivery has arrived: the destination said that it stored the instance, perhaps with a warning.
+
+    Every script is told, whichever asked for it. `delivery.instance` can be acted upon as in any event about an instance. What is asked
+    for in answer to a delivery is one hop further from what arrived; after 10 hops nothing more is sent, so that no two scripts go on for ever.
+    """
+
+    delivery: EndedDelivery
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryFailed(Notification):
+    """A delivery failed for good: it is not tried again unless somebody asks for it. Otherwise as `on_delivery_done`.
+
+    While a destination is down its deliveries wait and do not fail: see `on_destination_down`.
+    """
+
+    delivery: EndedDelivery
+
+
+@dataclass(frozen=True, slots=True)
+class DestinationDown(Notification):
+    """A destination does not answer, or says that it takes nothing, and what is to be sent to it waits.
+
+    Raised once until it works again, also over restarts of the node.
+    """
+
+    destination: Destination
+
+
+@dataclass(frozen=True, slots=True)
+class DestinationUp(Notification):
+    """A destination that was told as down answers again. `destination` says since when it was down, and why."""
+
+    destination: Destination
+
+
+@dataclass(frozen=True, slots=True)
+class TranscodeFailed(Notification):
+    """A transcode gave no result, on ingest or for a delivery.
+
+    On ingest the original was kept: this comes after the event of its instance. For a delivery the instance is sent as it is, where
+    that was allowed, else the delivery fails: then `on_delivery_failed` follows. Told once for each file and transcode.
+    """
+
+    failure: FailedTranscode
+
+
+@dataclass(frozen=True, slots=True)
+class ScriptParked(Notification):
+    """A script failed too often: at one event, which is parked while the script goes on, or at all, and then the script itself is parked.
+
+    A script that fails at being told of this raises it no further.
+    """
+
+    parked: ParkedScript
+
+
+@dataclass(frozen=True, slots=True)
+class DiskLow(Notification):
+    """There is less room for the data folder than `node.min_free_mb`. Raised once until there is room again."""
+
+    disk: Disk
+
+
+@dataclass(frozen=True, slots=True)
+class DiskRecovered(Notification):
+    """There is room again: a quarter more than `node.min_free_mb`."""
+
+    disk: Disk
+
+
+@dataclass(frozen=True, slots=True)
+class SourceSilent(Notification):
+    """A modality has sent nothing for as long as its entry says: `[sources.ct1] silent_after_h`. Raised once until it sends again."""
+
+    source: Source
+
+
+@dataclass(frozen=True, slots=True)
 class Start(Notification):
     """This version of the script begins to run: once a version, not with every restart of the node.
 
@@ -233,7 +315,8 @@ EVENTS: tuple[type[Notification], ...] = (
     NewSeries, StableSeries, UpdatedSeries, DeletedSeries,
     NewStudy, StableStudy, UpdatedStudy, DeletedStudy,
     NewPatient, StablePatient, UpdatedPatient, DeletedPatient,
-    AssociationClosed, Start, Stop,
+    AssociationClosed, DeliveryDone, DeliveryFailed, TranscodeFailed,
+    DestinationDown, DestinationUp, ScriptParked, DiskLow, DiskRecovered, SourceSilent, Start, Stop,
 )  # fmt: skip
 HANDLERS: dict[str, type[Notification]] = {handler_name(event): event for event in EVENTS}
 """Handler's name → event."""
@@ -245,14 +328,10 @@ LEVELS = ("debug", "info", "warning", "error")
 _MAX_ARGUMENTS = 10
 
 
-class Host(ReadOnly):
+class Host(Notifying):
     """What a script may do. Actions enter the plan of this run and are carried out after it: all of them, or none if it fails."""
 
-    __slots__ = ("_run",)
-    _run: Run
-
-    def __init__(self, run: Run) -> None:
-        object.__setattr__(self, "_run", run)
+    __slots__ = ()
 
     # -- actions
 
@@ -293,7 +372,7 @@ class Host(ReadOnly):
             raise ValueError("give one of quality, ratio and near, not several")
         is_lossy = bool(lossy)
         self._check_loss(syntax, asked=is_lossy or given > 0)
-        action = frames.Transcode(source, syntax.uid, quality, ratio, near, bool(or_original), is_lossy, _line())
+        action = frames.Transcode(source, syntax.uid, quality, ratio, near, bool(or_original), is_lossy, line())
         return Handle(self._run, self._run.add(action))
 
     def run_tool(self, name: str, x: Instance | Handle, args: Sequence[str] = ()) -> Handle:
@@ -311,13 +390,13 @@ class Host(ReadOnly):
         known = self._run.world.load.tools
         if not isinstance(name, str) or str.__str__(name) not in known:
             hint = near(name, known) if isinstance(name, str) else ""
-            raise ValueError(f"no tool is called {_shown(name)}; there are: {', '.join(known) or 'none'}{hint}")
+            raise ValueError(f"no tool is called {shown(name)}; there are: {', '.join(known) or 'none'}{hint}")
         if not isinstance(args, (list, tuple)) or not all(isinstance(one, str) for one in args):
-            raise TypeError(f"args must be a list of texts, not {_shown(args)}")
+            raise TypeError(f"args must be a list of texts, not {shown(args)}")
         if len(args) > _MAX_ARGUMENTS:
             raise ValueError(f"a tool takes up to {_MAX_ARGUMENTS} arguments, and was given {len(args)}")
         texts = [str.__str__(one) for one in args]
-        action = frames.RunTool(source, str.__str__(name), texts, _line())
+        action = frames.RunTool(source, str.__str__(name), texts, line())
         return Handle(self._run, self._run.add(action))
 
     def modify(
@@ -350,13 +429,13 @@ class Host(ReadOnly):
         source = self._source(x, "modify")
         self._need("modify")
         if not isinstance(private, str) or private not in ("keep", "remove"):
-            raise ValueError(f'private must be "keep" or "remove", not {_shown(private)}')
+            raise ValueError(f'private must be "keep" or "remove", not {shown(private)}')
         wanted, gone = edited.values(set), edited.names(remove, "remove")
         if not wanted and not gone and private == "keep":
             raise ValueError('nothing is to be modified: give set, remove, or private="remove"')
         action = frames.Modify(
             source, wanted, gone, edited.names(keep, "keep"),
-            "remove" if private == "remove" else "keep", bool(keep_uids), _line(),
+            "remove" if private == "remove" else "keep", bool(keep_uids), line(),
         )  # fmt: skip
         return Handle(self._run, self._run.add(action))
 
@@ -380,8 +459,8 @@ class Host(ReadOnly):
         known = self._run.world.load.projects
         if not isinstance(project, str) or str.__str__(project) not in known:
             hint = near(project, known) if isinstance(project, str) else ""
-            raise ValueError(f"no project is called {_shown(project)}; there are: {', '.join(known) or 'none'}{hint}")
-        action = frames.Anonymize(source, str.__str__(project), bool(allow_burned_in), _line())
+            raise ValueError(f"no project is called {shown(project)}; there are: {', '.join(known) or 'none'}{hint}")
+        action = frames.Anonymize(source, str.__str__(project), bool(allow_burned_in), line())
         return Handle(self._run, self._run.add(action))
 
     def redact(self, x: Instance | Handle, regions: Sequence[Sequence[int]]) -> Handle:
@@ -399,7 +478,7 @@ class Host(ReadOnly):
         """
         source = self._source(x, "redact")
         self._need("modify")
-        return Handle(self._run, self._run.add(frames.Redact(source, edited.regions(regions), _line())))
+        return Handle(self._run, self._run.add(frames.Redact(source, edited.regions(regions), line())))
 
     def forward(
         self,
@@ -429,15 +508,13 @@ class Host(ReadOnly):
         destination = self._destination(to)
         # Only a text is compared: a script's own class may say that it equals anything.
         if not isinstance(priority, str) or priority not in get_args(Priority):
-            raise ValueError(f'priority must be "low", "normal", "high" or "stat", not {_shown(priority)}')
+            raise ValueError(f'priority must be "low", "normal", "high" or "stat", not {shown(priority)}')
         uid = None
         if syntax is not None:
             resolved = self._syntax(syntax)
             self._check_loss(resolved, asked=False)
             uid = resolved.uid
-        action = frames.Forward(
-            source, destination, priority, _moment(not_before), uid, bool(again), bool(back), _line()
-        )
+        action = frames.Forward(source, destination, priority, moment(not_before), uid, bool(again), bool(back), line())
         return Delivery(self._run, self._run.add(action))
 
     def delete(
@@ -455,12 +532,12 @@ class Host(ReadOnly):
         """
         self._run.check_open()
         if not isinstance(x, (Instance, Level)):
-            raise TypeError(f"host.delete takes the instance, a series, study or patient, not {_shown(x)}")
+            raise TypeError(f"host.delete takes the instance, a series, study or patient, not {shown(x)}")
         source = self._source(x, "delete")
         assert isinstance(source, str)
         waits = self._after(after)
         self._need("delete")
-        self._run.add(frames.Delete(source, waits, _line()))
+        self._run.add(frames.Delete(source, waits, line()))
 
     # -- questions
 
@@ -468,7 +545,7 @@ class Host(ReadOnly):
         """Write a line to the log of this run; `level` is "debug", "info", "warning" or "error". `print(...)` writes at "info"."""
         self._run.check_open()
         if not isinstance(level, str) or level not in LEVELS:
-            raise ValueError(f"level must be one of {', '.join(LEVELS)}, not {_shown(level)}")
+            raise ValueError(f"level must be one of {', '.join(LEVELS)}, not {shown(level)}")
         self._run.log.write(str.__str__(level), str(text))
 
     def now(self) -> dt.datetime:
@@ -490,7 +567,7 @@ class Host(ReadOnly):
     def _source(self, x: object, verb: str) -> str | int:
         if not isinstance(x, (Instance, Handle, Level)):
             hint = "; a delivery cannot be sent on" if isinstance(x, Delivery) else ""
-            raise TypeError(f"host.{verb} takes an instance or the handle of a product, not {_shown(x)}{hint}")
+            raise TypeError(f"host.{verb} takes an instance or the handle of a product, not {shown(x)}{hint}")
         run: Run = object.__getattribute__(x, "_run")
         self._run.check_open()
         if run is not self._run:
@@ -499,11 +576,11 @@ class Host(ReadOnly):
 
     def _syntax(self, name: object) -> frames.Syntax:
         if not isinstance(name, str):
-            raise TypeError(f'a transfer syntax is named by a text such as "j2k", not {_shown(name)}')
+            raise TypeError(f'a transfer syntax is named by a text such as "j2k", not {shown(name)}')
         world = self._run.world
         found = world.syntaxes.get(str.__str__(name).lower())
         if found is None:
-            raise ValueError(f"no transfer syntax is called {_shown(name)}{near(name, world.load.syntaxes)}")
+            raise ValueError(f"no transfer syntax is called {shown(name)}{near(name, world.load.syntaxes)}")
         return found
 
     def _check_loss(self, syntax: frames.Syntax, *, asked: bool) -> None:
@@ -522,30 +599,6 @@ class Host(ReadOnly):
                 instead = f"; for a lossy result name {lossy[0]}" if lossy else ""
                 raise ValueError(f"{syntax.keyword} is lossless, so a quality or lossy=True means nothing{instead}")
 
-    def _destination(self, name: object) -> str:
-        if not isinstance(name, str):
-            raise TypeError(f"a destination is named by a text, not {_shown(name)}")
-        text, load = str.__str__(name), self._run.world.load
-        if text in load.destinations:
-            return text
-        if text in load.known_destinations:
-            line = self._run.world.config_line("destinations", [*load.destinations, text])
-            raise NotAllowed(
-                f"this script may not send to {text!r}; this line of the configuration would allow it: {line}"
-            )
-        known = ", ".join(load.known_destinations) or "none is configured"
-        raise ValueError(
-            f"no destination is called {_shown(text)}; there are: {known}{near(text, load.known_destinations)}"
-        )
-
-    def _need(self, capability: str) -> None:
-        load = self._run.world.load
-        if capability not in load.may:
-            line = self._run.world.config_line("may", [*load.may, capability])
-            raise NotAllowed(
-                f"this script may not do that ({capability}); this line of the configuration would allow it: {line}"
-            )
-
     def _after(self, after: object) -> Literal["delivered", "committed"] | list[int] | None:
         if after is None:
             return None
@@ -557,10 +610,13 @@ class Host(ReadOnly):
             if len(after) > len(self._run.actions):
                 raise ValueError("after= names a delivery twice")
             return [int(object.__getattribute__(one, "_index")) for one in after]
-        raise TypeError(f'after must be "delivered", "committed", None or a list of deliveries, not {_shown(after)}')
+        raise TypeError(f'after must be "delivered", "committed", None or a list of deliveries, not {shown(after)}')
 
 
-TYPES: tuple[type, ...] = (Host, Instance, Tags, TransferSyntax, Origin, Receipt, Handle, Delivery)
+TYPES: tuple[type, ...] = (
+    Host, Instance, Tags, TransferSyntax, Origin, Receipt, Handle, Delivery,
+    EndedDelivery, FailedTranscode, Destination, ParkedScript, Disk, Source,
+)  # fmt: skip
 """What scripts are given and cannot make: `from hostd.api import Instance` gives a name for annotations and `isinstance`."""
 VALUES: tuple[type, ...] = (PersonName, DateText, TimeText, DateTimeText)
 """Texts with parts, which scripts can make as well."""
@@ -570,7 +626,7 @@ def _number(name: str, value: object, low: float, high: float) -> float | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
-        raise ValueError(f"{name} must be a number from {low} to {high}, not {_shown(value)}")
+        raise ValueError(f"{name} must be a number from {low} to {high}, not {shown(value)}")
     return float(value)
 
 
@@ -578,29 +634,8 @@ def _whole(name: str, value: object, low: int, high: int) -> int | None:
     if value is None:
         return None
     if type(value) is not int or not low <= value <= high:
-        raise ValueError(f"{name} must be a whole number from {low} to {high}, not {_shown(value)}")
+        raise ValueError(f"{name} must be a whole number from {low} to {high}, not {shown(value)}")
     return value
-
-
-def _moment(value: object) -> float | None:
-    if value is None:
-        return None
-    if isinstance(value, dt.datetime):
-        if value.tzinfo is None:
-            raise ValueError("not_before has no time zone: build it from host.now(), or give it one")
-        return value.timestamp()
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1e11 or math.isnan(value):
-        raise ValueError(f"not_before must be an aware datetime or seconds since 1970 UTC, not {_shown(value)}")
-    return float(value)
-
-
-def _shown(value: object) -> str:
-    """Name a value in an error without asking a script's object for its text."""
-    if isinstance(value, str):
-        return repr(str.__str__(value)[:64])
-    if isinstance(value, (bool, float)) or value is None or (isinstance(value, int) and abs(value) < 1 << 64):
-        return repr(value)
-    return f"a {type(value).__name__}"
 
 
 def _copy(value: Any) -> Any:
@@ -609,15 +644,3 @@ def _copy(value: Any) -> Any:
     if isinstance(value, list):
         return [_copy(item) for item in value]
     return value
-
-
-def _line() -> int:
-    """Return the line of the script that called an action; 0 when no frame of it is on the stack."""
-    frame = sys._getframe(1)  # noqa: SLF001 - the only way to know the caller's line
-    while frame is not None:
-        if frame.f_code.co_filename == "<script>":
-            return frame.f_lineno
-        if frame.f_back is None:
-            break
-        frame = frame.f_back
-    return 0

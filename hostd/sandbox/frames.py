@@ -17,6 +17,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from hostd.sandbox import situations
+
 MAX_FRAME = 8 << 20
 """Bytes. A frame that claims more ends the connection; what a worker sends is further limited by `MAX_RESULT`."""
 MAX_RESULT = 1 << 20
@@ -62,6 +64,9 @@ class Load(msgspec.Struct, frozen=True, tag="load"):
     known_destinations: list[str]
     """What the configuration has, allowed to this script or not: for a better refusal."""
     may: list[str]
+    channels: list[str] = []
+    """What `host.notify` may name for this script."""
+    known_channels: list[str] = []
     tools: list[str] = []
     """The external tools that the configuration has."""
     projects: list[str] = []
@@ -166,6 +171,8 @@ class Event(msgspec.Struct, frozen=True, tag="event"):
     instance: Instance | None = None
     level: Level | None = None
     association: Association | None = None
+    told: situations.Situation | None = None
+    """What an event about a delivery, a destination, a script or the node tells."""
 
 
 class HttpRequest(msgspec.Struct, frozen=True):
@@ -322,7 +329,7 @@ class Delete(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="delet
 
 Makes = Transcode | RunTool | Modify | Anonymize | Redact
 """Actions whose index is a handle: of what they make."""
-Action = Makes | Forward | Delete
+Action = Makes | Forward | Delete | situations.Notify
 
 
 class Failure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

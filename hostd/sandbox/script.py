@@ -9,11 +9,10 @@ from types import TracebackType
 
 import msgspec
 
-from hostd.sandbox import api, filters, frames, handles, levels, library, policy, reading
+from hostd.sandbox import api, filters, frames, handles, library, policy, reading, told
 from hostd.sandbox.facades.numbers import give_zones
 from hostd.sandbox.namespace import Language
 from hostd.sandbox.run import Ask, Log, Run, World
-from hostd.sandbox.views import Instance
 
 _MAX_MESSAGE = 2000
 _MAX_FRAMES = 20
@@ -68,7 +67,7 @@ class Script:
         run = Run(self._world, event.now, ask)
         self._output = run.log
         host = api.Host(run)
-        subject = _subject(run, event)
+        subject = told.subject(run, event)
         handler = self._globals.get(event.handler) if event.handler in api.HANDLERS else None
         try:
             if callable(handler):
@@ -111,17 +110,6 @@ class Script:
             self._output.write("info", separator.join(map(str, values)) + ending)
 
         return print_
-
-
-def _subject(run: Run, event: frames.Event) -> tuple[object, ...]:
-    """Return what the event is about, as the handler takes it; nothing for an event about the script itself."""
-    if event.instance is not None:
-        return (Instance(run, event.instance),)
-    if event.level is not None:
-        return (levels.level(run, event.level),)
-    if event.association is not None:
-        return (levels.Association(event.association),)
-    return ()
 
 
 def _read(tree: ast.Module, helpers: library.Reading, world: World) -> list[frames.Finding]:

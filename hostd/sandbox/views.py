@@ -183,6 +183,7 @@ class Instance(ReadOnly):
     @property
     def patient_id(self) -> str:
         """Patient ID (0010,0020), always text; '' when absent."""
+        self._run.note("PatientID")
         return self._instance.patient_id
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 
@@ -15,7 +15,7 @@ from hostd.errors import HostdError
 from hostd.sandbox import frames
 from hostd.scripting import questions
 from hostd.scripting.edits import Projects, no_projects
-from hostd.scripting.plan import Destinations, Tools, as_frames_event, no_tools, resolve
+from hostd.scripting.plan import Channels, Destinations, Tools, as_frames_event, no_tools, resolve
 from hostd.scripting.runtime import ScriptWorker, WorkerLost
 from hostd.scripting.sources import ArchiveSource, with_header
 
@@ -36,6 +36,7 @@ class Rules:
     park_after: int = 0
     quota: Quota = NO_QUOTA
     projects: Projects = no_projects
+    channels: Channels = field(default_factory=dict)
 
 
 def execute(
@@ -60,7 +61,10 @@ def execute(
             answer=lambda question: questions.answer_from(source, question),
         )
         error = why(result.failure)
-        actions = () if error else resolve(result.actions, event, rules.destinations, rules.tools, rules.projects)
+        if not error:
+            actions = resolve(
+                result.actions, event, rules.destinations, rules.tools, rules.projects, rules.channels, result.tags_read
+            )
     except WorkerLost as lost:
         error, is_lost = str(lost), True
     except HostdError as refused:

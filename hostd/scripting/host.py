@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import structlog
@@ -20,7 +20,7 @@ from hostd.scripting.edits import Projects, no_projects
 from hostd.scripting.execution import Rules
 from hostd.scripting.filters import Filters
 from hostd.scripting.folder import Check, FolderWatch, Source
-from hostd.scripting.plan import Destinations, Tools, no_tools
+from hostd.scripting.plan import Channels, Destinations, Tools, no_tools
 from hostd.scripting.runner import Candidate, Runner
 from hostd.scripting.runtime import Isolation, RefusedScriptError, ScriptWorker
 from hostd.scripting.vocabulary import vocabulary
@@ -38,11 +38,12 @@ def load_frame(
     tools: Sequence[str] = (),
     helpers: Mapping[str, str] | None = None,
     projects: Sequence[str] = (),
+    channels: Collection[str] = (),
 ) -> frames.Load:
     """Return what a worker is told of a script: its source and that of its `helpers`, its words, and what it may do.
 
     `destinations` are all names that exist; those that the script is granted may be written in another way (`modality:x` for `x`).
-    `tools` and `projects` are the names of all tools and projects.
+    `tools`, `projects` and `channels` are the names of all there are.
     """
     keywords, syntaxes, lossless_of = vocabulary()
     allowed = list(destinations)
@@ -60,6 +61,8 @@ def load_frame(
         may=list(granted.may),
         tools=list(tools),
         projects=list(projects),
+        channels=[name for name in granted.channels if name in channels],
+        known_channels=sorted(channels),
         config=granted.config,
         max_actions=granted.max_actions,
         max_log_bytes=granted.log_kb << 10,
@@ -96,6 +99,7 @@ class ScriptHost:
         park_after: int = 10,
         projects: Sequence[str] = (),
         resolve_project: Projects = no_projects,
+        channels: Channels | None = None,
     ) -> None:
         self._manual = manual
         self._park_after = park_after
@@ -108,6 +112,7 @@ class ScriptHost:
         self._resolve_tool = resolve_tool
         self._projects = projects
         self._resolve_project = resolve_project
+        self._channels = channels or {}
         self._isolation = isolation
         self._attempts = attempts
         self._runners: dict[str, Runner] = {}
@@ -407,6 +412,7 @@ class ScriptHost:
                 self._park_after,
                 Quota(entry.actions_per_day, entry.bytes_per_day),
                 self._resolve_project,
+                {channel: phi for channel, phi in self._channels.items() if channel in entry.channels},
             )
             self._runners[name] = Runner(
                 name, self._archive, rules, lambda version: self._load(name, version.source, version.helpers)
@@ -435,5 +441,6 @@ class ScriptHost:
             self._tools,
             helpers,
             self._projects,
+            self._channels,
         )
         return ScriptWorker.start(frame, isolation=self._isolation)

@@ -9,6 +9,7 @@ from hostd.archive.levels import LEVELS, Level, LevelFacts
 from hostd.archive.records import Event, Origin
 from hostd.dicom.header import main_tags, read_file_header
 from hostd.sandbox import api
+from hostd.scripting import situations
 from hostd.scripting.sources import FilesSource
 
 _FIRST = 1
@@ -27,6 +28,10 @@ def event(files: Sequence[Path], kind: str, now: float) -> tuple[Event, FilesSou
     """
     if not api.HANDLERS[f"on_{kind}"].__dataclass_fields__:  # about the script itself
         return Event(_FIRST, kind, files[0].name, None, None, None, None, now), FilesSource({})
+    told = situations.EXAMPLES.get(kind)
+    if told is not None and kind not in situations.ABOUT_AN_INSTANCE:
+        subject = situations.example_subject(kind)
+        return Event(_FIRST, kind, subject, None, None, None, None, now, facts=told), FilesSource({})
     headers = [read_file_header(file) for file in files]
     source = FilesSource({one.identity.instance: (file, one) for file, one in zip(files, headers, strict=True)})
     header, identity = headers[-1], headers[-1].identity
@@ -36,9 +41,9 @@ def event(files: Sequence[Path], kind: str, now: float) -> tuple[Event, FilesSou
         return Event(_FIRST, kind, getattr(identity, level), None, None, None, None, now, facts=facts.to_json()), source
     if kind == "association_closed":
         return Event(_FIRST, kind, "1", None, None, None, None, now, facts=_association(files, now)), source
-    changes = {"changes": ["content"]} if kind == "updated_instance" else None
+    facts_told = {"changes": ["content"]} if kind == "updated_instance" else told
     made = Event(
-        _FIRST, kind, identity.instance, str(files[-1]), "", header.encode(), Origin("import"), now, facts=changes
+        _FIRST, kind, identity.instance, str(files[-1]), "", header.encode(), Origin("import"), now, facts=facts_told
     )
     return made, source
 

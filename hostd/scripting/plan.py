@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,6 +11,7 @@ import msgspec
 
 from hostd.archive.deliveries import PRIORITIES
 from hostd.archive.levels import LevelFacts
+from hostd.archive.notices import PlannedNotify
 from hostd.archive.plans import PlannedAction, PlannedDelete, PlannedForward, PlannedTool, PlannedTranscode
 from hostd.archive.records import Event, Origin
 from hostd.dicom import syntaxes
@@ -17,9 +19,12 @@ from hostd.dicom.header import Header
 from hostd.dicom.syntaxes import TransferSyntax
 from hostd.errors import HostdError, ScriptError
 from hostd.sandbox import frames
-from hostd.scripting import edits, subjects
+from hostd.sandbox.notifying import MAX_KEY, MAX_TEXT
+from hostd.sandbox.situations import Notify
+from hostd.scripting import edits, situations, subjects
 from hostd.scripting.edits import Projects, no_projects
 from hostd.scripting.vocabulary import as_frame
+from hostd.scripting.withholding import without_patient
 from hostd.transcoding.options import DEFAULT_QUALITY
 from hostd.transcoding.transform import RunTool, Transcode, Transform
 
@@ -28,6 +33,13 @@ Destinations = Callable[[str], str]
 
 Tools = Callable[[str, Sequence[str]], RunTool]
 """Turns the name of a tool and a script's arguments into a step; raises `ToolError` when the configuration does not allow it."""
+
+
+Channels = Mapping[str, bool]
+"""Channels that the script may use, by name → whether patient data may go there."""
+
+MAX_HOPS = 10
+"""How many deliveries may follow from one another, each asked for at the event of the one before it."""
 
 
 def no_tools(name: str, args: Sequence[str]) -> RunTool:  # noqa: ARG001 - a `Tools`
@@ -59,6 +71,7 @@ def as_frames_event(event: Event) -> frames.Event:
         instance,
         level=subjects.level(event),
         association=subjects.association(event),
+        told=situations.situation(event),
     )
 
 
@@ -108,8 +121,10 @@ def resolve(
     destinations: Destinations,
     tools: Tools = no_tools,
     projects: Projects = no_projects,
+    channels: Channels | None = None,
+    tags_read: Sequence[str] = (),
 ) -> tuple[PlannedAction, ...]:
-    """Turn the actions of a run on `event` into a plan.
+    """Turn the actions of a run on `event`, which read those elements, into a plan.
 
     Raises `ScriptError`, naming the line of the script, for what cannot be carried out.
     """
@@ -136,6 +151,8 @@ def resolve(
                 case frames.Forward():
                     forward = _forward(position, action, event, made, destinations)
                     planned.append(replace(forward, of=_subject(action.x, event, about)))
+                case Notify():
+                    planned.append(_notify(position, action, event, channels or {}, tags_read))
                 case frames.Delete():
                     delete = _delete(position, action, event, planned)
                     planned.append(replace(delete, of=_subject(action.x, event, about)))
@@ -204,10 +221,27 @@ def _why_skipped(destination: str, event: Event, *, back: bool) -> str | None:
         return None  # each instance of it may have come from elsewhere
     if event.blob is None:
         return "its content was refused, so there is nothing to send"
+    if (event.facts or {}).get("hops", 0) >= MAX_HOPS:
+        return f"{MAX_HOPS} deliveries followed from one another already, and none follows from this one"
     sender = event.origin.modality if event.origin else None
     if not back and sender is not None and destination == f"modality:{sender}":
         return f"it came from {destination}; back=True would send it back"
     return None
+
+
+def _notify(position: int, action: Notify, event: Event, channels: Channels, tags_read: Sequence[str]) -> PlannedNotify:
+    if action.channel not in channels:
+        raise ScriptError(f"this script may not notify {action.channel[:64]!r}, or there is no such channel")
+    if not 0 < len(action.text) <= MAX_TEXT or len(action.key or "") > MAX_KEY:
+        raise ScriptError("the text or the key of a notification is too long, or there is none")
+    if action.every_s is not None and not 0 < action.every_s < _LATEST:
+        raise ScriptError(f"at_most_every is not a duration: {action.every_s!r}")
+    text, inputs = action.text, _inputs(action)
+    if not channels[action.channel]:
+        text, is_left_out = without_patient(text, event, tags_read)
+        inputs |= {"withheld": True} if is_left_out else {}
+    key = action.key or hashlib.sha256(action.text.encode()).hexdigest()
+    return PlannedNotify(position, inputs, action.channel, text, key, action.every_s)
 
 
 def _delete(position: int, action: frames.Delete, event: Event, planned: Sequence[PlannedAction]) -> PlannedDelete:

@@ -66,6 +66,12 @@ def subjects() -> str:
         "study": api.Study,
         "patient": api.Patient,
         "association": api.Association,
+        "delivery": api.EndedDelivery,
+        "failure": api.FailedTranscode,
+        "destination": api.Destination,
+        "parked": api.ParkedScript,
+        "disk": api.Disk,
+        "source": api.Source,
     }
     tables = []
     for name, view in views.items():
@@ -137,7 +143,7 @@ def _members(view: type) -> dict[str, object]:
 
 
 def _signature(name: str, view: type = api.Host) -> str:
-    member = vars(view)[name]
+    member = getattr(view, name)
     if isinstance(member, property):
         return name
     parameters = list(inspect.signature(member).parameters.values())[1:]

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from hostd.archive.notices import PlannedNotify
 from hostd.archive.plans import PlannedAction, PlannedDelete, PlannedEdit, PlannedForward, PlannedTool
 from hostd.archive.records import Event
 from hostd.dicom import statuses, syntaxes
@@ -19,7 +20,7 @@ from hostd.scripting.edits import Projects, no_projects
 from hostd.scripting.execution import why
 from hostd.scripting.filters import changes_of
 from hostd.scripting.interest import concerns
-from hostd.scripting.plan import Destinations, Tools, as_frames_event, handler_of, no_tools, resolve
+from hostd.scripting.plan import Channels, Destinations, Tools, as_frames_event, handler_of, no_tools, resolve
 from hostd.scripting.runtime import ScriptWorker
 from hostd.transcoding.edits import Anonymize, Modify, Redact
 from hostd.transcoding.transform import RunTool, Step, Transcode, Transform
@@ -75,6 +76,7 @@ def rehearse(
     time_limit_s: float,
     tools: Tools = no_tools,
     projects: Projects = no_projects,
+    channels: Channels | None = None,
 ) -> Rehearsal:
     """Run the handler of an event (`kind`: "stored_instance") on a file; nothing is stored, sent or changed.
 
@@ -104,6 +106,7 @@ def rehearse(
         time_limit_s=time_limit_s,
         tools=tools,
         projects=projects,
+        channels=channels,
     )
     return Rehearsal(outcome.plan, outcome.log, outcome.tags_read, outcome.error, file, handler)
 
@@ -151,6 +154,7 @@ def rehearse_event(
     time_limit_s: float,
     tools: Tools = no_tools,
     projects: Projects = no_projects,
+    channels: Channels | None = None,
 ) -> Outcome:
     """Run the handler of an event and carry out nothing of what it asks for. Raises `WorkerLost` when the script had to be killed."""
     if not concerns(worker.ready.handles, event):
@@ -161,7 +165,7 @@ def rehearse_event(
     plan: tuple[str, ...] = ()
     if error is None:
         try:
-            found = resolve(result.actions, event, destinations, tools, projects)
+            found = resolve(result.actions, event, destinations, tools, projects, channels, result.tags_read)
             plan = tuple(sentence(action, event) for action in found)
         except HostdError as refused:
             error = str(refused)
@@ -175,6 +179,8 @@ def sentence(action: PlannedAction, event: Event | None = None) -> str:
             return _forward_sentence(action, event)
         case PlannedDelete():
             return _delete_sentence(action, event)
+        case PlannedNotify():
+            return _notify_sentence(action)
         case PlannedTool():
             return f"have the tool {action.inputs['name']} make something of it, when a delivery needs it"
         case PlannedEdit():
@@ -187,6 +193,20 @@ def sentence(action: PlannedAction, event: Event | None = None) -> str:
 
 def _what(action: PlannedForward | PlannedDelete, event: Event | None) -> str:
     return subjects.named(event, action.of) if event is not None else ""
+
+
+def _delete_sentence(action: PlannedDelete, event: Event | None) -> str:
+    what = f"delete{_what(action, event)}"
+    if action.after is None:
+        return f"{what} at once"
+    if action.after == "delivered":
+        return f"{what} once all its deliveries have arrived"
+    return f"{what} once {len(action.after)} named deliveries have arrived"
+
+
+def _notify_sentence(action: PlannedNotify) -> str:
+    limit = f", at most one every {action.every_s:g} s" if action.every_s is not None else ""
+    return f"notify {action.channel}{limit}: {action.text}"
 
 
 def _forward_sentence(action: PlannedForward, event: Event | None) -> str:
@@ -205,15 +225,6 @@ def _forward_sentence(action: PlannedForward, event: Event | None) -> str:
             return f"{said}, or not at all"
     otherwise = ", or as it is where that cannot be done" if not transform.required else ", or not at all"
     return f"{said} in {syntaxes.by_uid(transform.syntax_of('')).name}{otherwise}"
-
-
-def _delete_sentence(action: PlannedDelete, event: Event | None) -> str:
-    what = _what(action, event)
-    if action.after is None:
-        return f"delete{what} at once"
-    if action.after == "delivered":
-        return f"delete{what} once all its deliveries have arrived"
-    return f"delete{what} once {len(action.after)} named deliveries have arrived"
 
 
 def _edit_sentence(action: PlannedEdit) -> str:

@@ -15,7 +15,7 @@ from hostd.dicom.header import Header
 from hostd.errors import HostdError
 from hostd.scripting import questions
 from hostd.scripting.edits import Projects, no_projects
-from hostd.scripting.plan import Destinations, Tools, no_tools
+from hostd.scripting.plan import Channels, Destinations, Tools, no_tools
 from hostd.scripting.rehearsal import Outcome, rehearse_event
 from hostd.scripting.runtime import ScriptWorker
 from hostd.scripting.sources import ArchiveSource, with_header
@@ -75,6 +75,7 @@ class Replayer:
         time_limit_s: float,
         tools: Tools = no_tools,
         projects: Projects = no_projects,
+        channels: Channels | None = None,
     ) -> None:
         self._start = start
         self._file_of = file_of
@@ -83,6 +84,7 @@ class Replayer:
         self._time_limit_s = time_limit_s
         self._tools = tools
         self._projects = projects
+        self._channels = channels
 
     def replay(self, events: Iterable[Event]) -> Iterator[Replayed]:
         """Run the script on each event. Raises `ScriptError` when it cannot be loaded; what it does wrong is in the outcomes."""
@@ -116,6 +118,7 @@ class Replayer:
             time_limit_s=self._time_limit_s,
             tools=self._tools,
             projects=self._projects,
+            channels=self._channels,
         )
 
 

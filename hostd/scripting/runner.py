@@ -11,8 +11,9 @@ from typing import Any
 import structlog
 from sqlalchemy.exc import OperationalError
 
-from hostd.archive import events, plans, scripts
+from hostd.archive import events, occurrences, plans, scripts
 from hostd.archive.archive import Archive
+from hostd.archive.notices import PlannedNotify
 from hostd.archive.plans import Plan, PlannedDelete
 from hostd.archive.records import Event
 from hostd.archive.scripts import KnownScript, StaleTokenError, Version
@@ -223,6 +224,12 @@ class Runner:
         with self._archive.read() as connection:
             known = scripts.find(connection, self.name)
         assert known is not None, "a script is met before it is run"
+        if candidate is not None and candidate.version.hash == known.parked:  # the folder was looked at just before
+            self._doing.drop()
+            self._doing = None
+            self._stand_down()
+            self._want_none()
+            return
         changes = candidate is None or candidate.version.hash != known.version
         if known.state == "running" and changes and not self._retire(known):
             return  # the node stops in between: the next start does it
@@ -399,8 +406,10 @@ class Runner:
     def _enter(self, plan: Plan, after: int | None) -> _Entered:
         token = self._token
         topics = ["delivery"] if plan.actions else []
-        if any(isinstance(action, PlannedDelete) for action in plan.actions):
+        if plan.outcome == "parked" or any(isinstance(action, PlannedDelete) for action in plan.actions):
             topics.append("event")
+        if plan.outcome == "parked" or any(isinstance(action, PlannedNotify) for action in plan.actions):
+            topics.append("notification")
         rules = self._rules
         commit = self._archive.writer.submit(
             lambda c: plans.enter(c, plan, token, after=after, quota=rules.quota, park_after=rules.park_after),
@@ -433,7 +442,9 @@ class Runner:
     def _park(self, plan: Plan, why: str) -> None:
         """Give the script up before an event; the event waits."""
         token = self._token
-        self._archive.writer.do(lambda c: scripts.park(c, self.name, token, plan.version, why, plan.at))
+        self._archive.writer.do(
+            lambda c: scripts.park(c, self.name, token, plan.version, why, plan.at), topics=occurrences.TOPICS
+        )
         self._give_up()
 
     def _give_up(self) -> None:

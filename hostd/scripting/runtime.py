@@ -21,6 +21,7 @@ import msgspec
 
 from hostd.errors import ScriptError
 from hostd.sandbox import api, filters, frames
+from hostd.sandbox.situations import Notify
 
 Isolation = Literal["required", "best-effort"]
 
@@ -287,7 +288,9 @@ def _dishonest(result: frames.Result, event: frames.Event, load: frames.Load, lo
     uids = {syntax.uid for syntax in load.syntaxes.values()}
     for index, action in enumerate(result.actions):
         earlier = result.actions[:index]
-        if isinstance(action.x, str):
+        if isinstance(action, Notify):
+            pass  # it names no instance
+        elif isinstance(action.x, str):
             # Which instances a level has is known to the index: what is none of them is not found when the plan is entered.
             if event.level is None and (event.instance is None or action.x != event.instance.id):
                 return "an action on another instance than the event's"
@@ -315,6 +318,16 @@ def _dishonest_verdict(verdict: frames.Verdict, asked: frames.Filter) -> str | N
     return None
 
 
+def _may_make(action: frames.RunTool | frames.Modify | frames.Redact | frames.Anonymize, load: frames.Load) -> bool:
+    match action:
+        case frames.RunTool():
+            return "tools" in load.may and action.name in load.tools
+        case frames.Anonymize():
+            return "anonymize" in load.may and action.project in load.projects
+        case _:
+            return "modify" in load.may
+
+
 def _permitted(
     action: frames.Action, earlier: Sequence[frames.Action], load: frames.Load, uids: set[str], lossy: set[str]
 ) -> bool:
@@ -323,14 +336,12 @@ def _permitted(
             asked = action.lossy or (action.quality, action.ratio, action.near) != (None, None, None)
             loses = action.to in lossy or asked
             return action.to in uids and (not loses or "lossy" in load.may)
-        case frames.RunTool():
-            return "tools" in load.may and action.name in load.tools
-        case frames.Modify() | frames.Redact():
-            return "modify" in load.may
-        case frames.Anonymize():
-            return "anonymize" in load.may and action.project in load.projects
+        case frames.RunTool() | frames.Modify() | frames.Redact() | frames.Anonymize():
+            return _may_make(action, load)
         case frames.Forward():
             return action.to in load.destinations and (action.syntax is None or action.syntax in uids - lossy)
+        case Notify():
+            return action.channel in load.channels
         case frames.Delete():
             waits = action.after if isinstance(action.after, list) else []
             named = all(0 <= one < len(earlier) and isinstance(earlier[one], frames.Forward) for one in waits)

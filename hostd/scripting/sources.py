@@ -147,9 +147,10 @@ class FilesSource:
 def with_header(event: Event, path: Callable[[str], Path]) -> Event:
     """Return the event of a change or delete with the header of its instance, from the file where no event holds it any more.
 
-    Raises `HostdError` when that file is gone.
+    One without an origin tells of a delivery or a transcode whose own event is no longer kept: it is left without its instance. Raises
+    `HostdError` when that file is gone.
     """
-    if event.header is not None or event.blob is None:
+    if event.header is not None or event.blob is None or event.origin is None:
         return event
     try:
         header = read_file_header(path(event.blob))

@@ -13,8 +13,9 @@ from typing import Protocol, Self
 
 import msgspec
 import structlog
+from sqlalchemy import Connection
 
-from hostd.archive import receipts
+from hostd.archive import occurrences, receipts
 from hostd.archive.archive import Archive
 from hostd.archive.receipts import StoredReceipt
 from hostd.archive.records import Blob, Delivery
@@ -255,6 +256,8 @@ class Products:
 
     def _keep_original(self, work: _Work, earlier: StoredReceipt | None, reason: str) -> Product:
         source = work.source
+        if isinstance(work.step, RunTool) or not work.step.may_stay:
+            self._archive.writer.do(lambda c: self._tell_failed(c, work, reason), topics=occurrences.TOPICS)
         if isinstance(work.step, RunTool):
             raise InstanceFault(f"what {work.step.name} was to make of the instance could not be made: {reason}")
         if isinstance(work.step, Edit):
@@ -272,8 +275,17 @@ class Products:
             size = file.seek(0, 2)
         receipt = Receipt.kept_original(reason=reason, sha256=digest, syntax=source.transfer_syntax, size=size)
         stored = StoredReceipt(*work.key, KEPT_ORIGINAL, receipt.to_dict(), None)
-        self._archive.writer.do(lambda c: receipts.keep(c, stored, self._archive.clock.now()))
+
+        def keep(connection: Connection) -> None:
+            receipts.keep(connection, stored, self._archive.clock.now())
+            self._tell_failed(connection, work, reason)
+
+        self._archive.writer.do(keep, topics=occurrences.TOPICS)
         return _kept(source, reason)
+
+    def _tell_failed(self, connection: Connection, work: _Work, reason: str) -> None:
+        now = self._archive.clock.now()
+        occurrences.product_failed(connection, work.stored.blob, work.stored.content, reason, now)
 
 
 @dataclass(frozen=True, slots=True)

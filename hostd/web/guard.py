@@ -14,7 +14,8 @@ import structlog
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from hostd.config.passwords import check_password, is_loopback
+from hostd.config.loopback import is_loopback
+from hostd.config.passwords import check_password
 from hostd.config.sections import User
 from hostd.intake.filtering import Judgement
 from hostd.web.errors import FORBIDDEN, UNAUTHORIZED, Problem

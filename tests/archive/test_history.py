@@ -79,7 +79,7 @@ def test_every_attempt_is_told_and_a_deleted_instance_is_still_explained(routed)
         found, (one, *others) = told(routed, name)
         assert (list(found), others) == ([kind], [])
     assert one.instance is None
-    assert [told.event.kind for told in one.events] == ["stored_instance", "deleted_instance"]
+    assert [told.event.kind for told in one.events] == ["stored_instance", "delivery_done", "deleted_instance"]
     (delivery,) = one.deliveries()
     assert [(a.outcome, a.answer) for a in delivery.attempts] == [("delivered", "0x0000: Success")]
     assert history.per_destination([one]) == {"modality:archive": {"delivered": 1}}

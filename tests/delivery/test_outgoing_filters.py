@@ -106,7 +106,7 @@ def test_a_filter_sees_instance_destination_and_origin_and_leaves_a_row(node, mo
     with node.archive.read() as connection:
         kinds = connection.exec_driver_sql("SELECT kind FROM event ORDER BY number").scalars().all()
         verbs = connection.exec_driver_sql("SELECT verb FROM action").scalars().all()
-    assert (kinds, verbs) == (["stored_instance", "filtered_outgoing"], ["discard"])
+    assert (kinds[0], kinds[-1], verbs) == ("stored_instance", "filtered_outgoing", ["discard"])
 
 
 def test_a_file_that_cannot_be_read_is_not_sent(node):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import requests
+from channels_kit import HookServer
 from peer_kit import REPOSITORY, SAMPLES, LiveNode, end, needs, sample, until
 from ports import free_port
 from pydicom import dcmread
@@ -19,9 +21,12 @@ from pynetdicom import AE
 
 from hostd.archive import events, instances
 from hostd.archive.archive import attach
+from hostd.config.settings import Settings
+from hostd.node import Node
 
 RECIPES = {
     "auto-forwarding": "forward.py",
+    "destination-alarms": "alarms.py",
     "jpeg2000-compression": "compress.py",
     "patient-id-padding": "pad.py",
     "teleradiology-ultrasound": "ultrasound.py",
@@ -29,10 +34,11 @@ RECIPES = {
     "trial-deidentification": "deidentify.py",
 }
 HANDLERS = dict.fromkeys(RECIPES, "on_stored_instance, on_conflicting_instance") | {
+    "destination-alarms": "on_delivery_failed",
     "patient-id-padding": "filter_received_instance",
     "thin-slices-to-ai": "on_stable_series",
 }
-BY_INSTANCE = RECIPES.keys() - {"thin-slices-to-ai"}
+BY_INSTANCE = RECIPES.keys() - {"destination-alarms", "thin-slices-to-ai"}
 J2K = "1.2.840.10008.1.2.4.90"
 
 
@@ -84,7 +90,7 @@ def archive(tmp_path):
 def test_hostd_check_finds_it_good(recipe):
     ran = hostd("check", SAMPLES / recipe / RECIPES[recipe], "--config", SAMPLES / recipe / "hostd.toml")
     assert ran.returncode == 0, ran.stderr
-    assert f"good ({HANDLERS[recipe]})" in ran.stdout
+    assert f"good ({HANDLERS[recipe]}" in ran.stdout
 
 
 def test_hostd_try_shows_what_each_would_do():
@@ -311,6 +317,44 @@ def test_the_teleradiology_recipe_keeps_the_original_until_the_evening(tmp_path,
 
 def posted(url, path):
     requests.post(f"{url}/instances", data=path.read_bytes(), timeout=30).raise_for_status()
+
+
+def test_the_alarm_recipe_tells_once_that_the_archive_is_down_and_once_that_it_works_again(tmp_path):
+    folder, port = tmp_path / "recipe", free_port()
+    shutil.copytree(SAMPLES / "destination-alarms", folder)
+    folder.chmod(0o755)
+    (folder / "forward.py").write_text(
+        "def on_stored_instance(instance, host):\n    host.forward(instance, to='archive')\n"
+    )
+    with HookServer() as web:
+        settings = {
+            "HOSTD_MODALITIES__ARCHIVE__PORT": str(port),
+            "HOSTD_NOTIFY__DUTY__URL": f"http://127.0.0.1:{web.port}/hook",
+            "HOSTD_DELIVERY__FIRST_RETRY_S": "0.2",
+            "HOSTD_DELIVERY__MAX_RETRY_S": "0.5",
+            "HOSTD_NODE__ALLOW_INSECURE_PERMISSIONS": "true",
+        }
+        with running(folder / "hostd.toml", tmp_path / "data", **settings) as (url, _):
+            post(url, "CT_small.dcm")
+            post(url, "JPEG2000.dcm")
+            until(lambda: web.bodies, "the alarm", 30)
+            archive = Node(
+                Settings(
+                    node={"data": tmp_path / "archive", "scripts": tmp_path / "none"},
+                    dicom={"port": port, "aets": ("ARCHIVE",)},
+                    http={"enabled": False},
+                ),
+                run_scripts=False,
+            )
+            archive.start()
+            try:
+                until(lambda: len(web.bodies) == 2, "the all-clear", 30)
+                until(lambda: archive.facts().instances == 2, "both arrive", 30)
+            finally:
+                archive.stop()
+    assert web.bodies[0]["text"].startswith("archive does not work: ")
+    assert web.bodies[1]["text"].startswith("archive works again")
+    assert len(web.bodies) == 2
 
 
 def test_the_default_script_logs_arrivals_on_a_node_without_destinations(tmp_path):

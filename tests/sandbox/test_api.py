@@ -260,6 +260,15 @@ def test_every_event_documents_itself_and_names_its_handler():
             for level in ("instance", "series", "study", "patient")
         ),
         "on_association_closed",
+        "on_delivery_done",
+        "on_delivery_failed",
+        "on_transcode_failed",
+        "on_destination_down",
+        "on_destination_up",
+        "on_script_parked",
+        "on_disk_low",
+        "on_disk_recovered",
+        "on_source_silent",
         "on_start",
         "on_stop",
     }

@@ -3,6 +3,7 @@
 import pytest
 from scripts_kit import FORWARD, KNOWN, resolve
 
+from hostd.archive import orders, scripts
 from hostd.archive.records import Origin
 from hostd.dicom.header import Header
 from hostd.errors import ScriptError
@@ -145,3 +146,30 @@ def test_one_file_may_have_filters_and_handlers(node):
     node.bench.until_passed("a.py")
     node.bench.until(lambda: node.bench.logged("a.py") == ["seen"])
     assert node.decides() == "one"
+
+
+def test_what_people_disabled_filters_no_more_and_again_once_it_is_enabled(node):
+    bench = node.bench
+    bench.write("a.py", DISCARD.format("no"))
+    node.start()
+    bench.until(lambda: node.decides() == "no")
+    bench.decide(lambda c: orders.disable(c, "a.py"))
+    bench.until(lambda: node.decides() is None)
+    node.restart()
+    assert node.decides() is None
+    bench.decide(lambda c: orders.enable(c, "a.py", skip=False))
+    bench.until(lambda: node.decides() == "no")
+
+
+def test_a_parked_scripts_filters_are_asked_on_also_after_a_restart(node):
+    bench = node.bench
+    bench.write("a.py", DISCARD.format("no"))
+    node.start()
+    bench.until(lambda: (known := bench.known("a.py")) and known.state == "running")
+    known = bench.known("a.py")
+    node.stop()
+    token = bench.known("a.py").cursor.token
+    bench.archive.writer.do(lambda c: scripts.park(c, "a.py", token, known.version, "too much", 1.0))
+    node.start()
+    bench.until(lambda: node.decides() == "no")
+    assert bench.known("a.py").state == "parked"

@@ -3,7 +3,7 @@
 import hashlib
 
 import pytest
-from transcoding_images import EXPLICIT, J2K
+from transcoding_images import EXPLICIT, J2K, instance_file
 
 from hostd.archive import receipts
 from hostd.archive.archive import Archive
@@ -41,7 +41,7 @@ class FakeEditor:
     def _written(self, result, syntax):
         if self.failures:
             raise self.failures.pop(0)
-        content = file_header(CT, MADE_UID, syntax) + b"product"
+        content = instance_file(MADE_UID, syntax)
         result.write_bytes(content)
         digest = hashlib.sha256(content).hexdigest()
         return Receipt("made", "", "a", digest, EXPLICIT, syntax, bytes_after=len(content), sop_instance_uid=MADE_UID)

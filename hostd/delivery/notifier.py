@@ -1,0 +1,148 @@
+"""Notifiers: one thread a channel that carries notifications out, tries again, and gives up in the open (P3)."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Mapping
+
+import structlog
+from sqlalchemy import Connection
+
+from hostd.archive import leases, notices
+from hostd.archive.archive import Archive
+from hostd.archive.notices import Notification
+from hostd.clock import Clock
+from hostd.delivery.channels import Channel, ChannelError, Message
+from hostd.delivery.retry import RetryPolicy
+
+TOPIC = "notification"
+LEASE_S = 300.0
+"""Seconds that a notifier owns its channel without renewing. It renews before each try."""
+_LONGEST_WAIT_S = 3600.0
+
+_log = structlog.get_logger(__name__)
+
+
+class Notifier:
+    """Carries out the notifications of one channel, one after another, until `stop`."""
+
+    def __init__(self, archive: Archive, channel: Channel, policy: RetryPolicy, clock: Clock, node_name: str) -> None:
+        self._archive = archive
+        self._channel = channel
+        self._policy = policy
+        self._clock = clock
+        self._node_name = node_name
+        self._lease = f"channel:{channel.name}"
+        self._closing = threading.Event()
+        self._log = _log.bind(channel=channel.name)
+        self._thread = threading.Thread(target=self._serve, name=f"notifier {channel.name}", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def ask_to_stop(self) -> None:
+        """Have it end after what it is sending; the bulletin must be rung for it to notice."""
+        self._closing.set()
+
+    def join(self, seconds: float) -> bool:
+        """Wait for it to end; return whether it has."""
+        self._thread.join(seconds)
+        return not self._thread.is_alive()
+
+    def _serve(self) -> None:
+        while not self._closing.is_set():
+            seen = self._archive.bulletin.seen(TOPIC)
+            try:
+                pause = self._turn()
+            except Exception:  # noqa: BLE001 - a thread that must not end; what was not recorded is sent again
+                self._log.exception("the notifier failed; it goes on after a pause")
+                self._closing.wait(self._policy.first_s)
+                continue
+            if pause is None or pause > 0:
+                self._archive.bulletin.wait(TOPIC, seen, pause)
+
+    def _turn(self) -> float | None:
+        """Send one notification if one is due; return for how many seconds there is nothing to do, None for until it is rung."""
+        with self._archive.read() as connection:
+            one = notices.next_waiting(connection, self._channel.name)
+            before = notices.held_back_before(connection, one) if one is not None else 0
+        if one is None:
+            return None
+        now = self._clock.now()
+        if one.next_attempt_at > now:
+            return min(one.next_attempt_at - now, _LONGEST_WAIT_S)
+        if not self._own():
+            return LEASE_S
+        try:
+            self._channel.send(_message(one, before, phi=self._channel.phi))
+        except ChannelError as error:
+            self._not_sent(one, error)
+        except Exception as error:  # noqa: BLE001 - a defect of one kind of channel must not end its notifier
+            self._log.exception("sending a notification failed in a way that it should not", notification=one.id)
+            self._not_sent(one, ChannelError(f"hostd failed while sending ({type(error).__name__})"))
+        else:
+            self._record(one, "sent", None, None)
+        return 0
+
+    def _own(self) -> bool:
+        def take(connection: Connection) -> bool:
+            now = self._clock.now()
+            return leases.acquire(connection, self._lease, self._node_name, now, LEASE_S) is not None
+
+        return self._archive.writer.do(take)
+
+    def _not_sent(self, one: Notification, error: ChannelError) -> None:
+        now = self._clock.now()
+        if error.is_final or now - one.created_at >= self._channel.give_up_after_s:
+            self._log.error("a notification could not be sent, and is given up", notification=one.id, reason=str(error))
+            self._record(one, "failed", str(error), None)
+            return
+        self._log.warning("a notification was not sent; it is tried again", notification=one.id, reason=str(error))
+        jitter = random.random()  # noqa: S311 - it spreads retries and keeps no secret
+        self._record(one, "waiting", str(error), self._policy.next_attempt(now, one.attempts + 1, jitter))
+
+    def _record(self, one: Notification, state: str, error: str | None, until: float | None) -> None:
+        now = self._clock.now()
+        self._archive.writer.do(
+            lambda c: notices.settle(c, one, state=state, error=error, now=now, until=until), topics=(TOPIC,)
+        )
+
+
+class Notifiers:
+    """One notifier a channel, so that a dead mail server delays no webhook."""
+
+    def __init__(
+        self, archive: Archive, channels: Mapping[str, Channel], policy: RetryPolicy, clock: Clock, node_name: str
+    ) -> None:
+        self._archive = archive
+        self._all = [Notifier(archive, channel, policy, clock, node_name) for channel in channels.values()]
+        self._names = list(channels)
+
+    def start(self) -> None:
+        """Note which channels there are, and begin."""
+        self._archive.writer.do(lambda c: notices.configure(c, self._names))
+        for one in self._all:
+            one.start()
+
+    def stop(self, grace_s: float) -> None:
+        """End after what is being sent; what waits is carried out after the next start."""
+        for one in self._all:
+            one.ask_to_stop()
+        self._archive.bulletin.ring(TOPIC)
+        end = time.monotonic() + grace_s
+        late = [one for one in self._all if not one.join(max(0.0, end - time.monotonic()))]
+        if late:
+            _log.warning("notifications are still being sent and are left behind", count=len(late))
+
+
+def _message(one: Notification, held_back_before: int, *, phi: bool) -> Message:
+    text = one.text
+    if phi and one.detail:
+        text += f"\n\n{one.detail}"
+    held_back = held_back_before + one.more
+    if held_back:
+        text += f"\n\n{held_back} more like it {'was' if held_back == 1 else 'were'} held back."
+    return Message(f"notification-{one.id}", text, one.created_at, one.script)
