@@ -34,7 +34,7 @@ RECIPES = {
     "trial-deidentification": "deidentify.py",
 }
 HANDLERS = dict.fromkeys(RECIPES, "on_stored_instance, on_conflicting_instance") | {
-    "destination-alarms": "on_delivery_failed",
+    "destination-alarms": "on_destination_down, on_delivery_failed, on_destination_up",
     "patient-id-padding": "filter_received_instance",
     "thin-slices-to-ai": "on_stable_series",
 }
@@ -178,7 +178,7 @@ def test_the_padding_recipe_pads_and_names_the_issuer_for_its_sender_alone(tmp_p
     assert "OriginalAttributesSequence" not in dcmread(data / "blobs" / stored["1.2.3.2"].blob.name)
     told = hostd("explain", "1.2.3.1", "--config", config, HOSTD_NODE__DATA=str(data)).stdout
     assert "filtered instance" in told
-    assert "accept set ['IssuerOfPatientID', 'PatientID']: done" in told
+    assert "accept set IssuerOfPatientID and PatientID: done" in told
 
 
 def slices(folder, count, thickness, *, start=1, series=None):
