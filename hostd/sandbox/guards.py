@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterator
+from types import GetSetDescriptorType, MemberDescriptorType
 from typing import Any
 
 from RestrictedPython.Guards import safer_getattr_raise
@@ -14,6 +15,8 @@ from RestrictedPython.transformer import INSPECT_ATTRIBUTES
 
 HIDDEN = frozenset({"mro", "obj", "with_traceback", "format_map"})
 """Public names that lead out: a class's ancestors, and the object an AttributeError was about."""
+_SLOTS = (GetSetDescriptorType, MemberDescriptorType)
+"""What a class of the interpreter shows of the attributes that its instances have: `int.real`, `property.fget`."""
 _NOTHING = object()
 
 
@@ -33,11 +36,14 @@ def guarded_getattr(owner: object, name: str, *default: object) -> Any:
     if name == "format" and (isinstance(owner, str) or (isinstance(owner, type) and issubclass(owner, str))):
         raise AttributeError("`str.format` is not offered to scripts; use an f-string")
     try:
-        return safer_getattr_raise(owner, name)
+        found = safer_getattr_raise(owner, name)
+        if isinstance(found, _SLOTS):
+            raise AttributeError(f"`{type_name(owner)}` has no `{name}` of its own, only what it makes has")  # noqa: TRY004 - as for any attribute that is not there
     except AttributeError:
         if default:
             return default[0]
         raise
+    return found
 
 
 def guarded_hasattr(owner: object, name: str) -> bool:

@@ -119,6 +119,8 @@ def escape(x: object, depth: int = 0) -> str | None:
         return None  # a method of a class that is given, by its class
     if isinstance(x, types.GenericAlias):
         return escape(x.__origin__, depth + 1)
+    if isinstance(x, types.UnionType):  # `int | str`, for isinstance
+        return escape(x.__args__, depth + 1)
     if type(x).__module__ in ("_hashlib", "_blake2", "re", "_sre"):
         return None
     return f"{type(x)} {str(x)[:80]}"
