@@ -1,12 +1,30 @@
 """What all tests share. Its folder is on the path, for `ports`."""
 
+# ruff: noqa: E402 - what follows the imports of Python itself is to hold for all others
+import compileall
+import os
 import shutil
+import sys
+from pathlib import Path
+
+# The suite starts hundreds of processes. Where the environment says that nobody is to keep what was compiled, each of them would
+# compile hostd and its libraries anew, which takes longer than most tests; so it does not say so here.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 import pytest
 import structlog
 
 from hostd.archive.archive import INDEX, Archive
 from hostd.testing.clock import ManualClock
+
+HOSTD = Path(__file__).parent.parent / "hostd"
+
+
+def pytest_configure(config):
+    """Compile hostd once, before anything starts: the jailed workers, which write nothing, find it compiled."""
+    if not hasattr(config, "workerinput"):
+        compileall.compile_dir(HOSTD, quiet=2)
 
 
 @pytest.fixture(autouse=True)
