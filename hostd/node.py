@@ -19,10 +19,8 @@ from hostd.config.settings import Settings
 from hostd.config.startup import startup_problems
 from hostd.delivery import watching
 from hostd.delivery.channels import channels_of
+from hostd.delivery.configured import destinations_of
 from hostd.delivery.couriers import Couriers
-from hostd.delivery.destinations import Destination
-from hostd.delivery.destinations.modality import Modality
-from hostd.delivery.destinations.peer import Peer
 from hostd.delivery.notifier import Notifiers
 from hostd.delivery.retry import RetryPolicy
 from hostd.editing import projects
@@ -167,7 +165,7 @@ class Node:
         self._undo.append(("notifications", lambda: notifiers.stop(_STOP_GRACE_S)))
         couriers = Couriers(
             self.archive,
-            self._destinations(),
+            destinations_of(settings),
             Products(self.archive, for_delivery, tools, editor),
             RetryPolicy(first_s=settings.delivery.first_retry_s, max_s=settings.delivery.max_retry_s),
             clock=self._clock,
@@ -360,33 +358,6 @@ class Node:
             default += f" with loss ({ingest.options.in_words()}), each as an instance of its own; the originals are "
             default += "kept as versions" if ingest.keep_original else "removed"
         return f"what arrives {default}" + (", unless a rule of [ingest] says otherwise" if ingest.rules else "")
-
-    def _destinations(self) -> dict[str, Destination]:
-        modalities = {
-            f"modality:{name}": Modality(
-                name,
-                host=modality.host,
-                port=modality.port,
-                aet=modality.aet,
-                calling_aet=modality.calling_aet or self.settings.delivery.calling_aet,
-                timeout_s=modality.timeout_s,
-                prefer=modality.preferred_syntax.uid,
-            )
-            for name, modality in self.settings.modalities.items()
-        }
-        peers = {
-            f"peer:{name}": Peer(
-                name,
-                url=peer.url,
-                username=peer.username,
-                password=peer.password.get_secret_value() if peer.password else None,
-                ca_file=peer.ca_file,
-                timeout_s=peer.timeout_s,
-                compress=peer.compress,
-            )
-            for name, peer in self.settings.peers.items()
-        }
-        return {**modalities, **peers}
 
     def _name_sender(self, origin: Origin) -> str | None:
         """Return the modality that sends under this AE title; where several share it, the one at this address."""

@@ -45,6 +45,11 @@ reload = "auto"                     # "manual": an edit of a script waits for `h
 # url = "https://buffer.example/"
 # username = "hostd"
 # password_file = "/run/secrets/buffer"
+#
+# And a folder, which must exist.
+# [folders.export]
+# path = "/srv/export"
+# template = "{PatientID}/{StudyDate}/{Modality}/{SOPInstanceUID}.dcm"
 
 # What one script may do. Without an entry it may send to every destination, and delete nothing.
 # [scripts."arrivals.py"]

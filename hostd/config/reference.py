@@ -56,6 +56,10 @@ url = "https://buffer.example/"
 username = "hostd"
 password_file = "/run/secrets/buffer"
 
+[folders.export]
+path = "/srv/export"
+template = "{PatientID}/{StudyDate}/{Modality}/{SOPInstanceUID}.dcm"
+
 [notify.default]                    # told of failed deliveries, parked scripts, destinations that are down
 host = "mail.hospital.example"
 username = "hostd"
@@ -82,9 +86,9 @@ this machine only.
 
 - Relative paths are relative to the configuration file; without a file, to the current folder.
 - An environment variable wins over the file: `HOSTD_HTTP__PORT=8043` sets `http.port`. Two underscores stand between table
-  and key. A list is written `a,b` or as JSON; a whole table may be JSON. In the name of a modality, peer, tool, project, script or user, `_`
+  and key. A list is written `a,b` or as JSON; a whole table may be JSON. In the name of a destination, tool, project, script or user, `_`
   stands for `-` and `.` too: `HOSTD_SCRIPTS__COMPRESS_PY__TIME_LIMIT_S=10`.
-- A name used by both a modality and a peer is written `modality:x` or `peer:x` where a destination is meant.
+- A name used by destinations of several kinds is written `modality:x`, `peer:x` or `folder:x` where a destination is meant.
 - A key that does not exist is refused, with the nearest one that does.
 - The configuration and the scripts folder, and every folder above them, must not be writable by other users, unless
   `node.allow_insecure_permissions` says otherwise.

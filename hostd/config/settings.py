@@ -16,6 +16,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from hostd.config import environment
 from hostd.config.channel_secrets import with_secrets
+from hostd.config.folders import Folder
 from hostd.config.ingest import Ingest
 from hostd.config.notify import Channel
 from hostd.config.peer_passwords import password_of
@@ -41,7 +42,10 @@ from hostd.config.tools import Tool
 from hostd.config.values import ChannelName, DestinationName, ProjectName, ScriptName, ToolName, UserName, relative_to
 from hostd.errors import ConfigurationError, NotFoundError
 
-DestinationKind = Literal["modality", "peer"]
+DestinationKind = Literal["modality", "peer", "folder"]
+
+DESTINATION_TABLES: Mapping[DestinationKind, str] = {"modality": "modalities", "peer": "peers", "folder": "folders"}
+"""The kinds of destination → the table of the configuration that each is in."""
 
 
 class Settings(BaseSettings):
@@ -64,6 +68,7 @@ class Settings(BaseSettings):
     log: Log = Field(default_factory=Log, description=Log.__doc__)
     modalities: dict[DestinationName, Modality] = Field(default={}, description=Modality.__doc__)
     peers: dict[DestinationName, Peer] = Field(default={}, description=Peer.__doc__)
+    folders: dict[DestinationName, Folder] = Field(default={}, description=Folder.__doc__)
     tools: dict[ToolName, Tool] = Field(default={}, description=Tool.__doc__)
     projects: dict[ProjectName, Project] = Field(default={}, description=Project.__doc__)
     notify: dict[ChannelName, Channel] = Field(default={}, description=Channel.__doc__)
@@ -121,29 +126,38 @@ class Settings(BaseSettings):
         }
 
     def destination_names(self) -> tuple[str, ...]:
-        """Return what scripts may write in `to=`, sorted; a name of both kinds is there as `modality:x` and `peer:x`."""
-        names = (self.modalities.keys() | self.peers.keys()) - (both := self.modalities.keys() & self.peers.keys())
-        return tuple(sorted([*names, *(f"{kind}:{name}" for kind in ("modality", "peer") for name in both)]))
+        """Return what scripts may write in `to=`, sorted; a name of several kinds is there as `modality:x` and `peer:x`."""
+        kinds = self._kinds_by_name()
+        return tuple(
+            sorted(name if len(found) == 1 else f"{kind}:{name}" for name, found in kinds.items() for kind in found)
+        )
 
     def resolve_destination(self, name: str) -> tuple[DestinationKind, str]:
-        """Return the kind and the plain name of a destination, written `x`, `modality:x` or `peer:x`.
+        """Return the kind and the plain name of a destination, written `x`, `modality:x`, `peer:x` and so on.
 
-        Raises `NotFoundError` when there is none of that name, and `ConfigurationError` when there are two.
+        Raises `NotFoundError` when there is none of that name, and `ConfigurationError` when there are several.
         """
-        kind, separator, plain = name.rpartition(":")
-        is_modality = plain in self.modalities and (not separator or kind == "modality")
-        is_peer = plain in self.peers and (not separator or kind == "peer")
-        if is_modality and is_peer:
-            raise ConfigurationError(
-                f"{name!r} is both a modality and a peer: write 'modality:{name}' or 'peer:{name}'"
+        prefix, separator, plain = name.rpartition(":")
+        found = [kind for kind in self._kinds_by_name().get(plain, ()) if not separator or kind == prefix]
+        if len(found) == 1:
+            return found[0], plain
+        if found:
+            kinds, written = (
+                " and ".join(f"a {kind}" for kind in found),
+                " or ".join(f"'{kind}:{name}'" for kind in found),
             )
-        if is_modality:
-            return "modality", plain
-        if is_peer:
-            return "peer", plain
+            raise ConfigurationError(f"{name!r} is both {kinds}: write {written}")
         near = get_close_matches(name, self.destination_names(), n=2, cutoff=0.5)
-        hint = f"did you mean {' or '.join(map(repr, near))}?" if near else "add [modalities.NAME] or [peers.NAME]."
+        tables = ", ".join(f"[{table}.NAME]" for table in DESTINATION_TABLES.values())
+        hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"add one of {tables}."
         raise NotFoundError(f"there is no destination {name!r} in the configuration; {hint}")
+
+    def _kinds_by_name(self) -> dict[str, list[DestinationKind]]:
+        found: dict[str, list[DestinationKind]] = {}
+        for kind, table in DESTINATION_TABLES.items():
+            for name in getattr(self, table):
+                found.setdefault(name, []).append(kind)
+        return found
 
     def script(self, name: str) -> Script:
         """Return the entry of the script file of that name; the defaults when it has none."""

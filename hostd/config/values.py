@@ -127,7 +127,7 @@ FilePath = Annotated[Path, AfterValidator(absolute)]
 """A path; a relative one is relative to the configuration file."""
 
 NodeName = Annotated[str, AfterValidator(_name_of("a node's name", "hostd"))]
-DestinationName = Annotated[str, AfterValidator(_name_of("the name of a modality or peer", "archive"))]
+DestinationName = Annotated[str, AfterValidator(_name_of("the name of a destination", "archive"))]
 ChannelName = Annotated[str, AfterValidator(_name_of("the name of a channel", "default"))]
 ToolName = Annotated[str, AfterValidator(_name_of("the name of a tool", "gdcmconv"))]
 ProjectName = Annotated[str, AfterValidator(_name_of("the name of a project", "TRIAL7"))]

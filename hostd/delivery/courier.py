@@ -252,7 +252,7 @@ class Courier:
                     return
                 del untried[delivery.id]
                 self._settle(delivery, answer, began)
-                if answer.status is not None or answer.verdict == "instance":
+                if answer.status is not None or answer.verdict in ("delivered", "instance"):
                     self._destination_answered()
                 elif not session.is_open:
                     self._connection_broke(answer)

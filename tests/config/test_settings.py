@@ -261,7 +261,9 @@ def test_a_name_of_both_kinds_must_say_its_kind(config):
     assert settings.resolve_destination("peer:buffer") == ("peer", "buffer")
     assert settings.resolve_destination("modality:archive") == ("modality", "archive")
     assert settings.resolve_destination("peer:archive") == ("peer", "archive")
-    with pytest.raises(ConfigurationError, match="write 'modality:archive' or 'peer:archive'"):
+    with pytest.raises(
+        ConfigurationError, match="both a modality and a peer: write 'modality:archive' or 'peer:archive'"
+    ):
         settings.resolve_destination("archive")
 
 
@@ -326,6 +328,31 @@ def test_a_url_that_cannot_be_a_peers_is_refused_without_repeating_it(config, ur
         config.load(f'[peers.p]\nurl = "{url}"\n')
     assert expected in str(caught.value)
     assert "hunter2secret" not in str(caught.value)
+
+
+def test_a_folder_is_a_destination_with_a_path_relative_to_the_file(config, tmp_path):
+    settings = config.load('[folders.export]\npath = "out"\n' + BOTH)
+    assert (
+        settings.resolve_destination("export") == settings.resolve_destination("folder:export") == ("folder", "export")
+    )
+    assert settings.folders["export"].path == tmp_path / "out"
+    assert settings.destination_names() == ("buffer", "export", "modality:archive", "peer:archive")
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ('template = "{PatientId}"', "did you mean PatientID?"),
+        ('template = "../x"', "dot"),
+        ('missing = "a/b"', "safe"),
+    ],
+)
+def test_a_folder_that_cannot_be_used_is_refused_where_it_is_written(config, line, expected):
+    with pytest.raises(InvalidConfigurationError) as raised:
+        config.load(f'[folders.export]\npath = "out"\n{line}\n')
+    (problem,) = raised.value.problems
+    assert problem.line == 3
+    assert expected in problem.message
 
 
 def test_a_peers_url_ends_in_a_slash(config):

@@ -1,0 +1,62 @@
+"""The destinations of a configuration. A new kind adds its table to the settings, its file to `destinations`, and a line here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from hostd.config.settings import DestinationKind, Settings
+from hostd.delivery.destinations import Destination
+from hostd.delivery.destinations.folder import Folder
+from hostd.delivery.destinations.modality import Modality
+from hostd.delivery.destinations.peer import Peer
+
+
+def destinations_of(settings: Settings) -> dict[str, Destination]:
+    """Return what deliveries may go to, by `kind:name`."""
+    return {
+        f"{kind}:{name}": destination for kind, made in _KINDS.items() for name, destination in made(settings).items()
+    }
+
+
+def _modalities(settings: Settings) -> dict[str, Destination]:
+    return {
+        name: Modality(
+            name,
+            host=modality.host,
+            port=modality.port,
+            aet=modality.aet,
+            calling_aet=modality.calling_aet or settings.delivery.calling_aet,
+            timeout_s=modality.timeout_s,
+            prefer=modality.preferred_syntax.uid,
+        )
+        for name, modality in settings.modalities.items()
+    }
+
+
+def _peers(settings: Settings) -> dict[str, Destination]:
+    return {
+        name: Peer(
+            name,
+            url=peer.url,
+            username=peer.username,
+            password=peer.password.get_secret_value() if peer.password else None,
+            ca_file=peer.ca_file,
+            timeout_s=peer.timeout_s,
+            compress=peer.compress,
+        )
+        for name, peer in settings.peers.items()
+    }
+
+
+def _folders(settings: Settings) -> dict[str, Destination]:
+    return {
+        name: Folder(name, path=folder.path, template=folder.parsed, missing=folder.missing)
+        for name, folder in settings.folders.items()
+    }
+
+
+_KINDS: Mapping[DestinationKind, Callable[[Settings], dict[str, Destination]]] = {
+    "modality": _modalities,
+    "peer": _peers,
+    "folder": _folders,
+}
