@@ -40,8 +40,12 @@ def append(
     receipt: dict[str, Any] | None = None,
     study: str | None = None,
     facts: dict[str, Any] | None = None,
+    by: str | None = None,
 ) -> int:
-    """Write an event and return its number; `study` is a Study Instance UID, and that of the header where there is one. On SQLite numbers are commit-ordered, since one transaction writes at a time."""
+    """Write an event and return its number; `study` is a Study Instance UID, and that of the header where there is one. On SQLite numbers are commit-ordered, since one transaction writes at a time.
+
+    What is the doing of a script (`by`) is told to all others.
+    """
     return rows.insert(
         connection,
         t.event,
@@ -55,7 +59,13 @@ def append(
         receipt=receipt,
         facts=facts,
         at=at,
+        by=by,
     )
+
+
+def hops_of(event: Event) -> int:
+    """Return how many acts of scripts an event followed from, each at the event of the one before it."""
+    return int((event.facts or {}).get("hops", 0))
 
 
 def study_of(header: bytes) -> str:
@@ -130,7 +140,8 @@ def count_after(connection: Connection, number: int, *, script: str | None = Non
 
 
 def _is_for(script: str | None) -> sa.ColumnElement[bool]:
-    return sa.or_(t.event.c.only_for.is_(None), t.event.c.only_for == script)
+    is_for = sa.or_(t.event.c.only_for.is_(None), t.event.c.only_for == script)
+    return is_for if script is None else sa.and_(is_for, sa.or_(t.event.c.by.is_(None), t.event.c.by != script))
 
 
 def repeat(connection: Connection, number: int, script: str, at: float) -> int:
@@ -139,7 +150,8 @@ def repeat(connection: Connection, number: int, script: str, at: float) -> int:
     What it speaks of is the same, and the number is its own: so the script's cursor passes it once, its plan enters once, and until
     then its file is kept.
     """
-    names = [column.name for column in t.event.c if column.name not in {"number", "at", "only_for", "repeats"}]
+    own = {"number", "at", "only_for", "repeats", "by"}
+    names = [column.name for column in t.event.c if column.name not in own]
     same = (t.event.c[name] for name in names)
     query = sa.select(*same, sa.literal(at), sa.literal(script), sa.literal(number)).where(t.event.c.number == number)
     connection.execute(sa.insert(t.event).from_select([*names, "at", "only_for", "repeats"], query))
@@ -189,4 +201,5 @@ def _event(row: Row[Any]) -> Event:
         facts=row.facts,
         only_for=row.only_for,
         repeats=row.repeats,
+        by=row.by,
     )

@@ -226,7 +226,7 @@ def _told(
     for script in known:
         if script.name in told or f"on_{event.kind}" not in script.handlers or first_seen[script.name] > event.at:
             continue
-        if event.only_for not in (None, script.name):
+        if event.only_for not in (None, script.name) or event.by == script.name:
             continue
         had = event.number <= script.cursor.low_water or event.number in script.cursor.finished
         (silent if had else ahead).append(script.name)

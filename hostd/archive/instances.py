@@ -10,7 +10,7 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy import Connection, Row
 
-from hostd.archive import derived, events, filterings, levels, pending
+from hostd.archive import derived, events, filterings, labels, levels, pending
 from hostd.archive import tables as t
 from hostd.archive.filterings import Filtering
 from hostd.archive.records import Blob, Instance, Origin
@@ -108,7 +108,7 @@ def take_in(connection: Connection, arrival: Arrival, on_conflict: OnConflict) -
             _tell(connection, arrival, "received_again")
         case "stored":
             add_blob(connection, arrival.blob, arrival.at)
-            connection.execute(sa.insert(t.instance).values(**_columns(arrival), metadata={}, labels=[]))
+            connection.execute(sa.insert(t.instance).values(**_columns(arrival), metadata={}))
             _note_levels(connection, arrival)
             _tell(connection, arrival, "stored_instance")
         case "already stored":
@@ -269,7 +269,8 @@ def put_in_place(
     """Make what is in the archive already the current content of its instance, in the place of one that went elsewhere."""
     values = _described(header) | _received(blob, content, origin, received_at)
     where = t.instance.c.id == header.identity.instance
-    connection.execute(sa.update(t.instance).where(where).values(**values, metadata={}, labels=[], told=None))
+    labels.forget(connection, "instance", header.identity.instance)
+    connection.execute(sa.update(t.instance).where(where).values(**values, metadata={}, told=None))
 
 
 def _columns(arrival: Arrival) -> dict[str, Any]:
@@ -359,13 +360,12 @@ _WITH_BLOB = sa.select(t.instance, t.blob.c.size, t.blob.c.sha256, t.blob.c.tran
 
 def get(connection: Connection, instance: str) -> Instance | None:
     """Return the instance with Orthanc's identifier `instance`."""
-    row = connection.execute(_WITH_BLOB.where(t.instance.c.id == instance)).first()
-    return _instance(row) if row else None
+    return next(iter(_found(connection, _WITH_BLOB.where(t.instance.c.id == instance))), None)
 
 
 def by_sop_instance_uid(connection: Connection, uid: str) -> list[Instance]:
     """Return the instances of that SOP Instance UID: usually one, but other patients' data may use it too."""
-    return [_instance(row) for row in connection.execute(_WITH_BLOB.where(t.instance.c.sop_instance_uid == uid))]
+    return _found(connection, _WITH_BLOB.where(t.instance.c.sop_instance_uid == uid))
 
 
 def ids(connection: Connection, *, since: int = 0, limit: int | None = None) -> list[str]:
@@ -376,14 +376,13 @@ def ids(connection: Connection, *, since: int = 0, limit: int | None = None) -> 
 
 def page(connection: Connection, *, since: int = 0, limit: int | None = None) -> list[Instance]:
     """Return instances in the order of their identifiers."""
-    query = _WITH_BLOB.order_by(t.instance.c.id).offset(since).limit(limit)
-    return [_instance(row) for row in connection.execute(query)]
+    return _found(connection, _WITH_BLOB.order_by(t.instance.c.id).offset(since).limit(limit))
 
 
 def newest(connection: Connection, *, limit: int) -> list[Instance]:
     """Return the instances that came last, the newest first."""
     query = _WITH_BLOB.order_by(t.instance.c.received_at.desc(), t.instance.c.id).limit(limit)
-    return [_instance(row) for row in connection.execute(query)]
+    return _found(connection, query)
 
 
 @dataclass(frozen=True, slots=True)
@@ -425,7 +424,13 @@ def siblings(connection: Connection, column: Literal["patient", "study", "series
     ).scalar_one()
 
 
-def _instance(row: Row[Any]) -> Instance:
+def _found(connection: Connection, query: sa.Select[Any]) -> list[Instance]:
+    rows = connection.execute(query).all()
+    labelled = labels.of_many(connection, "instance", [row.id for row in rows])
+    return [_instance(row, labelled[row.id]) for row in rows]
+
+
+def _instance(row: Row[Any], labels: list[str]) -> Instance:
     return Instance(
         id=row.id,
         patient=row.patient,
@@ -440,7 +445,7 @@ def _instance(row: Row[Any]) -> Instance:
         received_sha256=row.received_sha256,
         origin=Origin(**row.origin),
         metadata=row.metadata,
-        labels=row.labels,
+        labels=labels,
         received_at=row.received_at,
         blob=Blob(row.blob, row.size, row.sha256, row.transfer_syntax),
     )

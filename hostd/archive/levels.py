@@ -14,7 +14,7 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy import ColumnElement, Connection, Row
 
-from hostd.archive import events
+from hostd.archive import events, labels
 from hostd.archive import tables as t
 from hostd.archive.records import Origin
 
@@ -34,7 +34,8 @@ class LevelFacts(msgspec.Struct, frozen=True, omit_defaults=True):
 
     UIDs of lower levels are ''. `attributes` has the main tags of the level and those above, by keyword, as the newest instance has
     them; `count` how many members there were; `first` the number of the event that told the first of them; `since` and `new`, for a
-    stable level: members told after that number, and how many; `occurrence` counts from 1; `gone` the origin of what was deleted.
+    stable level: members told after that number, and how many; `occurrence` counts from 1; `gone` the origin of what was deleted, with the
+    `metadata` and `labels` that the level had; `hops` how many acts of scripts the event followed from.
     """
 
     level: Level
@@ -49,6 +50,9 @@ class LevelFacts(msgspec.Struct, frozen=True, omit_defaults=True):
     occurrence: int = 0
     changes: tuple[Change, ...] = ()
     gone: dict[str, Any] | None = None
+    metadata: dict[str, str] = {}
+    labels: tuple[str, ...] = ()
+    hops: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """Return the stored form, for a JSON column."""
@@ -123,38 +127,52 @@ _ANNOUNCED = sa.update(t.stable).where(_MINE).values(announced=True)
 # -- what changes -----------------------------------------------------------------------------------------------------
 
 
-def changed(connection: Connection, instance: str, at: float, *changes: Change) -> None:
+def changed(
+    connection: Connection, instance: str, at: float, *changes: Change, by: str | None = None, hops: int = 0
+) -> None:
     """Tell that a stored instance was changed: `on_updated_instance`; where its content was, its series, study and patient were, too.
 
-    Call it in the transaction of the change, after it. Nothing is told of an instance that is not stored, or whose own event is
+    `by` is the script whose doing it is, at an event so many `hops` long. Call it in the transaction of the change, after it. Nothing is told of an instance that is not stored, or whose own event is
     still put off: that will tell it as it then is.
     """
     row = connection.execute(_INSTANCE.where(t.instance.c.id == instance)).first()
     if row is None or row.told is None:
         return
-    if "content" not in changes:
-        _tell_instance(connection, "updated_instance", row, at, changes)
-        return
-    number = _tell_instance(connection, "updated_instance", row, at, changes)
-    connection.execute(sa.update(t.instance).where(t.instance.c.id == instance).values(told=number))
-    _tell_updated(connection, row, at, changes)
+    number = _tell_instance(connection, "updated_instance", row, at, _changes(changes, hops), by=by)
+    if "content" in changes:
+        connection.execute(sa.update(t.instance).where(t.instance.c.id == instance).values(told=number))
+        _tell_updated(connection, row, at, changes, by=by, hops=hops)
+
+
+def _changes(changes: Sequence[Change], hops: int) -> dict[str, Any]:
+    return {"changes": list(changes)} | ({"hops": hops} if hops else {})
 
 
 def _changed(connection: Connection, row: Row[Any], at: float, changes: tuple[Change, ...]) -> None:
-    _tell_instance(connection, "updated_instance", row, at, changes)
+    _tell_instance(connection, "updated_instance", row, at, _changes(changes, 0))
     _tell_updated(connection, row, at, changes)
 
 
-def _tell_updated(connection: Connection, row: Row[Any], at: float, changes: tuple[Change, ...]) -> None:
+def _tell_updated(
+    connection: Connection, row: Row[Any], at: float, changes: Sequence[Change], *, by: str | None = None, hops: int = 0
+) -> None:
     for level in LEVELS:
-        _tell(connection, f"updated_{level}", row, level, at, changes=changes)
+        _tell(connection, f"updated_{level}", row, level, at, by=by, changes=tuple(changes), hops=hops)
 
 
-def level_changed(connection: Connection, level: Level, identifier: str, at: float, *changes: Change) -> None:
-    """Tell that the metadata or labels of a series, study or patient itself were changed."""
+def level_changed(
+    connection: Connection,
+    level: Level,
+    identifier: str,
+    at: float,
+    *changes: Change,
+    by: str | None = None,
+    hops: int = 0,
+) -> None:
+    """Tell that the metadata or labels of a series, study or patient itself were changed; `by` and `hops` are as for an instance."""
     row = _newest(connection, level, identifier)
     if row is not None:
-        _tell(connection, f"updated_{level}", row, level, at, changes=changes)
+        _tell(connection, f"updated_{level}", row, level, at, by=by, changes=changes, hops=hops)
 
 
 # -- what goes --------------------------------------------------------------------------------------------------------
@@ -167,12 +185,19 @@ def deleting(connection: Connection, instance: str) -> Row[Any]:
 
 def deleted(connection: Connection, row: Row[Any], at: float) -> None:
     """Tell that an instance was deleted, and what ends with it; its row is gone already. The events pin its file until all scripts have had them."""
-    _tell_instance(connection, "deleted_instance", row, at, ())
+    had = {"metadata": row.metadata, "labels": labels.forget(connection, "instance", row.id)}
+    _tell_instance(connection, "deleted_instance", row, at, had if any(had.values()) else None)
     for level in LEVELS:
         identifier = row._mapping[level]  # noqa: SLF001 - SQLAlchemy's public name
         if connection.execute(sa.select(t.instance.c.id).where(column(level) == identifier).limit(1)).first() is None:
-            connection.execute(sa.delete(t.stable).where(t.stable.c.level == level, t.stable.c.id == identifier))
-            _tell(connection, f"deleted_{level}", row, level, at, gone=row.origin)
+            mine = t.stable.c.level == level, t.stable.c.id == identifier
+            metadata = connection.execute(sa.select(t.stable.c.metadata).where(*mine)).scalar() or {}
+            connection.execute(sa.delete(t.stable).where(*mine))
+            had_labels = tuple(labels.forget(connection, level, identifier))
+            _tell(
+                connection, f"deleted_{level}", row, level, at,
+                gone=row.origin, metadata=metadata, labels=had_labels,
+            )  # fmt: skip
 
 
 # -- quiet time -------------------------------------------------------------------------------------------------------
@@ -256,7 +281,9 @@ def _instance(connection: Connection, instance: str) -> Row[Any]:
     return connection.execute(_INSTANCE.where(t.instance.c.id == instance)).one()
 
 
-def _tell_instance(connection: Connection, kind: str, row: Row[Any], at: float, changes: Sequence[Change]) -> int:
+def _tell_instance(
+    connection: Connection, kind: str, row: Row[Any], at: float, facts: dict[str, Any] | None, *, by: str | None = None
+) -> int:
     """Write an event about a stored instance, with the header that the event which told its content has, if that is still kept."""
     last = connection.execute(
         sa.select(t.event.c.header, t.event.c.receipt)
@@ -275,11 +302,14 @@ def _tell_instance(connection: Connection, kind: str, row: Row[Any], at: float, 
         origin=Origin(**row.origin),
         receipt=last.receipt if last else None,
         study=row.study_instance_uid,
-        facts={"changes": list(changes)} if changes else None,
+        facts=facts,
+        by=by,
     )
 
 
-def _tell(connection: Connection, kind: str, row: Row[Any], level: Level, at: float, **facts: Any) -> int:
+def _tell(
+    connection: Connection, kind: str, row: Row[Any], level: Level, at: float, *, by: str | None = None, **facts: Any
+) -> int:
     """Write an event about a level of an instance, which has its newest attributes."""
     identifier = row._mapping[level]  # noqa: SLF001 - SQLAlchemy's public name
     first = sa.select(sa.func.min(t.instance.c.told)).where(column(level) == identifier)
@@ -294,5 +324,5 @@ def _tell(connection: Connection, kind: str, row: Row[Any], level: Level, at: fl
         **facts,
     )
     return events.append(
-        connection, kind, identifier, at, study=known.study_instance_uid or None, facts=known.to_json()
+        connection, kind, identifier, at, study=known.study_instance_uid or None, facts=known.to_json(), by=by
     )

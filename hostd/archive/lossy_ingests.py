@@ -12,7 +12,7 @@ from typing import Any, Literal
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from hostd.archive import derived, instances, pending
+from hostd.archive import derived, instances, labels, pending
 from hostd.archive import tables as t
 from hostd.archive.instances import Arrival, OnConflict, Outcome
 from hostd.archive.pending import Pending
@@ -69,10 +69,9 @@ def finish(
     received = Header.decode(row.header)
     source, made = received.identity.instance, header.identity.instance
     current = connection.execute(
-        sa.select(t.instance.c.metadata, t.instance.c.labels).where(
-            t.instance.c.id == source, t.instance.c.blob == row.blob.name
-        )
+        sa.select(t.instance.c.metadata).where(t.instance.c.id == source, t.instance.c.blob == row.blob.name)
     ).first()
+    labelled = labels.of(connection, "instance", source) if current is not None else []
     of_version = t.version.c.blob == row.blob.name
     if current is None and connection.execute(sa.select(t.version.c.id).where(of_version)).first() is None:
         return "superseded"
@@ -90,8 +89,7 @@ def finish(
         _vacate(connection, source, made)
     _keep_original(connection, arrival, header, row.at, is_kept=row.keep_original)
     own = current.metadata if current is not None else {}
-    labels = current.labels if current is not None else []
-    _change(connection, made, {**own, derived.MODIFIED_FROM: source}, labels)
+    _change(connection, made, {**own, derived.MODIFIED_FROM: source}, labelled)
     return "made" if outcome in instances.KEPT else "made before"
 
 
@@ -112,6 +110,7 @@ def _vacate(connection: Connection, source: str, made: str) -> None:
         .values(instance=made)
     )
     if heir is None:
+        labels.forget(connection, "instance", source)
         connection.execute(sa.delete(t.instance).where(t.instance.c.id == source))
         return
     connection.execute(sa.delete(t.version).where(t.version.c.id == heir.id))
@@ -147,11 +146,8 @@ def _keep_original(
         )
 
 
-def _change(connection: Connection, instance: str, metadata: dict[str, str], labels: list[str]) -> None:
+def _change(connection: Connection, instance: str, metadata: dict[str, str], labelled: list[str]) -> None:
     where = t.instance.c.id == instance
-    row = connection.execute(sa.select(t.instance.c.metadata, t.instance.c.labels).where(where)).one()
-    connection.execute(
-        sa.update(t.instance)
-        .where(where)
-        .values(metadata={**row.metadata, **metadata}, labels=sorted({*row.labels, *labels}))
-    )
+    row = connection.execute(sa.select(t.instance.c.metadata).where(where)).one()
+    connection.execute(sa.update(t.instance).where(where).values(metadata={**row.metadata, **metadata}))
+    labels.add(connection, "instance", instance, labelled)

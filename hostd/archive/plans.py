@@ -8,9 +8,10 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from hostd.archive import deletes, deliveries, fanout, notices, occurrences, rows, scripts, usage
+from hostd.archive import deletes, deliveries, fanout, marks, notices, occurrences, rows, scripts, usage
 from hostd.archive import tables as t
 from hostd.archive.fanout import Many
+from hostd.archive.marks import PlannedMark
 from hostd.archive.notices import PlannedNotify
 from hostd.archive.records import Event
 from hostd.archive.usage import NO_QUOTA, Quota
@@ -45,7 +46,7 @@ class PlannedEdit:
 class PlannedForward:
     """A delivery to ask for, or, with `skip`, the reason why there is nothing to deliver.
 
-    `of` is the level of the event, of which each member is meant, or one of its members; '' for the event's own instance. `again` and
+    `of` is a level, of which each member is meant, or one member of it; None for the event's own instance. `again` and
     `back` concern the members of a level.
     """
 
@@ -56,7 +57,7 @@ class PlannedForward:
     priority: int = deliveries.PRIORITIES["normal"]
     not_before: float = 0.0
     skip: str | None = None
-    of: str = ""
+    of: Many | None = None
     again: bool = False
     back: bool = False
 
@@ -71,10 +72,12 @@ class PlannedDelete:
     position: int
     inputs: dict[str, Any]
     after: str | tuple[int, ...] | None
-    of: str = ""
+    of: Many | None = None
 
 
-PlannedAction = PlannedTranscode | PlannedTool | PlannedEdit | PlannedForward | PlannedDelete | PlannedNotify
+PlannedAction = (
+    PlannedTranscode | PlannedTool | PlannedEdit | PlannedForward | PlannedDelete | PlannedNotify | PlannedMark
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +163,7 @@ def failures(connection: Connection, script: str, event: int) -> int:
 def _enter_actions(connection: Connection, plan: Plan, run: int) -> None:
     asked: dict[int, list[int]] = {}
     pending_deletes: list[tuple[int, PlannedDelete]] = []
+    changes: marks.Changes = {}
     for planned in plan.actions:
         match planned:
             case PlannedTranscode():
@@ -172,10 +176,14 @@ def _enter_actions(connection: Connection, plan: Plan, run: int) -> None:
                 _enter_forward(connection, plan, run, planned, asked)
             case PlannedNotify():
                 _enter_notify(connection, plan, run, planned)
+            case PlannedMark():
+                state, result = marks.carry_out(connection, planned, plan.event, changes)
+                _insert(connection, plan, run, planned, planned.verb, state, result=result)
             case PlannedDelete():
                 inputs = {**_target(plan.event, planned.of), **planned.inputs}
                 number = _insert(connection, plan, run, planned, "delete", "open", inputs=inputs)
                 pending_deletes.append((number, planned))
+    marks.tell(connection, changes, plan.event, plan.script, plan.at)
     # Deletes come last, wherever the script wrote them: a forward of the same plan is meant to be delivered.
     _settle_deletes(connection, plan, pending_deletes, asked)
 
@@ -192,14 +200,14 @@ def _settle_deletes(
         deletes.settle(connection, number, plan.at)
 
 
-def _target(event: Event, of: str) -> dict[str, Any]:
+def _target(event: Event, of: Many | None) -> dict[str, Any]:
     """Return what a delete is about, as its action's inputs hold it."""
-    return {"many": asdict(Many.of(event, of))} if of else {"instance": event.subject, "content": event.content}
+    return {"many": asdict(of)} if of is not None else {"instance": event.subject, "content": event.content}
 
 
-def _all_deliveries(connection: Connection, event: Event, of: str) -> list[int]:
-    if of:
-        return fanout.deliveries_of(connection, Many.of(event, of))
+def _all_deliveries(connection: Connection, event: Event, of: Many | None) -> list[int]:
+    if of is not None:
+        return fanout.deliveries_of(connection, of)
     assert event.content is not None
     return deletes.all_of(connection, event.subject, event.content)
 
@@ -210,8 +218,8 @@ def _enter_forward(
     if planned.skip is not None:
         _insert(connection, plan, run, planned, "forward", "skipped", result={"reason": planned.skip})
         return
-    if planned.of:
-        asked[planned.position] = _enter_forwards(connection, plan, run, planned)
+    if planned.of is not None:
+        asked[planned.position] = _enter_forwards(connection, plan, run, planned, planned.of)
         return
     assert plan.event.blob is not None
     assert plan.event.content is not None
@@ -236,9 +244,8 @@ def _enter_forward(
     connection.execute(sa.update(t.action).where(t.action.c.id == action).values(result=result))
 
 
-def _enter_forwards(connection: Connection, plan: Plan, run: int, planned: PlannedForward) -> list[int]:
+def _enter_forwards(connection: Connection, plan: Plan, run: int, planned: PlannedForward, many: Many) -> list[int]:
     """Ask for a delivery of each member that is meant; return the deliveries that a delete may wait for."""
-    many = Many.of(plan.event, planned.of)
     action = _insert(connection, plan, run, planned, "forward", "done")
     result = fanout.forward(
         connection,

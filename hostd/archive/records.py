@@ -66,7 +66,7 @@ class Event:
     was not kept; `header` an encoded `dicom.header.Header`; `content` the SHA-256 of the data set as received; `receipt` how the
     ingest of the instance ended (`transcoding.receipt.Receipt` as plain values), None when nothing was to be transcoded; `facts` what it
     tells beyond an instance (see `levels.LevelFacts`, `associations.AssociationRow`, `occurrences`). One that `repeats` another is
-    `only_for` one script.
+    `only_for` one script; what is the doing of a script (`by`) is not told to that one.
     """
 
     number: int
@@ -81,6 +81,7 @@ class Event:
     facts: dict[str, Any] | None = None
     only_for: str | None = None
     repeats: int | None = None
+    by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

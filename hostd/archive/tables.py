@@ -61,7 +61,6 @@ instance = sa.Table(
     sa.Column("received_sha256", sa.Text, nullable=False),
     sa.Column("origin", sa.JSON, nullable=False),
     sa.Column("metadata", sa.JSON, nullable=False),
-    sa.Column("labels", sa.JSON, nullable=False),
     sa.Column("received_at", sa.Float, nullable=False),
     sa.Column("told", sa.BigInteger),  # number of the event that told its content; None while that is put off
     sa.Index(None, "patient", "told"),
@@ -69,7 +68,16 @@ instance = sa.Table(
     sa.Index(None, "series", "told"),
 )
 
-stable = sa.Table(  # a series, study or patient that is in the archive, and its quiet time
+label = sa.Table(  # of an instance, a series, a study or a patient that is in the archive
+    "label",
+    metadata,
+    sa.Column("level", sa.Text, primary_key=True),  # instance | series | study | patient
+    sa.Column("id", sa.Text, primary_key=True),  # Orthanc's identifier
+    sa.Column("label", sa.Text, primary_key=True),
+    sa.Index(None, "level", "label", "id"),
+)
+
+stable = sa.Table(  # a series, study or patient that is in the archive, its quiet time and its metadata
     "stable",
     metadata,
     sa.Column("level", sa.Text, primary_key=True),  # series | study | patient
@@ -78,6 +86,7 @@ stable = sa.Table(  # a series, study or patient that is in the archive, and its
     sa.Column("occurrence", sa.Integer, nullable=False, server_default="0"),  # how often it was told as stable
     sa.Column("upto", sa.BigInteger, nullable=False, server_default="-1"),  # number of the last event that did
     sa.Column("due_at", sa.Float),  # when its quiet time ends; None: nothing came since the last one
+    sa.Column("metadata", sa.JSON, nullable=False, server_default="{}"),
     sa.Index(
         "ix_stable_due_at",
         "due_at",
@@ -147,6 +156,7 @@ event = sa.Table(
     sa.Column("at", sa.Float, nullable=False, index=True),
     sa.Column("only_for", sa.Text),  # the one script that is to have it; None: all
     sa.Column("repeats", sa.BigInteger, index=True),  # the event of the past that this one is again
+    sa.Column("by", sa.Text),  # the script whose doing it tells, which is not told of it
     sqlite_autoincrement=True,  # numbers of deleted events are never given again
 )
 

@@ -18,6 +18,7 @@ from typing import Any, Literal, get_args
 from hostd.sandbox import edited, frames
 from hostd.sandbox.granted import line, moment, shown
 from hostd.sandbox.levels import Association, Instances, Level, LevelTags, Patient, Series, Study
+from hostd.sandbox.marking import Marking
 from hostd.sandbox.notifying import Notifying
 from hostd.sandbox.refusals import SCRIPT_EXCEPTIONS, NotAllowed, TooManyActions, UnknownKeyword, ValueTooLarge
 from hostd.sandbox.run import Run, World, near
@@ -328,7 +329,7 @@ LEVELS = ("debug", "info", "warning", "error")
 _MAX_ARGUMENTS = 10
 
 
-class Host(Notifying):
+class Host(Notifying, Marking):
     """What a script may do. Actions enter the plan of this run and are carried out after it: all of them, or none if it fails."""
 
     __slots__ = ()

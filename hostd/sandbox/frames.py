@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from hostd.sandbox import situations
+from hostd.sandbox import acts, situations
 
 MAX_FRAME = 8 << 20
 """Bytes. A frame that claims more ends the connection; what a worker sends is further limited by `MAX_RESULT`."""
@@ -142,7 +142,6 @@ class Level(msgspec.Struct, frozen=True):
     new: int = 0
     occurrence: int = 0
     changes: list[str] = []
-    labels: list[str] = []
 
 
 class Association(msgspec.Struct, frozen=True):
@@ -199,7 +198,8 @@ class Answer(msgspec.Struct, frozen=True, tag="answer"):
     """The answer to a question, or why there is none.
 
     To `value`: the list of values, as in `Elements`; empty when the element is absent. To `members`: the next of them as pairs of place
-    and `Instance`, empty after the last. To `first`: a list of one `Instance` or none. To `origins`: a list of `Origin`.
+    and `Instance`, empty after the last. To `first`: a list of one `Instance` or none. To `origins`: a list of `Origin`. To `marks`: its metadata,
+    and the list of its labels.
     """
 
     id: int
@@ -329,7 +329,7 @@ class Delete(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="delet
 
 Makes = Transcode | RunTool | Modify | Anonymize | Redact
 """Actions whose index is a handle: of what they make."""
-Action = Makes | Forward | Delete | situations.Notify
+Action = Makes | Forward | Delete | situations.Notify | acts.Act
 
 
 class Failure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -348,10 +348,11 @@ class Question(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="que
 
     For `value`, `path` is that of the element (tag, item, tag and so on), and `of` the id of a member, '' for the event's own instance.
     For `members`, `path` is 1 for those that are new, 0 for all, and the place of the last one that is known (-1: none), whose id is `of`.
+    For `marks`, `of` is the id of what they are of.
     """
 
     id: int
-    verb: Literal["value", "members", "first", "origins"]
+    verb: Literal["value", "members", "first", "origins", "marks"]
     path: list[int]
     of: str = ""
 

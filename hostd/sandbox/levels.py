@@ -175,9 +175,14 @@ class Level(ReadOnly):
         return tuple(Origin(one) for one in msgspec.convert(self._run.ask([], "origins"), list[wire.Origin]))
 
     @property
+    def metadata(self) -> dict[str, str]:
+        """What was noted of it by `host.set_metadata`; a copy, as it stands when this run first asks. Its instances have their own."""
+        return dict(self._run.marks(self._level.id)[0])
+
+    @property
     def labels(self) -> tuple[str, ...]:
-        """Its labels."""
-        return tuple(self._level.labels)
+        """Its labels, sorted, as they stand when this run first asks. Its instances have their own."""
+        return tuple(self._run.marks(self._level.id)[1])
 
     def __repr__(self) -> str:
         return f"<{self._level.level} {self._level.series_instance_uid or self._level.study_instance_uid or self.id}>"

@@ -11,7 +11,7 @@ from hostd.sandbox.refusals import TooManyActions, UnknownKeyword
 MAX_NAMES_READ = 1000
 """How many different tags a run records as read; more are read, but not recorded."""
 
-Verb = Literal["value", "members", "first", "origins"]
+Verb = Literal["value", "members", "first", "origins", "marks"]
 
 
 class Ask(Protocol):
@@ -85,7 +85,7 @@ class Log:
 class Run:
     """One run: what the host and the views of the API write to. Closed at its end, so that nothing kept in a global acts later."""
 
-    __slots__ = ("_ask", "_fetched", "actions", "closed", "log", "now", "read", "world")
+    __slots__ = ("_ask", "_fetched", "_marks", "actions", "closed", "log", "now", "read", "world")
 
     def __init__(self, world: World, now: float, ask: Ask) -> None:
         self.world = world
@@ -96,6 +96,7 @@ class Run:
         self.closed = False
         self._ask = ask
         self._fetched: dict[tuple[str, tuple[int, ...]], list[Any]] = {}
+        self._marks: dict[str, tuple[dict[str, str], list[str]]] = {}
 
     def check_open(self) -> None:
         """Raise `RuntimeError` when this run is over."""
@@ -122,6 +123,13 @@ class Run:
         if (of, path) not in self._fetched:
             self._fetched[of, path] = self.ask(list(path), "value", of)
         return self._fetched[of, path]
+
+    def marks(self, of: str) -> tuple[dict[str, str], list[str]]:
+        """Return the metadata and labels of what has that identifier; the same all through the run."""
+        if of not in self._marks:
+            metadata, labels = self.ask([], "marks", of)
+            self._marks[of] = metadata, labels
+        return self._marks[of]
 
     def ask(self, path: list[int], verb: Verb, of: str = "") -> list[Any]:
         """Ask the host, while the run goes on."""

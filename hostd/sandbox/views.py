@@ -227,6 +227,16 @@ class Instance(ReadOnly):
         """What was changed: "content", "metadata", "labels"; () unless the event is `on_updated_instance`."""
         return tuple(self._instance.changes)
 
+    @property
+    def metadata(self) -> dict[str, str]:
+        """What was noted of it by `host.set_metadata` and by hostd itself; a copy, as it stands when this run first asks."""
+        return dict(self._run.marks(self._instance.id)[0])
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Its labels, sorted, as they stand when this run first asks."""
+        return tuple(self._run.marks(self._instance.id)[1])
+
     def __repr__(self) -> str:
         return f"<instance {self.sop_instance_uid}>"
 

@@ -9,7 +9,9 @@ from typing import Any
 
 import msgspec
 
+from hostd.archive import events
 from hostd.archive.deliveries import PRIORITIES
+from hostd.archive.fanout import Many
 from hostd.archive.levels import LevelFacts
 from hostd.archive.notices import PlannedNotify
 from hostd.archive.plans import PlannedAction, PlannedDelete, PlannedForward, PlannedTool, PlannedTranscode
@@ -18,10 +20,10 @@ from hostd.dicom import syntaxes
 from hostd.dicom.header import Header
 from hostd.dicom.syntaxes import TransferSyntax
 from hostd.errors import HostdError, ScriptError
-from hostd.sandbox import frames
+from hostd.sandbox import acts, frames
 from hostd.sandbox.notifying import MAX_KEY, MAX_TEXT
 from hostd.sandbox.situations import Notify
-from hostd.scripting import edits, situations, subjects
+from hostd.scripting import edits, marking, situations, subjects
 from hostd.scripting.edits import Projects, no_projects
 from hostd.scripting.vocabulary import as_frame
 from hostd.scripting.withholding import without_patient
@@ -39,7 +41,7 @@ Channels = Mapping[str, bool]
 """Channels that the script may use, by name → whether patient data may go there."""
 
 MAX_HOPS = 10
-"""How many deliveries may follow from one another, each asked for at the event of the one before it."""
+"""How many acts of scripts (deliveries, changes) may follow from one another, each asked for at the event of the one before it."""
 
 
 def no_tools(name: str, args: Sequence[str]) -> RunTool:  # noqa: ARG001 - a `Tools`
@@ -129,7 +131,7 @@ def resolve(
     Raises `ScriptError`, naming the line of the script, for what cannot be carried out.
     """
     made: dict[int, Transform] = {}
-    about: dict[int, str] = {}
+    about: dict[int, Many | None] = {}
     planned: list[PlannedAction] = []
     for position, action in enumerate(actions):
         try:
@@ -151,6 +153,9 @@ def resolve(
                 case frames.Forward():
                     forward = _forward(position, action, event, made, destinations)
                     planned.append(replace(forward, of=_subject(action.x, event, about)))
+                case acts.SetMetadata() | acts.Label() | acts.Unlabel():
+                    _source(action.x, event, {})
+                    planned.append(marking.planned(position, action, _subject(action.x, event, about), _cut(event)))
                 case Notify():
                     planned.append(_notify(position, action, event, channels or {}, tags_read))
                 case frames.Delete():
@@ -218,15 +223,22 @@ def _why_skipped(destination: str, event: Event, *, back: bool) -> str | None:
     if event.kind.startswith("deleted_"):
         return "it was deleted, so there is nothing to send"
     if LevelFacts.of(event.facts) is not None:
-        return None  # each instance of it may have come from elsewhere
+        return _cut(event)  # each instance of it may have come from elsewhere
     if event.blob is None:
         return "its content was refused, so there is nothing to send"
-    if (event.facts or {}).get("hops", 0) >= MAX_HOPS:
-        return f"{MAX_HOPS} deliveries followed from one another already, and none follows from this one"
+    if (cut := _cut(event)) is not None:
+        return cut
     sender = event.origin.modality if event.origin else None
     if not back and sender is not None and destination == f"modality:{sender}":
         return f"it came from {destination}; back=True would send it back"
     return None
+
+
+def _cut(event: Event) -> str | None:
+    """Say why nothing more may follow from an event; None where it may."""
+    if events.hops_of(event) < MAX_HOPS:
+        return None
+    return f"{MAX_HOPS} acts of scripts followed from one another already, and nothing follows from this one"
 
 
 def _notify(position: int, action: Notify, event: Event, channels: Channels, tags_read: Sequence[str]) -> PlannedNotify:
@@ -271,11 +283,11 @@ def _source(x: str | int, event: Event, made: dict[int, Transform]) -> Transform
     return Transform()
 
 
-def _subject(x: str | int, event: Event, about: dict[int, str]) -> str:
-    """Return what an action is about: '' for the event's own instance, else the id of its level or of one of that level's instances."""
+def _subject(x: str | int, event: Event, about: dict[int, Many | None]) -> Many | None:
+    """Return what an action is about: None for the event's own instance, else its level or one of that level's instances."""
     if isinstance(x, int):
         return about[x]
-    return x if LevelFacts.of(event.facts) is not None else ""
+    return Many.of(event, x) if LevelFacts.of(event.facts) is not None else None
 
 
 def _inputs(action: frames.Action) -> dict[str, Any]:

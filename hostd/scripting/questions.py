@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from hostd.dicom.header import element_value
 from hostd.dicom.part10 import data_set_offset
@@ -18,20 +19,29 @@ _PIXEL_GROUP = 0x7FE0
 def answer_from(source: Source, question: frames.Question) -> frames.Answer:
     """Answer any question of a run. Whatever the worker asks for, nothing is raised."""
     try:
-        match question.verb:
-            case "value":
-                return answer(question, source.file(question.of))
-            case "members":
-                return _members(source, question)
-            case "first":
-                first = source.first()
-                return frames.Answer(question.id, [] if first is None else [first])
-            case "origins":
-                return frames.Answer(question.id, source.origins())
+        if question.verb == "value":
+            return answer(question, source.file(question.of))
+        return _answered(source, question)
     except LookupError as error:
         return frames.Answer(question.id, error=str(error))
     except (OSError, HostdError) as error:
         return frames.Answer(question.id, error=f"a file of the archive cannot be read: {error}")
+
+
+def _answered(source: Source, question: frames.Question) -> frames.Answer:
+    found: list[Any] = []
+    match question.verb:
+        case "members":
+            return _members(source, question)
+        case "first":
+            first = source.first()
+            found = [] if first is None else [first]
+        case "origins":
+            found = list(source.origins())
+        case "marks":
+            noted = source.marks(question.of)
+            found = [noted.metadata, noted.labels]
+    return frames.Answer(question.id, found)
 
 
 def _members(source: Source, question: frames.Question) -> frames.Answer:

@@ -7,15 +7,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from hostd.archive.marks import PlannedMark
 from hostd.archive.notices import PlannedNotify
-from hostd.archive.plans import PlannedAction, PlannedDelete, PlannedEdit, PlannedForward, PlannedTool
+from hostd.archive.plans import PlannedAction, PlannedDelete, PlannedEdit, PlannedForward, PlannedTool, PlannedTranscode
 from hostd.archive.records import Event
 from hostd.dicom import statuses, syntaxes
 from hostd.dicom.header import read_file_header
 from hostd.errors import HostdError, ScriptError
 from hostd.intake.element_values import name_of
 from hostd.sandbox import api, frames
-from hostd.scripting import made, questions, subjects
+from hostd.scripting import made, marking, questions, subjects
 from hostd.scripting.edits import Projects, no_projects
 from hostd.scripting.execution import why
 from hostd.scripting.filters import changes_of
@@ -176,23 +177,26 @@ def sentence(action: PlannedAction, event: Event | None = None) -> str:
     """Say a planned action in words."""
     match action:
         case PlannedForward():
-            return _forward_sentence(action, event)
+            said = _forward_sentence(action, event)
         case PlannedDelete():
-            return _delete_sentence(action, event)
+            said = _delete_sentence(action, event)
+        case PlannedMark():
+            said = marking.sentence(action, _what(action, event) or " the instance")
         case PlannedNotify():
-            return _notify_sentence(action)
+            said = _notify_sentence(action)
         case PlannedTool():
-            return f"have the tool {action.inputs['name']} make something of it, when a delivery needs it"
+            said = f"have the tool {action.inputs['name']} make something of it, when a delivery needs it"
         case PlannedEdit():
-            return f"{_edit_sentence(action)}, when a delivery needs it"
-        case _:
+            said = f"{_edit_sentence(action)}, when a delivery needs it"
+        case PlannedTranscode():
             lossy = any(name in action.inputs for name in ("quality", "ratio", "near")) or action.inputs.get("lossy")
             loss = " with loss" if lossy else ""
-            return f"transcode to {syntaxes.by_uid(action.inputs['to']).name}{loss}, when a delivery needs it"
+            said = f"transcode to {syntaxes.by_uid(action.inputs['to']).name}{loss}, when a delivery needs it"
+    return said
 
 
-def _what(action: PlannedForward | PlannedDelete, event: Event | None) -> str:
-    return subjects.named(event, action.of) if event is not None else ""
+def _what(action: PlannedForward | PlannedDelete | PlannedMark, event: Event | None) -> str:
+    return subjects.named(action.of, event) if event is not None else ""
 
 
 def _delete_sentence(action: PlannedDelete, event: Event | None) -> str:

@@ -13,6 +13,7 @@ from sqlalchemy.exc import OperationalError
 
 from hostd.archive import events, occurrences, plans, scripts
 from hostd.archive.archive import Archive
+from hostd.archive.marks import PlannedMark
 from hostd.archive.notices import PlannedNotify
 from hostd.archive.plans import Plan, PlannedDelete
 from hostd.archive.records import Event
@@ -406,7 +407,7 @@ class Runner:
     def _enter(self, plan: Plan, after: int | None) -> _Entered:
         token = self._token
         topics = ["delivery"] if plan.actions else []
-        if plan.outcome == "parked" or any(isinstance(action, PlannedDelete) for action in plan.actions):
+        if plan.outcome == "parked" or any(isinstance(action, (PlannedDelete, PlannedMark)) for action in plan.actions):
             topics.append("event")
         if plan.outcome == "parked" or any(isinstance(action, PlannedNotify) for action in plan.actions):
             topics.append("notification")

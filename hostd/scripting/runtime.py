@@ -20,7 +20,7 @@ from typing import Any, Literal
 import msgspec
 
 from hostd.errors import ScriptError
-from hostd.sandbox import api, filters, frames
+from hostd.sandbox import acts, api, filters, frames
 from hostd.sandbox.situations import Notify
 
 Isolation = Literal["required", "best-effort"]
@@ -342,6 +342,8 @@ def _permitted(
             return action.to in load.destinations and (action.syntax is None or action.syntax in uids - lossy)
         case Notify():
             return action.channel in load.channels
+        case acts.SetMetadata() | acts.Label() | acts.Unlabel():
+            return True
         case frames.Delete():
             waits = action.after if isinstance(action.after, list) else []
             named = all(0 <= one < len(earlier) and isinstance(earlier[one], frames.Forward) for one in waits)

@@ -11,8 +11,9 @@ from typing import Protocol
 import msgspec
 from sqlalchemy import Connection
 
-from hostd.archive import members
+from hostd.archive import marks, members
 from hostd.archive.levels import LevelFacts
+from hostd.archive.marks import Marks
 from hostd.archive.members import Member
 from hostd.archive.records import Event, Origin
 from hostd.dicom.header import Header, read_file_header
@@ -43,6 +44,10 @@ class Source(Protocol):
 
     def origins(self) -> list[frames.Origin]:
         """Return where the members came from."""
+        ...
+
+    def marks(self, of: str) -> Marks:
+        """Return what is noted of the event's subject or of a member, nothing where it is not stored. Raises `LookupError` for anything else."""
         ...
 
 
@@ -102,6 +107,19 @@ class ArchiveSource:
             found = members.origins(connection, self._event, self._facts)
         return [frames.Origin(**origin.to_json()) for origin in found]
 
+    def marks(self, of: str) -> Marks:
+        """Return what is noted of one, or was when it was deleted."""
+        if of == self._event.subject and self._event.kind.startswith("deleted_"):
+            had = self._event.facts or {}
+            return Marks(had.get("metadata", {}), list(had.get("labels", ())))
+        level = self._facts.level if self._facts is not None else "instance"
+        if of != self._event.subject:
+            if self._blob_of(of) is None:
+                raise LookupError("that is none of the instances of this event, or it was deleted or replaced since")
+            level = "instance"
+        with self._read() as connection:
+            return marks.get(connection, level, of) or Marks()
+
     def _blob_of(self, instance: str) -> str | None:
         if self._facts is None:
             return None
@@ -139,6 +157,11 @@ class FilesSource:
     def origins(self) -> list[frames.Origin]:
         """Return that they were files."""
         return [frames.Origin("import")]
+
+    def marks(self, of: str) -> Marks:
+        """Return that nothing is noted of a file."""
+        del of
+        return Marks()
 
     def _instance(self, identifier: str) -> frames.Instance:
         return as_frames_instance(identifier, self._files[identifier][1], Origin("import"), None)

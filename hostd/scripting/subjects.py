@@ -6,6 +6,7 @@ from typing import Any
 
 from pydicom.datadict import dictionary_VM, dictionary_VR, tag_for_keyword
 
+from hostd.archive.fanout import Many
 from hostd.archive.levels import LevelFacts
 from hostd.archive.records import Event
 from hostd.dicom.header import main_keywords
@@ -58,9 +59,10 @@ def elements(attributes: dict[str, str]) -> frames.Elements:
     return found
 
 
-def named(event: Event, of: str) -> str:
-    """Say which instances of an event about a level an action means: " the series", " an instance of the series"; '' for its own."""
-    facts = LevelFacts.of(event.facts)
-    if not of or facts is None:
+def named(of: Many | None, event: Event) -> str:
+    """Say which instances an action at an event means: " the series", " an instance of the series"; '' for the event's own."""
+    if of is None:
         return ""
-    return f" the {facts.level}" if of == event.subject else f" an instance of the {facts.level}"
+    if of.instance:
+        return f" an instance of the {of.level}"
+    return f" the {of.level}" if of.id == event.subject else f" a {of.level}"

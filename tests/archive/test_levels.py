@@ -5,6 +5,7 @@ import sqlalchemy as sa
 
 from hostd.archive import associations, events, instances, levels, members, plans, scripts
 from hostd.archive import tables as t
+from hostd.archive.fanout import Many
 from hostd.archive.levels import LevelFacts
 from hostd.archive.plans import Plan, PlannedForward
 from hostd.archive.records import Origin
@@ -193,7 +194,7 @@ def test_an_action_on_what_is_no_instance_of_the_level_sends_nothing(archive, of
     other = header("1.2.4.5.1", series="1.2.4.5", study="1.2.4").identity.instance
     plan = Plan(
         script="a.py", version="v", event=event, sop_instance_uid="", sop_class_uid="", outcome="done",
-        actions=(PlannedForward(0, {}, "modality:archive", of=of or other),),
+        actions=(PlannedForward(0, {}, "modality:archive", of=Many.of(event, of or other)),),
         tags_read=(), log=(), error=None, at=1.0, seconds=0.0,
     )  # fmt: skip
     archive.writer.do(lambda c: scripts.meet(c, "a.py", 0.0, from_beginning=True))

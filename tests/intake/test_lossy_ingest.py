@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from ingest_kit import EXPLICIT, FROM_CT1, IMPLICIT, data_set_hash, image
 from pydicom import dcmread
 
-from hostd.archive import derived, history, instances
+from hostd.archive import derived, history, instances, labels
 from hostd.archive import tables as t
 from hostd.dicom import syntaxes
 from hostd.dicom.header import Header
@@ -308,7 +308,8 @@ def test_put_off_too_the_original_can_be_let_go(make):
 def test_what_others_said_of_it_meanwhile_goes_along(make):
     bench = held_up(make)
     send(bench, image())
-    bench.archive.writer.do(lambda c: c.execute(sa.update(t.instance).values(metadata={"note": "x"}, labels=["a"])))
+    bench.archive.writer.do(lambda c: c.execute(sa.update(t.instance).values(metadata={"note": "x"})))
+    bench.archive.writer.do(lambda c: labels.add(c, "instance", received_id(), ["a"]))
     finished(bench)
     ((_, instance),) = stored(bench).items()
     assert (instance.metadata, instance.labels) == ({"note": "x", "ModifiedFrom": received_id()}, ["a"])

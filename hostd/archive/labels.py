@@ -1,0 +1,52 @@
+"""Labels of instances, series, studies and patients: a row each, so that what has one can be found by it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from hostd.archive import tables as t
+
+Subject = Literal["instance", "series", "study", "patient"]
+"""What can have labels."""
+
+
+def of(connection: Connection, subject: Subject, identifier: str) -> list[str]:
+    """Return the labels of one, sorted."""
+    return of_many(connection, subject, [identifier])[identifier]
+
+
+def of_many(connection: Connection, subject: Subject, identifiers: Sequence[str]) -> dict[str, list[str]]:
+    """Return the labels of each, sorted."""
+    query = sa.select(t.label.c.id, t.label.c.label).where(t.label.c.level == subject, t.label.c.id.in_(identifiers))
+    found: dict[str, list[str]] = {identifier: [] for identifier in identifiers}
+    for row in connection.execute(query.order_by(t.label.c.label)):
+        found[row.id].append(row.label)
+    return found
+
+
+def add(connection: Connection, subject: Subject, identifier: str, labels: Sequence[str]) -> list[str]:
+    """Give labels to what is stored; return those that it had not."""
+    new = sorted(set(labels) - set(of(connection, subject, identifier)))
+    if new:
+        connection.execute(sa.insert(t.label), [{"level": subject, "id": identifier, "label": one} for one in new])
+    return new
+
+
+def remove(connection: Connection, subject: Subject, identifier: str, labels: Sequence[str]) -> list[str]:
+    """Take labels away; return those that it had."""
+    gone = sorted(set(labels) & set(of(connection, subject, identifier)))
+    where = t.label.c.level == subject, t.label.c.id == identifier
+    connection.execute(sa.delete(t.label).where(*where, t.label.c.label.in_(gone)))
+    return gone
+
+
+def forget(connection: Connection, subject: Subject, identifier: str) -> list[str]:
+    """Take all labels away from what is no longer stored; return them."""
+    labels = of(connection, subject, identifier)
+    if labels:
+        connection.execute(sa.delete(t.label).where(t.label.c.level == subject, t.label.c.id == identifier))
+    return labels
