@@ -13,16 +13,18 @@ import msgspec
 
 from hostd.sandbox import api, filters, handles
 from hostd.sandbox.frames import Finding
+from hostd.sandbox.orthanc import callbacks
+from hostd.sandbox.orthanc import reading as orthanc
 from hostd.sandbox.run import World, near
 
-_READERS = ("get", "text", "private")
+_READERS = ("get", "text", "private", "keys", "items")
 
 
 def read(tree: ast.Module, world: World, file: str = "") -> list[Finding]:
     """Return what the text of a script, or with `file` of a helper module, says, in the order of its lines. The tree is not changed."""
     findings = [*_destinations(tree, world), *_keywords(tree, world)]
     if not file:  # functions of a helper are called by scripts only, whatever they are called
-        findings += [*_handlers(tree, world), *handles.problems(tree, world)]
+        findings += [*_handlers(tree, world), *handles.problems(tree, world), *orthanc.findings(tree)]
     findings = [msgspec.structs.replace(finding, file=file) for finding in findings]
     return sorted(findings, key=lambda finding: (finding.line, finding.column))
 
@@ -51,6 +53,10 @@ def _handlers(tree: ast.Module, world: World) -> Iterator[Finding]:
             if wrong:
                 yield Finding("problem", node.lineno, node.col_offset, node.name, wrong)
             if node.name in filters.FILTERS and filters.CAPABILITY not in world.load.may:
+                yield Finding("problem", node.lineno, node.col_offset, node.name, not_allowed(node.name, world))
+        elif node.name in callbacks.CALLBACKS:
+            is_filter = not filters.FILTERS.keys().isdisjoint(callbacks.CALLBACKS[node.name].handlers)
+            if is_filter and filters.CAPABILITY not in world.load.may:
                 yield Finding("problem", node.lineno, node.col_offset, node.name, not_allowed(node.name, world))
         elif node.name.startswith(("on_", "filter_")):
             yield Finding("unknown_handler", node.lineno, node.col_offset, node.name, _unknown(node.name))
@@ -84,9 +90,11 @@ def _wrong_parameters(node: ast.FunctionDef) -> str:
 def _destinations(tree: ast.Module, world: World) -> Iterator[Finding]:
     load = world.load
     for node in ast.walk(tree):
-        if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "forward"):
+        if not isinstance(node, ast.Call):
             continue
-        named = [keyword.value for keyword in node.keywords if keyword.arg == "to"] or node.args[1:2]
+        named = orthanc.destinations(node)
+        if isinstance(node.func, ast.Attribute) and node.func.attr == "forward":
+            named = [keyword.value for keyword in node.keywords if keyword.arg == "to"] or node.args[1:2]
         for to in named:
             if isinstance(to, ast.Constant) and isinstance(to.value, str):
                 message = ""
@@ -112,7 +120,7 @@ def _keywords(tree: ast.Module, world: World) -> Iterator[Finding]:
         if isinstance(node, ast.Assign) and _is_tags(node.value, frozenset())
         for target in node.targets
         if isinstance(target, ast.Name)
-    }
+    } | callbacks.tables_of_tags(tree)
     for node in ast.walk(tree):
         found = _keyword(node, frozenset(aliases))
         if found is not None:

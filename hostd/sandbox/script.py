@@ -12,6 +12,7 @@ import msgspec
 from hostd.sandbox import api, filters, frames, handles, library, policy, reading, told
 from hostd.sandbox.facades.numbers import give_zones
 from hostd.sandbox.namespace import Language
+from hostd.sandbox.orthanc.spelling import Spelling
 from hostd.sandbox.run import Ask, Log, Run, World
 
 _MAX_MESSAGE = 2000
@@ -38,6 +39,7 @@ class Script:
             helpers = library.read(tree, load.helpers)
             self.findings = _read(tree, helpers, self._world)
             self.handles = handles.declared(tree)
+            self._spelling = Spelling(tree, lambda text: self._output.write("info", text))
             modules = library.Library(helpers)
             code = policy.compile_tree(tree, helpers=helpers.names)
         except policy.PolicyError as error:
@@ -47,12 +49,16 @@ class Script:
         if wrong:
             raise RefusedScriptError(wrong)
         give_zones(load.zones)
-        self._globals = Language.namespace(modules.use({"print": self._printer(), **api.SCRIPT_EXCEPTIONS}))
+        found = {"print": self._printer(), **api.SCRIPT_EXCEPTIONS, **self._spelling.names()}
+        self._globals = Language.namespace(modules.use(found))
         failure = _failure_of(lambda: exec(code, self._globals))  # noqa: S102 - compiled under the policy, inside the jail
         if failure is not None:
             message = f"the script failed while it was loaded: {failure.type}: {failure.message}"
             raise RefusedScriptError([frames.Finding("problem", failure.line or 1, 0, "", message, failure.file)])
-        self.handlers = [name for name in (*api.HANDLERS, *filters.FILTERS) if callable(self._globals.get(name))]
+        spelled = self._spelling.handlers()
+        self.handlers = [
+            name for name in (*api.HANDLERS, *filters.FILTERS) if callable(self._globals.get(name)) or name in spelled
+        ]
         for name in self.handlers:
             if (
                 name in filters.FILTERS and filters.CAPABILITY not in load.may
@@ -72,6 +78,8 @@ class Script:
         try:
             if callable(handler):
                 failure = _failure_of(lambda: handler(*subject, host))
+            elif event.handler in self._spelling.handlers():
+                failure = _failure_of(lambda: self._spelling.run(run, event, self._globals))
             else:
                 failure = frames.Failure("LookupError", f"the script has no function called {event.handler}")
         finally:
@@ -87,11 +95,15 @@ class Script:
         handler = self._globals.get(question.handler) if question.handler in filters.FILTERS else None
         decided = [frames.Verdict(0, "accept", [], [])]
 
+        def ask_filter() -> object:
+            if handler is not None:
+                return handler(*filters.subjects(run, question), host)
+            if question.handler in self._spelling.handlers():
+                return self._spelling.judge(run, question, host, self._globals)
+            raise LookupError(f"the script has no function called {question.handler}")
+
         def decide() -> None:
-            if handler is None:
-                raise LookupError(f"the script has no function called {question.handler}")
-            given = filters.subjects(run, question)
-            decided.append(filters.judged(host, lambda: handler(*given, host)))
+            decided.append(filters.judged(host, ask_filter))
 
         try:
             failure = _failure_of(decide)

@@ -41,6 +41,7 @@ from hostd.sandbox import (
     views,
 )
 from hostd.sandbox.facades import facade, numbers, text
+from hostd.sandbox.orthanc import session, spelling, tables
 
 CANARY = "canary-6d0b2f"
 PLAIN = (type(None), facade.Inert, text.Uuid, numbers.Zone, decimal.Decimal, fractions.Fraction, statistics.NormalDist, bool, int, float, complex, str, bytes, type(...), type(NotImplemented), range, slice,
@@ -56,6 +57,10 @@ VIEWS = (
     views.Receipt,
     views.Handle,
     views.Delivery,
+    session.Chain,
+    spelling.Verb,
+    tables.SimplifiedTags,
+    tables.Table,
 )
 ITERATORS = (types.GeneratorType, zip, map, filter, enumerate, reversed, itertools.count, itertools.cycle, itertools.chain,
              itertools.islice, itertools.groupby, type(iter([])), type(iter(())), type(iter("")), type(iter({})),
@@ -166,6 +171,8 @@ def weaken(how: str) -> None:
         real = namespace.Language.namespace
         namespace.Language.namespace = classmethod(lambda cls, extra: real(extra) | {"_write_": lambda owner: owner})
 
+    elif how == "spelling":
+        spelling.Verb = lambda name, call: call
     elif how == "patterns":
         policy.Policy._check_attribute = lambda *_: None
     elif how == "pattern names":

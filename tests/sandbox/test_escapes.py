@@ -57,6 +57,7 @@ def test_the_corpus_is_large_and_has_no_probe_twice():
         ("random", ["facades"], 1),
         ("json", ["import", "facades"], 1),
         ("helpers", ["library"], 1),
+        ("spelling", ["spelling"], 2),
     ],
 )
 def test_the_corpus_notices_when_a_guard_is_taken_away(weakened, how, groups, at_least):

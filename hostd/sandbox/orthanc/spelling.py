@@ -1,0 +1,187 @@
+"""A script in Orthanc's spelling: the names that it finds, and how its callbacks are called."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Mapping
+from types import FunctionType
+from typing import Any
+
+from hostd.sandbox import filters, frames, told
+from hostd.sandbox.orthanc import functions, rest, toolbox
+from hostd.sandbox.orthanc.callbacks import CALLBACKS, defined
+from hostd.sandbox.orthanc.session import Session
+from hostd.sandbox.orthanc.tables import (
+    SimplifiedTags,
+    Table,
+    info_of,
+    metadata_of,
+    metadata_of_level,
+    origin_of,
+    tags_of,
+)
+from hostd.sandbox.read_only import ReadOnly
+from hostd.sandbox.run import Run
+
+FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "SendToModality": functions.send_to_modality,
+    "SendToPeer": functions.send_to_peer,
+    "Delete": functions.delete,
+    "ModifyInstance": functions.modify_instance,
+    "CallSystem": functions.call_system,
+    "RestApiGet": rest.rest_api_get,
+    "RestApiPost": rest.rest_api_post,
+    "RestApiPut": rest.rest_api_put,
+    "RestApiDelete": rest.rest_api_delete,
+    "GetOrthancConfiguration": functions.get_orthanc_configuration,
+}
+"""What acts in a run, or asks; its first argument is the session."""
+for _name, _function in FUNCTIONS.items():  # what Python says of wrong arguments names the function as the script does
+    assert isinstance(_function, FunctionType)
+    _function.__qualname__ = _name
+ALIASES = {"ModifyResource": "ModifyInstance"}
+PLAIN: dict[str, Callable[..., Any]] = {"ParseJson": toolbox.parse_json, "DumpJson": toolbox.dump_json}
+"""What only works on what it is given."""
+PRINT = "PrintRecursive"
+WITHOUT_COUNTERPART: dict[str, str] = {
+    **dict.fromkeys(
+        ("HttpGet", "HttpPost", "HttpPut", "HttpDelete"), "a script reaches no network; `host.notify` tells people"
+    ),
+    "SetHttpCredentials": "secrets stand in the configuration, where no script sees them",
+    "SetHttpTimeout": "time limits are settings of each destination",
+    "SetStableStatus": "quiet time is a setting: [stable]",
+    **dict.fromkeys(
+        ("StoreKeyValue", "GetKeyValue", "DeleteKeyValue"),
+        "scripts have no store in this release; globals last as long as the worker",
+    ),
+}
+"""Functions of Orthanc's that a script does not have → why, or what to use instead."""
+NAMES: tuple[str, ...] = (*FUNCTIONS, *ALIASES, *PLAIN, PRINT)
+"""What a script in Orthanc's spelling finds by name."""
+
+
+class Verb(ReadOnly):
+    """A function of Orthanc's, as a script finds it: it acts in the run that goes on."""
+
+    __slots__ = ("_call", "_name")
+    _call: Callable[..., Any]
+    _name: str
+
+    def __init__(self, name: str, call: Callable[..., Any]) -> None:
+        object.__setattr__(self, "_name", name)
+        object.__setattr__(self, "_call", call)
+
+    def __call__(self, *given: object, **named: object) -> Any:
+        """Call it with Lua's arguments."""
+        return self._call(*given, **named)
+
+    def __repr__(self) -> str:
+        return f"<{self._name}>"
+
+
+class Spelling:
+    """The callbacks of one script that are in Orthanc's spelling; there may be none, and then it has none of the names either."""
+
+    def __init__(self, tree: ast.Module, say: Callable[[str], None]) -> None:
+        """Read which callbacks there are; `say` prints a line."""
+        self._defined = defined(tree)
+        self._session: Session | None = None
+        self._say = say
+
+    def names(self) -> dict[str, object]:
+        """Return what the script finds by name."""
+        if not self._defined:
+            return {}
+        found: dict[str, object] = {name: Verb(name, self._in_run(name, call)) for name, call in FUNCTIONS.items()}
+        found |= {alias: found[name] for alias, name in ALIASES.items()}
+        found |= {name: Verb(name, call) for name, call in PLAIN.items()}
+        return found | {PRINT: Verb(PRINT, self._print)}
+
+    def handlers(self) -> set[str]:
+        """Return hostd's names of what calls them."""
+        return {handler for name in self._defined for handler in CALLBACKS[name].handlers}
+
+    def run(self, run: Run, event: frames.Event, names: Mapping[str, object]) -> None:
+        """Call the callbacks of an event, from the script's globals, and enter what they asked for. Raises what they raise."""
+        subject = next(iter(told.subject(run, event)), None)
+        self._session = session = Session(run, event, subject)
+        try:
+            for name in self._of(event.handler):
+                self._call(name, names, _arguments(run, event))
+            session.finish()
+        finally:
+            self._session = None
+
+    def judge(
+        self, run: Run, question: frames.Filter, host: filters.FilterHost, names: Mapping[str, object]
+    ) -> filters.Decision:
+        """Call the callbacks of a filter until one does not let it pass; return what was decided. Raises what they raise."""
+        for name in self._of(question.handler):
+            if (
+                name == "ReceivedCStoreInstanceFilter"
+                and question.instance
+                and question.instance.origin.kind != "dicom"
+            ):
+                continue
+            decision = _decision(name, self._call(name, names, _shown(run, question)), host)
+            if decision is not None:
+                return decision
+        return host.accept()
+
+    def _of(self, handler: str) -> list[str]:
+        return [name for name, callback in CALLBACKS.items() if name in self._defined and handler in callback.handlers]
+
+    def _call(self, name: str, names: Mapping[str, object], arguments: list[object]) -> object:
+        function = names.get(name)
+        if not callable(function):
+            raise LookupError(f"the script has no function called {name}")  # noqa: TRY004 - as for a handler of hostd's
+        return function(*arguments[: self._defined[name]])
+
+    def _in_run(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        def called(*given: object, **named: object) -> Any:
+            if self._session is None:
+                raise RuntimeError(
+                    f"{name} acts on what an event is about: call it in a callback such as OnStoredInstance"
+                )
+            return call(self._session, *given, **named)
+
+        return called
+
+    def _print(self, value: object, limit: int = 1000, indent: str = "") -> None:
+        for text in toolbox.lines_of(value, limit, indent):
+            self._say(text)
+
+
+def _arguments(run: Run, event: frames.Event) -> list[object]:
+    if event.instance is not None:
+        own = event.instance
+        return [own.id, tags_of(run, own), metadata_of(own, event.now), origin_of(own.origin)]
+    if event.level is not None:
+        return [event.level.id, SimplifiedTags(run, event.level.tags), metadata_of_level(run, event.now)]
+    return []
+
+
+def _shown(run: Run, question: frames.Filter) -> list[object]:
+    if question.request is not None:
+        asked = question.request
+        return [asked.method, asked.uri, asked.ip, asked.username, Table(dict(asked.headers))]
+    instance = question.instance
+    assert instance is not None, "a filter is asked about an instance or a request"
+    if question.destination is not None:
+        return [tags_of(run, instance), Table({"Name": question.destination})]
+    return [tags_of(run, instance), origin_of(instance.origin), info_of(instance)]
+
+
+def _decision(name: str, said: object, host: filters.FilterHost) -> filters.Decision | None:
+    """Return what a filter's answer means, None for letting it pass. Raises `TypeError` for what is no answer."""
+    if name == "ReceivedCStoreInstanceFilter":
+        if isinstance(said, bool) or not isinstance(said, int):
+            raise TypeError(f"{name} returns a status of C-STORE, 0 to keep the instance, not a {type(said).__name__}")
+        return None if said == 0 else host.refuse(said, f"{name} said {said:#06x}")
+    if not isinstance(said, bool):
+        raise TypeError(f"{name} returns True or False, not a {type(said).__name__}")
+    if said:
+        return None
+    if name == "IncomingHttpRequestFilter":
+        return host.refuse(403, f"{name} said no")
+    return host.discard(f"{name} said no")
