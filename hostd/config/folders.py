@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from hostd.config.sections import Section
+from hostd.config.section import Section
 from hostd.config.values import FilePath
 from hostd.dicom.file_paths import PathTemplate, safe_name
 

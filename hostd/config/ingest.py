@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 from pydicom._uid_dict import UID_dictionary  # pydicom.uid knows names by UID, but not UIDs by name
 
-from hostd.config.sections import Section
+from hostd.config.section import Section
 from hostd.config.values import AeTitle, Wait
 from hostd.dicom import syntaxes
 from hostd.dicom.identity import is_uid

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, model_validator
 
 from hostd.config.loopback import is_loopback
-from hostd.config.sections import Section
+from hostd.config.section import Section
 from hostd.config.values import FilePath, Host, Port, Seconds, Strings
 
 _ADDRESS = re.compile(r"[^@\s<>,;]+@[^@\s<>,;]+")

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from hostd.config.sections import Section
+from hostd.config.section import Section
 from hostd.config.values import Strings
 
 _LONGEST_PREFIX = 16

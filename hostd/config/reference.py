@@ -56,6 +56,10 @@ url = "https://buffer.example/"
 username = "hostd"
 password_file = "/run/secrets/buffer"
 
+[dicomweb.cloud]
+url = "https://pacs.example/dicom-web/"
+header_files = { Authorization = "/run/secrets/token" }
+
 [folders.export]
 path = "/srv/export"
 template = "{PatientID}/{StudyDate}/{Modality}/{SOPInstanceUID}.dcm"

@@ -8,13 +8,14 @@ from __future__ import annotations
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
 
 from argon2 import extract_parameters
 from argon2.exceptions import InvalidHashError
 from argon2.low_level import Type
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
+from hostd.config.http_access import HttpAccess
+from hostd.config.section import Section
 from hostd.config.values import (
     AeTitle,
     AeTitles,
@@ -36,12 +37,6 @@ CAPABILITIES = ("anonymize", "delete", "filters", "lossy", "modify", "tools")
 """What `may` can allow in this release."""
 LATER_CAPABILITIES = ("http", "replace", "store")
 """What `may` will allow in later releases."""
-
-
-class Section(BaseModel):
-    """A table of the configuration: cannot be changed, takes no unknown keys, never prints what it was given."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, validate_default=True)
 
 
 class Node(Section):
@@ -260,68 +255,12 @@ class Modality(Section):
         return lookup(self.prefer)
 
 
-def _peer_url(url: str) -> str:
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError as error:  # its message may quote the URL, and with it a password
-        raise ValueError("should be a URL such as https://buffer.example/") from error
-    if parts.scheme not in {"http", "https"}:
-        raise ValueError("should begin with https:// or http://")
-    if "@" in parts.netloc:
-        raise ValueError(
-            "credentials in a URL end up in logs: write `username` and `password_file` (or `password_env`) instead"
-        )
-    if not parts.hostname or port == 0 or any(c.isspace() for c in url):
-        raise ValueError("should name a host, as https://buffer.example/")
-    if parts.query or parts.fragment:
-        raise ValueError(
-            "should have no '?' and no '#': it is the root of the other system, as https://buffer.example/"
-        )
-    return url.rstrip("/") + "/"
-
-
-class Peer(Section):
+class Peer(HttpAccess):
     """A destination that speaks Orthanc's HTTP interface."""
 
-    url: Annotated[str, AfterValidator(_peer_url)] = Field(
-        description="Its root, http or https, without credentials; it always ends in '/'."
-    )
-    username: str | None = Field(default=None, description="The user to sign in as.")
-    password: SecretStr | None = Field(
-        default=None,
-        description="The password. Better in a file of its own (`password_file`) or a variable (`password_env`).",
-    )
-    password_file: FilePath | None = Field(
-        default=None, description="A file that holds the password; one newline at its end is left out."
-    )
-    password_env: str | None = Field(default=None, description="The environment variable that holds the password.")
-    ca_file: FilePath | None = Field(
-        default=None,
-        description="The certificates (PEM) to trust for it. Absent: those of the system. Certificates are always checked.",
-    )
-    timeout_s: Seconds = Field(
-        default=30.0, description="Seconds to wait for its answer. Absent: that of `[delivery]`."
-    )
     compress: bool = Field(
         default=False, description="Send compressed (gzip): for slow lines and uncompressed instances."
     )
-
-    @model_validator(mode="after")
-    def _credentials_go_together(self) -> Self:
-        given = [k for k in ("password", "password_file", "password_env") if getattr(self, k) is not None]
-        if len(given) > 1:
-            raise ValueError(f"has {' and '.join(given)}: keep one of them")
-        if given and self.username is None:
-            raise ValueError(f"has {given[0]} but no username: add the username")
-        if self.username is not None and not given:
-            raise ValueError("has a username but no password: add password_file, password_env or password")
-        return self
-
-    @property
-    def verify(self) -> str | bool:
-        """What `requests` calls `verify`: the file of trusted certificates, or True for those of the system."""
-        return str(self.ca_file) if self.ca_file else True
 
 
 class Script(Section):

@@ -9,17 +9,18 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
-from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from hostd.config import environment
 from hostd.config.channel_secrets import with_secrets
+from hostd.config.dicomweb import DicomWeb
 from hostd.config.folders import Folder
+from hostd.config.http_access import HttpAccess
 from hostd.config.ingest import Ingest
 from hostd.config.notify import Channel
-from hostd.config.peer_passwords import password_of
 from hostd.config.permissions import refuse_writable_by_others
 from hostd.config.problems import InvalidConfigurationError, Loc, Problem, place, problems_of
 from hostd.config.projects import Project
@@ -42,10 +43,17 @@ from hostd.config.tools import Tool
 from hostd.config.values import ChannelName, DestinationName, ProjectName, ScriptName, ToolName, UserName, relative_to
 from hostd.errors import ConfigurationError, NotFoundError
 
-DestinationKind = Literal["modality", "peer", "folder"]
+DestinationKind = Literal["modality", "peer", "dicomweb", "folder"]
 
-DESTINATION_TABLES: Mapping[DestinationKind, str] = {"modality": "modalities", "peer": "peers", "folder": "folders"}
+DESTINATION_TABLES: Mapping[DestinationKind, str] = {
+    "modality": "modalities",
+    "peer": "peers",
+    "dicomweb": "dicomweb",
+    "folder": "folders",
+}
 """The kinds of destination → the table of the configuration that each is in."""
+
+_Http = TypeVar("_Http", bound=HttpAccess)
 
 
 class Settings(BaseSettings):
@@ -68,6 +76,7 @@ class Settings(BaseSettings):
     log: Log = Field(default_factory=Log, description=Log.__doc__)
     modalities: dict[DestinationName, Modality] = Field(default={}, description=Modality.__doc__)
     peers: dict[DestinationName, Peer] = Field(default={}, description=Peer.__doc__)
+    dicomweb: dict[DestinationName, DicomWeb] = Field(default={}, description=DicomWeb.__doc__)
     folders: dict[DestinationName, Folder] = Field(default={}, description=Folder.__doc__)
     tools: dict[ToolName, Tool] = Field(default={}, description=Tool.__doc__)
     projects: dict[ProjectName, Project] = Field(default={}, description=Project.__doc__)
@@ -112,17 +121,17 @@ class Settings(BaseSettings):
             for name, modality in modalities.items()
         }
 
-    @field_validator("peers")
+    @field_validator("peers", "dicomweb")
     @classmethod
-    def _peers_inherit(cls, peers: dict[str, Peer], info: ValidationInfo) -> dict[str, Peer]:
+    def _http_inherits(cls, entries: dict[str, _Http], info: ValidationInfo) -> dict[str, _Http]:
         delivery = info.data.get("delivery")
         if delivery is None:
-            return peers
+            return entries
         return {
-            name: peer
-            if "timeout_s" in peer.model_fields_set
-            else peer.model_copy(update={"timeout_s": delivery.timeout_s})
-            for name, peer in peers.items()
+            name: entry
+            if "timeout_s" in entry.model_fields_set
+            else entry.model_copy(update={"timeout_s": delivery.timeout_s})
+            for name, entry in entries.items()
         }
 
     def destination_names(self) -> tuple[str, ...]:
@@ -188,9 +197,9 @@ class Loaded:
             return f"environment {variable}"
         if any(_overlap(given, loc) for given in self.in_file):
             return "file"
-        if loc[0] == "peers" and loc[-1] == "password":
-            peer = self.settings.peers[str(loc[1])]
-            return next((key for key in ("password_file", "password_env") if getattr(peer, key)), "default")
+        if loc[0] in ("peers", "dicomweb") and loc[-1] == "password":
+            entry = getattr(self.settings, str(loc[0]))[str(loc[1])]
+            return next((key for key in ("password_file", "password_env") if getattr(entry, key)), "default")
         return "default"
 
 
@@ -255,15 +264,19 @@ def _parse(path: Path | None, text: str) -> dict[str, Any]:
 
 
 def _with_secrets(settings: Settings, environ: Mapping[str, str]) -> tuple[Settings, list[tuple[Loc, str]]]:
-    peers: dict[str, Peer] = {}
     problems: list[tuple[Loc, str]] = []
-    for name, peer in settings.peers.items():
-        password: SecretStr | None = None
-        try:
-            password = password_of(peer, environ)
-        except ValueError as error:
-            problems.append((("peers", name, "password_file" if peer.password_file else "password_env"), str(error)))
-        peers[name] = peer.model_copy(update={"password": password})
+
+    def reached(table: str, entries: Mapping[str, _Http]) -> dict[str, _Http]:
+        found = dict(entries)
+        for name, entry in entries.items():
+            try:
+                found[name] = entry.with_secrets(environ)
+            except ValueError as error:
+                from_elsewhere = ("password_file", "password_env", "header_files", "header_env")
+                problems.append(((table, name, next(key for key in from_elsewhere if getattr(entry, key))), str(error)))
+        return found
+
+    peers, dicomweb = reached("peers", settings.peers), reached("dicomweb", settings.dicomweb)
     channels: dict[str, Channel] = {}
     for name, channel in settings.notify.items():
         channels[name] = channel
@@ -271,7 +284,7 @@ def _with_secrets(settings: Settings, environ: Mapping[str, str]) -> tuple[Setti
             channels[name] = with_secrets(channel, environ)
         except ValueError as error:
             problems.append((("notify", name), str(error)))
-    return settings.model_copy(update={"peers": peers, "notify": channels}), problems
+    return settings.model_copy(update={"peers": peers, "dicomweb": dicomweb, "notify": channels}), problems
 
 
 def _contradictions(settings: Settings) -> Iterator[tuple[Loc, str]]:
@@ -283,9 +296,7 @@ def _contradictions(settings: Settings) -> Iterator[tuple[Loc, str]]:
             except (ConfigurationError, NotFoundError) as error:
                 yield ("scripts", name, "destinations"), str(error)
     yield from _contradictions_of_telling(settings)
-    for name, peer in settings.peers.items():
-        if peer.ca_file and not peer.ca_file.is_file():
-            yield ("peers", name, "ca_file"), f"there is no file {peer.ca_file}"
+    yield from _missing_files(settings)
     for index, rule in enumerate(settings.ingest.rules):
         if rule.modality is not None and rule.modality not in settings.modalities:
             near = get_close_matches(rule.modality, settings.modalities, n=1, cutoff=0.5)
@@ -296,6 +307,14 @@ def _contradictions(settings: Settings) -> Iterator[tuple[Loc, str]]:
             )
     if settings.node.data == settings.node.scripts:
         yield ("node", "scripts"), "is the data folder too: keep scripts in a folder of their own"
+
+
+def _missing_files(settings: Settings) -> Iterator[tuple[Loc, str]]:
+    for table, entries in (("peers", settings.peers), ("dicomweb", settings.dicomweb)):
+        for name, entry in entries.items():
+            for key, path in entry.files.items():
+                if not path.is_file():
+                    yield (table, name, key), f"there is no file {path}"
 
 
 def _contradictions_of_telling(settings: Settings) -> Iterator[tuple[Loc, str]]:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from hostd.config.sections import Section
+from hostd.config.section import Section
 
 
 class Source(Section):

@@ -7,7 +7,7 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from hostd.config.sections import Section
+from hostd.config.section import Section
 from hostd.config.values import Count, FilePath, Seconds, Strings
 from hostd.dicom import syntaxes
 from hostd.dicom.syntaxes import TransferSyntax, UnknownSyntaxError

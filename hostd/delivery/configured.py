@@ -6,9 +6,11 @@ from collections.abc import Callable, Mapping
 
 from hostd.config.settings import DestinationKind, Settings
 from hostd.delivery.destinations import Destination
+from hostd.delivery.destinations.dicomweb import DicomWeb
 from hostd.delivery.destinations.folder import Folder
 from hostd.delivery.destinations.modality import Modality
 from hostd.delivery.destinations.peer import Peer
+from hostd.delivery.http import Access
 
 
 def destinations_of(settings: Settings) -> dict[str, Destination]:
@@ -34,18 +36,11 @@ def _modalities(settings: Settings) -> dict[str, Destination]:
 
 
 def _peers(settings: Settings) -> dict[str, Destination]:
-    return {
-        name: Peer(
-            name,
-            url=peer.url,
-            username=peer.username,
-            password=peer.password.get_secret_value() if peer.password else None,
-            ca_file=peer.ca_file,
-            timeout_s=peer.timeout_s,
-            compress=peer.compress,
-        )
-        for name, peer in settings.peers.items()
-    }
+    return {name: Peer(name, Access.of(peer), compress=peer.compress) for name, peer in settings.peers.items()}
+
+
+def _dicomweb(settings: Settings) -> dict[str, Destination]:
+    return {name: DicomWeb(name, Access.of(server)) for name, server in settings.dicomweb.items()}
 
 
 def _folders(settings: Settings) -> dict[str, Destination]:
@@ -58,5 +53,6 @@ def _folders(settings: Settings) -> dict[str, Destination]:
 _KINDS: Mapping[DestinationKind, Callable[[Settings], dict[str, Destination]]] = {
     "modality": _modalities,
     "peer": _peers,
+    "dicomweb": _dicomweb,
     "folder": _folders,
 }

@@ -416,8 +416,8 @@ def test_credentials_that_do_not_go_together_are_refused(config, lines, expected
 def test_a_file_of_certificates_must_exist(config, tmp_path):
     assert "there is no file" in only_problem(config, PEER + 'ca_file = "ca.pem"\n').message
     (tmp_path / "ca.pem").touch()
-    assert config.load(PEER + 'ca_file = "ca.pem"\n').peers["buffer"].verify == str(tmp_path / "ca.pem")
-    assert config.load(PEER).peers["buffer"].verify is True
+    assert config.load(PEER + 'ca_file = "ca.pem"\n').peers["buffer"].ca_file == tmp_path / "ca.pem"
+    assert config.load(PEER).peers["buffer"].ca_file is None
 
 
 # -- secrets ----------------------------------------------------------------------------------------------------------

@@ -15,6 +15,9 @@ from ports import free_port
 from pydicom.data import get_testdata_file
 
 needs_storescp = pytest.mark.skipif(shutil.which("storescp") is None, reason="DCMTK's storescp is not on the PATH")
+DICOMWEB = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
+needs_dicomweb = pytest.mark.skipif(not DICOMWEB.exists(), reason="Orthanc's DICOMweb plug-in is not installed")
+needs_openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not on the PATH")
 needs_orthanc = pytest.mark.skipif(shutil.which("Orthanc") is None, reason="Orthanc is not on the PATH")
 
 
@@ -63,7 +66,7 @@ class Orthanc:
 
     username, password = "hostd", "pässword"
 
-    def __init__(self, folder):
+    def __init__(self, folder, plugins=()):
         self.dicom_port, self.http_port = free_port(), free_port()
         self.name = f"hostd-test-{uuid.uuid4()}"
         self.url = f"http://127.0.0.1:{self.http_port}/"
@@ -80,7 +83,7 @@ class Orthanc:
             "RegisteredUsers": {self.username: self.password},
             "DicomAlwaysAllowStore": True,
             "OverwriteInstances": False,
-            "Plugins": [],
+            "Plugins": list(map(str, plugins)),
         }
         (folder / "orthanc.json").write_text(json.dumps(configuration))
         self._process = subprocess.Popen(
@@ -113,9 +116,43 @@ class Orthanc:
 
 
 @contextmanager
-def orthanc(folder):
-    running = Orthanc(folder)
+def orthanc(folder, plugins=()):
+    running = Orthanc(folder, plugins)
     try:
         yield running.wait()
     finally:
         running.end()
+
+
+class Certificates:
+    """An authority of the test's own, a server's certificate for 127.0.0.1 and a client's, all in files."""
+
+    def __init__(self, folder):
+        folder.mkdir()
+        self.ca, self._ca_key = folder / "ca.pem", folder / "ca.key"
+        new_key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2")
+        _openssl("req", "-x509", *new_key, "-keyout", self._ca_key, "-out", self.ca, "-subj", "/CN=Test authority")
+        self.server, self.client = self._made(folder, "server"), self._made(folder, "client")
+
+    def _made(self, folder, name):
+        certificate, key, request = (folder / f"{name}.{ending}" for ending in ("pem", "key", "csr"))
+        new_key = ("-newkey", "rsa:2048", "-nodes")
+        _openssl("req", *new_key, "-keyout", key, "-out", request, "-subj", f"/CN={name}")
+        (folder / "names").write_text("subjectAltName=IP:127.0.0.1,DNS:localhost")
+        signing = (
+            "-CA",
+            self.ca,
+            "-CAkey",
+            self._ca_key,
+            "-CAcreateserial",
+            "-days",
+            "2",
+            "-extfile",
+            folder / "names",
+        )
+        _openssl("x509", "-req", "-in", request, "-out", certificate, *signing)
+        return certificate, key
+
+
+def _openssl(*arguments):
+    subprocess.run(["openssl", *map(str, arguments)], check=True, capture_output=True)

@@ -9,6 +9,7 @@ from hostd.archive import deletes, instances, rows
 from hostd.archive import tables as t
 from hostd.delivery.destinations.modality import Modality
 from hostd.delivery.destinations.peer import Peer
+from hostd.delivery.http import Access
 from hostd.errors import CannotTranscodeError
 from hostd.transcoding.pool import CodecPool
 from hostd.transcoding.transform import Transcode, Transform
@@ -68,7 +69,7 @@ def test_a_modality_gets_a_lossy_result_as_the_instance_that_it_is(coding, tmp_p
 def test_orthanc_as_a_peer_holds_one_instance_however_often_it_is_sent(coding, tmp_path):
     instance = coding.receive(shipped("CT_small.dcm"))
     with orthanc(tmp_path / "orthanc") as running:
-        coding.couriers(Peer("buffer", url=running.url, username=running.username, password=running.password))
+        coding.couriers(Peer("buffer", Access(running.url, running.username, running.password)))
         for _ in range(2):
             number = coding.ask("peer:buffer", instance, transform=LOSSY.canonical())
             coding.until_state(number, "delivered")

@@ -14,6 +14,7 @@ from peers_kit import needs_orthanc, orthanc, shipped
 from ports import free_port
 
 from hostd.delivery.destinations.peer import Peer
+from hostd.delivery.http import Access
 from hostd.transcoding.pool import CodecPool
 from hostd.transcoding.transform import Transform
 
@@ -97,9 +98,7 @@ def fake_peer():
 
 
 def peer(server, **options):
-    return Peer(
-        "buffer", url=server.url, username="hostd", password=SECRET, timeout_s=5, connect_timeout_s=5, **options
-    )
+    return Peer("buffer", Access(server.url, "hostd", SECRET, timeout_s=5, connect_timeout_s=5), **options)
 
 
 def posts(server):
@@ -216,7 +215,7 @@ def test_an_answer_that_never_came_is_a_possible_double(node, fake_peer):
 def test_a_peer_that_hangs_is_not_waited_for_longer_than_its_timeout(node, fake_peer):
     fake_peer.store = "hang"
     number = node.ask(NAME)
-    node.couriers(Peer("buffer", url=fake_peer.url, timeout_s=0.3))
+    node.couriers(Peer("buffer", Access(fake_peer.url, timeout_s=0.3)))
     node.until(lambda: node.outcomes(number) == ["lost"])
     assert "no answer in time" in node.get(number).last_error
 
@@ -232,17 +231,17 @@ def test_a_connection_that_breaks_in_the_middle_is_no_possible_double(node, fake
 
 def test_a_dead_peer_holds_its_queue_and_no_message_holds_a_secret(node, capfd):
     number = node.ask(NAME)
-    destination = Peer("buffer", url=f"http://127.0.0.1:{free_port()}/", username="hostd", password=SECRET)
+    destination = Peer("buffer", Access(f"http://127.0.0.1:{free_port()}/", "hostd", SECRET))
     couriers = node.couriers(destination)
     node.until(lambda: couriers.health()[NAME].is_failing)
     assert node.get(number).last_error.endswith("could not be reached: Connection refused")
     output = capfd.readouterr()
-    assert SECRET not in output.out + output.err + repr(node.attempts(number)) + repr(destination)
+    assert SECRET not in output.out + output.err + repr(node.attempts(number)) + repr(destination.access)
 
 
 def test_a_peer_whose_certificate_nobody_vouches_for_is_sent_nothing(node, fake_peer):
     number = node.ask(NAME)
-    node.couriers(Peer("buffer", url=fake_peer.url.replace("http:", "https:"), timeout_s=5))
+    node.couriers(Peer("buffer", Access(fake_peer.url.replace("http:", "https:"), timeout_s=5)))
     node.until(lambda: node.outcomes(number) == ["unreached"])
     assert fake_peer.requests == []
 
@@ -255,10 +254,10 @@ def test_orthanc_as_a_peer_stores_what_is_sent_and_again(node, tmp_path):
     node.pool = pool
     try:
         with orthanc(tmp_path / "orthanc") as running:
-            signed_in = {"url": running.url, "username": running.username, "password": running.password}
-            packed = Peer("packed", **signed_in, compress=True)
-            wrong = Peer("wrong", url=running.url, username="hostd", password="wrong")
-            couriers = node.couriers(Peer("buffer", **signed_in), packed, wrong)
+            signed_in = Access(running.url, running.username, running.password)
+            packed = Peer("packed", signed_in, compress=True)
+            wrong = Peer("wrong", Access(running.url, "hostd", "wrong"))
+            couriers = node.couriers(Peer("buffer", signed_in), packed, wrong)
             first = node.ask(NAME, plain, transform=Transform.into(J2K).canonical())
             node.until_state(first, "delivered")
             again = node.ask(NAME, plain, transform=Transform.into(J2K).canonical())

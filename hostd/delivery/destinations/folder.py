@@ -88,6 +88,10 @@ class FolderSession:
         self.is_open = False
         self._opened.close()
 
+    def takes(self, outgoing: Outgoing) -> bool:  # noqa: ARG002 - a folder negotiates nothing
+        """Tell that any instance can go there."""
+        return True
+
     def send(self, outgoing: Outgoing) -> Answer:
         """Write one instance. Raises `InstanceFault` and `DestinationFault` where nothing was written."""
         product = outgoing.as_wanted()

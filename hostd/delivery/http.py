@@ -1,0 +1,219 @@
+"""What all destinations by HTTP have in common: one kept connection, bodies streamed from files, answers read within limits."""
+
+from __future__ import annotations
+
+import json
+import ssl
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any, Self
+
+import requests
+from requests.adapters import HTTPAdapter
+from requests.auth import HTTPBasicAuth
+
+from hostd.config.http_access import HttpAccess
+from hostd.delivery.destinations import Answer
+
+PIECE = 1 << 20
+_MAX_ANSWER = 256 << 10
+_MAX_TEXT = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Where another system is, and who hostd is to it. Waits are in seconds.
+
+    `ca_file` holds the certificates to trust, absent those of the system. The proxies and credentials of the environment are not used.
+    Printing it shows no secret.
+    """
+
+    url: str
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    ca_file: Path | None = None
+    client_certificate: tuple[Path, Path] | None = None
+    timeout_s: float = 30.0
+    connect_timeout_s: float = 10.0
+
+    @classmethod
+    def of(cls, settings: HttpAccess) -> Self:
+        """Return what the configuration says of a destination."""
+        certificate, key = settings.client_certificate_file, settings.client_key_file
+        return cls(
+            url=settings.url,
+            username=settings.username,
+            password=settings.password.get_secret_value() if settings.password else None,
+            headers={name: value.get_secret_value() for name, value in settings.headers.items()},
+            ca_file=settings.ca_file,
+            client_certificate=(certificate, key) if certificate and key else None,
+            timeout_s=settings.timeout_s,
+        )
+
+
+class HttpConnection:
+    """One kept connection. Redirections are not followed: who redirects is not where the instance is to go."""
+
+    def __init__(self, access: Access, *, accept: str) -> None:
+        self.access = access
+        self.is_open = True
+        self._root = access.url.rstrip("/") + "/"
+        self._http = requests.Session()
+        self._http.trust_env = False
+        if access.username is not None:
+            # As bytes, since requests would encode text as Latin-1 and quote what does not fit.
+            self._http.auth = HTTPBasicAuth(access.username.encode(), (access.password or "").encode())
+        self._http.headers.update({**access.headers, "Accept": accept})
+        if access.ca_file is not None:
+            self._http.verify = str(access.ca_file)
+        else:
+            self._http.mount("https://", _SystemTrust())
+        if access.client_certificate is not None:
+            self._http.cert = (str(access.client_certificate[0]), str(access.client_certificate[1]))
+
+    def close(self) -> None:
+        """Close it."""
+        self.is_open = False
+        self._http.close()
+
+    def get(self, path: str, parameters: Mapping[str, str] | None = None) -> Said:
+        """Ask for something. Raises `requests.RequestException` or `OSError` where no answer came."""
+        return self._asked("GET", path, params=parameters)
+
+    def post(self, path: str, body: Body, headers: Mapping[str, str]) -> Said:
+        """Send something. Raises as `get` does; `body` then knows how far it came."""
+        said = self._asked("POST", path, data=body, headers=headers)
+        if not body.was_sent:
+            self.is_open = False  # it answered early: what it has not read would be taken for the next request
+        return said
+
+    def _asked(self, method: str, path: str, **options: Any) -> Said:
+        timeouts = (self.access.connect_timeout_s, self.access.timeout_s)
+        try:
+            with self._http.request(
+                method,
+                f"{self._root}{path}",
+                timeout=timeouts,
+                allow_redirects=False,
+                stream=True,
+                **options,
+            ) as response:
+                return Said(response.status_code, response.reason or "", self._read(response))
+        except (requests.RequestException, OSError):
+            self.is_open = False
+            raise
+
+    def _read(self, response: requests.Response) -> bytes:
+        """Read the answer, but not more of it, nor for longer, than an answer needs."""
+        content = bytearray()
+        end = time.monotonic() + self.access.timeout_s
+        for piece in response.iter_content(_MAX_ANSWER):
+            content += piece
+            if len(content) > _MAX_ANSWER or time.monotonic() > end:
+                self.is_open = False  # the rest of it still stands on the connection
+                break
+        return bytes(content)
+
+
+class _SystemTrust(HTTPAdapter):
+    """Trusts the certificates that the administrator of the machine trusts, beside those that requests brings along."""
+
+    def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
+        super().init_poolmanager(*arguments, ssl_context=ssl.create_default_context(), **options)
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """An answer."""
+
+    status: int
+    reason: str
+    content: bytes
+
+    @property
+    def is_good(self) -> bool:
+        """Whether the status is 2xx."""
+        return 200 <= self.status < 300
+
+    def json(self) -> Any:
+        """Return the content, None when it is no JSON."""
+        try:
+            return json.loads(self.content)
+        except (ValueError, RecursionError):
+            return None
+
+    def in_words(self, keys: Sequence[str] = ("Message", "Details")) -> str:
+        """Return the status, and what these keys of the answer say of it."""
+        status = f"{self.status} {self.reason}".strip()
+        if 300 <= self.status < 400:
+            return f"{status}: it redirects elsewhere, which is not followed; set the url to where it is"
+        said = self.json()
+        words = [str(said[key]) for key in keys if said.get(key)] if isinstance(said, dict) else []
+        return f"{status}: {'; '.join(words)}"[:_MAX_TEXT] if words else status
+
+
+class Body:
+    """Files one after another as requests sends them: with their length, and with knowledge of how much of it went out."""
+
+    def __init__(self, *files: IO[bytes]) -> None:
+        self._files = files
+        self._length = 0
+        for file in files:
+            self._length += file.seek(0, 2)
+            file.seek(0)
+        self._at = 0
+        self.was_begun = False
+        self.was_sent = False
+
+    def __len__(self) -> int:
+        return self._length
+
+    def read(self, size: int = -1) -> bytes:
+        """Return the next piece; who asks for it has sent the one before. Pieces are larger than asked for, which is faster."""
+        self.was_begun = True
+        while self._at < len(self._files):
+            if piece := self._files[self._at].read(max(size, PIECE) if size >= 0 else size):
+                return piece
+            self._at += 1
+        self.was_sent = True
+        return b""
+
+    def __iter__(self) -> Iterator[bytes]:
+        while piece := self.read(PIECE):
+            yield piece
+
+
+def broken(error: Exception, body: Body, syntax: str) -> Answer:
+    """Judge a request that got no answer by how far it came."""
+    if not body.was_begun:
+        return Answer("destination", f"it could not be reached: {why(error)}")
+    if body.was_sent:
+        return Answer("later", f"everything was sent, and no answer came: {why(error)}", None, syntax, lost=True)
+    return Answer("later", f"the connection broke in the middle of the instance: {why(error)}", None, syntax)
+
+
+def why(error: Exception) -> str:
+    """Return why a request failed, as the innermost error says it: requests wraps it in objects of no interest to people."""
+    if isinstance(error, requests.ConnectTimeout):
+        return "no connection in time"
+    if isinstance(error, requests.ReadTimeout):
+        return "no answer in time"
+    cause: BaseException = error
+    while (inner := _inner(cause)) is not None:
+        cause = inner
+    text = getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
+    return str(text)[:_MAX_TEXT]
+
+
+def _inner(error: BaseException) -> BaseException | None:
+    reason = getattr(error, "reason", None)
+    if isinstance(reason, BaseException):
+        return reason
+    argument = next((argument for argument in reversed(error.args) if isinstance(argument, BaseException)), None)
+    return argument or error.__cause__
+
+
+__all__ = ["PIECE", "Access", "Body", "HttpConnection", "Said", "broken", "why"]
