@@ -1,4 +1,4 @@
-"""A script worker for tests: the real jail and the real policy, but many scripts one after another, each examined.
+"""A script worker for tests: the real policy, in the real jail or without one, but many scripts one after another, each examined.
 
 Scripts find one more name, `got(x)`, and say with it "this is what I reached". The harness, which has all of Python, judges
 it: everything is an escape that is not plain data, a view of the API, or what the script was given or made itself.
@@ -11,16 +11,19 @@ import collections
 import collections.abc
 import datetime as dt
 import decimal
+import encodings
 import fractions
 import functools
 import itertools
 import re
+import resource
 import socket
 import statistics
 import sys
 import time
 import types
 import warnings
+from pathlib import Path
 
 import msgspec
 from RestrictedPython import RestrictingNodeTransformer
@@ -44,6 +47,7 @@ from hostd.sandbox.facades import facade, numbers, text
 from hostd.sandbox.orthanc import session, spelling, tables
 
 CANARY = "canary-6d0b2f"
+WITHOUT_JAIL = "without jail"
 PLAIN = (type(None), facade.Inert, text.Uuid, numbers.Zone, decimal.Decimal, fractions.Fraction, statistics.NormalDist, bool, int, float, complex, str, bytes, type(...), type(NotImplemented), range, slice,
          dt.date, dt.datetime, dt.time, dt.timedelta, dt.tzinfo, time.struct_time, re.Pattern, re.Match,
          values.PersonName, values.DateText, values.TimeText, values.DateTimeText)  # fmt: skip
@@ -239,6 +243,20 @@ REAL = {
 
 
 escapes: list[str] = []
+OUTSIDE = ("open", "socket.", "subprocess.", "os.", "ctypes.", "shutil.", "tempfile.", "glob.", "mmap.", "code.__new__")
+"""How the names of those of Python's audit events begin that tell of an effect outside the plan (PEP 578)."""
+CODECS = str(Path(encodings.__file__).parent)
+examining: list[object] = []
+
+
+def watch(event: str, args: tuple[object, ...]) -> None:
+    """Take what a probe does outside its plan for an escape, also where no jail hinders it.
+
+    Python itself looks for the file of what it cannot parse, which has none, and for the codec of an encoding that it does not know.
+    """
+    is_of_python = bool(args) and (args[0] == policy.FILENAME or str(args[0]).startswith(CODECS))
+    if examining and event.startswith(OUTSIDE) and not is_of_python:
+        escapes.append(f"the audit event {event}")
 
 
 def got(x: object) -> None:
@@ -275,11 +293,14 @@ def examine(probe: Probe) -> Verdict:
     escapes.clear()
     before = fingerprint()
     refused, result = [], None
+    examining.append(probe)
     try:
         loaded = script.Script(probe.load)
         result = loaded.run(probe.event, answered)
     except script.RefusedScriptError as error:
         refused = error.problems
+    finally:
+        examining.clear()
     if fingerprint() != before:
         escapes.append("something that all scripts share was changed")
     return Verdict(list(escapes), refused, result)
@@ -293,8 +314,12 @@ def main(descriptor: int, how: str) -> None:
     namespace.Language.builtins = classmethod(lambda cls: ORIGINAL_BUILTINS() | {"got": got})
     weaken(how)
     channel = frames.Channel(socket.socket(fileno=descriptor), Probe, max_receive=frames.MAX_FRAME)
-    layers = jail.enter(memory_bytes=512 << 20, open_files=descriptor + 1, file_bytes=0)
-    assert layers["seccomp"], layers
+    sys.addaudithook(watch)
+    if how == WITHOUT_JAIL:
+        resource.setrlimit(resource.RLIMIT_AS, (512 << 20, 512 << 20))  # for the machine's sake: it keeps nothing in
+    else:
+        layers = jail.enter(memory_bytes=512 << 20, open_files=descriptor + 1, file_bytes=0)
+        assert layers["seccomp"], layers
     while True:
         channel.send(examine(channel.receive()))
 

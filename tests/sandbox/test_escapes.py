@@ -1,8 +1,10 @@
-"""Scripts that try to get out, in a real jailed worker: none gets hold of anything, and the corpus would notice one that did."""
+"""Scripts that try to get out, in a real jailed worker and in one without its jail: none gets hold of anything, and the corpus would notice one that did."""
+
+from itertools import islice
 
 import pytest
 from probes import HELPERS, PROBES, source
-from sandbox_support import make_event, make_load
+from sandbox_support import Harness, make_event, make_load
 
 from hostd.scripting.runtime import _dishonest
 
@@ -16,6 +18,25 @@ def test_no_probe_gets_hold_of_anything(harness, group, number, probe):
     assert verdict.escapes == [], probe
     if verdict.result is not None:
         assert _dishonest(verdict.result, make_event(), make_load(""), LOSSY) is None, probe
+
+
+@pytest.fixture(scope="module")
+def without_jail():
+    worker = Harness("without jail")
+    yield worker
+    worker.close()
+
+
+@pytest.mark.parametrize("group", PROBES)
+def test_no_probe_gets_hold_of_anything_without_the_jail(without_jail, group):
+    verdicts = {probe: without_jail.examine(source(probe), helpers=HELPERS) for probe in PROBES[group]}
+    assert {probe: verdict.escapes for probe, verdict in verdicts.items() if verdict.escapes} == {}
+
+
+def test_what_a_jail_would_hinder_is_noticed_without_it(without_jail, weakened):
+    reads_a_file = "\nimport os\ndef on_stored_instance(instance, host):\n    os.listdir('/')\n"
+    assert without_jail.examine(reads_a_file).refused
+    assert weakened("modules").examine(reads_a_file).escapes == ["the audit event os.listdir"]
 
 
 def test_the_corpus_is_large_and_has_no_probe_twice():
@@ -62,10 +83,9 @@ def test_the_corpus_is_large_and_has_no_probe_twice():
 )
 def test_the_corpus_notices_when_a_guard_is_taken_away(weakened, how, groups, at_least):
     worker = weakened(how)
-    caught = [
-        probe for group in groups for probe in PROBES[group] if worker.examine(source(probe), helpers=HELPERS).escapes
-    ]
-    assert len(caught) >= at_least, caught
+    probes = (probe for group in groups for probe in PROBES[group])
+    escaping = (probe for probe in probes if worker.examine(source(probe), helpers=HELPERS).escapes)
+    assert len(caught := list(islice(escaping, at_least))) == at_least, caught
 
 
 def test_what_honest_scripts_use_is_not_taken_for_an_escape(harness):
