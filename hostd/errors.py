@@ -107,5 +107,9 @@ class InstanceFault(HostdError):  # noqa: N818 - see DestinationFault
     """A delivery failed because of the instance: sending it again unchanged would fail again."""
 
 
+class ActionFault(HostdError):  # noqa: N818 - see DestinationFault
+    """What a script asked for can never be carried out; trying again unchanged would fail again (P7)."""
+
+
 class UnlikeReceiptError(InstanceFault):
     """What was made again is not what its receipt speaks of. It was thrown away, and the receipt stands."""

@@ -30,8 +30,10 @@ from hostd.errors import NodeError
 from hostd.intake.ingest import Policy, Rule
 from hostd.intake.ingest_workers import IngestWorkers, shares
 from hostd.intake.intake import Intake
+from hostd.jobs.carrying import Carriers
 from hostd.jobs.deleting import Deleting
 from hostd.jobs.quiet import QuietTime
+from hostd.jobs.storing import REPLACE, STORE, Replacing, Storing
 from hostd.scp.acceptor import DicomListener
 from hostd.scp.limits import Limits
 from hostd.scp.rows import AssociationRows
@@ -163,10 +165,11 @@ class Node:
         )
         notifiers.start()
         self._undo.append(("notifications", lambda: notifiers.stop(_STOP_GRACE_S)))
+        products = Products(self.archive, for_delivery, tools, editor)
         couriers = Couriers(
             self.archive,
             destinations_of(settings),
-            Products(self.archive, for_delivery, tools, editor),
+            products,
             RetryPolicy(first_s=settings.delivery.first_retry_s, max_s=settings.delivery.max_retry_s),
             clock=self._clock,
             node_name=settings.node.name,
@@ -187,6 +190,19 @@ class Node:
             filters=self._filters,
             quiet_of=settings.stable.quiet_of,
         )
+        # P4: what takes an original's place must be proven.
+        for_replace = Products(self.archive, for_ingest, tools, editor)
+        carriers = Carriers(
+            self.archive,
+            {
+                STORE: Storing(self.archive, intake, products),
+                REPLACE: Replacing(self.archive, for_replace),
+            },
+            RetryPolicy(first_s=settings.delivery.first_retry_s, max_s=settings.delivery.max_retry_s),
+        )
+        carriers.start()
+        self._undo.append(("actions", lambda: carriers.stop(_STOP_GRACE_S)))
+        self._undo += [("products", products.stop), ("products", for_replace.stop)]
         quiet = QuietTime(self.archive, shortest_s=settings.stable.shortest_s)
         self._undo.append(("quiet time", quiet.stop))
         quiet.start()

@@ -25,7 +25,7 @@ _log = structlog.get_logger(__name__)
 
 INDEX = "index.db"
 LOCK = "node.lock"
-ALL_TOPICS = ("event", "delivery", "script", "notification")
+ALL_TOPICS = ("event", "delivery", "script", "notification", "action")
 _WATCH_S = 5.0
 _HOLDER_LENGTH = 16
 

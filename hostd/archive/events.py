@@ -14,7 +14,7 @@ from hostd.archive import rows
 from hostd.archive import tables as t
 from hostd.archive.records import Event, Origin
 
-FOLLOWING = ("delivery_done", "delivery_failed", "transcode_failed")
+FOLLOWING = ("delivery_done", "delivery_failed", "transcode_failed", "action_done")
 """Kinds of event about what was done with an instance that an earlier event told of."""
 
 

@@ -13,10 +13,11 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import ColumnElement, Connection, Row
 
-from hostd.archive import deliveries, events, filterings, instances, receipts, scripts
+from hostd.archive import deliveries, events, filterings, instances, receipts, scripts, tasks
 from hostd.archive import tables as t
 from hostd.archive.records import Attempt, Delivery, Event, Instance
 from hostd.archive.scripts import KnownScript
+from hostd.archive.tasks import Task
 from hostd.dicom.header import Header
 
 _ACCESSION_NUMBER = 0x00080050
@@ -33,7 +34,7 @@ class DeliveryTold:
 
 @dataclass(frozen=True, slots=True)
 class ActionTold:
-    """One item of a plan: what was asked, its state and result, and the delivery that it asked for, if it asked for one."""
+    """One item of a plan: what was asked, its state and result, and the delivery and tasks that it asked for, if it asked for any."""
 
     position: int
     verb: str
@@ -41,6 +42,7 @@ class ActionTold:
     state: str
     result: dict[str, Any] | None
     delivery: DeliveryTold | None
+    tasks: tuple[Task, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,7 +238,15 @@ def _told(
 def _actions(connection: Connection, run: int, instance: str) -> tuple[ActionTold, ...]:
     query = sa.select(t.action).where(t.action.c.run == run).order_by(t.action.c.position)
     return tuple(
-        ActionTold(row.position, row.verb, row.inputs, row.state, row.result, _asked_for(connection, row, instance))
+        ActionTold(
+            row.position,
+            row.verb,
+            row.inputs,
+            row.state,
+            row.result,
+            _asked_for(connection, row, instance),
+            tuple(tasks.of_action(connection, row.id, instance)),
+        )
         for row in connection.execute(query).all()
     )
 

@@ -229,6 +229,8 @@ def _tell(connection: Connection, arrival: Arrival, kind: str, *, kept: bool = T
         header=arrival.header.encode(),
         origin=arrival.origin,
         receipt=arrival.receipt if kept else None,
+        facts=_hops(arrival.origin),
+        by=arrival.origin.script,
     )
     if kept:
         levels.told(connection, identity, arrival.blob.name, number, kind, arrival.at)
@@ -260,7 +262,13 @@ def _tell_repeat(connection: Connection, arrival: Arrival, stored: str) -> None:
         header=header.encode(),
         origin=arrival.origin,
         receipt=receipt,
+        facts=_hops(arrival.origin),
+        by=arrival.origin.script,
     )
+
+
+def _hops(origin: Origin) -> dict[str, Any] | None:
+    return {"hops": origin.hops} if origin.hops else None
 
 
 def put_in_place(

@@ -92,11 +92,13 @@ def told(connection: Connection, instance: str, blob: str, number: int, kind: st
     row = connection.execute(_TOLD, {"instance": instance, "current": blob, "number": number}).first()
     if row is None:
         return  # a version beside what is current
+    by, hops = row.origin.get("script"), row.origin.get("hops", 0)
     if kind == "conflicting_instance":
-        _changed(connection, row, at, ("content",))
+        _tell_instance(connection, "updated_instance", row, at, _changes(("content",), hops), by=by)
+        _tell_updated(connection, row, at, ("content",), by=by, hops=hops)
         return
     for level in _begun(connection, row):
-        _tell(connection, f"new_{level}", row, level, at)
+        _tell(connection, f"new_{level}", row, level, at, by=by, hops=hops)
 
 
 def _begun(connection: Connection, row: Row[Any]) -> list[Level]:
@@ -128,29 +130,32 @@ _ANNOUNCED = sa.update(t.stable).where(_MINE).values(announced=True)
 
 
 def changed(
-    connection: Connection, instance: str, at: float, *changes: Change, by: str | None = None, hops: int = 0
+    connection: Connection,
+    instance: str,
+    at: float,
+    *changes: Change,
+    by: str | None = None,
+    hops: int = 0,
+    header: bytes | None = None,
+    receipt: dict[str, Any] | None = None,
 ) -> None:
     """Tell that a stored instance was changed: `on_updated_instance`; where its content was, its series, study and patient were, too.
 
-    `by` is the script whose doing it is, at an event so many `hops` long. Call it in the transaction of the change, after it. Nothing is told of an instance that is not stored, or whose own event is
+    `by` is the script whose doing it is, at an event so many `hops` long; `header` and `receipt` are those of content that is the same
+    image in another transfer syntax, so that it is a member as of the same events as before. Call it in the transaction of the change, after it. Nothing is told of an instance that is not stored, or whose own event is
     still put off: that will tell it as it then is.
     """
     row = connection.execute(_INSTANCE.where(t.instance.c.id == instance)).first()
     if row is None or row.told is None:
         return
-    number = _tell_instance(connection, "updated_instance", row, at, _changes(changes, hops), by=by)
+    of_content = (header, receipt) if header is not None else None
+    _tell_instance(connection, "updated_instance", row, at, _changes(changes, hops), by=by, of_content=of_content)
     if "content" in changes:
-        connection.execute(sa.update(t.instance).where(t.instance.c.id == instance).values(told=number))
         _tell_updated(connection, row, at, changes, by=by, hops=hops)
 
 
 def _changes(changes: Sequence[Change], hops: int) -> dict[str, Any]:
     return {"changes": list(changes)} | ({"hops": hops} if hops else {})
-
-
-def _changed(connection: Connection, row: Row[Any], at: float, changes: tuple[Change, ...]) -> None:
-    _tell_instance(connection, "updated_instance", row, at, _changes(changes, 0))
-    _tell_updated(connection, row, at, changes)
 
 
 def _tell_updated(
@@ -241,9 +246,11 @@ def tell_stable(connection: Connection, one: Due, at: float) -> int | None:
         connection.execute(sa.update(table).where(*mine).values(due_at=None))
         return None
     occurrence = known.occurrence + 1
+    by, hops = _makers(connection, one.level, one.id, since=known.upto)
     number = _tell(
-        connection, f"stable_{one.level}", newest, one.level, at, since=known.upto, new=new, occurrence=occurrence
-    )
+        connection, f"stable_{one.level}", newest, one.level, at,
+        by=by, since=known.upto, new=new, occurrence=occurrence, hops=hops,
+    )  # fmt: skip
     connection.execute(sa.update(table).where(*mine).values(due_at=None, occurrence=occurrence, upto=number))
     return number
 
@@ -267,6 +274,15 @@ def _count(connection: Connection, level: Level, identifier: str, since: int = -
     return connection.execute(query).scalar_one()
 
 
+def _makers(connection: Connection, level: Level, identifier: str, *, since: int) -> tuple[str | None, int]:
+    """Return the script that made all new members, None where others have part in them, and the acts of scripts that led to them."""
+    origin = t.instance.c.origin
+    query = sa.select(origin["script"].as_string(), sa.func.max(origin["hops"].as_integer()))
+    new = query.where(column(level) == identifier, t.instance.c.told > since).group_by(origin["script"].as_string())
+    found = [(script, hops) for script, hops in connection.execute(new)]
+    return found[0][0] if len(found) == 1 else None, max((hops or 0 for _, hops in found), default=0)
+
+
 def _newest(connection: Connection, level: Level, identifier: str) -> Row[Any] | None:
     query = _INSTANCE.where(column(level) == identifier, t.instance.c.told.is_not(None))
     return connection.execute(query.order_by(t.instance.c.told.desc()).limit(1)).first()
@@ -282,15 +298,26 @@ def _instance(connection: Connection, instance: str) -> Row[Any]:
 
 
 def _tell_instance(
-    connection: Connection, kind: str, row: Row[Any], at: float, facts: dict[str, Any] | None, *, by: str | None = None
+    connection: Connection,
+    kind: str,
+    row: Row[Any],
+    at: float,
+    facts: dict[str, Any] | None,
+    *,
+    by: str | None = None,
+    of_content: tuple[bytes, dict[str, Any] | None] | None = None,
 ) -> int:
-    """Write an event about a stored instance, with the header that the event which told its content has, if that is still kept."""
-    last = connection.execute(
-        sa.select(t.event.c.header, t.event.c.receipt)
-        .where(t.event.c.blob == row.blob, t.event.c.subject == row.id, t.event.c.header.is_not(None))
-        .order_by(t.event.c.number.desc())
-        .limit(1)
-    ).first()
+    """Write an event about a stored instance, with the header and receipt of its content, or those that the event which told it has."""
+    if of_content is None:
+        last = connection.execute(
+            sa.select(t.event.c.header, t.event.c.receipt)
+            .where(t.event.c.blob == row.blob, t.event.c.subject == row.id, t.event.c.header.is_not(None))
+            .order_by(t.event.c.number.desc())
+            .limit(1)
+        ).first()
+        header, receipt = (last.header, last.receipt) if last else (None, None)
+    else:
+        header, receipt = of_content
     return events.append(
         connection,
         kind,
@@ -298,9 +325,9 @@ def _tell_instance(
         at,
         blob=row.blob,
         content=row.received_sha256,
-        header=last.header if last else None,
+        header=header,
         origin=Origin(**row.origin),
-        receipt=last.receipt if last else None,
+        receipt=receipt,
         study=row.study_instance_uid,
         facts=facts,
         by=by,

@@ -55,6 +55,30 @@ def delivery_ended(connection: Connection, attempt: Attempt) -> None:
         notices.tell_default(connection, f"destination:{row.destination}", text, attempt.at, detail=attempt.answer)
 
 
+def action_ended(
+    connection: Connection,
+    of: int,
+    at: float,
+    facts: dict[str, Any],
+    *,
+    instance: str | None,
+    content: str | None,
+    blob: str | None,
+) -> None:
+    """Tell that what an action asked for at the event `of` has come to its end, as `facts` say: done, or failed for good."""
+    study = connection.execute(sa.select(t.event.c.study).where(t.event.c.number == of)).scalar()
+    subject = instance or facts["script"]
+    events.append(
+        connection, "action_done", subject, at, blob=blob, content=content, study=study, facts=facts | {"of": of}
+    )
+    if facts["state"] == "failed":
+        text = (
+            f"What the script {facts['script']} asked for failed: {facts['verb']} (task {facts['task']}). "
+            "`hostd actions list --failed` says why, `hostd actions retry` tries once more."
+        )
+        notices.tell_default(connection, f"action:{facts['verb']}", text, at, detail=facts["reason"])
+
+
 def transcode_failed(
     connection: Connection,
     instance: str,

@@ -8,12 +8,13 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from hostd.archive import deletes, deliveries, fanout, marks, notices, occurrences, rows, scripts, usage
+from hostd.archive import deletes, deliveries, events, fanout, marks, notices, occurrences, rows, scripts, tasks, usage
 from hostd.archive import tables as t
 from hostd.archive.fanout import Many
 from hostd.archive.marks import PlannedMark
 from hostd.archive.notices import PlannedNotify
 from hostd.archive.records import Event
+from hostd.archive.tasks import PlannedTask
 from hostd.archive.usage import NO_QUOTA, Quota
 
 
@@ -76,8 +77,18 @@ class PlannedDelete:
 
 
 PlannedAction = (
-    PlannedTranscode | PlannedTool | PlannedEdit | PlannedForward | PlannedDelete | PlannedNotify | PlannedMark
+    PlannedTranscode
+    | PlannedTool
+    | PlannedEdit
+    | PlannedForward
+    | PlannedDelete
+    | PlannedNotify
+    | PlannedMark
+    | PlannedTask
 )
+
+
+_NOTHING_LEFT = "nothing of it is left as it was at the event: what was deleted or replaced since has events of its own"
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +187,8 @@ def _enter_actions(connection: Connection, plan: Plan, run: int) -> None:
                 _enter_forward(connection, plan, run, planned, asked)
             case PlannedNotify():
                 _enter_notify(connection, plan, run, planned)
+            case PlannedTask():
+                _enter_task(connection, plan, run, planned)
             case PlannedMark():
                 state, result = marks.carry_out(connection, planned, plan.event, changes)
                 _insert(connection, plan, run, planned, planned.verb, state, result=result)
@@ -262,9 +275,7 @@ def _enter_forwards(connection: Connection, plan: Plan, run: int, planned: Plann
     )
     state = "done" if any(result.values()) else "skipped"
     if state == "skipped":
-        result["reason"] = (
-            "nothing of it is left as it was at the event: what was deleted or replaced since has events of its own"
-        )
+        result["reason"] = _NOTHING_LEFT
     connection.execute(sa.update(t.action).where(t.action.c.id == action).values(state=state, result=result))
     return fanout.deliveries_of(connection, many, destination=planned.destination, transform=planned.transform)
 
@@ -286,6 +297,26 @@ def _enter_notify(connection: Connection, plan: Plan, run: int, planned: Planned
         result["reason"] = f"at most one of this key every {planned.every_s:g} s, and {number} is younger"
     state = "done" if new else "skipped"
     connection.execute(sa.update(t.action).where(t.action.c.id == action).values(state=state, result=result))
+
+
+def _enter_task(connection: Connection, plan: Plan, run: int, planned: PlannedTask) -> None:
+    if planned.skip is not None:
+        _insert(connection, plan, run, planned, planned.verb, "skipped", result={"reason": planned.skip})
+        return
+    action = _insert(connection, plan, run, planned, planned.verb, "open")
+    count = tasks.enter(
+        connection,
+        planned,
+        plan.event,
+        action=action,
+        script=plan.script,
+        sop_instance_uid=plan.sop_instance_uid,
+        hops=events.hops_of(plan.event) + 1,
+        at=plan.at,
+    )
+    if count == 0:
+        result = {"reason": _NOTHING_LEFT}
+        connection.execute(sa.update(t.action).where(t.action.c.id == action).values(state="skipped", result=result))
 
 
 def _insert(

@@ -10,7 +10,8 @@ from typing import Any, Literal
 class Origin:
     """Where an instance came from.
 
-    `modality` is the configured name of the sending modality, when there is one; `association` the number of its association.
+    `modality` is the configured name of the sending modality, when there is one; `association` the number of its association. Of what
+    a script made, `script` names it, and `hops` counts the acts of scripts that led to it.
     """
 
     kind: Literal["dicom", "http", "script", "import"]
@@ -20,6 +21,8 @@ class Origin:
     username: str | None = None
     modality: str | None = None
     association: int | None = None
+    script: str | None = None
+    hops: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return what is set, for a JSON column."""

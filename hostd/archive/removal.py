@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from sqlalchemy import ColumnElement, Connection
 
-from hostd.archive import receipts
+from hostd.archive import receipts, tasks
 from hostd.archive import tables as t
 from hostd.archive.deliveries import PINNING
 
@@ -39,7 +39,7 @@ def collect(connection: Connection, *, now: float, trash_seconds: float, limit: 
 
 
 def _is_pinned(name: ColumnElement[str]) -> ColumnElement[bool]:
-    """Tell whether an instance, a version, an ingest, an event not yet passed, or an open or failed delivery needs the file."""
+    """Tell whether an instance, a version, an ingest, an event not yet passed, or an open or failed delivery or task needs the file."""
     lowest_cursor = sa.select(sa.func.min(t.cursor.c.low_water)).scalar_subquery()
     return sa.or_(
         sa.exists().where(t.instance.c.blob == name),
@@ -52,6 +52,13 @@ def _is_pinned(name: ColumnElement[str]) -> ColumnElement[bool]:
             t.delivery.c.blob == t.receipt.c.source,
             receipts.is_on_the_way(t.delivery.c.transform),
             t.delivery.c.state.in_(PINNING),
+        ),
+        tasks.pins(name),
+        sa.exists().where(
+            t.receipt.c.result == name,
+            t.task.c.blob == t.receipt.c.source,
+            receipts.is_on_the_way(t.task.c.transform),
+            t.task.c.state.in_(tasks.PINNING),
         ),
     )
 

@@ -254,7 +254,7 @@ action = sa.Table(
     sa.Column("position", sa.Integer, nullable=False),
     sa.Column("verb", sa.Text, nullable=False),
     sa.Column("inputs", sa.JSON, nullable=False),
-    sa.Column("state", sa.Text, nullable=False),  # open | deleting | done | held | skipped
+    sa.Column("state", sa.Text, nullable=False),  # open | deleting | done | failed | held | skipped
     sa.Column("result", sa.JSON),
     sa.UniqueConstraint("script", "event", "position"),  # entered exactly once
     sa.Index(
@@ -303,6 +303,33 @@ waiting_delete = sa.Table(
     metadata,
     sa.Column("action", sa.BigInteger, sa.ForeignKey("action.id", ondelete="CASCADE"), primary_key=True),
     sa.Column("delivery", sa.BigInteger, sa.ForeignKey("delivery.id"), primary_key=True, index=True),
+)
+
+task = sa.Table(  # what an action asks hostd to do later
+    "task",
+    metadata,
+    sa.Column("id", _Number, primary_key=True),
+    sa.Column("action", sa.BigInteger, sa.ForeignKey("action.id"), nullable=False, index=True),
+    sa.Column("script", sa.Text, nullable=False),
+    sa.Column("verb", sa.Text, nullable=False),
+    sa.Column("queue", sa.Text, nullable=False),  # who carries it out
+    sa.Column("instance", sa.Text, index=True),  # None: it is about none
+    sa.Column("sop_instance_uid", sa.Text),
+    sa.Column("content", sa.Text),
+    sa.Column("blob", sa.Text, index=True),
+    sa.Column("transform", sa.Text, nullable=False),
+    sa.Column("details", sa.JSON, nullable=False),  # the queue's own
+    sa.Column("hops", sa.Integer, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),  # waiting | running | done | failed
+    sa.Column("token", sa.BigInteger),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("next_attempt_at", sa.Float, nullable=False),
+    sa.Column("last_error", sa.Text),
+    sa.Column("result", sa.JSON(none_as_null=True)),
+    sa.Column("created_at", sa.Float, nullable=False),
+    sa.Column("finished_at", sa.Float),
+    sa.Index("ix_task_due", "queue", "state", "next_attempt_at"),
+    sqlite_autoincrement=True,
 )
 
 attempt = sa.Table(

@@ -9,6 +9,7 @@ from typing import Any
 from pydicom.datadict import tag_for_keyword
 
 from hostd.archive.history import ActionTold, DeliveryTold, EventTold, History, RunTold, per_destination
+from hostd.archive.tasks import Task
 from hostd.dicom import syntaxes
 from hostd.dicom.header import Header
 
@@ -99,7 +100,22 @@ def _action(action: ActionTold, *, phi: bool) -> dict[str, Any]:
         "state": action.state,
         "result": action.result,
         "delivery": _delivery(action.delivery, phi=phi) if action.delivery else None,
+        "tasks": [_task(task, phi=phi) for task in action.tasks],
     }
+
+
+def _task(task: Task, *, phi: bool) -> dict[str, Any]:
+    """Say how far something is that is done after a run; why it failed only with `phi`: a tool or a peer may have said it."""
+    facts = {
+        "id": task.id,
+        "verb": task.verb,
+        "state": task.state,
+        "attempts": task.attempts,
+        "asked": iso(task.created_at),
+        "finished": iso(task.finished_at),
+        "result": task.result,
+    }
+    return facts | ({"last_error": task.last_error} if phi else {})
 
 
 def _delivery(told: DeliveryTold, *, phi: bool) -> dict[str, Any]:

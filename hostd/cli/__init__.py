@@ -14,6 +14,7 @@ PROBLEM = 2
 def build() -> typer.Typer:
     """Return the whole command."""
     from hostd.cli import (  # noqa: PLC0415 - an error stays short
+        actions,
         associations,
         check,
         codecs,
@@ -54,6 +55,7 @@ def build() -> typer.Typer:
     app.command("instances")(explain.listing)
     app.command()(transcode.transcode)
     app.command()(status.status)
+    app.add_typer(actions.app, name="actions")
     app.add_typer(config.app, name="config")
     app.add_typer(deliveries.app, name="deliveries")
     for command in (versions.history, versions.rollback, versions.release, versions.disable, versions.enable):

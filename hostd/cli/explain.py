@@ -172,8 +172,16 @@ def _run_lines(run: dict[str, Any]) -> Iterator[str]:
         yield f"  {action['position'] + 1}. {action['verb']}{' ' + asked if asked else ''}: {action['state']}"
         if action["delivery"]:
             yield from ("    " + line for line in _delivery_lines(action["delivery"]))
+        elif action["tasks"]:
+            yield from ("    " + _task_line(task) for task in action["tasks"])
         elif action["result"]:
             yield "    " + ", ".join(f"{name} {value}" for name, value in action["result"].items())
+
+
+def _task_line(task: dict[str, Any]) -> str:
+    said = f"task {task['id']}: {task['state']}, {task['attempts']} {'try' if task['attempts'] == 1 else 'tries'}"
+    result = ", ".join(f"{name} {value}" for name, value in (task["result"] or {}).items())
+    return said + (f", {result}" if result else "") + (f": {task['last_error']}" if task.get("last_error") else "")
 
 
 def _asked(value: Any) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import typer
 from sqlalchemy import Connection
 
-from hostd.archive import deliveries, events, instances
+from hostd.archive import deliveries, events, instances, tasks
 from hostd.archive import scripts as rows
 from hostd.archive.archive import attach
 from hostd.cli.config import AsJson
@@ -47,6 +47,7 @@ def _facts(settings: Settings, connection: Connection) -> dict[str, Any]:
         "instances": instances.count(connection),
         "events": events.last_number(connection),
         "deliveries": _by_state(deliveries.counts(connection)),
+        "actions": tasks.counts(connection),
         "scripts": states,
         "troubled_scripts": {script.name: script.trouble for script in known if script.trouble is not None},
     }
@@ -79,6 +80,7 @@ def _isolation(settings: Settings) -> dict[str, Any]:
 def _sentences(facts: dict[str, Any]) -> list[str]:
     counted = ", ".join(f"{count} {state}" for state, count in facts["deliveries"].items()) or "none"
     scripts = ", ".join(f"{count} {state}" for state, count in facts["scripts"].items()) or "none"
+    actions = ", ".join(f"{count} {state}" for state, count in facts["actions"].items()) or "none"
     isolation = facts["isolation"]
     there = ", ".join(layer for layer in LAYERS if isolation["layers"].get(layer)) or "nothing"
     missing = ", ".join(layer for layer in LAYERS if not isolation["layers"].get(layer))
@@ -87,6 +89,7 @@ def _sentences(facts: dict[str, Any]) -> list[str]:
         f"DICOM on {facts['dicom'] or 'no port (off)'}, HTTP on {facts['http'] or 'no port (off)'}",
         f"{facts['instances']} instances, {facts['events']} events so far",
         f"deliveries: {counted}",
+        f"actions after runs: {actions}",
         f"scripts: {scripts}",
         *(f"  {name}: {error}" for name, error in facts["troubled_scripts"].items()),
         f"isolation of scripts ({isolation['asked']}): {there}" + (f"; this system lacks {missing}" if missing else ""),

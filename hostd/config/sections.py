@@ -33,9 +33,9 @@ from hostd.config.values import (
 )
 from hostd.dicom.syntaxes import TransferSyntax, UnknownSyntaxError, lookup
 
-CAPABILITIES = ("anonymize", "delete", "filters", "lossy", "modify", "tools")
+CAPABILITIES = ("anonymize", "delete", "filters", "lossy", "modify", "replace", "store", "tools")
 """What `may` can allow in this release."""
-LATER_CAPABILITIES = ("http", "replace", "store")
+LATER_CAPABILITIES = ("http",)
 """What `may` will allow in later releases."""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import TypeVar
 
 import structlog
@@ -28,6 +29,7 @@ _log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 _MODALITY = 0x00080060
+_PIECE = 1 << 20
 
 AS_RECEIVED = Policy()
 """Nothing is transcoded on ingest."""
@@ -86,6 +88,51 @@ class Intake:
         """Begin to receive a DICOM file. Raises `StorageError`."""
         return FileReception(self._archive.blobs.create(), self._keep_from(origin))
 
+    def produced(self, file: Path, origin: Origin) -> Arrival:
+        """Copy what a script made into a file of the archive's own, safely, and return what `enter_produced` takes.
+
+        Filters and transcoding on ingest are for what is received. Raises `StorageError`, or `UnparsableError` for what is no DICOM file.
+        """
+        taken: list[Complete] = []
+
+        def take(complete: Complete) -> Received:
+            taken.append(complete)
+            identity = complete.header.identity
+            return Received(identity.instance, identity.patient, identity.study, identity.series, "stored")
+
+        reception = FileReception(self._archive.blobs.create(), take)
+        try:
+            with file.open("rb") as opened:
+                while piece := opened.read(_PIECE):
+                    reception.write(piece)
+            reception.finish()
+            arrival = self._durable(taken[0], origin)
+        except BaseException:
+            reception.abandon()
+            raise
+        taken[0].file.close()
+        return arrival
+
+    def enter_produced(self, connection: Connection, arrival: Arrival) -> tuple[Outcome, str]:
+        """Enter what a script made, in the caller's transaction; return what became of it, and Orthanc's identifier of the instance."""
+        outcome = instances.take_in(connection, arrival, self._on_conflict)
+        return outcome, _identifier(connection, arrival, outcome)
+
+    def _durable(self, complete: Complete, origin: Origin, filtering: Filtering | None = None) -> Arrival:
+        """Put the file of an instance on stable storage, and return its arrival. The file stays open."""
+        file = complete.file
+        file.seal()
+        header = complete.header
+        return Arrival(
+            header,
+            Blob(file.name, file.size, complete.file_sha256, header.transfer_syntax),
+            complete.data_set_sha256,
+            origin,
+            self._archive.clock.now(),
+            filtering=filtering,
+            quiet_s=self._quiet_of(header.text(_MODALITY)),
+        )
+
     def _keep_from(self, origin: Origin) -> Callable[[Complete], Received]:
         return lambda complete: self._keep(complete, replace(origin, modality=self._name_sender(origin)))
 
@@ -102,26 +149,15 @@ class Intake:
             filtering = self._filtering(received, origin, judgement, kind.get(judgement.verdict, "refused_instance"))
             if judgement.verdict != "accept":
                 return self._turned_away(received, judgement, filtering)
-        file = complete.file
         try:
-            file.seal()
+            arrival = self._durable(complete, origin, filtering)
         except BaseException:
-            file.abandon()
+            complete.file.abandon()
             raise
-        blob = Blob(file.name, file.size, complete.file_sha256, complete.header.transfer_syntax)
-        arrival = Arrival(
-            complete.header,
-            blob,
-            complete.data_set_sha256,
-            origin,
-            self._archive.clock.now(),
-            filtering=filtering,
-            quiet_s=self._quiet_of(complete.header.text(_MODALITY)),
-        )
         try:
             outcome, instance = self._enter(arrival)
         finally:
-            file.close()
+            complete.file.close()
         identity = complete.header.identity
         if outcome == "refused":
             raise ConflictError(

@@ -1,4 +1,4 @@
-"""Actions on what is stored already, as they travel: what is noted of it."""
+"""Actions on what is stored already, and on what is to be stored, as they travel."""
 
 from __future__ import annotations
 
@@ -30,5 +30,21 @@ class Unlabel(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="unla
     line: int = 0
 
 
+class Store(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="store"):
+    """Take a product into the archive."""
+
+    x: int
+    line: int = 0
+
+
+class Replace(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="replace"):
+    """Exchange the file of an instance, or of each member of a level, for a product of it."""
+
+    x: str
+    product: int
+    line: int = 0
+
+
 Mark = SetMetadata | Label | Unlabel
-Act = Mark
+Keep = Store | Replace
+Act = Mark | Keep

@@ -17,25 +17,19 @@ from typing import Any, Literal, get_args
 
 from hostd.sandbox import edited, frames
 from hostd.sandbox.granted import line, moment, shown
+from hostd.sandbox.keeping import Keeping
 from hostd.sandbox.levels import Association, Instances, Level, LevelTags, Patient, Series, Study
 from hostd.sandbox.marking import Marking
 from hostd.sandbox.notifying import Notifying
 from hostd.sandbox.refusals import SCRIPT_EXCEPTIONS, NotAllowed, TooManyActions, UnknownKeyword, ValueTooLarge
 from hostd.sandbox.run import Run, World, near
 from hostd.sandbox.tags import Tags
-from hostd.sandbox.told import Destination, Disk, EndedDelivery, FailedTranscode, ParkedScript, Source
+from hostd.sandbox.told import Destination, Disk, EndedAction, EndedDelivery, FailedTranscode, ParkedScript, Source
 from hostd.sandbox.values import DateText, DateTimeText, PersonName, TimeText
 from hostd.sandbox.views import Delivery, Handle, Instance, Origin, Receipt, TransferSyntax
 
 __all__ = [
-    "EVENTS", "HANDLERS", "LEVELS", "SCRIPT_EXCEPTIONS", "TYPES", "VALUES", "Association", "AssociationClosed", "ConflictingInstance",
-    "DateText", "DateTimeText", "DeletedInstance", "DeletedPatient", "DeletedSeries", "DeletedStudy", "Delivery", "DeliveryDone",
-    "DeliveryFailed", "Destination", "DestinationDown", "DestinationUp", "Disk", "DiskLow", "DiskRecovered", "EndedDelivery",
-    "FailedTranscode", "Handle", "Host", "Instance", "Instances", "LevelTags", "NewPatient", "NewSeries", "NewStudy", "NotAllowed",
-    "Notification", "Origin", "ParkedScript", "Patient", "PersonName", "Receipt", "ReceivedAgain", "ScriptParked", "Series", "Source",
-    "SourceSilent", "StablePatient", "StableSeries", "StableStudy", "Start", "Stop", "StoredInstance", "Study", "Tags", "TimeText",
-    "TooManyActions", "TranscodeFailed", "TransferSyntax", "UnknownKeyword", "UpdatedInstance", "UpdatedPatient", "UpdatedSeries",
-    "UpdatedStudy", "ValueTooLarge", "World", "handler_name", "parameters",
+    "EVENTS", "HANDLERS", "LEVELS", "SCRIPT_EXCEPTIONS", "TYPES", "VALUES", "ActionDone", "Association", "AssociationClosed", "ConflictingInstance", "DateText", "DateTimeText", "DeletedInstance", "DeletedPatient", "DeletedSeries", "DeletedStudy", "Delivery", "DeliveryDone", "DeliveryFailed", "Destination", "DestinationDown", "DestinationUp", "Disk", "DiskLow", "DiskRecovered", "EndedAction", "EndedDelivery", "FailedTranscode", "Handle", "Host", "Instance", "Instances", "LevelTags", "NewPatient", "NewSeries", "NewStudy", "NotAllowed", "Notification", "Origin", "ParkedScript", "Patient", "PersonName", "Receipt", "ReceivedAgain", "ScriptParked", "Series", "Source", "SourceSilent", "StablePatient", "StableSeries", "StableStudy", "Start", "Stop", "StoredInstance", "Study", "Tags", "TimeText", "TooManyActions", "TranscodeFailed", "TransferSyntax", "UnknownKeyword", "UpdatedInstance", "UpdatedPatient", "UpdatedSeries", "UpdatedStudy", "ValueTooLarge", "World", "handler_name", "parameters",
 ]  # fmt: skip
 
 
@@ -227,6 +221,17 @@ class DeliveryFailed(Notification):
 
 
 @dataclass(frozen=True, slots=True)
+class ActionDone(Notification):
+    """What a script asked for has been carried out after its run, or failed for good: `store`, `replace` and their like.
+
+    Told once for each instance that was meant, to every script, whichever asked for it. `action.state` says how it ended; `action.instance`
+    can be acted upon as in any event about an instance.
+    """
+
+    action: EndedAction
+
+
+@dataclass(frozen=True, slots=True)
 class DestinationDown(Notification):
     """A destination does not answer, or says that it takes nothing, and what is to be sent to it waits.
 
@@ -316,7 +321,7 @@ EVENTS: tuple[type[Notification], ...] = (
     NewSeries, StableSeries, UpdatedSeries, DeletedSeries,
     NewStudy, StableStudy, UpdatedStudy, DeletedStudy,
     NewPatient, StablePatient, UpdatedPatient, DeletedPatient,
-    AssociationClosed, DeliveryDone, DeliveryFailed, TranscodeFailed,
+    AssociationClosed, DeliveryDone, DeliveryFailed, TranscodeFailed, ActionDone,
     DestinationDown, DestinationUp, ScriptParked, DiskLow, DiskRecovered, SourceSilent, Start, Stop,
 )  # fmt: skip
 HANDLERS: dict[str, type[Notification]] = {handler_name(event): event for event in EVENTS}
@@ -329,7 +334,7 @@ LEVELS = ("debug", "info", "warning", "error")
 _MAX_ARGUMENTS = 10
 
 
-class Host(Notifying, Marking):
+class Host(Notifying, Marking, Keeping):
     """What a script may do. Actions enter the plan of this run and are carried out after it: all of them, or none if it fails."""
 
     __slots__ = ()
@@ -616,7 +621,7 @@ class Host(Notifying, Marking):
 
 TYPES: tuple[type, ...] = (
     Host, Instance, Tags, TransferSyntax, Origin, Receipt, Handle, Delivery,
-    EndedDelivery, FailedTranscode, Destination, ParkedScript, Disk, Source,
+    EndedDelivery, EndedAction, FailedTranscode, Destination, ParkedScript, Disk, Source,
 )  # fmt: skip
 """What scripts are given and cannot make: `from hostd.api import Instance` gives a name for annotations and `isinstance`."""
 VALUES: tuple[type, ...] = (PersonName, DateText, TimeText, DateTimeText)

@@ -91,6 +91,8 @@ class Origin(msgspec.Struct, frozen=True):
     username: str | None = None
     modality: str | None = None
     association: int | None = None
+    script: str | None = None
+    hops: int | None = None
 
 
 class Receipt(msgspec.Struct, frozen=True):

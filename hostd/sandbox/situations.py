@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -18,6 +18,19 @@ class EndedDelivery(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag
     attempts: int
     script: str | None
     sent_syntax: tuple[str, str, bool, bool] | None = None
+
+
+class EndedAction(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="action"):
+    """What a script asked for, and how it ended; `result` has small plain values."""
+
+    id: int
+    verb: str
+    script: str
+    state: str
+    reason: str
+    result: dict[str, Any]
+    attempts: int
+    event: int
 
 
 class FailedTranscode(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="transcode"):
@@ -59,7 +72,7 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="sourc
     since: float
 
 
-Situation = EndedDelivery | FailedTranscode | Destination | ParkedScript | Disk | Source
+Situation = EndedDelivery | EndedAction | FailedTranscode | Destination | ParkedScript | Disk | Source
 
 
 class Notify(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="notify"):

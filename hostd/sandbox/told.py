@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from typing import Any
 
 from hostd.sandbox import frames, levels, situations
 from hostd.sandbox.read_only import ReadOnly
@@ -73,6 +74,66 @@ class EndedDelivery(ReadOnly):
 
     def __repr__(self) -> str:
         return f"<delivery {self.id} to {self.destination}: {self.state}>"
+
+
+class EndedAction(ReadOnly):
+    """An action that has come to its end."""
+
+    __slots__ = ("_facts", "_instance")
+    _facts: situations.EndedAction
+    _instance: Instance | None
+
+    def __init__(self, facts: situations.EndedAction, instance: Instance | None) -> None:
+        _set(self, "_facts", facts)
+        _set(self, "_instance", instance)
+
+    @property
+    def id(self) -> int:
+        """Its number, as `hostd actions` has it."""
+        return self._facts.id
+
+    @property
+    def verb(self) -> str:
+        """What was asked for: "store", "replace"."""
+        return self._facts.verb
+
+    @property
+    def script(self) -> str:
+        """The script that asked for it."""
+        return self._facts.script
+
+    @property
+    def event(self) -> int:
+        """The number of the event at which it was asked for."""
+        return self._facts.event
+
+    @property
+    def state(self) -> str:
+        """One of "done", "failed"."""
+        return self._facts.state
+
+    @property
+    def reason(self) -> str:
+        """Why it failed, in words; '' when it did not. It may name a patient."""
+        return self._facts.reason
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """What came of it, a copy: of `store` and `replace` the "outcome", of `store` also the new "instance" and "sop_instance_uid"."""
+        return dict(self._facts.result)
+
+    @property
+    def attempts(self) -> int:
+        """How often it was tried."""
+        return self._facts.attempts
+
+    @property
+    def instance(self) -> Instance | None:
+        """The instance that it was about, as it was at the event at which it was asked for; None where it was about none, or that event is no longer kept."""
+        return self._instance
+
+    def __repr__(self) -> str:
+        return f"<action {self.id}, {self.verb}: {self.state}>"
 
 
 class FailedTranscode(ReadOnly):
@@ -230,6 +291,8 @@ def subject(run: Run, event: frames.Event) -> tuple[object, ...]:
     match event.told:
         case situations.EndedDelivery():
             view = EndedDelivery(run, event.told, instance)
+        case situations.EndedAction():
+            view = EndedAction(event.told, instance)
         case situations.FailedTranscode():
             view = FailedTranscode(event.told, instance)
         case situations.Destination():

@@ -90,6 +90,11 @@ class Origin(ReadOnly):
         """The number of the association it came by."""
         return self._origin.association
 
+    @property
+    def script(self) -> str | None:
+        """The script that made it, by `host.store`."""
+        return self._origin.script
+
     def __repr__(self) -> str:
         return f"<origin: {self.kind}>"
 

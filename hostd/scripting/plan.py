@@ -23,7 +23,7 @@ from hostd.errors import HostdError, ScriptError
 from hostd.sandbox import acts, frames
 from hostd.sandbox.notifying import MAX_KEY, MAX_TEXT
 from hostd.sandbox.situations import Notify
-from hostd.scripting import edits, marking, situations, subjects
+from hostd.scripting import edits, keeping, marking, situations, subjects
 from hostd.scripting.edits import Projects, no_projects
 from hostd.scripting.vocabulary import as_frame
 from hostd.scripting.withholding import without_patient
@@ -153,9 +153,8 @@ def resolve(
                 case frames.Forward():
                     forward = _forward(position, action, event, made, destinations)
                     planned.append(replace(forward, of=_subject(action.x, event, about)))
-                case acts.SetMetadata() | acts.Label() | acts.Unlabel():
-                    _source(action.x, event, {})
-                    planned.append(marking.planned(position, action, _subject(action.x, event, about), _cut(event)))
+                case acts.Store() | acts.Replace() | acts.SetMetadata() | acts.Label() | acts.Unlabel():
+                    planned.append(_act(position, action, event, made, about))
                 case Notify():
                     planned.append(_notify(position, action, event, channels or {}, tags_read))
                 case frames.Delete():
@@ -164,6 +163,19 @@ def resolve(
         except HostdError as error:
             raise ScriptError(f"line {action.line}: {error}") from error
     return tuple(planned)
+
+
+def _act(
+    position: int, action: acts.Act, event: Event, made: Mapping[int, Transform], about: Mapping[int, Many | None]
+) -> PlannedAction:
+    """Return what is entered of an action on what is stored, or is to be."""
+    product, of = _source(action.x, event, made), _subject(action.x, event, about)
+    if isinstance(action, acts.Store):
+        return keeping.store(position, _inputs(action), product, of, _why_not_made(event))
+    if isinstance(action, acts.Replace):
+        product, whose = _source(action.product, event, made), _subject(action.product, event, about)
+        return keeping.replace(position, _inputs(action), product, of, whose, _why_not_made(event))
+    return marking.planned(position, action, of, _cut(event))
 
 
 def _transcode(action: frames.Transcode) -> Transcode:
@@ -219,15 +231,20 @@ def _forward(
     )
 
 
-def _why_skipped(destination: str, event: Event, *, back: bool) -> str | None:
+def _why_not_made(event: Event) -> str | None:
+    """Say why nothing can be made of what an event is about; None where it can."""
     if event.kind.startswith("deleted_"):
         return "it was deleted, so there is nothing to send"
-    if LevelFacts.of(event.facts) is not None:
-        return _cut(event)  # each instance of it may have come from elsewhere
-    if event.blob is None:
+    if event.blob is None and LevelFacts.of(event.facts) is None:
         return "its content was refused, so there is nothing to send"
-    if (cut := _cut(event)) is not None:
-        return cut
+    return _cut(event)
+
+
+def _why_skipped(destination: str, event: Event, *, back: bool) -> str | None:
+    if (why := _why_not_made(event)) is not None:
+        return why
+    if LevelFacts.of(event.facts) is not None:
+        return None  # each instance of it may have come from elsewhere
     sender = event.origin.modality if event.origin else None
     if not back and sender is not None and destination == f"modality:{sender}":
         return f"it came from {destination}; back=True would send it back"
@@ -268,7 +285,7 @@ def _delete(position: int, action: frames.Delete, event: Event, planned: Sequenc
     return PlannedDelete(position, _inputs(action), tuple(action.after))
 
 
-def _source(x: str | int, event: Event, made: dict[int, Transform]) -> Transform:
+def _source(x: str | int, event: Event, made: Mapping[int, Transform]) -> Transform:
     """Return what a handle stands for: nothing to do for the event's own instance."""
     if isinstance(x, int):
         if x not in made:
@@ -283,7 +300,7 @@ def _source(x: str | int, event: Event, made: dict[int, Transform]) -> Transform
     return Transform()
 
 
-def _subject(x: str | int, event: Event, about: dict[int, Many | None]) -> Many | None:
+def _subject(x: str | int, event: Event, about: Mapping[int, Many | None]) -> Many | None:
     """Return what an action is about: None for the event's own instance, else its level or one of that level's instances."""
     if isinstance(x, int):
         return about[x]

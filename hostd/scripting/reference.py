@@ -67,6 +67,7 @@ def subjects() -> str:
         "patient": api.Patient,
         "association": api.Association,
         "delivery": api.EndedDelivery,
+        "action": api.EndedAction,
         "failure": api.FailedTranscode,
         "destination": api.Destination,
         "parked": api.ParkedScript,

@@ -11,12 +11,13 @@ from hostd.archive.marks import PlannedMark
 from hostd.archive.notices import PlannedNotify
 from hostd.archive.plans import PlannedAction, PlannedDelete, PlannedEdit, PlannedForward, PlannedTool, PlannedTranscode
 from hostd.archive.records import Event
+from hostd.archive.tasks import PlannedTask
 from hostd.dicom import statuses, syntaxes
 from hostd.dicom.header import read_file_header
 from hostd.errors import HostdError, ScriptError
 from hostd.intake.element_values import name_of
 from hostd.sandbox import api, frames
-from hostd.scripting import made, marking, questions, subjects
+from hostd.scripting import keeping, made, marking, questions, subjects
 from hostd.scripting.edits import Projects, no_projects
 from hostd.scripting.execution import why
 from hostd.scripting.filters import changes_of
@@ -182,6 +183,8 @@ def sentence(action: PlannedAction, event: Event | None = None) -> str:
             said = _delete_sentence(action, event)
         case PlannedMark():
             said = marking.sentence(action, _what(action, event) or " the instance")
+        case PlannedTask():
+            said = keeping.sentence(action, _what(action, event) or " the instance")
         case PlannedNotify():
             said = _notify_sentence(action)
         case PlannedTool():
@@ -195,7 +198,7 @@ def sentence(action: PlannedAction, event: Event | None = None) -> str:
     return said
 
 
-def _what(action: PlannedForward | PlannedDelete | PlannedMark, event: Event | None) -> str:
+def _what(action: PlannedForward | PlannedDelete | PlannedMark | PlannedTask, event: Event | None) -> str:
     return subjects.named(action.of, event) if event is not None else ""
 
 

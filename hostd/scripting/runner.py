@@ -406,7 +406,7 @@ class Runner:
 
     def _enter(self, plan: Plan, after: int | None) -> _Entered:
         token = self._token
-        topics = ["delivery"] if plan.actions else []
+        topics = ["delivery", "action"] if plan.actions else []
         if plan.outcome == "parked" or any(isinstance(action, (PlannedDelete, PlannedMark)) for action in plan.actions):
             topics.append("event")
         if plan.outcome == "parked" or any(isinstance(action, PlannedNotify) for action in plan.actions):

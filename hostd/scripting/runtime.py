@@ -288,16 +288,26 @@ def _dishonest(result: frames.Result, event: frames.Event, load: frames.Load, lo
     uids = {syntax.uid for syntax in load.syntaxes.values()}
     for index, action in enumerate(result.actions):
         earlier = result.actions[:index]
-        if isinstance(action, Notify):
-            pass  # it names no instance
-        elif isinstance(action.x, str):
-            # Which instances a level has is known to the index: what is none of them is not found when the plan is entered.
-            if event.level is None and (event.instance is None or action.x != event.instance.id):
-                return "an action on another instance than the event's"
-        elif not (0 <= action.x < index and isinstance(earlier[action.x], frames.Makes)):
-            return "an action on a product that no earlier action makes"
+        misnamed = _misnamed(action, earlier, event)
+        if misnamed is not None:
+            return misnamed
         if not _permitted(action, earlier, load, uids, lossy):
             return f"an action that this script may not take ({type(action).__name__.lower()})"
+    return None
+
+
+def _misnamed(action: frames.Action, earlier: Sequence[frames.Action], event: frames.Event) -> str | None:
+    """Say what an action names that this run was not given; None when nothing is."""
+    if isinstance(action, Notify):
+        return None
+    named = [action.x, action.product] if isinstance(action, acts.Replace) else [action.x]
+    for x in named:
+        if isinstance(x, int) and not (0 <= x < len(earlier) and isinstance(earlier[x], frames.Makes)):
+            return "an action on a product that no earlier action makes"
+        # Which instances a level has is known to the index: what is none of them is not found when the plan is entered.
+        is_own = event.level is not None or (event.instance is not None and x == event.instance.id)
+        if isinstance(x, str) and not is_own:
+            return "an action on another instance than the event's"
     return None
 
 
@@ -335,16 +345,19 @@ def _permitted(
         case frames.Transcode():
             asked = action.lossy or (action.quality, action.ratio, action.near) != (None, None, None)
             loses = action.to in lossy or asked
-            return action.to in uids and (not loses or "lossy" in load.may)
+            may = action.to in uids and (not loses or "lossy" in load.may)
         case frames.RunTool() | frames.Modify() | frames.Redact() | frames.Anonymize():
-            return _may_make(action, load)
+            may = _may_make(action, load)
         case frames.Forward():
-            return action.to in load.destinations and (action.syntax is None or action.syntax in uids - lossy)
+            may = action.to in load.destinations and (action.syntax is None or action.syntax in uids - lossy)
         case Notify():
-            return action.channel in load.channels
+            may = action.channel in load.channels
+        case acts.Store() | acts.Replace():
+            may = ("store" if isinstance(action, acts.Store) else "replace") in load.may
         case acts.SetMetadata() | acts.Label() | acts.Unlabel():
-            return True
+            may = True
         case frames.Delete():
             waits = action.after if isinstance(action.after, list) else []
             named = all(0 <= one < len(earlier) and isinstance(earlier[one], frames.Forward) for one in waits)
-            return "delete" in load.may and named
+            may = "delete" in load.may and named
+    return may

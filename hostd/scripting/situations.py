@@ -17,6 +17,10 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         }
         for kind, state, status in (("delivery_done", "delivered", 0), ("delivery_failed", "failed", 0xC000))
     },
+    "action_done": {
+        "task": 1, "verb": "store", "script": "example.py", "state": "done", "reason": "", "result": {"outcome": "stored"},
+        "attempts": 1, "of": 1, "hops": 1,
+    },
     "transcode_failed": {"reason": "an example", "during": "ingest"},
     "destination_down": {"since": 0.0, "reason": "an example"},
     "destination_up": {"since": 0.0, "reason": "an example"},
@@ -32,8 +36,11 @@ _EXAMPLE_SUBJECTS = {
     "destination_up": "modality:example",
     "source_silent": "example",
 }
-ABOUT_AN_INSTANCE = ("delivery_done", "delivery_failed", "transcode_failed")
+ABOUT_AN_INSTANCE = ("delivery_done", "delivery_failed", "transcode_failed", "action_done")
 """Of these, the kinds that are about an instance besides."""
+
+
+_OF_ACTIONS = ("verb", "script", "state", "reason", "result", "attempts")
 
 
 def example_subject(kind: str) -> str:
@@ -50,6 +57,10 @@ def situation(event: Event) -> Situation | None:
     match event.kind:
         case "delivery_done" | "delivery_failed":
             told = _ended(facts)
+        case "action_done":
+            told = situations.EndedAction(
+                id=facts["task"], event=facts["of"], **{name: facts[name] for name in _OF_ACTIONS}
+            )
         case "transcode_failed":
             told = situations.FailedTranscode(facts["reason"], facts["during"])
         case "script_parked":

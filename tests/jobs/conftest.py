@@ -1,4 +1,9 @@
+import sys
+from pathlib import Path
+
 import pytest
+
+sys.path.append(str(Path(__file__).parent.parent / "intake"))  # ingest_kit: made images
 
 from hostd.archive.archive import Archive
 from hostd.testing.clock import ManualClock
