@@ -111,5 +111,9 @@ class ActionFault(HostdError):  # noqa: N818 - see DestinationFault
     """What a script asked for can never be carried out; trying again unchanged would fail again (P7)."""
 
 
+class NoCommonSyntaxError(InstanceFault):
+    """A peer accepts no transfer syntax that the instance can be sent in, on this association. The text names both sides' syntaxes."""
+
+
 class UnlikeReceiptError(InstanceFault):
     """What was made again is not what its receipt speaks of. It was thrown away, and the receipt stands."""

@@ -19,7 +19,7 @@ from hostd.config.settings import Settings
 from hostd.config.startup import startup_problems
 from hostd.delivery import watching
 from hostd.delivery.channels import channels_of
-from hostd.delivery.configured import destinations_of
+from hostd.delivery.configured import destinations_of, terms_of
 from hostd.delivery.couriers import Couriers
 from hostd.delivery.notifier import Notifiers
 from hostd.delivery.retry import RetryPolicy
@@ -173,7 +173,7 @@ class Node:
             RetryPolicy(first_s=settings.delivery.first_retry_s, max_s=settings.delivery.max_retry_s),
             clock=self._clock,
             node_name=settings.node.name,
-            batch=settings.delivery.batch,
+            terms=terms_of(settings),
             ask_filters=self._filters.outgoing,
         )
         couriers.start()

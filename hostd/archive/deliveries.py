@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -13,6 +13,8 @@ from hostd.archive import deletes, occurrences, receipts, rows
 from hostd.archive import tables as t
 from hostd.archive.records import Attempt, Delivery
 from hostd.errors import NotFoundError
+
+_ENDED = "hostd ended before the answer was recorded"
 
 DUE = ("preparing", "waiting")
 PINNING = (*t.OPEN_STATES, "failed")
@@ -73,21 +75,26 @@ def ask(
 
 def claim(connection: Connection, destination: str, token: int, now: float, limit: int) -> list[Delivery]:
     """Take up to `limit` deliveries that are due, the urgent ones first, then in order of reception."""
-    due = (
-        sa.select(t.delivery.c.id)
-        .where(
-            t.delivery.c.destination == destination,
-            t.delivery.c.state.in_(DUE),
-            t.delivery.c.next_attempt_at <= now,
+    chosen: list[int] = []
+    for priority in _priorities(connection, destination):
+        due = (
+            sa.select(t.delivery.c.id)
+            .where(
+                t.delivery.c.destination == destination,
+                t.delivery.c.priority == priority,
+                t.IS_DUE,
+                t.delivery.c.next_attempt_at + 0 <= now,  # not by the index on it: the order by number is what costs
+            )
+            .order_by(t.delivery.c.id)
+            .limit(limit - len(chosen))
         )
-        .order_by(t.delivery.c.priority.desc(), t.delivery.c.id)
-        .limit(limit)
-    )
-    chosen = list(connection.execute(due).scalars())
+        chosen += connection.execute(due).scalars()
+        if len(chosen) == limit:
+            break
     connection.execute(
         sa.update(t.delivery)
         .where(t.delivery.c.id.in_(chosen))
-        .values(state="sending", token=token, attempts=t.delivery.c.attempts + 1)
+        .values(state="sending", token=token, on_wire=False, attempts=t.delivery.c.attempts + 1)
     )
     rows = connection.execute(
         sa.select(t.delivery).where(t.delivery.c.id.in_(chosen)).order_by(t.delivery.c.priority.desc(), t.delivery.c.id)
@@ -95,55 +102,113 @@ def claim(connection: Connection, destination: str, token: int, now: float, limi
     return [_delivery(row) for row in rows]
 
 
-def recover(connection: Connection, destination: str, token: int, now: float) -> int:
-    """Give back what an earlier holder of the lease was sending when it ended; return how many.
+def _priorities(connection: Connection, destination: str) -> Iterator[int]:
+    """Yield the priorities of what waits, the most urgent first: a step in the index for each, however many wait."""
+    waiting = sa.select(sa.func.max(t.delivery.c.priority)).where(t.delivery.c.destination == destination, t.IS_DUE)
+    found = connection.execute(waiting).scalar()
+    while found is not None:
+        yield found
+        found = connection.execute(waiting.where(t.delivery.c.priority < found)).scalar()
 
-    Whether the peer got them is not known: each is recorded as a possible double.
-    """
-    stranded = connection.execute(
-        sa.select(t.delivery.c.id, t.delivery.c.attempts).where(
-            t.delivery.c.destination == destination, t.delivery.c.state == "sending", t.delivery.c.token != token
-        )
-    ).all()
-    for row in stranded:
-        _record(
-            connection,
-            Attempt(
-                row.id, row.attempts, now, "lost", "hostd ended before the answer was recorded; the peer may have it"
-            ),
-        )
+
+def note(connection: Connection, claimed: Sequence[int], token: int) -> None:
+    """Note that these may be on their way from now on; committed before anything of them is sent."""
     connection.execute(
         sa.update(t.delivery)
-        .where(t.delivery.c.id.in_([row.id for row in stranded]))
+        .where(t.delivery.c.id.in_(claimed), t.delivery.c.token == token, t.delivery.c.state == "sending")
+        .values(on_wire=True)
+    )
+
+
+def recover(connection: Connection, destination: str, token: int, now: float) -> int:
+    """Give back what an earlier holder of the lease had claimed when it ended; return how many the peer may have got."""
+    return _give_up_claims(
+        connection,
+        now,
+        t.delivery.c.destination == destination,
+        t.delivery.c.state == "sending",
+        t.delivery.c.token != token,
+    )
+
+
+def abandon(connection: Connection, claimed: Sequence[int], token: int, now: float) -> int:
+    """Give back what could not be recorded, of what is claimed under the token; return how many the peer may have got."""
+    return _give_up_claims(
+        connection, now, t.delivery.c.id.in_(claimed), t.delivery.c.state == "sending", t.delivery.c.token == token
+    )
+
+
+def _give_up_claims(connection: Connection, now: float, *which: sa.ColumnElement[bool]) -> int:
+    """Have claims wait again. Of what was noted to be on its way it is not known whether the peer got it: a possible double."""
+    noted = connection.execute(
+        sa.select(t.delivery.c.id, t.delivery.c.attempts).where(*which, t.delivery.c.on_wire)
+    ).all()
+    for row in noted:
+        _record(connection, Attempt(row.id, row.attempts, now, "lost", f"{_ENDED}; the peer may have it"))
+    doubtful = sa.case((t.delivery.c.on_wire, 1), else_=0)
+    connection.execute(
+        sa.update(t.delivery)
+        .where(*which)
         .values(
             state="waiting",
             next_attempt_at=now,
-            possible_doubles=t.delivery.c.possible_doubles + 1,
-            last_error="hostd ended before the answer was recorded",
+            attempts=t.delivery.c.attempts - 1 + doubtful,
+            possible_doubles=t.delivery.c.possible_doubles + doubtful,
+            last_error=sa.case((t.delivery.c.on_wire, _ENDED), else_=t.delivery.c.last_error),
+            on_wire=False,
         )
     )
-    return len(stranded)
+    return len(noted)
 
 
-def finish(connection: Connection, attempt: Attempt, token: int) -> bool:
-    """Record a final answer: `attempt.outcome` is delivered, warning or failed. False when the lease was lost meanwhile."""
+def finish(connection: Connection, attempt: Attempt, token: int, *, suffices: bool = False) -> bool:
+    """Record a final answer: `attempt.outcome` is delivered, warning or failed. False when the lease was lost meanwhile.
+
+    Where it `suffices`, what was taken with a warning is delivered, and the attempt shows the warning.
+    """
     settled = _settle(
         connection,
         attempt,
         token,
-        state=attempt.outcome,
+        state="delivered" if suffices else attempt.outcome,
         finished_at=attempt.at,
         last_error=None if attempt.outcome == "delivered" else attempt.answer,
     )
     if settled:
-        occurrences.delivery_ended(connection, attempt)  # before what follows from it: a delete that waited
-        deletes.reconsider(connection, attempt.delivery, attempt.at)
-        _release_file(connection, attempt.delivery)
+        _follow_up(connection, attempt)
     return settled
 
 
+def _follow_up(connection: Connection, attempt: Attempt) -> None:
+    occurrences.delivery_ended(connection, attempt)  # before what follows from it: a delete that waited
+    deletes.reconsider(connection, attempt.delivery, attempt.at)
+    _release_file(connection, attempt.delivery)
+
+
+def give_up_old(connection: Connection, destination: str, asked_before: float, now: float, limit: int) -> int:
+    """Fail up to `limit` deliveries that wait, and were asked for (or meant to go) before that time; return how many."""
+    asked_at = sa.func.max(t.delivery.c.created_at, t.delivery.c.not_before)
+    old = connection.execute(
+        sa.select(t.delivery.c.id, t.delivery.c.attempts, t.delivery.c.last_error, asked_at.label("asked_at"))
+        .where(t.delivery.c.destination == destination, t.delivery.c.state.in_(DUE), asked_at < asked_before)
+        .limit(limit)
+    ).all()
+    for row in old:
+        hours = round((now - row.asked_at) / 3600, 1)
+        why = f"given up after {hours:g} hours (max_age_h); last: {row.last_error or 'it was not tried'}"
+        connection.execute(
+            sa.update(t.delivery)
+            .where(t.delivery.c.id == row.id)
+            .values(state="failed", finished_at=now, last_error=why)
+        )
+        attempt = Attempt(row.id, row.attempts, now, "failed", why)
+        _record(connection, attempt)
+        _follow_up(connection, attempt)
+    return len(old)
+
+
 def put_off(connection: Connection, attempt: Attempt, token: int, until: float) -> bool:
-    """Record a try that is to be repeated: outcome waiting, lost when the peer's answer was, unreached when it counts for nothing."""
+    """Record a try that is to be repeated: outcome waiting, lost when the peer's answer was; unreached and unnegotiated count for nothing."""
     lost = attempt.outcome == "lost"
     return _settle(
         connection,
@@ -153,7 +218,7 @@ def put_off(connection: Connection, attempt: Attempt, token: int, until: float) 
         next_attempt_at=until,
         last_error=attempt.answer,
         possible_doubles=t.delivery.c.possible_doubles + int(lost),
-        attempts=t.delivery.c.attempts - int(attempt.outcome == "unreached"),
+        attempts=t.delivery.c.attempts - int(attempt.outcome in ("unreached", "unnegotiated")),
     )
 
 
@@ -166,6 +231,7 @@ def give_back(connection: Connection, claimed: Sequence[int], token: int, until:
             state="waiting",
             next_attempt_at=until,
             attempts=t.delivery.c.attempts - 1,
+            on_wire=False,
             **({"last_error": reason} if reason is not None else {}),
         )
     )
@@ -220,10 +286,20 @@ def retry(connection: Connection, numbers: Sequence[int], now: float) -> list[in
         .values(
             state=sa.case((t.delivery.c.transform == "", "waiting"), else_="preparing"),
             next_attempt_at=now,
+            not_before=now,  # what was too old begins anew
             finished_at=None,
         )
     )
     return list(numbers)
+
+
+def hasten(connection: Connection, numbers: Sequence[int], now: float) -> None:
+    """Have what waits for its next attempt tried at once; what does not wait stays as it is."""
+    connection.execute(
+        sa.update(t.delivery)
+        .where(t.delivery.c.id.in_(numbers), t.delivery.c.state.in_(DUE), t.delivery.c.next_attempt_at > now)
+        .values(next_attempt_at=now)
+    )
 
 
 def _open_twin(connection: Connection, delivery: Delivery) -> bool:
@@ -243,9 +319,7 @@ def _open_twin(connection: Connection, delivery: Delivery) -> bool:
 def next_due(connection: Connection, destination: str) -> float | None:
     """Return when the next delivery to that destination is due, None when none waits."""
     return connection.execute(
-        sa.select(sa.func.min(t.delivery.c.next_attempt_at)).where(
-            t.delivery.c.destination == destination, t.delivery.c.state.in_(DUE)
-        )
+        sa.select(sa.func.min(t.delivery.c.next_attempt_at)).where(t.delivery.c.destination == destination, t.IS_DUE)
     ).scalar()
 
 

@@ -22,6 +22,9 @@ OPEN_STATES = ("preparing", "waiting", "sending", "held")
 """States of a delivery that still wants to be sent; `failed` is final until someone retries it, but pins its file."""
 
 _OPEN = "state IN ('preparing', 'waiting', 'sending', 'held')"
+_DUE = "state IN ('preparing', 'waiting')"
+IS_DUE = sa.text(f"delivery.{_DUE}")
+"""Of deliveries that wait for their next attempt; written out, so that the indexes of exactly this condition are used."""
 
 installation = sa.Table(  # what the nodes on this index share, and no listing shows
     "installation",
@@ -282,6 +285,7 @@ delivery = sa.Table(
     sa.Column("priority", sa.Integer, nullable=False),
     sa.Column("state", sa.Text, nullable=False),  # preparing waiting sending held | delivered warning failed
     sa.Column("token", sa.BigInteger),
+    sa.Column("on_wire", sa.Boolean, nullable=False, server_default=sa.false()),  # may be sent already, while `sending`
     sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
     sa.Column("not_before", sa.Float, nullable=False),
     sa.Column("next_attempt_at", sa.Float, nullable=False),
@@ -294,6 +298,14 @@ delivery = sa.Table(
         unique=True, sqlite_where=sa.text(_OPEN), postgresql_where=sa.text(_OPEN),
     ),
     sa.Index("ix_delivery_claim", "destination", "state", "priority", "id"),
+    sa.Index(
+        "ix_delivery_due", "destination", "next_attempt_at",
+        sqlite_where=sa.text(_DUE), postgresql_where=sa.text(_DUE),
+    ),
+    sa.Index(
+        "ix_delivery_order", "destination", "priority", "id", "next_attempt_at",
+        sqlite_where=sa.text(_DUE), postgresql_where=sa.text(_DUE),
+    ),
     sa.Index("ix_delivery_state", "state", "id"),
     sqlite_autoincrement=True,
 )  # fmt: skip

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from hostd.config.section import Section
+from hostd.config.forwarding import Forwarding
 from hostd.config.values import FilePath
 from hostd.dicom.file_paths import PathTemplate, safe_name
 
@@ -22,7 +22,7 @@ def _name(text: str) -> str:
     return text
 
 
-class Folder(Section):
+class Folder(Forwarding):
     """A destination that is a folder of this machine, or mounted on it. Files are never overwritten there."""
 
     path: FilePath = Field(

@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
+from hostd.config.forwarding import Forwarding
 from hostd.config.secret_files import from_file, from_variable
-from hostd.config.section import Section
 from hostd.config.values import FilePath, Seconds
 
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}")
@@ -49,7 +49,7 @@ def _root(url: str) -> str:
     return url.rstrip("/") + "/"
 
 
-class HttpAccess(Section):
+class HttpAccess(Forwarding):
     """What every destination by HTTP has."""
 
     url: Annotated[str, AfterValidator(_root)] = Field(

@@ -14,6 +14,7 @@ from argon2.exceptions import InvalidHashError
 from argon2.low_level import Type
 from pydantic import Field, SecretStr, field_validator, model_validator
 
+from hostd.config.forwarding import Forwarding
 from hostd.config.http_access import HttpAccess
 from hostd.config.section import Section
 from hostd.config.values import (
@@ -29,6 +30,7 @@ from hostd.config.values import (
     Port,
     Seconds,
     Strings,
+    Wait,
     absolute,
 )
 from hostd.dicom.syntaxes import TransferSyntax, UnknownSyntaxError, lookup
@@ -208,7 +210,14 @@ class Delivery(Section):
         default=5.0, description="Seconds before the second attempt; the wait doubles with each attempt."
     )
     max_retry_s: Seconds = Field(default=3600.0, description="Seconds of the longest wait between two attempts.")
-    batch: Count = Field(default=20, description="How many deliveries go over one association before it is closed.")
+    batch: Count = Field(
+        default=100,
+        description="How many deliveries go over one connection before it is closed, where a destination says nothing else.",
+    )
+    linger_s: Wait = Field(
+        default=1.0,
+        description="Seconds that a connection over which all was sent waits for more, where a destination says nothing else.",
+    )
     timeout_s: Seconds = Field(
         default=30.0, description="Seconds to wait for an answer, where a destination says nothing else."
     )
@@ -223,7 +232,7 @@ class Delivery(Section):
         return self
 
 
-class Modality(Section):
+class Modality(Forwarding):
     """A destination that speaks DICOM, by C-STORE."""
 
     aet: AeTitle = Field(description="Its AE title.")

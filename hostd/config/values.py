@@ -108,6 +108,12 @@ Port = Annotated[int, BeforeValidator(_not_bool), Field(ge=1, le=65535)]
 Seconds = Annotated[float, BeforeValidator(_not_bool), Field(gt=0, allow_inf_nan=False)]
 """A duration in seconds."""
 
+Rate = Annotated[float, BeforeValidator(_not_bool), Field(gt=0, allow_inf_nan=False)]
+"""So much a second."""
+
+Hours = Annotated[float, BeforeValidator(_not_bool), Field(gt=0, allow_inf_nan=False)]
+"""A duration in hours; parts of an hour are allowed."""
+
 Wait = Annotated[float, BeforeValidator(_not_bool), Field(ge=0, allow_inf_nan=False)]
 """A duration in seconds; 0: none."""
 

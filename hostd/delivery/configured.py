@@ -4,19 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from hostd.config.settings import DestinationKind, Settings
+from hostd.config.settings import DESTINATION_TABLES, DestinationKind, Settings
 from hostd.delivery.destinations import Destination
 from hostd.delivery.destinations.dicomweb import DicomWeb
 from hostd.delivery.destinations.folder import Folder
 from hostd.delivery.destinations.modality import Modality
 from hostd.delivery.destinations.peer import Peer
 from hostd.delivery.http import Access
+from hostd.delivery.terms import Terms
 
 
 def destinations_of(settings: Settings) -> dict[str, Destination]:
     """Return what deliveries may go to, by `kind:name`."""
     return {
         f"{kind}:{name}": destination for kind, made in _KINDS.items() for name, destination in made(settings).items()
+    }
+
+
+def terms_of(settings: Settings) -> dict[str, Terms]:
+    """Return on what terms they are sent to, by `kind:name`."""
+    return {
+        f"{kind}:{name}": Terms.of(destination, settings.delivery.batch, settings.delivery.linger_s)
+        for kind, table in DESTINATION_TABLES.items()
+        for name, destination in getattr(settings, table).items()
     }
 
 

@@ -16,13 +16,14 @@ from hostd.clock import Clock
 from hostd.delivery.courier import TOPIC, AskFilters, Courier, Health, unfiltered
 from hostd.delivery.destinations import Destination
 from hostd.delivery.retry import RetryPolicy
+from hostd.delivery.terms import Terms
 from hostd.transcoding.products import Products
 
 _log = structlog.get_logger(__name__)
 
 
 class Couriers:
-    """One courier a destination, so that a dead one delays no other. `destinations` is by `kind:name`."""
+    """One courier a destination, so that a dead one delays no other. `destinations` and their `terms` are by `kind:name`."""
 
     def __init__(
         self,
@@ -32,7 +33,7 @@ class Couriers:
         policy: RetryPolicy,
         clock: Clock,
         node_name: str,
-        batch: int = 20,
+        terms: Mapping[str, Terms] | None = None,
         ask_filters: AskFilters = unfiltered,
     ) -> None:
         self._archive = archive
@@ -40,7 +41,7 @@ class Couriers:
         self._policy = policy
         self._clock = clock
         self._node_name = node_name
-        self._batch = batch
+        self._terms = dict(terms or {})
         self._ask_filters = ask_filters
         self._lock = threading.Lock()
         self._destinations = dict(destinations)
@@ -54,13 +55,14 @@ class Couriers:
             self._is_started = True
             self._adjust()
 
-    def use(self, destinations: Mapping[str, Destination]) -> None:
+    def use(self, destinations: Mapping[str, Destination], terms: Mapping[str, Terms] | None = None) -> None:
         """Go on with these destinations: new ones get a courier, changed ones are used from the next batch on, others end.
 
         Deliveries to a destination that is no longer there stay where they are; `unserved` counts them.
         """
         with self._lock:
             self._destinations = dict(destinations)
+            self._terms = dict(terms or {})
             if self._is_started:
                 self._adjust()
 
@@ -103,14 +105,14 @@ class Couriers:
             courier.ask_to_stop()
             self._leaving.append(courier)
         for name, destination in self._destinations.items():
-            if name in self._couriers:
-                self._couriers[name].destination = destination
-                continue
-            courier = Courier(
-                self._archive, destination, self._products, self._policy, self._clock, self._node_name, self._batch,
-                self._ask_filters,
-            )  # fmt: skip
-            self._couriers[name] = courier
+            terms = self._terms.get(name, Terms())
+            if name not in self._couriers:
+                self._couriers[name] = Courier(
+                    self._archive, destination, self._products, self._policy, self._clock, self._node_name, terms,
+                    self._ask_filters,
+                )  # fmt: skip
+            courier = self._couriers[name]
+            courier.destination, courier.terms = destination, terms
             courier.start()
         self._leaving = [courier for courier in self._leaving if not courier.join(0)]
         self._archive.bulletin.ring(TOPIC)

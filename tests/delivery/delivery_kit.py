@@ -14,6 +14,7 @@ from hostd.archive.records import Origin
 from hostd.delivery.couriers import Couriers
 from hostd.delivery.destinations import Answer
 from hostd.delivery.retry import RetryPolicy
+from hostd.delivery.terms import Terms
 from hostd.errors import DestinationFault
 from hostd.intake.intake import Intake
 from hostd.testing.clock import ManualClock
@@ -31,6 +32,7 @@ class Steady(RetryPolicy):
 
 
 POLICY = Steady(first_s=10, max_s=1000)
+PLAIN = Terms()
 ANSWERED = Answer("delivered", "0x0000 (success)", 0, EXPLICIT)
 
 
@@ -105,10 +107,12 @@ class Node:
     def product_of(self, connection, blob, transform):
         return self.archive.blobs.path(receipts.find(connection, blob, transform.canonical()).result.name)
 
-    def couriers(self, *destinations, batch=20, **options):
+    def couriers(self, *destinations, terms=PLAIN, **options):
         products = Products(self.archive, self.pool)
         named = {destination.name: destination for destination in destinations}
-        made = Couriers(self.archive, named, products, self.policy, self.clock, "node", batch, **options)
+        made = Couriers(
+            self.archive, named, products, self.policy, self.clock, "node", dict.fromkeys(named, terms), **options
+        )
         self.started.append(made)
         made.start()
         return made
@@ -183,6 +187,9 @@ class FakeSession:
 
     def __exit__(self, *error):
         self.is_open = False
+
+    def takes(self, outgoing):
+        return True
 
     def send(self, outgoing):
         destination = self.destination

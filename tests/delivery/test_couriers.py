@@ -9,13 +9,14 @@ from hostd.archive import deletes, deliveries, instances, rows
 from hostd.archive import tables as t
 from hostd.delivery.couriers import unserved
 from hostd.delivery.destinations import Answer
-from hostd.delivery.faults import MAX_TRIES
+from hostd.delivery.faults import IN_A_ROW, MAX_TRIES, SCARCE_S
 from hostd.delivery.retry import RetryPolicy
 from hostd.errors import DestinationFault, InstanceFault, StorageError
 
 NAME = "modality:fake"
 REFUSED = Answer("instance", "0xC000 (cannot understand)", 0xC000, EXPLICIT)
-BUSY = Answer("later", "0xA700 (out of resources)", 0xA700, EXPLICIT)
+BUSY = Answer("later", "0x0110 (processing failure)", 0x0110, EXPLICIT)
+FULL = Answer("later", "0xA700 (out of resources)", 0xA700, EXPLICIT)
 BROKEN = Answer("later", "the connection broke", None, EXPLICIT)
 LOST = Answer("later", "no answer", None, EXPLICIT, lost=True)
 OVERLOADED = Answer("destination", "503 Service Unavailable", 503, EXPLICIT)
@@ -195,7 +196,65 @@ def test_what_the_peer_cannot_take_now_is_tried_again_and_given_up_in_the_end(no
     given_up = node.until_state(number, "failed")
     assert node.outcomes(number) == ["waiting"] * (MAX_TRIES - 1) + ["failed"]
     assert f"given up after {MAX_TRIES} tries" in given_up.last_error
-    assert "0xA700" in given_up.last_error
+    assert "0x0110" in given_up.last_error
+
+
+def test_an_instance_that_a_full_peer_has_no_room_for_is_not_given_up_overnight(node, fake):
+    fake.answers[None] = FULL
+    number = node.ask(NAME)
+    node.couriers(fake)
+    for tries in range(1, 40):
+        node.until(lambda n=tries: len(node.attempts(number)) >= n)
+        assert node.get(number).state == "waiting"
+        node.advance(1001)
+    node.advance(SCARCE_S)
+    assert "0xA700" in node.until_state(number, "failed").last_error
+
+
+def test_a_peer_whose_disk_is_full_holds_its_queue_and_fails_nothing(node, fake):
+    fake.answers[None] = FULL
+    numbers = [node.ask(NAME) for _ in range(30)]
+    couriers = node.couriers(fake)
+    for failures in range(1, 3 * MAX_TRIES):
+        node.until(lambda n=failures: couriers.health()[NAME].failures >= n)
+        node.advance(1001)
+    node.until(lambda: all(node.get(number).state == "waiting" for number in numbers))
+    assert max(node.outcomes(number).count("waiting") for number in numbers) == 1
+    fake.answers.clear()
+    for _ in range(3):
+        node.advance(1001)
+    for number in numbers:
+        node.until_state(number, "delivered")
+    node.until(lambda: not couriers.health()[NAME].is_failing)
+
+
+def test_more_than_twenty_failures_in_a_row_hold_the_destination(node, fake):
+    fake.answers[None] = REFUSED
+    numbers = [node.ask(NAME) for _ in range(40)]
+    couriers = node.couriers(fake)
+    node.until(lambda: couriers.health()[NAME].is_failing)
+    node.until(lambda: "sending" not in {node.get(number).state for number in numbers})
+    assert [node.get(number).state for number in numbers].count("failed") == IN_A_ROW + 1
+    node.advance(11)
+    node.until(lambda: [node.get(number).state for number in numbers].count("failed") == IN_A_ROW + 2)
+    fake.answers.clear()
+    node.advance(1001)
+    node.until(lambda: [node.get(number).state for number in numbers].count("delivered") == 40 - IN_A_ROW - 2)
+    node.until(lambda: not couriers.health()[NAME].is_failing)
+
+
+def test_what_may_not_have_been_sent_is_no_possible_double_after_a_crash(node, fake):
+    numbers = [node.ask(NAME) for _ in range(20)]
+    fake.gate.clear()
+    node.couriers(fake)
+    assert fake.entered.acquire(timeout=10)
+    successor = FakeDestination()
+    node.couriers(successor)  # as after a restart: the same node takes the lease anew
+    for number in numbers:
+        node.until_state(number, "delivered")
+    assert [node.get(number).possible_doubles for number in numbers] == [1, 1] + [0] * 18
+    assert [node.get(number).attempts for number in numbers] == [2, 2] + [1] * 18
+    fake.gate.set()
 
 
 def test_a_retried_delivery_has_all_its_tries_again(node, fake):
@@ -324,10 +383,10 @@ def test_a_record_that_could_not_be_written_is_a_possible_double_and_sent_again(
     finish = deliveries.finish
     failures = iter([StorageError("the disk is full")])
 
-    def fails_once(connection, attempt, token):
+    def fails_once(connection, attempt, token, **options):
         for failure in failures:
             raise failure
-        return finish(connection, attempt, token)
+        return finish(connection, attempt, token, **options)
 
     monkeypatch.setattr(deliveries, "finish", fails_once)
     node.policy = RetryPolicy(first_s=0.01, max_s=1)

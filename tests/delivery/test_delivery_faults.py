@@ -79,6 +79,42 @@ def test_the_destinations_faults_never_add_up(outcomes):
     assert faults.tries([attempt(outcome) for outcome in outcomes]) == 0
 
 
+def tried(verdict, status=None, **options):
+    return faults.Tried(verdict, status, **options)
+
+
+WAITED = [attempt("waiting", at=at) for at in range(faults.MAX_TRIES - 1)]
+NIGHT = faults.SCARCE_S
+
+
+@pytest.mark.parametrize(
+    ("came", "earlier", "now", "outcome"),
+    [
+        (tried("delivered", 0), [], 0, "delivered"),
+        (tried("warning", 0xB000), [], 0, "warning"),
+        (tried("instance", 0xC000), [], 0, "failed"),
+        (tried("instance", 0xC000, counts=False), [], 0, "failed"),
+        (tried("later", 0x0110), [], 0, "waiting"),
+        (tried("later", 0x0110), WAITED[1:], 9, "waiting"),
+        (tried("later", 0x0110), WAITED, 9, "failed"),
+        (tried("later", 0x0110, counts=False), WAITED, 9, "unreached"),
+        (tried("later", 0xA700), WAITED, 9, "waiting"),
+        (tried("later", 0xA700), WAITED, NIGHT - 1, "waiting"),
+        (tried("later", 0xA700), WAITED, NIGHT, "failed"),
+        (tried("later", 0xA700), WAITED[1:], NIGHT, "waiting"),
+        (tried("later", lost=True), [], 0, "lost"),
+        (tried("later", lost=True, counts=False), [], 0, "lost"),
+        (tried("later", lost=True), WAITED, 9, "failed"),
+        (tried("unnegotiated"), [], 0, "unnegotiated"),
+        (tried("unnegotiated"), [attempt("unnegotiated")], 0, "failed"),
+        (tried("unnegotiated", counts=False), [attempt("unnegotiated")], 0, "unnegotiated"),
+        (tried("unnegotiated"), [attempt("unnegotiated"), attempt("unreached")], 0, "unnegotiated"),
+    ],
+)
+def test_what_becomes_of_an_instance_after_a_try(came, earlier, now, outcome):
+    assert faults.outcome(came, earlier, now) == outcome
+
+
 def test_an_instance_is_alone_in_failing_only_when_others_were_taken_after_it_was_sent():
     history = [attempt("unreached", at=10)]
     assert not faults.is_alone_in_failing(history, None)

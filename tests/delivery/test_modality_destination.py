@@ -16,6 +16,7 @@ from pynetdicom.presentation import build_context
 from hostd.archive.deliveries import PRIORITIES
 from hostd.delivery.destinations import Outgoing
 from hostd.delivery.destinations.modality import Modality, _dimse_priority, candidates, contexts_of, plan_associations
+from hostd.delivery.terms import Terms
 from hostd.dimse import scu
 from hostd.dimse.associate import decode_request, encode_acceptance
 from hostd.transcoding.pool import CodecPool
@@ -160,8 +161,11 @@ def test_without_a_common_syntax_the_instance_fails_and_both_sides_are_named(
     other = coding.ask(NAME)
     with storescp(tmp_path / "peer", "+xe") as port:
         coding.couriers(modality(port, **options))
-        error = coding.until_state(number, "failed").last_error
         coding.until_state(other, "delivered")
+        coding.until(lambda: coding.outcomes(number) == ["unnegotiated"])
+        coding.advance(11)
+        error = coding.until_state(number, "failed").last_error
+    assert coding.outcomes(number) == ["unnegotiated", "failed"]
     assert says in error
     assert "the peer accepts" in error
     assert J2K in error
@@ -195,7 +199,7 @@ def test_a_lossless_transform_that_fails_sends_the_original_and_says_why(coding,
 def test_a_batch_with_more_contexts_than_an_association_has_is_delivered_whole(node, tmp_path):
     numbers = [node.ask(NAME, node.receive(small_file(f"1.2.826.0.1.3680043.9.{n}"))) for n in range(1, 70)]
     with storescp(tmp_path / "peer", "-pm", "+xa") as port:
-        node.couriers(modality(port), batch=100)
+        node.couriers(modality(port), terms=Terms(batch=100))
         for number in numbers:
             node.until_state(number, "delivered")
         assert len(list((tmp_path / "peer").iterdir())) == 69

@@ -1,13 +1,14 @@
 """Destinations: where deliveries go. A kind is one file here, with a class that has the methods of `Destination`.
 
-A courier connects once for a batch and sends one instance after another. A destination decides nothing about retries: it says
+A courier connects once for a batch and sends one instance after another; when more come meanwhile, they go over the same
+connection if it `takes` them. A destination decides nothing about retries: it says
 with an `Answer`, or with the error that it raises, what happened and whose fault that was.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -29,6 +30,12 @@ class Outgoing:
     stored_syntax: str
     transform: Transform
     products: Products
+    _made: list[Product] = field(default_factory=list, compare=False)
+
+    @property
+    def bytes_made(self) -> int:
+        """The size of the file that was made last to be sent, 0 when none was."""
+        return self._made[-1].path.stat().st_size if self._made else 0
 
     @property
     def own_syntax(self) -> str:
@@ -47,17 +54,20 @@ class Outgoing:
 
     def as_wanted(self) -> Product:
         """Return what the delivery asks for; see `Products.obtain`."""
-        return self.products.obtain(self.delivery)
+        return self._handing(self.products.obtain(self.delivery))
 
     def as_it_is(self) -> Product:
         """Return the instance after what must be done to it. Raises as `Products.obtain` does."""
-        return self.products.bring(Stored.of(self.delivery), self.transform.required)
+        return self._handing(self.products.bring(Stored.of(self.delivery), self.transform.required))
 
     def in_syntax(self, uid: str) -> Product:
         """Return the same in another transfer syntax, without loss. Raises `InstanceFault` when that cannot be done."""
-        return self.products.bring(
-            Stored.of(self.delivery), self.transform.required.then(Transcode(uid, or_original=False))
-        )
+        transform = self.transform.required.then(Transcode(uid, or_original=False))
+        return self._handing(self.products.bring(Stored.of(self.delivery), transform))
+
+    def _handing(self, product: Product) -> Product:
+        self._made.append(product)
+        return product
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +94,14 @@ class Session(Protocol):
         """Whether another instance can be sent; otherwise the courier connects anew."""
         ...
 
-    def send(self, outgoing: Outgoing) -> Answer:
-        """Send one instance of the batch.
+    def takes(self, outgoing: Outgoing) -> bool:
+        """Tell whether an instance can go over this connection that was not in the batch for which it was made."""
+        ...
 
-        Raises `DestinationFault` or `InstanceFault` where nothing was sent; whatever else it raises is logged and tried again later.
+    def send(self, outgoing: Outgoing) -> Answer:
+        """Send one instance of the batch, or another that the connection takes.
+
+        Raises `DestinationFault`, `NoCommonSyntaxError` or another `InstanceFault` where nothing was sent; whatever else it raises is logged and tried again later.
         """
         ...
 

@@ -14,7 +14,7 @@ from hostd.dicom.syntaxes import EXPLICIT_LE, IMPLICIT_LE
 from hostd.dimse import scu
 from hostd.dimse.associate import CONTEXTS_LIMIT
 from hostd.dimse.errors import DimseError
-from hostd.errors import AssociationError, ConfigurationError, DestinationFault, InstanceFault
+from hostd.errors import AssociationError, ConfigurationError, DestinationFault, InstanceFault, NoCommonSyntaxError
 from hostd.transcoding.products import Product
 
 Context = tuple[str, tuple[str, ...]]
@@ -71,10 +71,14 @@ class Modality:
         except (AssociationError, ConfigurationError) as error:
             raise DestinationFault(str(error)) from error
 
+    def contexts_of(self, outgoing: Outgoing) -> list[Context]:
+        """Return the presentation contexts that an instance needs."""
+        return contexts_of(outgoing, self._fallbacks)
+
     def product(self, outgoing: Outgoing, accepted: Collection[str]) -> Product:
         """Return what to send of an instance to a peer that accepts these transfer syntaxes for its SOP class.
 
-        Raises `InstanceFault`, with both sides' syntaxes, when there is none that both can do.
+        Raises `NoCommonSyntaxError` when there is none that both can do, or another `InstanceFault` when it could not be made.
         """
         hindrances = []
         for syntax in candidates(outgoing, self._fallbacks):
@@ -90,7 +94,8 @@ class Modality:
             if product.transfer_syntax in accepted:
                 return product
             hindrances.append(product.reason or f"what was made of it is in {named(product.transfer_syntax)}")
-        raise InstanceFault(_no_common_syntax(outgoing, accepted, hindrances))
+        fault = InstanceFault if hindrances else NoCommonSyntaxError
+        raise fault(_no_common_syntax(outgoing, accepted, hindrances))
 
 
 class ModalitySession:
@@ -115,9 +120,14 @@ class ModalitySession:
         """Whether another instance can be sent on this association."""
         return self._association.is_open
 
+    def takes(self, outgoing: Outgoing) -> bool:
+        """Tell whether this association proposed all that the instance may need."""
+        wanted = self._modality.contexts_of(outgoing)
+        return all(context in self._current for context in wanted)
+
     def send(self, outgoing: Outgoing) -> Answer:
         """Send one instance by C-STORE. Raises `InstanceFault` where nothing fits, `DestinationFault` as `connect` does."""
-        contexts = self._contexts[outgoing.delivery.id]
+        contexts = self._contexts.get(outgoing.delivery.id, self._current)
         if contexts is not self._current:
             self._association.release()
             self._current = contexts

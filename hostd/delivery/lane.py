@@ -1,0 +1,368 @@
+"""A lane: one thread that carries deliveries to one destination over one connection at a time, beside others of the same courier."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import structlog
+
+from hostd.archive.archive import Archive
+from hostd.archive.records import Delivery
+from hostd.clock import Clock
+from hostd.delivery import faults
+from hostd.delivery.breaker import Breaker, Pass
+from hostd.delivery.destinations import Answer, Destination, Outgoing, Session
+from hostd.delivery.ledger import LEASE_S, TOPIC, LeaseLostError, Ledger, Sent
+from hostd.delivery.pace import Pace
+from hostd.delivery.terms import Terms
+from hostd.delivery.windows import opens_in_s
+from hostd.errors import DestinationFault, InstanceFault, NoCommonSyntaxError, TranscodeError
+from hostd.intake.filtering import Judgement
+from hostd.transcoding.products import Products, Stored
+from hostd.transcoding.transform import Transform
+
+_LONGEST_WAIT_S = 3600.0
+"""Seconds after which a wait is worked out anew: the machine's clock may have been set, or the machine have slept."""
+_LOOK_FOR_OLD_S = 60.0
+_CLAIM = 20
+_IDLE_S = 2.0
+"""Seconds for which a connection is kept open without anything being sent, where the pace says so."""
+_AHEAD = 2
+"""How many deliveries may be on their way, as noted: the one that is sent while the answer to the one before is being recorded."""
+
+_log = structlog.get_logger(__name__)
+
+AskFilters = Callable[[Delivery], Judgement | None]
+"""Says whether an instance may be sent; None where nothing filters."""
+
+
+class Shared(Protocol):
+    """What the lanes of a courier have in common."""
+
+    destination: Destination
+    terms: Terms
+    archive: Archive
+    products: Products
+    clock: Clock
+    breaker: Breaker
+    ledger: Ledger
+    pace: Pace
+    ask_filters: AskFilters
+    closing: threading.Event
+    last_delivered_at: float | None
+    retry_s: float
+    """Seconds to wait after a failure of hostd's own."""
+
+    def prepare(self) -> None:
+        """Do what was asked for from outside, as a probe."""
+        ...
+
+    def is_wanted(self, lane: int) -> bool:
+        """Tell whether the terms allow for so many lanes (from 0)."""
+        ...
+
+
+@dataclass(slots=True)
+class _Claims:
+    """What a lane has claimed under one token, until each is settled."""
+
+    token: int
+    untried: dict[int, Delivery] = field(default_factory=dict)
+    noted: set[int] = field(default_factory=set)
+    recording: deque[tuple[int, Future[bool]]] = field(default_factory=deque)
+
+    def await_records(self, but: int) -> None:
+        """Wait until all but so many of the answers are recorded. Raises `LeaseLostError` when one could only be recorded as stray."""
+        while len(self.recording) > but:
+            if not self.recording[0][1].result():
+                raise LeaseLostError
+            self.recording.popleft()
+
+
+class Lane:
+    """Claims, sends and records until the courier closes."""
+
+    def __init__(self, shared: Shared, number: int) -> None:
+        self._shared = shared
+        self._ledger = shared.ledger
+        self._breaker = shared.breaker
+        self._number = number
+        self._stranded: list[int] = []
+        self._looked_for_old_at: float | None = None
+        self._log = _log.bind(destination=shared.destination.name)
+
+    def serve(self) -> None:
+        """Carry deliveries until the courier closes."""
+        shared, bulletin = self._shared, self._shared.archive.bulletin
+        while not shared.closing.is_set() and shared.is_wanted(self._number):
+            seen = bulletin.seen(TOPIC)
+            try:
+                pause = self._turn()
+            except Exception:  # noqa: BLE001 - whatever it is, the deliveries must go on; what was under way is recovered
+                self._log.exception("the courier failed; unless the node is stopping it goes on after a pause")
+                shared.closing.wait(shared.retry_s)
+                continue
+            if pause is None or pause > 0:
+                bulletin.wait(TOPIC, seen, pause)
+
+    def _turn(self) -> float | None:
+        """Carry what is due; return for how many seconds there is nothing to do, None for until it is rung."""
+        shared = self._shared
+        if not self._ledger.own():
+            return LEASE_S
+        self._abandon_stranded()
+        shared.prepare()
+        longest = self._give_up_old()
+        now = shared.clock.now()
+        due = self._ledger.next_due()
+        if due is None:
+            return longest
+        if due > now:
+            return min(due - now, longest or _LONGEST_WAIT_S, _LONGEST_WAIT_S)
+        closed_s = max(opens_in_s(shared.terms.windows, now), shared.pace.wait_s(now))
+        if closed_s:
+            return min(closed_s, longest or _LONGEST_WAIT_S, _LONGEST_WAIT_S)
+        taken = self._breaker.admit(now)
+        if taken is None:
+            wait_s = self._breaker.wait_s(now)
+            return min(_LONGEST_WAIT_S if wait_s is None else wait_s, longest or _LONGEST_WAIT_S)
+        token = self._ledger.token
+        try:
+            self._claim_and_carry(_Claims(token), taken)
+        except LeaseLostError:
+            self._ledger.disown(token)
+        return 0
+
+    def _give_up_old(self) -> float | None:
+        """Fail what is too old, now and then; return the seconds until it is to be looked at again, None for never."""
+        max_age_s = self._shared.terms.max_age_s
+        if max_age_s is None or self._number:
+            return None
+        now = self._shared.clock.now()
+        looked_at = self._looked_for_old_at
+        if looked_at is None or not 0 <= now - looked_at < _LOOK_FOR_OLD_S:
+            self._ledger.give_up_old(max_age_s)
+            self._looked_for_old_at = looked_at = now
+        return _LOOK_FOR_OLD_S - (now - looked_at)
+
+    def _abandon_stranded(self) -> None:
+        if self._stranded:
+            self._ledger.abandon(self._ledger.token, self._stranded)
+            self._stranded = []
+
+    # -- one connection -----------------------------------------------------------------------------------------------
+
+    def _claim_and_carry(self, claims: _Claims, taken: Pass) -> None:
+        try:
+            batch = self._claim(claims, taken)
+            if batch:
+                self._carry(claims, batch, taken)
+            claims.await_records(0)
+        except LeaseLostError:
+            raise
+        except BaseException:
+            # What is not recorded now cannot be told from what is; it is given back when the index can be written again.
+            self._stranded = [*claims.untried, *(number for number, _ in claims.recording)]
+            raise
+        finally:
+            self._breaker.leave(taken)
+        if claims.untried:
+            self._ledger.give_back(claims.token, list(claims.untried))
+        if taken.is_alone and batch:
+            self._shared.archive.bulletin.ring(TOPIC)
+
+    def _claim(self, claims: _Claims, taken: Pass) -> list[Delivery]:
+        if taken.is_probe:
+            batch = self._ledger.claim_probe(claims.token, self._breaker.health.failures % _CLAIM)
+        else:
+            batch = self._ledger.claim(claims.token, min(_CLAIM, self._shared.terms.batch), _AHEAD)
+        claims.untried.update((delivery.id, delivery) for delivery in batch)
+        claims.noted.update(delivery.id for delivery in batch[:_AHEAD])
+        return batch
+
+    def _carry(self, claims: _Claims, batch: Sequence[Delivery], taken: Pass) -> None:
+        """Send a batch over one connection, and what is claimed meanwhile, up to what a connection may carry."""
+        sendable = self._sendable(claims, batch)
+        if not sendable:
+            return
+        began = time.monotonic()
+        try:
+            session = self._shared.destination.connect(sendable)
+        except DestinationFault as fault:
+            self._destination_failed(claims, Answer("destination", str(fault)), sendable[0].delivery, began)
+            return
+        except Exception as error:  # noqa: BLE001 - a defect of one kind of destination must not end its courier
+            self._log.exception("connecting failed in a way that it should not")
+            unexpected = Answer("destination", f"hostd failed while connecting: {_described(error)}")
+            self._destination_failed(claims, unexpected, sendable[0].delivery, began)
+            return
+        with session:
+            left = self._shared.terms.batch
+            not_again: set[int] = set()
+            while sendable and self._send_all(claims, session, sendable, not_again):
+                left -= len(sendable)
+                sendable = [] if taken.is_probe or left <= 0 else self._more(claims, session, left, not_again)
+
+    def _more(self, claims: _Claims, session: Session, limit: int, not_again: set[int]) -> list[Outgoing]:
+        """Claim what goes over the same connection, waiting a little for it; what does not is given back."""
+        shared, bulletin = self._shared, self._shared.archive.bulletin
+        end = time.monotonic() + shared.terms.linger_s
+        while not shared.closing.is_set():
+            seen = bulletin.seen(TOPIC)
+            due = self._ledger.next_due()
+            if due is not None and due <= shared.clock.now():
+                batch = self._ledger.claim(claims.token, min(_CLAIM, limit), _AHEAD)
+                claims.untried.update((delivery.id, delivery) for delivery in batch)
+                claims.noted.update(delivery.id for delivery in batch[:_AHEAD])
+                sendable = self._sendable(claims, batch)
+                if batch:
+                    fits = [o for o in sendable if o.delivery.id not in not_again and session.takes(o)]
+                    return fits if len(fits) == len(sendable) else []
+            left = end - time.monotonic()
+            if left <= 0:
+                break
+            claims.await_records(0)
+            bulletin.wait(TOPIC, seen, left)
+        return []
+
+    def _sendable(self, claims: _Claims, batch: Sequence[Delivery]) -> list[Outgoing]:
+        """Look at the files; what has none, cannot be understood or is filtered out fails here, without bothering the peer."""
+        shared = self._shared
+        sendable = []
+        for delivery in batch:
+            began = time.monotonic()
+            try:
+                own_syntax = shared.products.source(Stored.of(delivery)).transfer_syntax
+                transform = Transform.parse(delivery.transform)
+            except (InstanceFault, TranscodeError) as error:
+                self._settle(claims, delivery, Answer("instance", str(error)), began)
+                continue
+            kept_back = faults.of_filters(shared.ask_filters(delivery))
+            if kept_back is not None:
+                self._settle(claims, delivery, Answer(*kept_back), began)
+                continue
+            sendable.append(Outgoing(delivery, own_syntax, transform, shared.products))
+        return sendable
+
+    def _send_all(self, claims: _Claims, session: Session, sendable: Sequence[Outgoing], not_again: set[int]) -> bool:
+        """Send one after another; return whether the connection and the destination are good for more."""
+        for place, outgoing in enumerate(sendable):
+            if not self._is_time():
+                return False
+            delivery = outgoing.delivery
+            claims.await_records(_AHEAD - 1)
+            if delivery.id not in claims.noted:
+                self._ledger.note(claims.token, [delivery.id])
+            following = [o.delivery.id for o in sendable[place + 1 : place + 1 + _AHEAD]]
+            began = time.monotonic()
+            answer = self._send(session, outgoing)
+            self._shared.pace.sent(outgoing.bytes_made, self._shared.clock.now(), self._shared.terms.bytes_per_s)
+            if answer.verdict == "unnegotiated":
+                not_again.add(delivery.id)
+            if answer.verdict == "destination" and not self._is_alone_in_failing(delivery):
+                self._destination_failed(claims, answer, delivery, began)
+                return False
+            self._settle(claims, delivery, answer, began, [n for n in following if n not in claims.noted])
+            self._judge(delivery, answer, session)
+            if self._breaker.health.is_failing or not session.is_open:
+                return False
+        return True
+
+    def _is_time(self) -> bool:
+        """Wait for the pace that is set, if that takes no longer than a connection may idle; return whether an instance may go now."""
+        shared, bulletin = self._shared, self._shared.archive.bulletin
+        while not shared.closing.is_set():
+            seen = bulletin.seen(TOPIC)
+            now = shared.clock.now()
+            if opens_in_s(shared.terms.windows, now):
+                return False
+            wait_s = shared.pace.take(now, shared.terms.instances_per_s)
+            if not wait_s:
+                return True
+            if wait_s > _IDLE_S:
+                return False
+            bulletin.wait(TOPIC, seen, wait_s)
+        return False
+
+    def _send(self, session: Session, outgoing: Outgoing) -> Answer:
+        try:
+            return session.send(outgoing)
+        except NoCommonSyntaxError as fault:
+            return Answer("unnegotiated", str(fault))
+        except InstanceFault as fault:
+            return Answer("instance", str(fault))
+        except DestinationFault as fault:
+            return Answer("destination", str(fault))
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is recorded, and the others go on
+            self._log.exception("sending failed in a way that it should not", delivery=outgoing.delivery.id)
+            return Answer("later", f"hostd failed while sending: {_described(error)}")
+
+    def _is_alone_in_failing(self, delivery: Delivery) -> bool:
+        return faults.is_alone_in_failing(self._ledger.attempts(delivery.id), self._shared.last_delivered_at)
+
+    # -- what came of it ----------------------------------------------------------------------------------------------
+
+    def _settle(
+        self, claims: _Claims, delivery: Delivery, answer: Answer, began: float, on_wire: Sequence[int] = ()
+    ) -> None:
+        """Hand over the record of an answer; it is committed while the next instance is sent."""
+        sent = Sent(
+            delivery,
+            answer,
+            time.monotonic() - began,
+            counts=not self._breaker.health.is_failing,
+            warnings_suffice=self._shared.terms.accept_warnings,
+        )
+        recording = self._ledger.settle(claims.token, sent, on_wire)
+        del claims.untried[delivery.id]
+        claims.recording.append((delivery.id, recording))
+        claims.noted.update(on_wire)
+        if answer.verdict in ("delivered", "warning"):
+            self._shared.last_delivered_at = self._shared.clock.now()
+
+    def _judge(self, delivery: Delivery, answer: Answer, session: Session) -> None:
+        """Tell the breaker what the peer did, and people when that opens or closes it."""
+        now, was_failing = self._shared.clock.now(), self._breaker.health.is_failing
+        until: float | None = None
+        if answer.verdict in ("delivered", "warning"):
+            self._breaker.took()
+        elif answer.status is not None or answer.verdict == "unnegotiated":
+            until = self._breaker.refused(delivery.id, answer.text, now, scarce=faults.is_scarce(answer.status))
+        elif answer.verdict == "instance":
+            self._breaker.answered()
+        elif not session.is_open:
+            until = self._breaker.broke(answer.text, now)
+        else:
+            return
+        self._tell(was_failing, answer.text if until is not None else None)
+
+    def _tell(self, was_failing: bool, error: str | None) -> None:
+        if self._breaker.health.is_failing:
+            if not was_failing and error is not None:
+                self._log.warning("the destination fails; its queue is held", error=error)
+                self._ledger.tell_down(error)
+            return
+        if was_failing:
+            self._log.info("the destination answers again")
+        self._ledger.tell_up()
+
+    def _destination_failed(self, claims: _Claims, answer: Answer, met_by: Delivery, began: float) -> None:
+        """Hold the queue. The fault is recorded with the instance that met it, and counts against none."""
+        if not self._breaker.health.is_failing:
+            self._log.warning("the destination fails; its queue is held", error=answer.text)
+        now = self._shared.clock.now()
+        until = self._breaker.next_probe(now)
+        others = [number for number in claims.untried if number != met_by.id]
+        self._ledger.destination_failed(claims.token, answer, met_by, time.monotonic() - began, others, until)
+        claims.untried.clear()
+        self._breaker.failed(answer.text, now, until)
+
+
+def _described(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"

@@ -1,0 +1,257 @@
+"""What the couriers of one destination write: claims, notes and answers, all under the token of its lease (P3)."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+
+import structlog
+from sqlalchemy import Connection
+
+from hostd.archive import deliveries, leases, occurrences
+from hostd.archive.archive import Archive
+from hostd.archive.records import Attempt, Delivery
+from hostd.clock import Clock
+from hostd.delivery import faults
+from hostd.delivery.destinations import Answer
+from hostd.delivery.retry import RetryPolicy
+
+TOPIC = "delivery"
+LEASE_S = 300.0
+"""Seconds that a courier owns its destination without renewing. It renews with every answer that it records."""
+
+_TOPICS = (TOPIC, *occurrences.TOPICS)
+_OLD_AT_ONCE = 50
+"""How many deliveries one unit of the writer gives up, so that it stays free."""
+
+_log = structlog.get_logger(__name__)
+
+
+class LeaseLostError(Exception):
+    """Another node carries this destination's deliveries now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """One try: what was answered, and how many seconds it took.
+
+    While the queue is held the try `counts` for nothing, unless it was the last. `warnings_suffice`: what was taken with a warning is delivered.
+    """
+
+    delivery: Delivery
+    answer: Answer
+    seconds: float
+    counts: bool = True
+    warnings_suffice: bool = False
+
+
+class Ledger:
+    """The rows of one destination, for all threads that send to it."""
+
+    def __init__(self, archive: Archive, destination: str, policy: RetryPolicy, clock: Clock, node_name: str) -> None:
+        self._archive = archive
+        self._name = destination
+        self._policy = policy
+        self._clock = clock
+        self._node_name = node_name
+        self._lease = f"destination:{destination}"
+        self._lock = threading.Lock()
+        self._token: int | None = None
+        self._is_told_down = False
+        self._held_back: set[int] = set()
+        self._log = _log.bind(destination=destination)
+
+    # -- the lease ----------------------------------------------------------------------------------------------------
+
+    def own(self) -> bool:
+        """Take the lease, unless it is held already, and give back what an earlier holder left in the middle of sending."""
+        with self._lock:
+            if self._token is None:
+                self._token, recovered = self._archive.writer.do(self._take, topics=(TOPIC,))
+                if recovered:
+                    self._warn_of_doubles(recovered)
+            return self._token is not None
+
+    def _take(self, connection: Connection) -> tuple[int | None, int]:
+        now = self._clock.now()
+        self._is_told_down = occurrences.is_down(connection, self._name)
+        token = leases.acquire(connection, self._lease, self._node_name, now, LEASE_S)
+        return token, deliveries.recover(connection, self._name, token, now) if token is not None else 0
+
+    def disown(self, token: int) -> None:
+        """Note that the lease with that token is lost."""
+        with self._lock:
+            if self._token == token:
+                self._token = None
+                self._log.warning("another node has taken over this destination")
+
+    @property
+    def token(self) -> int:
+        """The token of the lease. Raises `LeaseLostError` when it is not held."""
+        token = self._token
+        if token is None:
+            raise LeaseLostError(self._lease)
+        return token
+
+    def _renew(self, connection: Connection, token: int) -> None:
+        if not leases.renew(connection, self._lease, token, self._clock.now(), LEASE_S):
+            raise LeaseLostError(self._lease)
+
+    def _warn_of_doubles(self, count: int) -> None:
+        self._log.warning("deliveries were interrupted and are sent again: the peer may get them twice", count=count)
+
+    # -- claiming -----------------------------------------------------------------------------------------------------
+
+    def next_due(self) -> float | None:
+        """Return when the next delivery is due, None when none waits."""
+        with self._archive.read() as connection:
+            return deliveries.next_due(connection, self._name)
+
+    def claim(self, token: int, limit: int, on_wire: int) -> list[Delivery]:
+        """Claim what is due, up to `limit`, and note the first `on_wire` as on their way."""
+
+        def claim(connection: Connection) -> list[Delivery]:
+            self._renew(connection, token)
+            taken = deliveries.claim(connection, self._name, token, self._clock.now(), limit)
+            deliveries.note(connection, [delivery.id for delivery in taken[:on_wire]], token)
+            return taken
+
+        return self._archive.writer.do(claim)
+
+    def claim_probe(self, token: int, skip: int) -> list[Delivery]:
+        """Claim the one that is due after `skip` others, or the last: one instance must not stand before all others for ever."""
+
+        def claim(connection: Connection) -> list[Delivery]:
+            self._renew(connection, token)
+            now = self._clock.now()
+            taken = deliveries.claim(connection, self._name, token, now, 1 + skip)
+            deliveries.give_back(connection, [delivery.id for delivery in taken[:-1]], token, now, None)
+            deliveries.note(connection, [delivery.id for delivery in taken[-1:]], token)
+            return taken[-1:]
+
+        return self._archive.writer.do(claim)
+
+    def note(self, token: int, claimed: Sequence[int]) -> None:
+        """Note claimed deliveries as on their way."""
+        self._archive.writer.do(lambda c: deliveries.note(c, claimed, token))
+
+    def give_back(self, token: int, claimed: Sequence[int]) -> None:
+        """Return what was claimed and not tried."""
+        now = self._clock.now()
+        self._archive.writer.do(lambda c: deliveries.give_back(c, claimed, token, now, None), topics=(TOPIC,))
+
+    def abandon(self, token: int, claimed: Sequence[int]) -> None:
+        """Return what was claimed, and of which no record could be written."""
+        now = self._clock.now()
+        doubtful = self._archive.writer.do(lambda c: deliveries.abandon(c, claimed, token, now), topics=(TOPIC,))
+        if doubtful:
+            self._warn_of_doubles(doubtful)
+
+    def give_up_old(self, max_age_s: float) -> None:
+        """Fail what was asked for so long ago and still waits."""
+        now = self._clock.now()
+        while self._archive.writer.do(
+            lambda c: deliveries.give_up_old(c, self._name, now - max_age_s, now, _OLD_AT_ONCE), topics=_TOPICS
+        ):
+            pass
+
+    # -- recording ----------------------------------------------------------------------------------------------------
+
+    def settle(self, token: int, sent: Sent, on_wire: Sequence[int]) -> Future[bool]:
+        """Record what came of a try, and note what is sent after it; the future says whether the lease was still held."""
+        draw = _jitter()
+
+        def record(connection: Connection) -> bool:
+            leases.renew(connection, self._lease, token, self._clock.now(), LEASE_S)
+            deliveries.note(connection, on_wire, token)
+            return self._record(connection, token, sent, draw)
+
+        if sent.answer.verdict not in ("delivered", "warning"):
+            self._log.warning(
+                "an instance was not delivered",
+                delivery=sent.delivery.id, sop_instance_uid=sent.delivery.sop_instance_uid,
+                verdict=sent.answer.verdict, answer=sent.answer.text,
+            )  # fmt: skip
+        return self._archive.writer.submit(record, topics=_TOPICS)
+
+    def _record(self, connection: Connection, token: int, sent: Sent, draw: float) -> bool:
+        delivery, answer, now = sent.delivery, sent.answer, self._clock.now()
+        earlier = deliveries.attempts(connection, delivery.id)
+        tried = faults.Tried(answer.verdict, answer.status, answer.lost, sent.counts)
+        outcome = faults.outcome(tried, earlier, now)
+        count = 1 + faults.tries(earlier)
+        if outcome == "failed" and answer.verdict == "later":
+            answer = replace(answer, text=f"given up after {count} tries; the last answer was: {answer.text}")
+        attempt = _attempt(delivery, answer, outcome, now, sent.seconds)
+        if outcome in faults.FINAL:
+            suffices = outcome == "warning" and sent.warnings_suffice
+            return deliveries.finish(connection, attempt, token, suffices=suffices)
+        return deliveries.put_off(connection, attempt, token, self._policy.next_attempt(now, count, draw))
+
+    def destination_failed(
+        self, token: int, answer: Answer, met_by: Delivery, seconds: float, untried: Sequence[int], until: float
+    ) -> None:
+        """Record a fault of the destination with the delivery that met it, and put off what was claimed with it: it counts against none."""
+        now = self._clock.now()
+        attempt = _attempt(met_by, answer, faults.UNREACHED, now, seconds)
+
+        def record(connection: Connection) -> None:
+            deliveries.put_off(connection, attempt, token, until)
+            deliveries.give_back(connection, untried, token, until, answer.text)
+            occurrences.destination_down(connection, self._name, answer.text, now)
+
+        self._archive.writer.do(record, topics=_TOPICS)
+        with self._lock:
+            self._is_told_down = True
+            self._held_back.update([met_by.id, *untried])
+
+    def tell_down(self, reason: str) -> None:
+        """Tell that the destination fails, once until it is told to work again."""
+        now = self._clock.now()
+        self._archive.writer.do(
+            lambda c: occurrences.destination_down(c, self._name, reason, now), topics=occurrences.TOPICS
+        )
+        self._is_told_down = True
+
+    def tell_up(self) -> None:
+        """Tell that the destination works again, where it was told to fail."""
+        with self._lock:
+            was_told, self._is_told_down = self._is_told_down, False
+            self._held_back.clear()
+        if was_told:
+            now = self._clock.now()
+            self._archive.writer.do(lambda c: occurrences.destination_up(c, self._name, now), topics=occurrences.TOPICS)
+
+    def end_hold(self) -> None:
+        """Have what the destination's fault put off tried now."""
+        with self._lock:
+            held_back = list(self._held_back)
+
+        now = self._clock.now()
+        self._archive.writer.do(lambda c: deliveries.hasten(c, held_back, now), topics=(TOPIC,))
+
+    def attempts(self, delivery: int) -> list[Attempt]:
+        """Return all attempts of a delivery."""
+        with self._archive.read() as connection:
+            return deliveries.attempts(connection, delivery)
+
+
+def _jitter() -> float:
+    return random.random()  # noqa: S311 - it spreads retries and keeps no secret
+
+
+def _attempt(delivery: Delivery, answer: Answer, outcome: str, at: float, seconds: float) -> Attempt:
+    return Attempt(
+        delivery.id,
+        delivery.attempts,
+        at,
+        outcome,
+        answer.text,
+        answer.status,
+        round(seconds, 3),
+        answer.sent_syntax,
+        answer.sent_sop_instance_uid,
+    )
