@@ -122,7 +122,7 @@ class Node:
         self.clock.advance(seconds)
         self.archive.bulletin.ring("delivery")
 
-    def until(self, condition, within=10.0):
+    def until(self, condition, within=30.0):
         """Wait until something has been committed that makes the condition true."""
         end = time.monotonic() + within
         while True:
@@ -163,7 +163,7 @@ class FakeDestination:
             yield
             self.changed.notify_all()
 
-    def wait(self, condition, within=10):
+    def wait(self, condition, within=30):
         with self.changed:
             assert self.changed.wait_for(condition, within), "the destination was not used as expected"
 

@@ -203,7 +203,7 @@ def test_an_instance_that_a_full_peer_has_no_room_for_is_not_given_up_overnight(
     fake.answers[None] = FULL
     number = node.ask(NAME)
     node.couriers(fake)
-    for tries in range(1, 40):
+    for tries in range(1, 2 * MAX_TRIES):
         node.until(lambda n=tries: len(node.attempts(number)) >= n)
         assert node.get(number).state == "waiting"
         node.advance(1001)

@@ -94,8 +94,8 @@ class Modality:
             if product.transfer_syntax in accepted:
                 return product
             hindrances.append(product.reason or f"what was made of it is in {named(product.transfer_syntax)}")
-        fault = InstanceFault if hindrances else NoCommonSyntaxError
-        raise fault(_no_common_syntax(outgoing, accepted, hindrances))
+        text = _no_common_syntax(outgoing, accepted, hindrances)
+        raise InstanceFault(text) if hindrances else NoCommonSyntaxError(text)
 
 
 class ModalitySession:
