@@ -269,6 +269,8 @@ class Lane:
                 self._destination_failed(claims, answer, delivery, began)
                 return False
             self._settle(claims, delivery, answer, began, [n for n in following if n not in claims.noted])
+            if answer.verdict != "delivered":
+                claims.await_records(0)  # whoever sees that the queue is held sees why
             self._judge(delivery, answer, session)
             if self._breaker.health.is_failing or not session.is_open:
                 return False
