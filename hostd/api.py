@@ -24,6 +24,7 @@ from hostd.sandbox.api import (
     TransferSyntax,
 )
 from hostd.sandbox.refusals import NotAllowed, TooManyActions, UnknownKeyword, ValueTooLarge
+from hostd.sandbox.schedules import cron, every
 from hostd.sandbox.values import DateText, DateTimeText, PersonName, TimeText
 
 __all__ = [
@@ -50,4 +51,6 @@ __all__ = [
     "TransferSyntax",
     "UnknownKeyword",
     "ValueTooLarge",
+    "cron",
+    "every",
 ]

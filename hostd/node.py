@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import structlog
 
@@ -33,7 +34,9 @@ from hostd.intake.intake import Intake
 from hostd.jobs.carrying import Carriers
 from hostd.jobs.deleting import Deleting
 from hostd.jobs.quiet import QuietTime
+from hostd.jobs.schedules import Schedules
 from hostd.jobs.storing import REPLACE, STORE, Replacing, Storing
+from hostd.jobs.timetable import Timetable, local_zone
 from hostd.scp.acceptor import DicomListener
 from hostd.scp.limits import Limits
 from hostd.scp.rows import AssociationRows
@@ -230,6 +233,8 @@ class Node:
         settings.node.scripts.mkdir(parents=True, exist_ok=True)
         trusts_all = settings.node.allow_insecure_permissions
         known = configured(settings.tools)
+        zone = settings.scripting.time_zone
+        timetable = Timetable(ZoneInfo(zone) if zone else local_zone())
         self._scripts = ScriptHost(
             self.archive,
             settings.node.scripts,
@@ -248,9 +253,13 @@ class Node:
             projects=tuple(self._projects),
             resolve_project=lambda name: projects.step_of(self._projects, name),
             channels={name: channel.phi for name, channel in settings.notify.items()},
+            timetable=timetable,
         )
         self._undo.append(("scripts", self._scripts.stop))
         self._scripts.start()
+        schedules = Schedules(self.archive, timetable)
+        self._undo.append(("schedules", schedules.stop))
+        schedules.start()
 
     def _block_filters(self) -> None:
         """Without scripts, let nothing pass that those which ran last would filter, as long as their files are there."""

@@ -13,7 +13,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from hostd.archive.tables import metadata
 from hostd.errors import NodeError
 
-SCHEMA = "0012"
+SCHEMA = "0013"
 """The revision of the schema that this code reads and writes (migrations/versions)."""
 
 _BUSY_MS = 30_000

@@ -12,10 +12,20 @@ from sqlalchemy import Connection, Row
 
 from hostd.archive import rows
 from hostd.archive import tables as t
-from hostd.archive.records import Event, Origin
+from hostd.archive.records import SCHEDULE, Event, Origin
 
 FOLLOWING = ("delivery_done", "delivery_failed", "transcode_failed", "action_done")
 """Kinds of event about what was done with an instance that an earlier event told of."""
+
+
+_OWN = ("start", "stop")
+
+
+def kinds_of(handlers: Collection[str]) -> set[str]:
+    """Return the kinds of events that are for functions of these names, without those about the script itself."""
+    kinds = {name.removeprefix("on_") for name in handlers if name.startswith("on_")}
+    by_the_clock = {SCHEDULE for name in handlers if not name.startswith(("on_", "filter_"))}
+    return (kinds | by_the_clock) - set(_OWN)
 
 
 class _Study(msgspec.Struct):
@@ -41,8 +51,9 @@ def append(
     study: str | None = None,
     facts: dict[str, Any] | None = None,
     by: str | None = None,
+    only_for: str | None = None,
 ) -> int:
-    """Write an event and return its number; `study` is a Study Instance UID, and that of the header where there is one. On SQLite numbers are commit-ordered, since one transaction writes at a time.
+    """Write an event, for all scripts or `only_for` one, and return its number; `study` is a Study Instance UID, and that of the header where there is one. On SQLite numbers are commit-ordered, since one transaction writes at a time.
 
     What is the doing of a script (`by`) is told to all others.
     """
@@ -60,6 +71,7 @@ def append(
         facts=facts,
         at=at,
         by=by,
+        only_for=only_for,
     )
 
 
@@ -86,11 +98,15 @@ def after(
     return [_complete(connection, _event(row)) for row in connection.execute(query).all()]
 
 
-def latest(connection: Connection, kinds: Collection[str], limit: int) -> list[Event]:
-    """Return the newest events of these kinds, in order; one that was given to a script again is not among them twice."""
+def latest(connection: Connection, kinds: Collection[str], limit: int, *, scripts: Collection[str] = ()) -> list[Event]:
+    """Return the newest events of these kinds, in order: those for all scripts, and those for one of these.
+
+    One that was given to a script again is not among them twice.
+    """
+    is_for = sa.or_(t.event.c.only_for.is_(None), t.event.c.only_for.in_(sorted(scripts)))
     query = (
         sa.select(t.event)
-        .where(t.event.c.kind.in_(sorted(kinds)), t.event.c.repeats.is_(None))
+        .where(t.event.c.kind.in_(sorted(kinds)), t.event.c.repeats.is_(None), is_for)
         .order_by(t.event.c.number.desc())
         .limit(limit)
     )

@@ -226,12 +226,11 @@ def _told(
     silent: list[str] = []
     ahead: list[str] = []
     for script in known:
-        if script.name in told or f"on_{event.kind}" not in script.handlers or first_seen[script.name] > event.at:
+        if script.name in told or event.handler not in script.handlers or first_seen[script.name] > event.at:
             continue
         if event.only_for not in (None, script.name) or event.by == script.name:
             continue
-        had = event.number <= script.cursor.low_water or event.number in script.cursor.finished
-        (silent if had else ahead).append(script.name)
+        (silent if script.cursor.has_passed(event.number) else ahead).append(script.name)
     return EventTold(event, runs, tuple(silent), tuple(ahead))
 
 

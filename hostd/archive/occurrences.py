@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 
 from hostd.archive import conditions, events, notices
 from hostd.archive import tables as t
-from hostd.archive.records import Attempt
+from hostd.archive.records import Attempt, Event
 
 TOPICS = ("event", "notification")
 """What is to be rung for whoever waits for events and notifications."""
@@ -129,19 +129,20 @@ def is_down(connection: Connection, destination: str) -> bool:
     return condition is not None and condition.is_amiss
 
 
-def script_parked(
-    connection: Connection, script: str, reason: str, now: float, *, event: int | None = None, kind: str = ""
-) -> None:
-    """Tell that a script could not digest an event of that number and kind, which is parked; without an event, the script itself is.
+def script_parked(connection: Connection, script: str, reason: str, now: float, *, event: Event | None = None) -> None:
+    """Tell that a script could not digest an event, which is parked; without an event, the script itself is.
 
     That a script could not digest being told of this raises no further event: two scripts would never come to an end.
     """
-    if kind != "script_parked":
-        facts = {"event": event, "kind": kind, "reason": reason}
+    if event is None or event.kind != "script_parked":
+        facts: dict[str, Any] = {"event": None, "handler": "", "reason": reason}
+        if event is not None:
+            facts |= {"event": event.number, "handler": event.handler}
         events.append(connection, "script_parked", script, now, facts=facts)
-    text = f"Event {event} of the script {script} is parked: it failed too often. `hostd scripts` says why."
-    if event is None:
-        text = f"The script {script} is parked: it rests, and its events wait. `hostd scripts` says why."
+    what = f"The script {script} is parked: it rests, and its events wait."
+    if event is not None:
+        what = f"Event {event.number} of the script {script} is parked: it failed too often."
+    text = f"{what} `hostd scripts` says why."
     notices.tell_default(connection, f"script:{script}", text, now, detail=reason)
 
 

@@ -128,8 +128,7 @@ def enter(
     if plan.actions:
         usage.charge(connection, plan.script, run, plan.at, quota)
     if plan.outcome == "parked":
-        reason, event = plan.error or "", plan.event
-        occurrences.script_parked(connection, plan.script, reason, plan.at, event=event.number, kind=event.kind)
+        occurrences.script_parked(connection, plan.script, plan.error or "", plan.at, event=plan.event)
     if after is None:  # about the script itself
         return False
     count = scripts.count_parked(connection, plan.script, parked=plan.outcome == "parked")

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+SCHEDULE = "schedule"
+"""The kind of event that runs a function of one script by the clock; its facts name the `function`."""
+
 
 @dataclass(frozen=True, slots=True)
 class Origin:
@@ -68,7 +71,7 @@ class Event:
     `subject` is the id of an instance, series, study or patient, a script's name for `start` and `stop`, or the number of an association; `blob` the file that the event speaks of, None when it
     was not kept; `header` an encoded `dicom.header.Header`; `content` the SHA-256 of the data set as received; `receipt` how the
     ingest of the instance ended (`transcoding.receipt.Receipt` as plain values), None when nothing was to be transcoded; `facts` what it
-    tells beyond an instance (see `levels.LevelFacts`, `associations.AssociationRow`, `occurrences`). One that `repeats` another is
+    tells beyond an instance (see `levels.LevelFacts`, `associations.AssociationRow`, `occurrences`, `schedules`). One that `repeats` another is
     `only_for` one script; what is the doing of a script (`by`) is not told to that one.
     """
 
@@ -86,6 +89,11 @@ class Event:
     repeats: int | None = None
     by: str | None = None
 
+    @property
+    def handler(self) -> str:
+        """The name of the function of a script that takes it."""
+        return str((self.facts or {})["function"]) if self.kind == SCHEDULE else f"on_{self.kind}"
+
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
@@ -99,6 +107,10 @@ class Cursor:
     finished: frozenset[int]
     token: int
     parked_in_a_row: int = 0
+
+    def has_passed(self, number: int) -> bool:
+        """Tell whether the event of that number is done."""
+        return number <= self.low_water or number in self.finished
 
 
 @dataclass(frozen=True, slots=True)

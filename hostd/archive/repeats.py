@@ -65,12 +65,14 @@ def of_the_past(
     connection: Connection,
     kinds: Sequence[str],
     *,
+    script: str | None = None,
     study: str | None = None,
     subjects: Sequence[str] | None = None,
     since: float | None = None,
 ) -> list[int]:
-    """Return the events of these kinds in order: of a Study Instance UID, about these instances, from a time on."""
+    """Return the events of these kinds, those for all scripts and those for `script` alone, in order: of a Study Instance UID, about these instances, from a time on."""
     where: list[ColumnElement[bool]] = [t.event.c.kind.in_(kinds), t.event.c.repeats.is_(None)]
+    where.append(sa.or_(t.event.c.only_for.is_(None), t.event.c.only_for == script))
     if study is not None:
         where.append(t.event.c.study == study)
     if subjects is not None:
@@ -111,7 +113,7 @@ def _why_not(
         return "it is no longer kept (node.events_days), so it cannot be run again"
     if why := _why_never(script, event):
         return why
-    waiting = [one for one in family if one > script.cursor.low_water and one not in script.cursor.finished]
+    waiting = [one for one in family if not script.cursor.has_passed(one)]
     if waiting:
         where = f", as event {waiting[-1]}" if waiting[-1] != event.number else ""
         return f"it waits for {script.name} already{where}"
@@ -128,8 +130,8 @@ def _why_never(script: KnownScript, event: Event) -> str | None:
         return f"it is an event for {event.only_for} alone"
     if event.kind in _OWN:
         return f"on_{event.kind} is about the script itself: it runs with its next version, or after `hostd scripts enable`"
-    if f"on_{event.kind}" not in script.handlers:
-        return f"{script.name} has no on_{event.kind}"
+    if event.handler not in script.handlers:
+        return f"{script.name} has no {event.handler}"
     return None
 
 

@@ -203,6 +203,19 @@ script_period = sa.Table(  # when which version ran
     sqlite_autoincrement=True,
 )
 
+schedule = sa.Table(  # a function of a script that runs by the clock
+    "schedule",
+    metadata,
+    sa.Column("script", sa.Text, sa.ForeignKey("script.name", ondelete="CASCADE"), primary_key=True),
+    sa.Column("function", sa.Text, primary_key=True),
+    sa.Column("words", sa.Text, primary_key=True),  # when: "every 600 s" | "at 0 2 * * *"
+    sa.Column("every_s", sa.Float),
+    sa.Column("cron", sa.Text),
+    sa.Column("due_at", sa.Float, nullable=False, index=True),  # 1e11: never again
+    sa.Column("told_at", sa.Float),
+    sa.Column("event", sa.BigInteger),  # the last one that it raised
+)
+
 usage = sa.Table(  # what a script did, by the hour, for its quotas
     "usage",
     metadata,

@@ -17,7 +17,7 @@ from hostd.errors import HostdError, ScriptError
 from hostd.sandbox.frames import Finding
 from hostd.scripting.folder import LIBRARY, read_source
 from hostd.scripting.rehearsal import Rehearsal, failed, grouped, rehearse
-from hostd.scripting.runtime import RefusedScriptError, WorkerLost
+from hostd.scripting.runtime import RefusedScriptError, ScriptWorker, WorkerLost
 
 Scripts = Annotated[
     list[Path], typer.Argument(metavar="SCRIPT...", exists=True, dir_okay=False, help="Scripts to check.")
@@ -46,13 +46,20 @@ def check(scripts: Scripts, config: Config = None, as_json: AsJson = False) -> N
 
 def try_(
     script: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="The script to rehearse.")],
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", exists=True, dir_okay=False, help="DICOM files.")],
+    files: Annotated[
+        list[Path] | None, typer.Argument(metavar="[FILE...]", exists=True, dir_okay=False, help="DICOM files.")
+    ] = None,
     config: Config = None,
-    event: Annotated[str, typer.Option(help="The event to rehearse.")] = "stored_instance",
+    event: Annotated[
+        str, typer.Option(help="The event to rehearse, or the function that runs by the clock.")
+    ] = "stored_instance",
     as_json: AsJson = False,
 ) -> None:
-    """Run a script on files: show its plan and its log, and change nothing. Exit code 1: it failed on one of them."""
-    rehearsals = _rehearse(script, files, configured(config), event.removeprefix("on_"))
+    """Run a script on files: show its plan and its log, and change nothing. Exit code 1: it failed on one of them.
+
+    Without files, its functions that run by the clock are rehearsed, once each.
+    """
+    rehearsals = _rehearse(script, files or [], configured(config), event.removeprefix("on_"))
     if as_json:
         typer.echo(json.dumps([_as_json(rehearsal) for rehearsal in rehearsals], indent=2))
     else:
@@ -87,6 +94,11 @@ def _handlers(findings: Sequence[Finding]) -> list[str]:
     return [finding.name for finding in findings if finding.kind == "handler"]
 
 
+def _called(findings: Sequence[Finding]) -> list[str]:
+    """Return what is called of a script: its handlers, and what runs by the clock."""
+    return [*_handlers(findings), *(f"{one.name} {one.message}" for one in findings if one.kind == "schedule")]
+
+
 def _report(path: Path, findings: Sequence[Finding]) -> dict[str, Any]:
     return {
         "script": str(path),
@@ -111,7 +123,7 @@ def _print_findings(path: Path, findings: Sequence[Finding]) -> None:
         file = _folder_of_lib(path) / fault.file if fault.file else path
         typer.echo(f"{file}:{fault.line}: {printable(fault.message or fault.name)}", err=True)
     if not _faults(findings):
-        typer.echo(f"{path}: good ({', '.join(_handlers(findings)) or 'no handler, so nothing would call it'})")
+        typer.echo(f"{path}: good ({', '.join(_called(findings)) or 'no handler, so nothing would call it'})")
 
 
 def _folder_of_lib(path: Path) -> Path:
@@ -130,13 +142,13 @@ def _rehearse(script: Path, files: Sequence[Path], configuration: Configuration,
     missing = [configuration.explain(f) for f in worker.ready.findings if f.kind == "destination" and f.message]
     rehearsals: list[Rehearsal] = []
     try:
-        for file, *more in grouped(files, kind):
+        for what, (file, *more) in _occasions(script, files, worker, kind):
             try:
                 rehearsal = rehearse(
                     worker,
                     file,
                     *more,
-                    kind=kind,
+                    kind=what,
                     now=time.time(),
                     destinations=configuration.resolve_destination,
                     tools=configuration.resolve_tool,
@@ -145,14 +157,26 @@ def _rehearse(script: Path, files: Sequence[Path], configuration: Configuration,
                     time_limit_s=configuration.settings.script(script.name).time_limit_s,
                 )
             except WorkerLost as lost:
-                rehearsal = failed(file, kind, lost)
+                rehearsal = failed(file, what, lost)
                 worker = configuration.start(script.name, source)
             except (HostdError, OSError) as error:
-                rehearsal = failed(file, kind, error)
+                rehearsal = failed(file, what, error)
             rehearsals.append(_explained(rehearsal, missing))
     finally:
         worker.stop()
     return rehearsals
+
+
+def _occasions(
+    script: Path, files: Sequence[Path], worker: ScriptWorker, kind: str
+) -> list[tuple[str, tuple[Path, ...]]]:
+    """Return what is to be rehearsed, each with what it is about: files, or for what runs by the clock the script."""
+    by_the_clock = list(dict.fromkeys(one.function for one in worker.ready.schedules))
+    if kind in by_the_clock or (not files and by_the_clock):
+        return [(one, (script,)) for one in by_the_clock if one == kind or kind not in by_the_clock]
+    if not files:
+        raise typer.BadParameter("name the DICOM files to rehearse it on")
+    return [(kind, group) for group in grouped(files, kind)]
 
 
 def _explained(rehearsal: Rehearsal, missing: Sequence[Finding]) -> Rehearsal:

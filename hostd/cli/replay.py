@@ -21,12 +21,8 @@ from hostd.cli.config import AsJson
 from hostd.cli.configured import Configuration, configured
 from hostd.cli.looking import Config, print_json, printable
 from hostd.errors import ScriptError
-from hostd.sandbox import api
 from hostd.scripting.folder import Source, read_source
 from hostd.scripting.replay import Difference, Replayed, Replayer, differences
-
-KINDS = tuple(name.removeprefix("on_") for name in api.HANDLERS if name not in ("on_start", "on_stop"))
-"""The events that arrive, as the log calls them."""
 
 _SHORT = 12
 _SHOWN = 10
@@ -93,14 +89,14 @@ def past_of(configuration: Configuration, versions: Sequence[Source], last: int)
     """Return the newest events that any of these versions handles, in order. Raises `ScriptError` when one cannot be loaded."""
     kinds = {kind for version in versions for kind in _kinds(configuration, version)}
     with attach(configuration.settings.node.data) as connection:
-        return events.latest(connection, kinds, last)
+        return events.latest(connection, kinds, last, scripts={version.name for version in versions})
 
 
 def _kinds(configuration: Configuration, version: Source) -> set[str]:
     """Return the kinds of events that a version handles, besides those about itself. Raises `ScriptError` when it cannot be loaded."""
     worker = configuration.start(version.name, version)
     worker.stop()
-    return {kind for kind in KINDS if f"on_{kind}" in worker.ready.handlers}
+    return events.kinds_of(worker.ready.handlers)
 
 
 def replayed_over(configuration: Configuration, version: Source, past: list[Event]) -> list[Replayed]:
@@ -183,4 +179,4 @@ def _facts(one: Replayed) -> dict[str, Any]:
     return facts | (asdict(one.outcome) if one.outcome is not None else {})
 
 
-__all__ = ["KINDS", "past_of", "replay", "replayed_over", "show_differences", "version_named"]
+__all__ = ["past_of", "replay", "replayed_over", "show_differences", "version_named"]

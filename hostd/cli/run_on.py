@@ -10,13 +10,12 @@ from typing import Annotated
 import typer
 from sqlalchemy import Connection
 
-from hostd.archive import history, orders, repeats
+from hostd.archive import events, history, orders, repeats
 from hostd.archive.archive import attach
 from hostd.archive.repeats import Repeated
 from hostd.archive.scripts import KnownScript
 from hostd.cli.config import AsJson
 from hostd.cli.looking import Config, print_json, printable, settings_of
-from hostd.cli.replay import KINDS
 
 _SHOWN = 10
 
@@ -63,9 +62,9 @@ def run_on(
 def _chosen(
     connection: Connection, known: KnownScript, study: str | None, accession: str | None, since: float | None
 ) -> list[int]:
-    kinds = [kind for kind in KINDS if f"on_{kind}" in known.handlers]
+    kinds = sorted(events.kinds_of(known.handlers))
     subjects = None if accession is None else history.named(connection, accession).get("Accession Number", [])
-    return repeats.of_the_past(connection, kinds, study=study, subjects=subjects, since=since)
+    return repeats.of_the_past(connection, kinds, script=known.name, study=study, subjects=subjects, since=since)
 
 
 def _time(text: str) -> float:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from sqlalchemy import Connection
 
-from hostd.archive import events, orders, repeats
+from hostd.archive import events, orders, repeats, schedules
 from hostd.archive import scripts as rows
 from hostd.archive.archive import attach
 from hostd.archive.scripts import KnownScript
@@ -18,7 +18,16 @@ from hostd.cli.looking import Config, iso_time, print_json, print_table, refuse,
 app = typer.Typer(help="Show scripts, and where they begin.")
 
 _SHORT = 12
-_COLUMNS = ("script", "state", "version", "events behind", "not asked", "parked", "what is the matter")
+_COLUMNS = (
+    "script",
+    "state",
+    "version",
+    "events behind",
+    "not asked",
+    "parked",
+    "next by the clock",
+    "what is the matter",
+)
 
 
 @app.callback(invoke_without_command=True)
@@ -44,6 +53,7 @@ def listing(config: Config = None, as_json: AsJson = False) -> None:
             row["behind"],
             row["skipped"],
             row["parked_events"],
+            _next(row["schedules"]),
             _matter(row),
         ]
         for row in found
@@ -82,6 +92,12 @@ def _refuse_known(connection: Connection, name: str) -> None:
         raise refuse(f"{name} is known already and goes on where it stopped; under another file name it can begin anew")
 
 
+def _next(schedules: list[dict[str, Any]]) -> str:
+    """Say which function of a script is the next to run by the clock."""
+    coming = [one for one in schedules if one["due_at"] is not None]
+    return f"{coming[0]['function']}, {coming[0]['due_at']}" if coming else ""
+
+
 def _matter(row: dict[str, Any]) -> str:
     """Say in words what one should know of a script besides its state."""
     said = [row["error"] or ""]
@@ -102,6 +118,15 @@ def _facts(connection: Connection, script: KnownScript) -> dict[str, Any]:
         "behind": orders.behind_of(connection, script),
         "skipped": script.skipped,
         "parked_events": repeats.count_parked(connection, script.name),
+        "schedules": [
+            {
+                "function": one.function,
+                "when": one.timing.words,
+                "due_at": iso_time(one.due_at),
+                "last_at": iso_time(one.told_at),
+            }
+            for one in schedules.of_script(connection, script.name)
+        ],
         "absent_since": iso_time(script.absent_since),
         "error": script.trouble,
     }

@@ -30,6 +30,7 @@ from hostd.config.values import (
     Port,
     Seconds,
     Strings,
+    TimeZone,
     Wait,
     absolute,
 )
@@ -178,6 +179,10 @@ class Scripting(Section):
     )
     forget_after_days: Days = Field(
         default=30.0, description="Days after which a script whose file is gone no longer holds events."
+    )
+    time_zone: TimeZone | None = Field(
+        default=None,
+        description="The time zone of `@cron(…)`, as `Europe/Berlin`. Absent: that of the machine; say it where several nodes share an index.",
     )
     rescan_s: Seconds = Field(
         default=30.0, description="Seconds between looks at the scripts folder, besides the kernel's hints."

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Annotated, Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
@@ -84,6 +85,14 @@ def _modality_code(value: str) -> str:
     return value
 
 
+def _time_zone(value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except (ValueError, OSError, ZoneInfoNotFoundError):
+        raise ValueError("should be a time zone of the IANA database, as Europe/Berlin") from None
+    return value
+
+
 def _script_name(value: str) -> str:
     if _NAME.fullmatch(value) is None or not value.endswith(".py"):
         raise ValueError('this is the name of a file in the scripts folder, as [scripts."compress.py"]')
@@ -131,6 +140,9 @@ AeTitles = Annotated[tuple[AeTitle, ...], BeforeValidator(_listed), Field(min_le
 
 FilePath = Annotated[Path, AfterValidator(absolute)]
 """A path; a relative one is relative to the configuration file."""
+
+TimeZone = Annotated[str, AfterValidator(_time_zone)]
+"""A time zone of the IANA database, by its name."""
 
 NodeName = Annotated[str, AfterValidator(_name_of("a node's name", "hostd"))]
 DestinationName = Annotated[str, AfterValidator(_name_of("the name of a destination", "archive"))]

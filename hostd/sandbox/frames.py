@@ -226,7 +226,7 @@ class Finding(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `file` is that of a helper module ("lib/rules.py"), '' the script's own.
     """
 
-    kind: Literal["handler", "unknown_handler", "destination", "keyword", "unknown_keyword", "problem"]
+    kind: Literal["handler", "unknown_handler", "schedule", "destination", "keyword", "unknown_keyword", "problem"]
     line: int
     column: int
     name: str
@@ -239,14 +239,33 @@ class Finding(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return f"{self.file} line {self.line}".strip()
 
 
+class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """When a function of the script runs by the clock: every so many seconds, or by a cron expression."""
+
+    function: str
+    every_s: float | None
+    cron: str | None
+    line: int = 0
+    file: str = ""
+
+    @property
+    def words(self) -> str:
+        """When it runs, in words: "every 600 s", or "at 0 2 * * *"."""
+        return f"every {self.every_s:g} s" if self.every_s is not None else f"at {self.cron}"
+
+
 class Ready(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="ready"):
-    """The script was compiled under the policy and its module body has run."""
+    """The script was compiled under the policy and its module body has run.
+
+    `handlers` are its functions that are called: by an event, by what is to be filtered, or by the clock (`schedules`).
+    """
 
     handlers: list[str]
     findings: list[Finding]
     log: list[tuple[str, str]] = []
     handles: dict[str, list[str]] | None = None
     """Keyword → values, one of which the event's instance must have for the script to be asked at all."""
+    schedules: list[Schedule] = []
 
 
 class Refused(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="refused"):

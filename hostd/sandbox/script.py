@@ -9,7 +9,7 @@ from types import TracebackType
 
 import msgspec
 
-from hostd.sandbox import api, filters, frames, handles, library, policy, reading, told
+from hostd.sandbox import api, filters, frames, handles, library, policy, reading, schedules, told
 from hostd.sandbox.facades.numbers import give_zones
 from hostd.sandbox.namespace import Language
 from hostd.sandbox.orthanc.spelling import Spelling
@@ -49,7 +49,7 @@ class Script:
         if wrong:
             raise RefusedScriptError(wrong)
         give_zones(load.zones)
-        found = {"print": self._printer(), **api.SCRIPT_EXCEPTIONS, **self._spelling.names()}
+        found = {"print": self._printer(), **api.SCRIPT_EXCEPTIONS, **schedules.DECORATORS, **self._spelling.names()}
         self._globals = Language.namespace(modules.use(found))
         failure = _failure_of(lambda: exec(code, self._globals))  # noqa: S102 - compiled under the policy, inside the jail
         if failure is not None:
@@ -66,6 +66,8 @@ class Script:
                 raise RefusedScriptError(
                     [frames.Finding("problem", 1, 0, name, reading.not_allowed(name, self._world))]
                 )
+        self.schedules = self._scheduled()
+        self.handlers += dict.fromkeys(schedule.function for schedule in self.schedules)
         self.load_log = self._output.lines
 
     def run(self, event: frames.Event, ask: Ask) -> frames.Result:
@@ -74,7 +76,8 @@ class Script:
         self._output = run.log
         host = api.Host(run)
         subject = told.subject(run, event)
-        handler = self._globals.get(event.handler) if event.handler in api.HANDLERS else None
+        is_called = event.handler in self.handlers and event.handler not in filters.FILTERS
+        handler = self._globals.get(event.handler) if is_called else None
         try:
             if callable(handler):
                 failure = _failure_of(lambda: handler(*subject, host))
@@ -112,6 +115,14 @@ class Script:
         return msgspec.structs.replace(
             decided[-1], id=question.id, log=run.log.lines, tags_read=list(run.read), failure=failure
         )
+
+    def _scheduled(self) -> list[frames.Schedule]:
+        """Return what runs by the clock. Raises `RefusedScriptError`."""
+        found, problems = schedules.found(self._globals, policy.file_of)
+        if problems:
+            raise RefusedScriptError(problems)
+        self.findings += [frames.Finding("schedule", one.line, 0, one.function, one.words, one.file) for one in found]
+        return found
 
     def _printer(self) -> Callable[..., None]:
         """Return the `print` of this script: it writes to the log of the run, at level "info", a call a line."""

@@ -58,7 +58,9 @@ class _Conversation:
         except RefusedScriptError as refused:
             self._channel.send(frames.Refused(refused.problems))
             return EXIT_DONE
-        self._channel.send(frames.Ready(script.handlers, script.findings, script.load_log, script.handles))
+        self._channel.send(
+            frames.Ready(script.handlers, script.findings, script.load_log, script.handles, script.schedules)
+        )
         while True:
             event = self._channel.receive()
             if isinstance(event, frames.Filter):

@@ -14,6 +14,7 @@ from hostd.archive.scripts import KnownScript, Version
 from hostd.archive.usage import Quota
 from hostd.config.sections import Script
 from hostd.errors import ScriptError
+from hostd.jobs.timetable import Timetable
 from hostd.sandbox import frames
 from hostd.scripting.choosing import choose
 from hostd.scripting.edits import Projects, no_projects
@@ -100,7 +101,9 @@ class ScriptHost:
         projects: Sequence[str] = (),
         resolve_project: Projects = no_projects,
         channels: Channels | None = None,
+        timetable: Timetable | None = None,
     ) -> None:
+        self._timetable = timetable or Timetable()
         self._manual = manual
         self._park_after = park_after
         self._archive = archive
@@ -415,7 +418,11 @@ class ScriptHost:
                 {channel: phi for channel, phi in self._channels.items() if channel in entry.channels},
             )
             self._runners[name] = Runner(
-                name, self._archive, rules, lambda version: self._load(name, version.source, version.helpers)
+                name,
+                self._archive,
+                rules,
+                lambda version: self._load(name, version.source, version.helpers),
+                self._timetable,
             )
         return self._runners[name]
 

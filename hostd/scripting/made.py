@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hostd.archive.levels import LEVELS, Level, LevelFacts
-from hostd.archive.records import Event, Origin
+from hostd.archive.records import SCHEDULE, Event, Origin
 from hostd.dicom.header import main_tags, read_file_header
 from hostd.sandbox import api
 from hostd.scripting import situations
 from hostd.scripting.sources import FilesSource
+
+KINDS = tuple(name.removeprefix("on_") for name in api.HANDLERS)
+"""The events that there are, as the log calls them."""
 
 _FIRST = 1
 """The number of a made event; each is the first of a log of its own."""
@@ -24,8 +27,13 @@ def level_of(kind: str) -> Level | None:
 def event(files: Sequence[Path], kind: str, now: float) -> tuple[Event, FilesSource]:
     """Return an event of that kind about the files, which are all of its level, and what answers its questions.
 
+    A kind that is none is the name of a function that runs by the clock; one about a script, or by the clock, is about its file.
+
     Raises `UnparsableError` for what is not a DICOM file, and `OSError` for a file that cannot be read.
     """
+    if kind not in KINDS:  # a function that runs by the clock
+        facts_of_it = {"function": kind, "schedule": "", "due_at": now}
+        return Event(_FIRST, SCHEDULE, files[0].name, None, None, None, None, now, facts=facts_of_it), FilesSource({})
     if not api.HANDLERS[f"on_{kind}"].__dataclass_fields__:  # about the script itself
         return Event(_FIRST, kind, files[0].name, None, None, None, None, now), FilesSource({})
     told = situations.EXAMPLES.get(kind)

@@ -53,11 +53,6 @@ _LATEST = 1e11
 """Seconds since 1970 UTC: the year 5138. Also keeps out infinity and what is not a number."""
 
 
-def handler_of(event: Event) -> str:
-    """Return the name of the handler that takes an event."""
-    return f"on_{event.kind}"
-
-
 def as_frames_event(event: Event) -> frames.Event:
     """Return an event as the worker gets it."""
     instance = None
@@ -68,7 +63,7 @@ def as_frames_event(event: Event) -> frames.Event:
         instance = as_frames_instance(event.subject, header, event.origin, event.receipt, changes)
     return frames.Event(
         event.number,
-        handler_of(event),
+        event.handler,
         event.at,
         instance,
         level=subjects.level(event),

@@ -15,6 +15,7 @@ from hostd.config.sections import Script
 from hostd.sandbox import api
 from hostd.sandbox import filters as declared
 from hostd.sandbox.features import FEATURES, Feature
+from hostd.sandbox.schedules import DECORATORS
 
 COMMAND = "python -m hostd.scripting.reference"
 
@@ -54,6 +55,14 @@ def filters() -> str:
     ]
     rows = [f"| `request.{name}` | {_text(value)} |" for name, value in _members(declared.Request).items()]
     return "\n".join([*sections, "### `request`\n", "| | |", "|---|---|", *rows, ""])
+
+
+def schedules() -> str:
+    """Return the decorators of functions that run by the clock, a section each."""
+    return "\n".join(
+        f"### `@{name}({', '.join(_parameters(decorator))})`\n\n{_text(decorator)}\n"
+        for name, decorator in DECORATORS.items()
+    )
 
 
 def subjects() -> str:
@@ -128,6 +137,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "handlers": handlers,
     "host": host,
     "filters": filters,
+    "schedules": schedules,
     "subjects": subjects,
     "tags": tags,
     "language": language,
@@ -147,12 +157,14 @@ def _signature(name: str, view: type = api.Host) -> str:
     member = getattr(view, name)
     if isinstance(member, property):
         return name
-    parameters = list(inspect.signature(member).parameters.values())[1:]
-    shown = [
+    return f"{name}({', '.join(_parameters(member)[1:])})"
+
+
+def _parameters(function: Callable[..., object]) -> list[str]:
+    return [
         parameter.name if parameter.default is parameter.empty else f"{parameter.name}={parameter.default!r}"
-        for parameter in parameters
+        for parameter in inspect.signature(function).parameters.values()
     ]
-    return f"{name}({', '.join(shown)})"
 
 
 def _text(thing: object) -> str:

@@ -16,13 +16,13 @@ from hostd.dicom import statuses, syntaxes
 from hostd.dicom.header import read_file_header
 from hostd.errors import HostdError, ScriptError
 from hostd.intake.element_values import name_of
-from hostd.sandbox import api, frames
+from hostd.sandbox import frames
 from hostd.scripting import keeping, made, marking, questions, subjects
 from hostd.scripting.edits import Projects, no_projects
 from hostd.scripting.execution import why
 from hostd.scripting.filters import changes_of
 from hostd.scripting.interest import concerns
-from hostd.scripting.plan import Channels, Destinations, Tools, as_frames_event, handler_of, no_tools, resolve
+from hostd.scripting.plan import Channels, Destinations, Tools, as_frames_event, no_tools, resolve
 from hostd.scripting.runtime import ScriptWorker
 from hostd.transcoding.edits import Anonymize, Modify, Redact
 from hostd.transcoding.transform import RunTool, Step, Transcode, Transform
@@ -91,12 +91,12 @@ def rehearse(
     has = worker.ready.handlers
     if kind == _RECEIVED or (kind == "stored_instance" and _RECEIVED in has and "on_stored_instance" not in has):
         return _rehearse_filter(worker, file, now, time_limit_s)
-    if f"on_{kind}" not in api.HANDLERS:
-        raise ScriptError(
-            f"there is no event {kind!r}; there are: {', '.join(n.removeprefix('on_') for n in api.HANDLERS)}"
-        )
+    by_the_clock = [one.function for one in worker.ready.schedules]
+    if kind not in (*made.KINDS, *by_the_clock):
+        of_it = f", and by the clock: {', '.join(by_the_clock)}" if by_the_clock else ""
+        raise ScriptError(f"there is no event {kind!r}; there are: {', '.join(made.KINDS)}{of_it}")
     event, source = made.event((file, *more), kind, now)
-    handler = handler_of(event)
+    handler = event.handler
     if handler not in worker.ready.handlers:
         there_are = ", ".join(has) or "no handler at all"
         return failed(file, kind, f"the script has no {handler}; it has {there_are}")
@@ -144,7 +144,7 @@ def decision(verdict: frames.Verdict) -> list[str]:
 
 def failed(file: Path, kind: str, error: object) -> Rehearsal:
     """Return the rehearsal of a file that came to nothing."""
-    return Rehearsal((), (), (), str(error), file, f"on_{kind}")
+    return Rehearsal((), (), (), str(error), file, f"on_{kind}" if kind in made.KINDS else kind)
 
 
 def rehearse_event(

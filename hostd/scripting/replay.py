@@ -91,7 +91,7 @@ class Replayer:
         worker = self._start()
         try:
             for event in events:
-                if f"on_{event.kind}" not in worker.ready.handlers:
+                if event.handler not in worker.ready.handlers:
                     yield Replayed(event, None)
                     continue
                 try:

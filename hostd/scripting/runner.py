@@ -9,20 +9,22 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import structlog
+from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 
-from hostd.archive import events, occurrences, plans, scripts
+from hostd.archive import events, occurrences, plans, schedules, scripts
 from hostd.archive.archive import Archive
 from hostd.archive.marks import PlannedMark
 from hostd.archive.notices import PlannedNotify
 from hostd.archive.plans import Plan, PlannedDelete
-from hostd.archive.records import Event
+from hostd.archive.records import Cursor, Event
+from hostd.archive.schedules import Timing
 from hostd.archive.scripts import KnownScript, StaleTokenError, Version
 from hostd.archive.usage import QuotaError
 from hostd.errors import ScriptError, StorageError
+from hostd.jobs.timetable import Timetable
 from hostd.scripting.execution import Rules, execute
 from hostd.scripting.interest import concerns
-from hostd.scripting.plan import handler_of
 from hostd.scripting.runtime import ScriptWorker
 
 _log = structlog.get_logger(__name__)
@@ -30,7 +32,6 @@ _log = structlog.get_logger(__name__)
 _BATCH = 64
 _FIRST_PAUSE_S = 0.5
 _LONGEST_PAUSE_S = 60.0
-_OWN_HANDLERS = ("on_start", "on_stop")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +71,18 @@ class Runner:
     """
 
     def __init__(
-        self, name: str, archive: Archive, rules: Rules, load_version: Callable[[Version], ScriptWorker]
+        self,
+        name: str,
+        archive: Archive,
+        rules: Rules,
+        load_version: Callable[[Version], ScriptWorker],
+        timetable: Timetable,
     ) -> None:
         self.name = name
         self._archive = archive
         self._rules = rules
         self._load_version = load_version
+        self._timetable = timetable
         self._log = _log.bind(script=name)
         self._guard = threading.Lock()
         self._wanted: str | None = None
@@ -244,13 +251,19 @@ class Runner:
                 self._log.info("script is gone; its place in the event log is kept")
             self._stand_down()
         else:
-            cursor, is_new = self._archive.writer.do(lambda c: scripts.accept(c, self.name, candidate.version, now))
+            cursor, is_new = self._archive.writer.do(lambda c: self._accept(c, candidate, now))
             self._stand_down()
             self._running, self._start_is_due = candidate, True
             self._token, self._position = cursor.token, cursor.low_water
             handlers = list(candidate.version.handlers)
             self._log.info("script runs", version=candidate.version.hash[:12], new=is_new, handlers=handlers)
         self._doing = None
+
+    def _accept(self, connection: Connection, candidate: Candidate, now: float) -> tuple[Cursor, bool]:
+        wanted = [(one.function, Timing(one.every_s, one.cron)) for one in candidate.worker.ready.schedules]
+        accepted = scripts.accept(connection, self.name, candidate.version, now)
+        schedules.renew(connection, self.name, wanted, now, self._timetable.next_after)
+        return accepted
 
     def _claim(self) -> None:
         """Take the newest order; one that was begun and not ended gives way to it."""
@@ -273,7 +286,7 @@ class Runner:
         if stop is not None and (
             begun is None or stop.number > begun.number
         ):  # hostd ended between on_stop and the next
-            if _has_had(known, stop):
+            if known.cursor.has_passed(stop.number):
                 return True
         else:
             stop = self._announce_stop(known.version)
@@ -304,7 +317,7 @@ class Runner:
                 known = scripts.find(connection, self.name)
                 event = events.last_own(connection, "start", self.name, version.hash)
             assert known is not None, "it was accepted"
-            if event is not None and not _has_had(known, event) and not self._run_own(event):
+            if event is not None and not known.cursor.has_passed(event.number) and not self._run_own(event):
                 return
         self._start_is_due = False
 
@@ -324,10 +337,9 @@ class Runner:
         """Take the next events; return whether there were any."""
         assert self._running is not None
         handlers = self._running.version.handlers
-        kinds = [handler.removeprefix("on_") for handler in handlers if handler not in _OWN_HANDLERS]
         with self._archive.read() as connection:
             newest = events.last_number(connection)
-            batch = events.after(connection, self._position, kinds, _BATCH, script=self.name)
+            batch = events.after(connection, self._position, events.kinds_of(handlers), _BATCH, script=self.name)
         if not batch:
             if newest > self._position:  # nothing in between concerns this script
                 self._advance(newest)
@@ -338,7 +350,7 @@ class Runner:
         handles = self._running.worker.ready.handles
         try:
             for event in batch:
-                if not concerns(handles, event):
+                if event.handler not in handlers or not concerns(handles, event):
                     unasked.append(event)
                     continue
                 self._pass(unasked, passed)
@@ -467,7 +479,7 @@ class Runner:
         last = failures >= self._rules.attempts
         self._log.error(
             "script failed",
-            handler=handler_of(plan.event),
+            handler=plan.event.handler,
             number=plan.event.number,
             instance=plan.event.subject,
             failures=failures,
@@ -485,7 +497,3 @@ def _settle_passed(passed: Sequence[Future[None]]) -> None:
             commit.result()
         except OperationalError as error:  # the disk
             raise StorageError(f"the index could not be written: {error}") from error
-
-
-def _has_had(known: KnownScript, event: Event) -> bool:
-    return event.number <= known.cursor.low_water or event.number in known.cursor.finished

@@ -22,6 +22,7 @@ import msgspec
 from hostd.errors import ScriptError
 from hostd.sandbox import acts, api, filters, frames
 from hostd.sandbox.situations import Notify
+from hostd.scripting.schedules import are_possible, bad_times
 
 Isolation = Literal["required", "best-effort"]
 
@@ -148,10 +149,17 @@ class ScriptWorker:
         reply = self._receive(deadline, limit_s)
         if isinstance(reply, frames.Refused):
             raise RefusedScriptError(self._load.name, reply.problems)
-        known = api.HANDLERS.keys() | (filters.FILTERS.keys() if filters.CAPABILITY in self._load.may else set())
-        if not isinstance(reply, frames.Ready) or not set(reply.handlers) <= known:
+        if not isinstance(reply, frames.Ready) or not self._is_honest(reply):
             raise WorkerLost(f"the worker of {self._load.name} sent something else than what became of the script")
+        if problems := bad_times(reply.schedules):
+            raise RefusedScriptError(self._load.name, problems)
         self.ready = reply
+
+    def _is_honest(self, ready: frames.Ready) -> bool:
+        """Tell whether a script as it was loaded can be so."""
+        known = api.HANDLERS.keys() | (filters.FILTERS.keys() if filters.CAPABILITY in self._load.may else set())
+        by_the_clock = {schedule.function for schedule in ready.schedules}
+        return set(ready.handlers) <= known | by_the_clock and are_possible(ready.schedules)
 
     def _run(
         self, asked: frames.Event | frames.Filter, limit_s: float, answer: Callable[[frames.Question], frames.Answer]

@@ -24,7 +24,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "transcode_failed": {"reason": "an example", "during": "ingest"},
     "destination_down": {"since": 0.0, "reason": "an example"},
     "destination_up": {"since": 0.0, "reason": "an example"},
-    "script_parked": {"event": 1, "kind": "stored_instance", "reason": "an example"},
+    "script_parked": {"event": 1, "handler": "on_stored_instance", "reason": "an example"},
     "disk_low": {"free_mb": 100, "limit_mb": 1024, "since": 0.0},
     "disk_recovered": {"free_mb": 2048, "limit_mb": 1024, "since": 0.0},
     "source_silent": {"since": 0.0},
@@ -64,7 +64,7 @@ def situation(event: Event) -> Situation | None:
         case "transcode_failed":
             told = situations.FailedTranscode(facts["reason"], facts["during"])
         case "script_parked":
-            handler = f"on_{facts['kind']}" if facts["kind"] else ""
+            handler = facts.get("handler", f"on_{facts.get('kind')}")  # the first releases noted the kind
             told = situations.ParkedScript(event.subject, facts["event"], handler, facts["reason"])
         case "disk_low" | "disk_recovered":
             told = situations.Disk(facts["free_mb"], facts["limit_mb"], facts["since"])

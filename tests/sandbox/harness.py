@@ -120,7 +120,9 @@ def escape(x: object, depth: int = 0) -> str | None:
         return next(filter(None, (escape(v, depth + 1) for _, v in names)), None)
     if isinstance(x, functools.partial):
         return escape([x.func, x.args, x.keywords], depth + 1)
-    if isinstance(x, types.FunctionType) and x.__module__.startswith("hostd.sandbox.facades."):
+    if isinstance(x, types.FunctionType) and x.__module__.startswith(
+        ("hostd.sandbox.facades.", "hostd.sandbox.schedules")
+    ):
         return next(filter(None, (escape(cell.cell_contents, depth + 1) for cell in x.__closure__ or ())), None)
     if isinstance(x, types.FunctionType) and x.__qualname__ == "Script._printer.<locals>.print_":
         return None

@@ -304,6 +304,12 @@ PROBES = {
         "\nimport statistics\nstatistics.mean.x = 1\ngot('canary-6d0b2f')",
     ],
     "api": [
+        "got(every(minutes=1))",
+        "got(cron.__globals__)",
+        "got(every(minutes=1).__closure__)",
+        "every(minutes=1)(got)",
+        "\n@every(minutes=1)\ndef f(host):\n    got(f.__globals__)\nf(1)",
+        "every.marked = []",
         "host.x = 1\ngot('canary-6d0b2f')",
         "instance.patient_id = 'x'\ngot('canary-6d0b2f')",
         "instance.tags.PatientID = 'x'\ngot('canary-6d0b2f')",

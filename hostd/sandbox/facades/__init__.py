@@ -18,7 +18,7 @@ import time
 import unicodedata  # imported by the compiler at the first identifier beyond ASCII
 import uuid
 
-from hostd.sandbox import api
+from hostd.sandbox import api, schedules
 from hostd.sandbox.facades import numbers, text, tools
 from hostd.sandbox.facades.facade import WITHHELD, Facade, Inert
 
@@ -26,6 +26,7 @@ _API = Facade({
     **{one.__name__: Inert(one.__name__, one) for one in api.TYPES},
     **{one.__name__: one for one in api.VALUES},
     **api.SCRIPT_EXCEPTIONS,
+    **schedules.DECORATORS,
 })  # fmt: skip
 
 MODULES: dict[str, Facade] = dict(

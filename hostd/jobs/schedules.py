@@ -1,0 +1,93 @@
+"""Raises the events of schedules: functions of scripts that run by the clock.
+
+What is due, and when, are rows; this thread holds nothing. What became due while no node ran is told when one starts, once however
+often it was missed (P2); of several nodes that notice it, the index lets one tell it.
+"""
+
+from __future__ import annotations
+
+import threading
+from functools import partial
+
+import structlog
+from sqlalchemy import Connection
+
+from hostd.archive import schedules
+from hostd.archive.archive import Archive
+from hostd.archive.schedules import Schedule
+from hostd.jobs.timetable import Timetable
+
+_log = structlog.get_logger(__name__)
+
+_LOOK_S = 1.0
+"""The longest pause: scripts come and go, and clocks are set."""
+_SHORTEST_S = 0.02
+
+
+class Schedules:
+    """Looks at what is due, in a thread of its own."""
+
+    def __init__(self, archive: Archive, timetable: Timetable) -> None:
+        self._archive = archive
+        self._timetable = timetable
+        self._looked_at = archive.clock.now()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._serve, name="schedules", daemon=True)
+
+    def start(self) -> None:
+        """Begin with what was missed."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End after what is being told."""
+        self._stopping.set()
+        self._thread.join()
+
+    def look(self) -> int:
+        """Tell what is due by the archive's clock; return how many events came of it."""
+        now = self._archive.clock.now()
+        if now < self._looked_at:
+            self._archive.writer.do(partial(_correct, timetable=self._timetable, now=now))
+        self._looked_at = now
+        return tell_due(self._archive, self._timetable)
+
+    def _serve(self) -> None:
+        pause = 0.0
+        while not self._stopping.wait(pause):
+            try:
+                self.look()
+                pause = self._pause()
+            except Exception:  # noqa: BLE001 - a thread that must not end; what is due stays due, and the next look tells it
+                _log.exception("schedules could not be told; hostd tries again")
+                pause = _LOOK_S
+
+    def _pause(self) -> float:
+        now = self._archive.clock.now()
+        with self._archive.read() as connection:
+            due_at = schedules.next_due(connection)
+        if due_at is None or due_at <= now:  # what is overdue now waits for its last event, or was told just now
+            return _LOOK_S
+        return min(max(due_at - now, _SHORTEST_S), _LOOK_S)
+
+
+def tell_due(archive: Archive, timetable: Timetable) -> int:
+    """Raise the event of every schedule that is due by the archive's clock; return how many."""
+    now = archive.clock.now()
+    with archive.read() as connection:
+        found = schedules.due(connection, now)
+    told = [_tell(archive, timetable, one, now) for one in found]
+    return sum(told)
+
+
+def _tell(archive: Archive, timetable: Timetable, one: Schedule, now: float) -> bool:
+    assert one.due_at is not None, "it is due"
+    next_at = timetable.next_due(one.timing, one.due_at, now)
+    number = archive.writer.do(lambda c: schedules.tell(c, one, next_at, now), topics=("event",))
+    return number is not None
+
+
+def _correct(connection: Connection, *, timetable: Timetable, now: float) -> None:
+    """Let nothing wait for a time that is further away than it ever is, since the clock was set back."""
+    for one in schedules.known(connection):
+        if one.due_at is not None and one.due_at > now:
+            schedules.correct(connection, one, now, timetable.next_after)
