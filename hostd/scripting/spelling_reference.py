@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from hostd.sandbox.orthanc import callbacks, rest, spelling
+from hostd.sandbox.orthanc import callbacks, routes, spelling
 
 COMMAND = "python -m hostd.scripting.spelling_reference"
 
@@ -37,13 +37,13 @@ def _functions() -> str:
 
 
 def _routes() -> str:
-    rows = [f"| `{one.method} {one.pattern.replace('{}', '…')}` | {one.does} |" for one in rest.ROUTES]
+    rows = [f"| `{one.method} {one.pattern.replace('{}', '…')}` | {one.does} |" for one in routes.ROUTES]
     return "\n".join(["| route | what it does |", "|---|---|", *rows, ""])
 
 
 def _missing() -> str:
     names: dict[str, list[str]] = {}
-    for name, why in (callbacks.WITHOUT_COUNTERPART | spelling.WITHOUT_COUNTERPART | rest.INSTEAD).items():
+    for name, why in (callbacks.WITHOUT_COUNTERPART | spelling.WITHOUT_COUNTERPART | routes.INSTEAD).items():
         names.setdefault(why, []).append(f"`{name}`")
     rows = [f"| {', '.join(named)} | {why} |" for why, named in names.items()]
     return "\n".join(["| not here | why, and what instead |", "|---|---|", *rows, ""])

@@ -7,7 +7,7 @@ from sandbox_support import make_event, make_instance, make_load
 from hostd.dicom.header import main_keywords
 from hostd.dicom.identity import Identity
 from hostd.sandbox import api, filters, frames
-from hostd.sandbox.orthanc import callbacks, rest, spelling
+from hostd.sandbox.orthanc import callbacks, routes, spelling
 from hostd.sandbox.orthanc.resources import MAIN_TAGS
 from hostd.sandbox.script import RefusedScriptError, Script
 
@@ -21,7 +21,11 @@ def body(text, head="def OnStoredInstance(instanceId, tags, metadata, origin):")
     return f"{head}\n    {lines}\n"
 
 
-def run(source, event=None, ask=lambda *_: [], **load):
+def marked(path, verb="value", of=""):
+    return [{"noted": "before"}, ["TRIAL7"]] if verb == "marks" else []
+
+
+def run(source, event=None, ask=marked, **load):
     load = {"may": EVERYTHING, "destinations": ["archive", "ai"], "tools": ["despeckle"]} | load
     return Script(make_load(source, **load)).run(event or make_event(), ask)
 
@@ -72,6 +76,7 @@ VALUES = {
     "metadata['SopClassUid']": "'1.2.840.10008.5.1.4.1.1.2'",
     "metadata['ReceptionDate']": "'20231114T221320'",
     "(metadata['HttpUsername'], metadata['ModifiedFrom'], 'ModifiedFrom' in metadata)": "(None, None, False)",
+    "(metadata['noted'], 'noted' in metadata, metadata.keys()[-1])": "('before', True, 'noted')",
     "origin['RequestOrigin']": "'DicomProtocol'",
     "(origin.RemoteAet, origin.CalledAet, origin.RemoteIp, origin.Username)": "('CT1', 'HOSTD', '192.0.2.9', None)",
     "sorted(origin)": "['CalledAet', 'RemoteAet', 'RemoteIp', 'RequestOrigin']",
@@ -217,6 +222,25 @@ def test_the_store_routes_take_an_identifier_a_list_or_an_object():
     assert (first.to, second.to) == ("archive", "ai")
     assert (third.priority, third.syntax) == ("high", "1.2.840.10008.1.2.4.90")
     assert "LocalAet" in failure("RestApiPost('/peers/ai/store', DumpJson({'Resources': [], 'LocalAet': 'X'}))").message
+
+
+def test_metadata_and_labels_are_noted_by_their_routes():
+    (noted, dropped, label, unlabel) = plan(
+        "RestApiPut(f'/instances/{instanceId}/metadata/2000', '1.5')\n"
+        "RestApiDelete(f'/instances/{instanceId}/metadata/noted')\n"
+        "RestApiPut(f'/instances/{instanceId}/labels/DOSE', '')\n"
+        "RestApiDelete(f'/instances/{instanceId}/labels/TRIAL7')\n"
+    )
+    assert (noted.x, noted.key, noted.value, noted.line) == (ID, "2000", "1.5", 2)
+    assert (dropped.key, dropped.value) == ("noted", None)
+    assert (label.labels, unlabel.labels) == (["DOSE"], ["TRIAL7"])
+    assert said(
+        "print(RestApiGet(f'/instances/{instanceId}/labels'), RestApiGet(f'/instances/{instanceId}/metadata/noted'))"
+    ) == ['["TRIAL7"] before']
+    assert (
+        "no metadata"
+        in failure("RestApiPut(f\"/instances/{ModifyInstance(instanceId, {'StudyID': '1'})}/metadata/x\", 'y')").message
+    )
 
 
 def test_one_project_is_what_orthancs_anonymize_means():
@@ -464,7 +488,7 @@ def findings(source, **load):
         ("RestApiPost('/tools/find', '{}')", "use OnStableStudy"),
         ("RestApiGet('/patients/' + instanceId + '/protected')", "GET /patients/…/protected is not answered"),
         ("RestApiGet(f'/jobs/{instanceId}')", "hostd retries deliveries"),
-        ("RestApiPut('/instances/' + instanceId, '')", "PUT /instances/… is not answered"),
+        ("RestApiPut('/modalities/x', '')", "PUT /modalities/x is not answered"),
         ("HttpPost('http://x/', '')", "reaches no network"),
         ("SetHttpTimeout(3)", "settings of each destination"),
         ("StoreKeyValue('a', 'b', 'c')", "no store"),
@@ -538,5 +562,5 @@ def test_identifiers_are_those_of_the_index():
 def test_every_function_and_route_says_what_it_does():
     for name in (*spelling.FUNCTIONS, *spelling.PLAIN):
         assert ({**spelling.FUNCTIONS, **spelling.PLAIN})[name].__doc__
-    assert all(route.does for route in rest.ROUTES)
-    assert len({(route.method, route.pattern) for route in rest.ROUTES}) == len(rest.ROUTES)
+    assert all(route.does for route in routes.ROUTES)
+    assert len({(route.method, route.pattern) for route in routes.ROUTES}) == len(routes.ROUTES)

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from hostd.sandbox import frames
 from hostd.sandbox.levels import Level
 from hostd.sandbox.orthanc.session import Session, orthanc_id
-from hostd.sandbox.orthanc.tables import SimplifiedTags, Table, metadata_of, metadata_of_level, plain, tags_of
+from hostd.sandbox.orthanc.tables import Metadata, SimplifiedTags, metadata_of, metadata_of_level, plain, tags_of
 from hostd.sandbox.views import Instance
 
 Kind = Literal["patient", "study", "series", "instance"]
@@ -86,13 +86,13 @@ class Resources:
         is_own = own is not None and own.id == identifier
         return tags_of(self._session.run, instance, "" if is_own else identifier)
 
-    def metadata(self, kind: Kind, identifier: str) -> Table:
+    def metadata(self, kind: Kind, identifier: str) -> Metadata:
         """Return the metadata of an instance, or of the event's level."""
         if kind == "instance":
-            return metadata_of(self._instance(identifier), self._session.event.now)
+            return metadata_of(self._session.run, self._instance(identifier), self._session.event.now)
         if self._session.subject is None or self._session.subject.id != identifier:
             raise ValueError(f"this event does not know the metadata of that {kind}")
-        return metadata_of_level(self._session.run, self._session.event.now)
+        return metadata_of_level(self._session.run, identifier, self._session.event.now)
 
     # -- parts
 

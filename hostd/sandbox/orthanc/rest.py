@@ -1,240 +1,18 @@
-"""The routes of Orthanc's REST API that a script may use: what is asked is answered from the event, what acts enters the plan.
+"""`RestApiGet` and its kin: which route a request means.
 
 `check` reads the same table, so that a route that nothing answers is known before the script runs.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from hostd.sandbox.granted import shown
-from hostd.sandbox.orthanc import resources
-from hostd.sandbox.orthanc.functions import modified, send
-from hostd.sandbox.orthanc.resources import KINDS, Kind, Resources
-from hostd.sandbox.orthanc.session import Chain, Session
+from hostd.sandbox.orthanc.routes import INSTEAD, ROUTES, Request, Route
+from hostd.sandbox.orthanc.session import Session
 
 UNKNOWN = "\0"
 """Stands in a route that is read from a script's text for what is only known when the script runs."""
-_PASSED_OVER = {"Synchronous", "Asynchronous", "Permissive", "UserData", "Compress"}
-"""What bodies of store routes say of how Orthanc is to wait, which has no meaning here."""
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """A request of a script: the parts of its path that a pattern leaves open, its query and its body."""
-
-    session: Session
-    route: str
-    parts: tuple[str, ...]
-    query: str
-    body: object
-
-    @property
-    def resources(self) -> Resources:
-        """What answers questions."""
-        return Resources(self.session)
-
-    def fields(self) -> dict[str, Any]:
-        """Return the body as an object of JSON. Raises `TypeError` or `ValueError` when it is none."""
-        found = json.loads(self.body) if isinstance(self.body, str) else self.body
-        if not isinstance(found, dict):
-            raise TypeError(f"the body of {self.route} is an object, written by DumpJson, not {shown(self.body)}")
-        return found
-
-
-Answer = Callable[[Request], Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """A route that is answered: `{}` in its pattern stands for one part of a path."""
-
-    method: str
-    pattern: str
-    does: str
-    answer: Answer
-
-
-# -- questions --------------------------------------------------------------------------------------------------------
-
-
-def _described(kind: Kind) -> Answer:
-    return lambda asked: _json(asked.resources.described(kind, asked.parts[0]))
-
-
-def _above(kind: Kind, above: Kind) -> Answer:
-    return lambda asked: _json(asked.resources.above(kind, asked.parts[0], above))
-
-
-def _parts(kind: Kind, below: Kind) -> Answer:
-    return lambda asked: _json(asked.resources.parts(kind, asked.parts[0], below))
-
-
-def _metadata(kind: Kind) -> Answer:
-    return lambda asked: _json(list(asked.resources.metadata(kind, asked.parts[0])))
-
-
-def _metadata_value(kind: Kind) -> Answer:
-    return lambda asked: asked.resources.metadata(kind, asked.parts[0])[asked.parts[1]]
-
-
-def _tags(asked: Request) -> Any:
-    tags = asked.resources.tags(asked.parts[0])
-    if "simplify" in asked.query:
-        return _json(resources.simplified(tags))
-    return _json(resources.full(asked.session, tags, short="short" in asked.query))
-
-
-def _simplified_tags(asked: Request) -> Any:
-    return _json(resources.simplified(asked.resources.tags(asked.parts[0])))
-
-
-def _file(asked: Request) -> Chain:
-    meant = asked.session.meant(asked.parts[0], asked.route)
-    return asked.session.chain(meant.x, meant.of, meant.name)
-
-
-def _json(value: object) -> str:
-    return json.dumps(value)
-
-
-# -- actions ----------------------------------------------------------------------------------------------------------
-
-
-def _store(kind: str) -> Answer:
-    def store(asked: Request) -> str:
-        named, how = _store_body(asked)
-        for one in named:
-            send(asked.session, asked.session.meant(one, asked.route), kind, asked.parts[0], **how)
-        return "{}"
-
-    return store
-
-
-def _store_body(asked: Request) -> tuple[list[object], dict[str, Any]]:
-    """Return what a store route is to send, and how."""
-    body: Any = asked.body
-    if isinstance(body, str) and body[:1] in ('"', "[", "{"):
-        body = json.loads(body)
-    if not isinstance(body, dict):
-        return (list(body) if isinstance(body, (list, tuple)) else [body]), {}
-    rest = {name: value for name, value in body.items() if name not in _PASSED_OVER}
-    named, priority, syntax = rest.pop("Resources", []), rest.pop("Priority", 0), rest.pop("Transcode", None)
-    if rest:
-        raise ValueError(
-            f"{asked.route}: {', '.join(map(str, sorted(rest)))} cannot be said here; see the settings of the destination"
-        )
-    if not isinstance(priority, int) or not isinstance(named, (list, tuple, str)):
-        raise TypeError(f"{asked.route}: Priority is a whole number, Resources a list of identifiers")
-    how = {"priority": "high" if priority > 0 else "low" if priority < 0 else "normal", "syntax": syntax}
-    return [named] if isinstance(named, str) else list(named), how
-
-
-def _store_straight(asked: Request) -> str:
-    if not isinstance(asked.body, Chain):
-        raise TypeError(
-            f'{asked.route} takes what RestApiGet("/instances/{{id}}/file") or "/modify" gives, not {shown(asked.body)}'
-        )
-    send(asked.session, asked.session.meant(asked.body, asked.route), "modality", asked.parts[0])
-    return "{}"
-
-
-def _modify(asked: Request) -> Chain:
-    meant, body = asked.session.meant(asked.parts[0], asked.route), asked.fields()
-    syntax = body.pop("Transcode", None)
-    replace, remove = body.pop("Replace", None), body.pop("Remove", None)
-    keep, private = body.pop("Keep", []), bool(body.pop("RemovePrivateTags", False))
-    body.pop("Force", None)
-    if body:
-        raise ValueError(f"{asked.route}: {', '.join(sorted(body))} cannot be said here")
-    keep_uids = "SOPInstanceUID" in keep
-    kept = [one for one in keep if one != "SOPInstanceUID"]
-    if syntax is not None:
-        handle = asked.session.host.transcode(meant.x, syntax, or_original=False)
-        chain = asked.session.made(handle, meant, asked.route)
-        if not replace and not remove and not private:
-            return chain
-        meant = asked.session.meant(chain, asked.route)
-    return modified(
-        asked.session, meant, replace, remove, private=private, verb=asked.route, keep=kept, keep_uids=keep_uids
-    )
-
-
-def _anonymize(asked: Request) -> Chain:
-    known = asked.session.run.world.load.projects
-    if len(known) != 1:
-        raise ValueError(
-            "Orthanc's spelling de-identifies for the one project of the configuration, [projects.NAME], and there are "
-            f"{len(known)}: write a handler of hostd's, with host.anonymize(instance, project=…)"
-        )
-    meant = asked.session.meant(asked.parts[0], asked.route)
-    return asked.session.made(asked.session.host.anonymize(meant.x, known[0]), meant, asked.route)
-
-
-def _delete(asked: Request) -> bool:
-    asked.session.delete(asked.session.meant(asked.parts[0], asked.route))
-    return True
-
-
-def _routes() -> list[Route]:
-    found = [
-        Route("GET", "/instances/{}/tags", "the tags, also `?simplify` and `?short`", _tags),
-        Route("GET", "/instances/{}/simplified-tags", "the tags by keyword", _simplified_tags),
-        Route("GET", "/instances/{}/file", "what stands for the file: to be passed on, not to be read", _file),
-    ]
-    for plural, kind in KINDS.items():
-        found += [
-            Route("GET", f"/{plural}/{{}}", f"the {kind}, as far as the event knows it", _described(kind)),
-            Route("GET", f"/{plural}/{{}}/metadata", "the names of its metadata", _metadata(kind)),
-            Route("GET", f"/{plural}/{{}}/metadata/{{}}", "the value, None where there is none", _metadata_value(kind)),
-            Route("DELETE", f"/{plural}/{{}}", "as `Delete`", _delete),
-        ]
-    order: list[Kind] = ["patient", "study", "series", "instance"]
-    plurals = {kind: plural for plural, kind in KINDS.items()}
-    for place, kind in enumerate(order):
-        plural = plurals[kind]
-        found += [Route("GET", f"/{plural}/{{}}/{one}", f"its {one}", _above(kind, one)) for one in order[:place]]
-        found += [
-            Route("GET", f"/{plural}/{{}}/{plurals[one]}", f"its {plurals[one]}", _parts(kind, one))
-            for one in order[place + 1 :]
-        ]
-    return [
-        *found,
-        Route(
-            "POST",
-            "/modalities/{}/store",
-            "as `SendToModality`: an identifier, a list, or `Resources`, `Priority`",
-            _store("modality"),
-        ),
-        Route("POST", "/modalities/{}/store-straight", "sends what `/modify` or `/file` gave", _store_straight),
-        Route("POST", "/peers/{}/store", "as `SendToPeer`; also `Transcode`", _store("peer")),
-        Route(
-            "POST",
-            "/instances/{}/modify",
-            "as `ModifyInstance`: `Replace`, `Remove`, `Keep`, `RemovePrivateTags`, `Transcode`",
-            _modify,
-        ),
-        Route("POST", "/instances/{}/anonymize", "de-identifies for the one project of the configuration", _anonymize),
-    ]
-
-
-ROUTES: tuple[Route, ...] = tuple(_routes())
-INSTEAD: dict[str, str] = {
-    "/instances": "hostd keeps what it makes of an instance for the deliveries that name it: send what /modify gave",
-    "/tools/find": "use OnStableStudy and its like, which come with what they are about",
-    "/tools/create-dicom": "a script makes no instances out of nothing",
-    "/tools/reset": "a script does not steer the node",
-    "/tools/shutdown": "a script does not steer the node",
-    "/jobs": "hostd retries deliveries by itself: see on_delivery_done and on_delivery_failed",
-    "/changes": "every change is an event: see OnStable…, OnUpdated…, OnDeleted…",
-    "/system": "a script has its own settings: GetOrthancConfiguration()",
-    "/modalities": "destinations are the configuration's: name one in SendToModality",
-    "/peers": "destinations are the configuration's: name one in SendToPeer",
-}
-"""What begins so has no counterpart here → what to do instead."""
 
 
 def request(session: Session, method: str, uri: object, body: object = None) -> Any:
@@ -296,10 +74,10 @@ def rest_api_post(session: Session, uri: str, body: object = "", builtin: bool =
 
 
 def rest_api_put(session: Session, uri: str, body: object = "", builtin: bool = False, headers: object = None) -> Any:  # noqa: ARG001 - as in Lua
-    """Ask for what a route changes."""
+    """Note metadata or a label of what the event is about, by their routes."""
     return request(session, "PUT", uri, body)
 
 
 def rest_api_delete(session: Session, uri: str, builtin: bool = False, headers: object = None) -> Any:  # noqa: ARG001 - as in Lua
-    """Delete what a route names, as `Delete` does; return True."""
+    """Delete what a route names, as `Delete` does, or metadata or a label of it; return True."""
     return request(session, "DELETE", uri)

@@ -155,9 +155,13 @@ class Spelling:
 def _arguments(run: Run, event: frames.Event) -> list[object]:
     if event.instance is not None:
         own = event.instance
-        return [own.id, tags_of(run, own), metadata_of(own, event.now), origin_of(own.origin)]
+        return [own.id, tags_of(run, own), metadata_of(run, own, event.now), origin_of(own.origin)]
     if event.level is not None:
-        return [event.level.id, SimplifiedTags(run, event.level.tags), metadata_of_level(run, event.now)]
+        return [
+            event.level.id,
+            SimplifiedTags(run, event.level.tags),
+            metadata_of_level(run, event.level.id, event.now),
+        ]
     return []
 
 

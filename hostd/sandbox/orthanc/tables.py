@@ -63,6 +63,28 @@ class Table(ReadOnly):
         return f"<table: {', '.join(self.keys())}>"
 
 
+class Metadata(Table):
+    """The metadata of an instance or level: what hostd knows of it, and what was noted of it, which is asked when it is read."""
+
+    __slots__ = ("_of", "_run")
+    _of: str
+    _run: Run
+
+    def __init__(self, run: Run, of: str, entries: Mapping[str, object | Callable[[], object]]) -> None:
+        super().__init__(entries)
+        object.__setattr__(self, "_run", run)
+        object.__setattr__(self, "_of", of)
+
+    def __getitem__(self, name: str) -> Any:
+        if name in self._entries:
+            return super().__getitem__(name)
+        return self._run.marks(self._of)[0].get(name) if isinstance(name, str) else None
+
+    def keys(self) -> list[str]:
+        """Return the names that have a value."""
+        return [*super().keys(), *(name for name in sorted(self._run.marks(self._of)[0]) if name not in self._entries)]
+
+
 class SimplifiedTags(Tags):
     """The elements of a data set as Orthanc's Lua has them: `tags["PatientName"]` is a text, as it stands in the file.
 
@@ -144,10 +166,10 @@ def info_of(instance: frames.Instance) -> Table:
     return Table({"HasPixelData": instance.has_pixels, "TransferSyntaxUID": instance.transfer_syntax.uid})
 
 
-def metadata_of(instance: frames.Instance, now: float) -> Table:
-    """Return the metadata of an instance that hostd knows; `now` is the time of its event."""
+def metadata_of(run: Run, instance: frames.Instance, now: float) -> Metadata:
+    """Return the metadata of an instance; `now` is the time of its event."""
     origin = instance.origin
-    return Table({
+    return Metadata(run, instance.id, {
         "ReceptionDate": date_of(now),
         "Origin": _ORIGINS[origin.kind],
         "RemoteAET": origin.calling_aet,
@@ -159,7 +181,7 @@ def metadata_of(instance: frames.Instance, now: float) -> Table:
     })  # fmt: skip
 
 
-def metadata_of_level(run: Run, now: float) -> Table:
+def metadata_of_level(run: Run, of: str, now: float) -> Metadata:
     """Return the metadata of the event's series, study or patient; where it came from is asked when it is read."""
 
     def first(field: str) -> Callable[[], object]:
@@ -170,7 +192,7 @@ def metadata_of_level(run: Run, now: float) -> Table:
         return ask
 
     fields = {"RemoteAET": "calling_aet", "CalledAET": "called_aet", "RemoteIP": "ip", "HttpUsername": "username"}
-    return Table({"LastUpdate": date_of(now), **{name: first(field) for name, field in fields.items()}})
+    return Metadata(run, of, {"LastUpdate": date_of(now), **{name: first(field) for name, field in fields.items()}})
 
 
 def date_of(at: float) -> str:
