@@ -8,6 +8,7 @@ import sys
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,27 +19,43 @@ from ports import free_port
 from pydicom import dcmread
 from pydicom.uid import generate_uid
 from pynetdicom import AE
+from typer.testing import CliRunner
 
 from hostd.archive import events, instances
 from hostd.archive.archive import attach
+from hostd.cli import build
 from hostd.config.settings import Settings
 from hostd.node import Node
 
 RECIPES = {
     "auto-forwarding": "forward.py",
+    "blank-image-area": "blank.py",
+    "change-and-forward": "change.py",
     "destination-alarms": "alarms.py",
+    "dose-reports": "dose.py",
+    "filters": "filters.py",
     "jpeg2000-compression": "compress.py",
+    "label-by-sender": "label.py",
     "patient-id-padding": "pad.py",
+    "route-by-called-ae": "route.py",
+    "run-a-program": "program.py",
+    "stable-studies": "stable.py",
+    "syntax-per-destination": "transcode.py",
     "teleradiology-ultrasound": "ultrasound.py",
     "thin-slices-to-ai": "thin_slices.py",
     "trial-deidentification": "deidentify.py",
+    "write-to-disk": "write.py",
 }
 HANDLERS = dict.fromkeys(RECIPES, "on_stored_instance, on_conflicting_instance") | {
     "destination-alarms": "on_destination_down, on_delivery_failed, on_destination_up",
+    "dose-reports": "on_stored_instance",
+    "filters": "filter_received_instance, filter_outgoing_instance, filter_http_request",
+    "label-by-sender": "on_new_study",
     "patient-id-padding": "filter_received_instance",
+    "stable-studies": "on_stable_study, on_stable_series",
     "thin-slices-to-ai": "on_stable_series",
 }
-BY_INSTANCE = RECIPES.keys() - {"destination-alarms", "thin-slices-to-ai"}
+BY_INSTANCE = {name for name, handlers in HANDLERS.items() if handlers.startswith(("on_stored", "filter_received"))}
 J2K = "1.2.840.10008.1.2.4.90"
 
 
@@ -49,10 +66,10 @@ def test_every_recipe_is_tested():
 
 
 def hostd(*arguments, **environ):
-    return subprocess.run(
-        [sys.executable, "-m", "hostd", *map(str, arguments)],
-        capture_output=True, text=True, timeout=60, check=False, cwd=REPOSITORY, env=os.environ | environ,
-    )  # fmt: skip
+    """Run a command of hostd's in this process."""
+    ran = CliRunner().invoke(build(), list(map(str, arguments)), env=environ)
+    assert ran.exception is None or isinstance(ran.exception, SystemExit), ran.exception
+    return SimpleNamespace(returncode=ran.exit_code, stdout=ran.stdout, stderr=ran.stderr)
 
 
 @contextmanager
@@ -72,7 +89,7 @@ def running(config, data, **environ):
             assert process.poll() is None, output.read_text()
             return "ready" in output.read_text()
 
-        until(is_ready, "the node is ready", 30)
+        until(is_ready, "the node is ready", 90)
         yield f"http://127.0.0.1:{http}", dicom
     finally:
         end(process)

@@ -1,0 +1,5 @@
+"""Autorouting: pass everything on, and keep nothing of it."""
+
+
+def OnStoredInstance(instanceId, tags, metadata):
+    Delete(SendToModality(instanceId, "sample"))

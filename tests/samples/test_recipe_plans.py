@@ -1,0 +1,169 @@
+"""What the recipes ask for: each from an event to its plan."""
+
+import pytest
+from peer_kit import sample
+from pydicom import dcmread
+from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence
+from recipe_kit import recipe
+
+from hostd.sandbox import frames
+
+CT, REPORT, JPEG = "CT_small.dcm", "test-SR.dcm", "JPEG2000.dcm"
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Write a file with attributes changed, those removed that are None."""
+
+    def written(name=CT, **keywords):
+        ds = dcmread(sample(name))
+        for keyword, value in keywords.items():
+            if value is None:
+                del ds[keyword]
+            else:
+                setattr(ds, keyword, value)
+        path = tmp_path / f"{len(list(tmp_path.iterdir()))}.dcm"
+        ds.save_as(path)
+        return path
+
+    return written
+
+
+def test_the_called_ae_title_says_where_and_the_ai_server_comes_first():
+    with recipe("route-by-called-ae") as route:
+        assert route.on("stored_instance", sample(CT), called_aet="STROKE") == [
+            "forward to modality:ai with priority stat",
+            "forward to modality:archive",
+        ]
+        assert route.on("conflicting_instance", sample(CT), called_aet="RESEARCH") == ["forward to modality:research"]
+        assert route.on("stored_instance", sample(CT), called_aet="HOSTD") == ["forward to modality:archive"]
+        assert route.on("stored_instance", sample(CT)) == ["forward to modality:archive"]
+
+
+def test_each_sender_has_its_folder():
+    with recipe("write-to-disk") as write_to_disk:
+        assert write_to_disk.on("stored_instance", sample(CT), calling_aet="CT1") == ["forward to folder:ct1"]
+        assert write_to_disk.on("stored_instance", sample(CT), calling_aet="MR1") == ["forward to folder:patients"]
+        assert write_to_disk.on("stored_instance", sample(REPORT)) == ["forward to folder:patients"]
+
+
+def test_what_is_changed_is_sent_and_the_original_waits_for_it():
+    with recipe("change-and-forward") as change:
+        modified, forwarded, deleted = change.on("stored_instance", sample(CT))
+    assert modified.startswith(
+        "modify (set RequestAttributesSequence, StationName; remove InstitutionAddress, OperatorsName; "
+    )
+    assert forwarded == "forward to modality:archive, after modify, or not at all"
+    assert deleted == "delete once 1 named deliveries have arrived"
+
+
+def test_filters_discard_refuse_and_let_pass(write):
+    with recipe("filters") as filters:
+        assert filters.judges("filter_received_instance", sample(CT)) == []
+        assert filters.judges("filter_received_instance", write(Modality="KO")) == [
+            "discard it: this modality is not kept here"
+        ]
+        (refused,) = filters.judges("filter_received_instance", write(PatientID=""))
+        assert refused.startswith("refuse it with 0xA900")
+        clean = write(BurnedInAnnotation="NO")
+        assert filters.judges("filter_outgoing_instance", clean, destination="teaching") == []
+        assert filters.judges("filter_outgoing_instance", sample(CT), destination="archive") == []
+        assert filters.judges("filter_outgoing_instance", sample(CT), destination="teaching") == [
+            "discard it: text may be burned into it"
+        ]
+        for method, user, said in [
+            ("GET", None, 0),
+            ("DELETE", "admin", 0),
+            ("DELETE", "guest", 1),
+            ("DELETE", None, 1),
+        ]:
+            request = frames.HttpRequest(method, "/instances/x", "192.0.2.1", user, {})
+            assert len(filters.judges("filter_http_request", request=request)) == said
+
+
+def test_a_new_study_is_labelled_with_its_sender(write):
+    with recipe("label-by-sender") as label:
+        plan = label.on("new_study", write(AccessionNumber=""))
+        assert [line for line in plan if "no-order" in line]
+        assert [line for line in plan if "BegunAt" in line]
+        assert not [line for line in plan if "from-" in line], "a file comes from nobody"
+        assert not [line for line in label.on("new_study", write(AccessionNumber="7")) if "no-order" in line]
+
+
+def test_a_stable_study_sends_what_is_new_of_it_changed(write):
+    first, second = (
+        write(SOPInstanceUID="1.2.3.1", InstanceNumber="1"),
+        write(SOPInstanceUID="1.2.3.2", InstanceNumber="2"),
+    )
+    with recipe("stable-studies") as stable:
+        plan = stable.on("stable_study", first, second)
+        assert (
+            plan
+            == [
+                "modify (set StudyDescription), when a delivery needs it",
+                "forward an instance of the study to modality:archive, after modify, or not at all",
+            ]
+            * 2
+        )
+        assert stable.log == ["a study of 2 instances is complete; 2 are new"]
+        assert stable.on("stable_series", first, second) == []
+        assert stable.log == ["a series of 2 instances is complete: CT"]
+
+
+def number(code, value):
+    item = Dataset()
+    item.ValueType, item.ConceptNameCodeSequence, item.MeasuredValueSequence = (
+        "NUM",
+        Sequence([Dataset()]),
+        Sequence([Dataset()]),
+    )
+    item.ConceptNameCodeSequence[0].CodeValue, item.MeasuredValueSequence[0].NumericValue = code, value
+    return item
+
+
+def test_the_numbers_of_a_dose_report_are_noted(write):
+    container, text = Dataset(), Dataset()
+    container.ValueType, text.ValueType = "CONTAINER", "TEXT"
+    container.ContentSequence = Sequence([number("113830", "12.5"), number("113830", "3.25"), number("999", "1")])
+    with recipe("dose-reports") as dose:
+        plan = dose.on(
+            "stored_instance", write(REPORT, ContentSequence=Sequence([text, container, number("113813", "480")]))
+        )
+        assert len(plan) == 2
+        assert "MeanCTDIvol" in plan[0]
+        assert "DLPTotal" in plan[1]
+        assert dose.on("stored_instance", sample(REPORT)) == []
+        assert dose.on("stored_instance", sample(CT)) == []
+        assert "not asked" in dose.log[0]
+
+
+def test_each_destination_gets_its_transfer_syntax():
+    with recipe("syntax-per-destination") as each:
+        plan = each.on("stored_instance", sample(CT))
+        assert [line for line in plan if line.startswith("forward")] == [
+            "forward to modality:archive in JPEG 2000 Lossless, or as it is where that cannot be done",
+            "forward to modality:workstation in Explicit VR Little Endian, or as it is where that cannot be done",
+            "forward to peer:backup",
+        ]
+        assert each.on("stored_instance", sample(REPORT)) == [
+            "forward to modality:archive", "forward to modality:workstation", "forward to peer:backup",
+        ]  # fmt: skip
+
+
+def test_ultrasound_is_blanked_and_nothing_else(write):
+    with recipe("blank-image-area") as blank:
+        assert blank.on("stored_instance", write(Modality="US")) == [
+            "redact 1 region, when a delivery needs it",
+            "forward to modality:archive, after redact, or not at all",
+        ]
+        assert blank.on("stored_instance", sample(CT)) == ["forward to modality:archive"]
+
+
+def test_a_program_works_on_images_alone():
+    with recipe("run-a-program") as program:
+        assert program.on("stored_instance", sample(CT)) == [
+            "have the tool despeckle make something of it, when a delivery needs it",
+            "forward to modality:archive, after despeckle, or not at all",
+        ]
+        assert program.on("stored_instance", sample(REPORT)) == []
