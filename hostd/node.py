@@ -141,7 +141,7 @@ class Node:
         settings = self.settings
         self._projects = projects.configured(settings.projects)
         private_folder(settings.node.data)
-        self.archive = Archive(settings.node.data, settings.node.name, self._clock)
+        self.archive = Archive(settings.node.place, settings.node.name, self._clock)
         self._undo.append(("archive", self.archive.close))
         pool = CodecPool(
             workers=settings.transcoding.workers,

@@ -1,4 +1,4 @@
-"""What all tests share. Its folder is on the path, for `ports`."""
+"""What all tests share. Its folder is on the path, for `ports` and `databases`."""
 
 # ruff: noqa: E402 - what follows the imports of Python itself is to hold for all others
 import compileall
@@ -15,8 +15,11 @@ sys.dont_write_bytecode = False
 import pytest
 import structlog
 
-from hostd.archive.archive import INDEX, Archive
+from hostd.archive.archive import Archive
+from hostd.archive.database import INDEX
 from hostd.testing.clock import ManualClock
+
+pytest_plugins = ["databases"]
 
 HOSTD = Path(__file__).parent.parent / "hostd"
 

@@ -4,79 +4,92 @@ from __future__ import annotations
 
 import fcntl
 import os
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import structlog
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from hostd.archive import associations, events, installation, removal
 from hostd.archive.blobs import FolderBlobs
 from hostd.archive.bulletin import Bulletin
-from hostd.archive.database import bring_up_to_date, open_engine
+from hostd.archive.company import TOPICS, Alone, Company, Members, notify
+from hostd.archive.database import INDEX, SCHEMA, bring_up_to_date, open_engine, schema_version
+from hostd.archive.postgresql import is_passing
 from hostd.archive.writer import Writer
 from hostd.clock import Clock
-from hostd.errors import NodeError
+from hostd.config.place import Place
+from hostd.errors import NodeError, StorageError
 
 _log = structlog.get_logger(__name__)
 
-INDEX = "index.db"
 LOCK = "node.lock"
-ALL_TOPICS = ("event", "delivery", "script", "notification", "action")
-_WATCH_S = 5.0
 _HOLDER_LENGTH = 16
 
 
 class Archive:
-    """The index and the files of one data folder. Only one node may hold it open."""
+    """The index and the files that one node works on. Only one node may have a data folder, or a name on an index."""
 
-    def __init__(self, data: Path, node: str, clock: Clock) -> None:
-        """Open, lock, migrate and sweep the data folder, which must exist.
+    def __init__(self, place: Path | Place, node: str, clock: Clock) -> None:
+        """Open, lock, migrate and sweep; the data folder must exist.
 
-        Raises `NodeError` when another node holds the folder, it cannot be written, or a newer hostd wrote it, and `StorageError`
-        when there is no room. Then nothing is left running, and the folder is not locked.
+        Raises `NodeError` when another node holds the folder or the name, the folder cannot be written, the index's server cannot be
+        reached, or a newer hostd wrote the index, and `StorageError` when there is no room. Then nothing is left running, and nothing
+        is locked.
         """
-        self.data = data
+        self.place = place = Place.of(place)
+        self.data = place.data
         self.node = node
         self.clock = clock
-        self._lock = _lock(data / LOCK)
+        self._undo = ExitStack()
         try:
-            self._writing = open_engine(data / INDEX, writes=True)
-            bring_up_to_date(self._writing)
-            self._reading = open_engine(data / INDEX, writes=False)
-            self.blobs = FolderBlobs(data / "blobs", node)
-            self.bulletin = Bulletin()
-            self.writer = Writer(self._writing, self.blobs, self.bulletin)
-        except (OSError, DBAPIError) as error:
-            os.close(self._lock)
-            why = error.orig if isinstance(error, DBAPIError) else error.strerror
-            raise NodeError(f"the archive in {data} cannot be opened: {why}") from error
+            with _openable(place):
+                self._open(place)
+            self._begin()
         except BaseException:
-            os.close(self._lock)
+            self._undo.close()
             raise
-        try:
-            self._sweep()
-            self.secret = self.writer.do(installation.secret)
-            """The installation's (`hostd.archive.installation`)."""
-            self.writer.do(lambda c: associations.close_interrupted(c, clock.now()))
-            watching = self._reading.connect()
-            seen = _data_version(watching)  # what others change from now on is noticed
-        except BaseException:
-            self.writer.close()
-            self._let_go()
-            raise
-        self._closing = threading.Event()
-        self._watcher = threading.Thread(target=self._watch, args=(watching, seen), name="index-watcher", daemon=True)
-        self._watcher.start()
+
+    def _open(self, place: Place) -> None:
+        self._undo.callback(os.close, _lock(place.data / LOCK))
+        self._writing = open_engine(place, writes=True)
+        self._undo.callback(self._writing.dispose)
+        bring_up_to_date(self._writing)
+        self._reading = open_engine(place, writes=False)
+        self._undo.callback(self._reading.dispose)
+        self.blobs = FolderBlobs(place.blobs, self.node)
+        self.bulletin = Bulletin()
+        self._company = self._join()
+        self._undo.callback(self._company.close)
+        self.writer = Writer(self._writing, self.blobs, self.bulletin, self._company)
+        self._undo.callback(self.writer.close)
+
+    def _join(self) -> Company:
+        if self.place.database is None:
+            return Alone(self._reading, self.bulletin)
+        return Members(self._writing, self._reading, self.node, self.bulletin)
+
+    def _begin(self) -> None:
+        self._sweep()
+        self.secret = self.writer.do(installation.secret)
+        """The installation's (`hostd.archive.installation`)."""
+        self.writer.do(lambda c: associations.close_interrupted(c, self.node, self.clock.now()))
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """Give a connection that reads one consistent state. Do not hold it over anything slow."""
-        with self._reading.begin() as connection:
-            yield connection
+        """Give a connection that reads one consistent state. Do not hold it over anything slow.
+
+        Raises `StorageError` where the index's server is not there.
+        """
+        try:
+            with self._reading.begin() as connection:
+                yield connection
+        except DBAPIError as error:
+            if is_passing(error):
+                raise StorageError(f"the index could not be read: {error.orig}") from error
+            raise
 
     def collect(self, *, trash_seconds: float) -> int:
         """Remove what nothing needs any more; return how many files."""
@@ -97,15 +110,7 @@ class Archive:
 
     def close(self) -> None:
         """Commit what waits and let go of the folder."""
-        self._closing.set()
-        self._watcher.join()
-        self.writer.close()
-        self._let_go()
-
-    def _let_go(self) -> None:
-        self._reading.dispose()
-        self._writing.dispose()
-        os.close(self._lock)
+        self._undo.close()
 
     def _sweep(self) -> None:
         """Remove files without a row (the rest of what was never acknowledged), and report rows without a file."""
@@ -118,21 +123,18 @@ class Archive:
             _log.error("files of the archive are missing", count=len(missing), first=missing[0])
             self.writer.do(lambda c: removal.mark_missing(c, missing))
 
-    def _watch(self, connection: Connection, seen: int) -> None:
-        """Notice what other processes (a command line) changed in the index."""
-        with connection:
-            while not self._closing.wait(_WATCH_S):
-                version = _data_version(connection)
-                if version != seen:
-                    self.bulletin.ring(*ALL_TOPICS)
-                seen = version
 
-
-def _data_version(connection: Connection) -> int:
-    """Return a number that changes when another connection has changed the database."""
-    version = connection.exec_driver_sql("PRAGMA data_version").scalar_one()
-    connection.rollback()
-    return int(version)
+@contextmanager
+def _openable(place: Place) -> Iterator[None]:
+    """Say in one sentence why an archive cannot be opened. The password of a database is in no message."""
+    try:
+        yield
+    except (OSError, DBAPIError) as error:
+        why = str(error.orig).strip() if isinstance(error, DBAPIError) else error.strerror
+        where = (
+            "database" if place.database is not None and isinstance(error, DBAPIError) else f"archive in {place.data}"
+        )
+        raise NodeError(f"the {where} cannot be opened: {why}") from error
 
 
 def _lock(path: Path) -> int:
@@ -168,16 +170,27 @@ def is_held(data: Path) -> bool:
 
 
 @contextmanager
-def attach(data: Path, *, writes: bool = False) -> Iterator[Connection]:
+def attach(place: Path | Place, *, writes: bool = False) -> Iterator[Connection]:
     """Give a connection to the index of a node that may be running, for a command line.
 
     Raises `NodeError` when there is no index.
     """
-    if not (data / INDEX).exists():
-        raise NodeError(f"there is no index in {data}: nothing has run there yet")
-    engine = open_engine(data / INDEX, writes=writes)
+    place = Place.of(place)
+    if place.database is None and not (place.data / INDEX).exists():
+        raise NodeError(f"there is no index in {place.data}: nothing has run there yet")
+    engine = open_engine(place, writes=writes)
     try:
+        with _openable(place):
+            _refuse_foreign(engine, place)
         with engine.begin() as connection:
             yield connection
+            if writes:
+                notify(connection, TOPICS)
     finally:
         engine.dispose()
+
+
+def _refuse_foreign(engine: Engine, place: Place) -> None:
+    if place.database is not None and (found := schema_version(engine)) != SCHEMA:
+        has = f"has the tables of version {found}, and this hostd knows {SCHEMA}" if found else "has no index yet"
+        raise NodeError(f"the database {has}: start a node of this version on it first")

@@ -30,14 +30,31 @@ class AssociationRow:
     stored: int
     failed: int
     bytes: int
+    node: str
 
 
 def open_row(
-    connection: Connection, *, at: float, calling_aet: str, called_aet: str, ip: str, port: int, facts: dict[str, Any]
+    connection: Connection,
+    *,
+    at: float,
+    calling_aet: str,
+    called_aet: str,
+    ip: str,
+    port: int,
+    facts: dict[str, Any],
+    node: str = "",
 ) -> int:
-    """Enter an association that has begun, or was refused; return its number."""
+    """Enter an association that has begun at a node, or was refused; return its number."""
     return rows.insert(
-        connection, t.association, at=at, calling_aet=calling_aet, called_aet=called_aet, ip=ip, port=port, facts=facts
+        connection,
+        t.association,
+        at=at,
+        calling_aet=calling_aet,
+        called_aet=called_aet,
+        ip=ip,
+        port=port,
+        facts=facts,
+        node=node,
     )
 
 
@@ -64,13 +81,14 @@ def close_row(
     _tell_closed(connection, number, ended_at)
 
 
-def close_interrupted(connection: Connection, at: float) -> None:
-    """Close the rows of associations that an end without warning left open, with their events."""
-    left_open = sa.select(t.association.c.id).where(t.association.c.ended.is_(None)).order_by(t.association.c.id)
+def close_interrupted(connection: Connection, node: str, at: float) -> None:
+    """Close the rows of a node's associations that an end without warning left open, with their events."""
+    lasts = t.association.c.ended.is_(None), t.association.c.node.in_((node, ""))
+    left_open = sa.select(t.association.c.id).where(*lasts).order_by(t.association.c.id)
     numbers = connection.execute(left_open).scalars().all()
     connection.execute(
         sa.update(t.association)
-        .where(t.association.c.ended.is_(None))
+        .where(*lasts)
         .values(ended="interrupted", reason="hostd ended while it lasted", ended_at=at)
     )
     for number in numbers:
@@ -82,7 +100,7 @@ def _tell_closed(connection: Connection, number: int, at: float) -> None:
     if row is not None:
         known = asdict(AssociationRow(**row._mapping))  # noqa: SLF001 - SQLAlchemy's public name
         known["association"] = known.pop("id")
-        del known["facts"]
+        del known["facts"], known["node"]
         events.append(connection, "association_closed", str(number), at, facts=known)
 
 

@@ -10,6 +10,7 @@ from typing import BinaryIO, Protocol
 
 import structlog
 
+from hostd.config.place import Place
 from hostd.errors import StorageError
 
 _log = structlog.get_logger(__name__)
@@ -71,9 +72,9 @@ class BlobFile:
             _log.warning("a file that is not wanted could not be removed", file=self.name, reason=error.strerror)
 
 
-def stored_at(data: Path, name: str) -> Path:
-    """Return where in a node's data folder the file of that name is, whether it is there or not."""
-    return data / "blobs" / name
+def stored_at(place: Path | Place, name: str) -> Path:
+    """Return where in an archive the file of that name is, whether it is there or not."""
+    return Place.of(place).blobs / name
 
 
 class Blobs(Protocol):

@@ -97,7 +97,8 @@ def forward(
     }
     left_out = sa.or_(*wanted.values())
     chosen = sa.select(*rows.values()).where(many.condition, ~left_out).order_by(t.instance.c.told, t.instance.c.id)
-    asked = connection.execute(sa.insert(t.delivery).from_select(list(rows), chosen)).rowcount
+    insert = sa.insert(t.delivery).from_select(list(rows), chosen)
+    asked = connection.execute(insert, execution_options={"preserve_rowcount": True}).rowcount
     return {"asked": asked, **counts._mapping}  # noqa: SLF001 - SQLAlchemy's public name
 
 

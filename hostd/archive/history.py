@@ -15,6 +15,7 @@ from sqlalchemy import ColumnElement, Connection, Row
 
 from hostd.archive import deliveries, events, filterings, instances, receipts, scripts, tasks
 from hostd.archive import tables as t
+from hostd.archive.dialects import contains
 from hostd.archive.records import Attempt, Delivery, Event, Instance
 from hostd.archive.scripts import KnownScript
 from hostd.archive.tasks import Task
@@ -116,7 +117,7 @@ def named(connection: Connection, name: str) -> dict[str, list[str]]:
     _add_told(connection, found, name, where)
     if not any(found.values()):  # nothing of it is stored any more, so only its events can tell
         # No index helps here; what is looked for is in the header as text.
-        _add_told(connection, found, name, sa.func.instr(t.event.c.header, name.encode()) > 0)
+        _add_told(connection, found, name, contains(t.event.c.header, name.encode()))
     order = _order_of(connection, set().union(*found.values()))
     return {kind: sorted(ids, key=lambda one: order.get(one, 0)) for kind, ids in found.items() if ids}
 

@@ -422,7 +422,7 @@ def statistics(connection: Connection) -> Statistics:
     size = connection.execute(
         sa.select(sa.func.coalesce(sa.func.sum(t.blob.c.size), 0)).join(t.instance, t.instance.c.blob == t.blob.c.name)
     ).scalar_one()
-    return Statistics(levels.patients, levels.studies, levels.series, levels.instances, size)
+    return Statistics(levels.patients, levels.studies, levels.series, levels.instances, int(size))
 
 
 def siblings(connection: Connection, column: Literal["patient", "study", "series"], identifier: str) -> int:

@@ -1,11 +1,30 @@
-"""Leases: who may work on what, and the token that proves it."""
+"""Leases: who may work on what, and the token that proves it (DESIGN.md §5).
+
+Their time is the database's clock: on PostgreSQL that of the server, which all nodes share; on SQLite the machine's own, which the
+caller hands in. Names of what is leased begin with its kind: `destination:`, `channel:`, `script:`, `node:` and so on.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import sqlalchemy as sa
-from sqlalchemy import Connection
+from sqlalchemy import ColumnElement, Connection
 
 from hostd.archive import tables as t
+
+NODE = "node:"
+"""What a node holds as long as it runs: its name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """Who holds what; `left_s` are the seconds until it ends unless it is renewed, negative once it has ended."""
+
+    what: str
+    who: str
+    token: int
+    left_s: float
 
 
 def acquire(connection: Connection, what: str, who: str, now: float, seconds: float) -> int | None:
@@ -13,11 +32,26 @@ def acquire(connection: Connection, what: str, who: str, now: float, seconds: fl
 
     Whoever holds it already takes it anew: what was begun under the former token (before a crash, say) is then stray.
     """
-    row = connection.execute(sa.select(t.lease).where(t.lease.c.what == what)).first()
+    return _take(connection, what, who, seconds, clock(connection, now), by_force=False)
+
+
+def seize(connection: Connection, what: str, who: str) -> int:
+    """Take a lease whoever holds it; return its token. It has ended already, until it is renewed."""
+    token = _take(connection, what, who, 0.0, sa.literal(0.0), by_force=True)
+    assert token is not None
+    return token
+
+
+def _take(
+    connection: Connection, what: str, who: str, seconds: float, now: ColumnElement[float], *, by_force: bool
+) -> int | None:
+    row = connection.execute(
+        sa.select(t.lease.c.who, t.lease.c.token, (t.lease.c.until > now).label("lasts")).where(t.lease.c.what == what)
+    ).first()
     if row is None:
         connection.execute(sa.insert(t.lease).values(what=what, who=who, token=1, until=now + seconds))
         return 1
-    if row.who != who and row.until > now:
+    if row.who != who and row.lasts and not by_force:
         return None
     connection.execute(
         sa.update(t.lease).where(t.lease.c.what == what).values(who=who, token=row.token + 1, until=now + seconds)
@@ -27,7 +61,40 @@ def acquire(connection: Connection, what: str, who: str, now: float, seconds: fl
 
 def renew(connection: Connection, what: str, token: int, now: float, seconds: float) -> bool:
     """Extend a lease; False when it is no longer the caller's."""
-    renewed = connection.execute(
-        sa.update(t.lease).where(t.lease.c.what == what, t.lease.c.token == token).values(until=now + seconds)
-    )
-    return renewed.rowcount == 1
+    until = clock(connection, now) + seconds
+    mine = t.lease.c.what == what, t.lease.c.token == token
+    return connection.execute(sa.update(t.lease).where(*mine).values(until=until)).rowcount == 1
+
+
+def is_held(connection: Connection, what: str, token: int, now: float) -> bool:
+    """Tell whether a lease is still the caller's, and has not ended: what takes longer must ask before each step."""
+    mine = t.lease.c.what == what, t.lease.c.token == token, t.lease.c.until > clock(connection, now)
+    return connection.execute(sa.select(t.lease.c.what).where(*mine)).first() is not None
+
+
+def is_token(connection: Connection, what: str, token: int) -> bool:
+    """Tell whether nobody has taken a lease since, though it may have ended: what is written under its token counts."""
+    return connection.execute(sa.select(t.lease.c.token).where(t.lease.c.what == what)).scalar() == token
+
+
+def release(connection: Connection, what: str, token: int) -> None:
+    """Let go of a lease, so that others need not wait for its end."""
+    mine = t.lease.c.what == what, t.lease.c.token == token
+    connection.execute(sa.update(t.lease).where(*mine).values(until=0.0))
+
+
+def listing(connection: Connection, now: float) -> list[Lease]:
+    """Return all leases, also those that have ended, by what is leased."""
+    left = (t.lease.c.until - clock(connection, now)).label("left_s")
+    query = sa.select(t.lease.c.what, t.lease.c.who, t.lease.c.token, left).order_by(t.lease.c.what)
+    return [Lease(*row) for row in connection.execute(query)]
+
+
+def clock(connection: Connection, now: float) -> ColumnElement[float]:
+    """Return the database's time in seconds since 1970 UTC."""
+    if connection.dialect.name == "postgresql":
+        return _SERVER_TIME
+    return sa.literal(now)
+
+
+_SERVER_TIME: ColumnElement[float] = sa.cast(sa.extract("epoch", sa.func.clock_timestamp()), sa.Float)

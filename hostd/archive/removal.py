@@ -65,7 +65,11 @@ def _is_pinned(name: ColumnElement[str]) -> ColumnElement[bool]:
 
 def names_present(connection: Connection, prefix: str) -> set[str]:
     """Return the names of all files under a prefix that have a row."""
-    return set(connection.execute(sa.select(t.blob.c.name).where(t.blob.c.name.startswith(prefix + "/"))).scalars())
+    return set(
+        connection.execute(
+            sa.select(t.blob.c.name).where(t.blob.c.name.startswith(prefix + "/", autoescape=True))
+        ).scalars()
+    )
 
 
 def mark_missing(connection: Connection, names: list[str]) -> None:

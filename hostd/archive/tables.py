@@ -1,4 +1,4 @@
-"""The tables of the index (DESIGN.md §4), for SQLite now and written so that PostgreSQL can follow.
+"""The tables of the index (DESIGN.md §4), for SQLite and PostgreSQL; the package's docstring says how to write for both.
 
 Times are seconds since 1970 UTC. JSON columns hold small values that no query searches by.
 """
@@ -307,9 +307,8 @@ delivery = sa.Table(
     sa.Column("created_at", sa.Float, nullable=False),
     sa.Column("finished_at", sa.Float),
     sa.Index(
-        "uq_delivery_open", "destination", "content", "transform",
-        unique=True, sqlite_where=sa.text(_OPEN), postgresql_where=sa.text(_OPEN),
-    ),
+        "uq_delivery_open", "destination", "content", "transform", unique=True, sqlite_where=sa.text(_OPEN)
+    ).ddl_if(dialect="sqlite"),
     sa.Index("ix_delivery_claim", "destination", "state", "priority", "id"),
     sa.Index(
         "ix_delivery_due", "destination", "next_attempt_at",
@@ -322,6 +321,12 @@ delivery = sa.Table(
     sa.Index("ix_delivery_state", "state", "id"),
     sqlite_autoincrement=True,
 )  # fmt: skip
+
+# A transform may be longer than an entry of PostgreSQL's indexes, so that there its hash stands for it.
+sa.Index(
+    "uq_delivery_open_of", delivery.c.destination, delivery.c.content, sa.func.md5(delivery.c.transform),
+    unique=True, postgresql_where=sa.text(_OPEN),
+).ddl_if(dialect="postgresql")  # fmt: skip
 
 waiting_delete = sa.Table(
     "waiting_delete",
@@ -385,9 +390,10 @@ receipt = sa.Table(
     sa.Column("outcome", sa.Text, nullable=False),
     sa.Column("facts", sa.JSON, nullable=False),
     sa.Column("at", sa.Float, nullable=False),
-    sa.UniqueConstraint("source", "transform"),
+    sa.UniqueConstraint("source", "transform").ddl_if(dialect="sqlite"),
     sqlite_autoincrement=True,
 )
+sa.Index("uq_receipt_of", receipt.c.source, sa.func.md5(receipt.c.transform), unique=True).ddl_if(dialect="postgresql")
 
 lease = sa.Table(
     "lease",
@@ -415,6 +421,7 @@ association = sa.Table(
     sa.Column("stored", sa.Integer, nullable=False, server_default="0"),
     sa.Column("failed", sa.Integer, nullable=False, server_default="0"),
     sa.Column("bytes", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("node", sa.Text, nullable=False, server_default=""),  # that it came to
     sqlite_autoincrement=True,
 )
 

@@ -101,7 +101,8 @@ def enter(
     members = t.instance.c["id", "sop_instance_uid", "received_sha256", "blob"]
     given = [sa.literal(value, t.task.c[name].type) for name, value in common.items()]
     chosen = sa.select(*members, *given).where(planned.of.condition).order_by(t.instance.c.told, t.instance.c.id)
-    return connection.execute(sa.insert(t.task).from_select([*names, *common], chosen)).rowcount
+    insert = sa.insert(t.task).from_select([*names, *common], chosen)
+    return connection.execute(insert, execution_options={"preserve_rowcount": True}).rowcount
 
 
 # -- carrying out -----------------------------------------------------------------------------------------------------

@@ -65,7 +65,7 @@ def _asked(connection: Connection, run: int) -> tuple[int, int]:
 
 def _check(connection: Connection, script: str, hour: int, quota: Quota) -> None:
     row = connection.execute(
-        sa.select(sa.func.sum(t.usage.c.actions), sa.func.sum(t.usage.c.bytes)).where(
+        sa.select(_total(t.usage.c.actions), _total(t.usage.c.bytes)).where(
             t.usage.c.script == script, t.usage.c.hour > hour - _DAY_H
         )
     ).one()
@@ -78,3 +78,7 @@ def _check(connection: Connection, script: str, hour: int, quota: Quota) -> None
                 f"it asked for {used} {what} within 24 hours and may ask for {allowed} ({key}); when that is right, raise it, "
                 f"or let it go on with `hostd scripts enable {script}`, which counts anew"
             )
+
+
+def _total(column: sa.Column[int]) -> sa.ColumnElement[int]:
+    return sa.cast(sa.func.sum(column), sa.BigInteger)  # PostgreSQL adds whole numbers up to a decimal one

@@ -1,4 +1,8 @@
-"""The one writer of the index: units of work, committed in groups (DESIGN.md §4 "One writer on SQLite").
+"""The one writer of a node: units of work, committed in groups (DESIGN.md §4 "One writer on SQLite").
+
+Of several nodes on PostgreSQL one writes at a time (`hostd.archive.postgresql`), so that a unit is alone with the index there too. Where
+the server went before the COMMIT was sent, nothing was done, and the group is done again: a unit may be called more than once, and what
+it leaves outside the index must not mind.
 
 A group is whatever waits when the writer is free. Each unit has its SAVEPOINT: a bad one fails alone. Directories of new files
 are synced before the commit, so that a committed row always has its file; a unit's future resolves only after the commit.
@@ -7,6 +11,7 @@ are synced before the commit, so that a committed row always has its file; a uni
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -19,12 +24,17 @@ from sqlalchemy.exc import OperationalError
 
 from hostd.archive.blobs import Blobs
 from hostd.archive.bulletin import Bulletin
+from hostd.archive.company import Company
+from hostd.archive.postgresql import is_passing
 from hostd.errors import StorageError
 
 T = TypeVar("T")
 Unit = Callable[[Connection], T]
 
 _log = structlog.get_logger(__name__)
+
+_PAUSES_S = (0.05, 0.2, 0.5, 1.0, 2.0, 4.0)
+"""Seconds before a group is done again whose transaction was lost before its COMMIT: as long as a server may take to restart."""
 
 
 @dataclass(slots=True)
@@ -40,10 +50,11 @@ class _Submission:
 class Writer:
     """Owns the only writing connection of this node."""
 
-    def __init__(self, engine: Engine, blobs: Blobs, bulletin: Bulletin) -> None:
+    def __init__(self, engine: Engine, blobs: Blobs, bulletin: Bulletin, company: Company) -> None:
         self._engine = engine
         self._blobs = blobs
         self._bulletin = bulletin
+        self._company = company
         self._acknowledgements: deque[_Submission] = deque()
         self._others: deque[_Submission] = deque()
         self._filled = threading.Condition()
@@ -91,31 +102,62 @@ class Writer:
             self._commit(group)
 
     def _commit(self, group: list[_Submission]) -> None:
-        for submission in self._execute(group):
+        self._sync(group)
+        self._execute([submission for submission in group if submission.error is None])
+        for submission in group:
             if submission.error is not None:
                 submission.future.set_exception(submission.error)
             else:
                 submission.future.set_result(submission.result)
-        topics = {topic for submission in group if submission.error is None for topic in submission.topics}
-        self._bulletin.ring(*topics)
+        self._bulletin.ring(*_topics(group))
 
-    def _execute(self, group: list[_Submission]) -> list[_Submission]:
-        group = self._sync(group)
-        try:
-            with self._engine.begin() as connection:
-                for submission in group:
-                    if submission.error is None:
-                        _run(connection, submission)
-        except BaseException as error:  # noqa: BLE001 - whatever it is, no unit of the group may be believed
+    def _execute(self, group: list[_Submission]) -> None:
+        for pause_s in (*_PAUSES_S, None):
+            try:
+                self._transact(group)
+                return
+            except _NothingDoneError as lost:
+                if pause_s is not None and not self._closing:
+                    _log.warning("the index's server is not there, or busy; hostd tries again", reason=str(lost.cause))
+                    time.sleep(pause_s)
+                    continue
+                error: BaseException = lost.cause
+            except BaseException as fatal:  # noqa: BLE001 - whatever it is, no unit of the group may be believed
+                error = fatal
             # The transaction as a whole is lost or its fate unknown: nobody in the group may believe anything.
-            _log.exception("commit failed", units=len(group))
+            _log.error("commit failed", units=len(group), exc_info=error)
             for submission in group:
                 if submission.error is None:
                     submission.error = StorageError(f"the index could not be written: {error}")
                     submission.error.__cause__ = error
-        return group
+            return
 
-    def _sync(self, group: list[_Submission]) -> list[_Submission]:
+    def _transact(self, group: list[_Submission]) -> None:
+        """Do all units of a group in one transaction. Raises `_NothingDoneError` where it may be done again."""
+        for submission in group:
+            submission.error = None
+        try:
+            connection = self._engine.connect()
+        except Exception as error:
+            raise (_NothingDoneError(error) if is_passing(error) else error) from error
+        with connection:
+            try:
+                transaction = connection.begin()
+                self._company.admit(connection)
+                for submission in group:
+                    _run(connection, submission)
+                self._company.announce(connection, _topics(group))
+            except Exception as error:
+                if is_passing(error):
+                    raise _NothingDoneError(error) from error
+                raise
+            try:
+                transaction.commit()
+            except BaseException:
+                connection.invalidate()  # whatever state it is in, the next group has a fresh one
+                raise
+
+    def _sync(self, group: list[_Submission]) -> None:
         """Sync the directories of all new files of the group; where that fails, none of its new files may be believed in.
 
         To find out which it was would mean to sync again, and a failed fsync is never retried.
@@ -126,16 +168,29 @@ class Writer:
             for submission in group:
                 if submission.blobs:
                     submission.error = error
-        return group
+
+
+class _NothingDoneError(Exception):
+    """A transaction was lost before its COMMIT was sent, for a reason that passes."""
+
+    def __init__(self, cause: Exception) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
+
+
+def _topics(group: Sequence[_Submission]) -> set[str]:
+    return {topic for submission in group if submission.error is None for topic in submission.topics}
 
 
 def _run(connection: Connection, submission: _Submission) -> None:
-    """Run a unit in its savepoint. Raises only when the whole transaction is gone, as SQLite's is on a full disk."""
+    """Run a unit in its savepoint. Raises only when the whole transaction is gone, as SQLite's is on a full disk, or is to be done again."""
     savepoint = connection.begin_nested()
     try:
         submission.result = submission.unit(connection)
         savepoint.commit()
-    except Exception as error:  # noqa: BLE001 - a bad unit fails alone; its caller gets the error
+    except Exception as error:
+        if is_passing(error):
+            raise
         submission.error = _told(error)
         try:
             savepoint.rollback()

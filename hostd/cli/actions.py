@@ -30,7 +30,7 @@ def listing(
 ) -> None:
     """List what was asked for, the newest first, with why it failed or waits."""
     states = (*(("failed",) if failed else ()), *(tasks.OPEN if waiting else ()))
-    with attach(settings_of(config).node.data) as connection:
+    with attach(settings_of(config).node.place) as connection:
         found = tasks.listing(connection, states=states, limit=limit)
     if as_json:
         print_json([_facts(one) for one in found])
@@ -44,7 +44,7 @@ def retry(
     config: Config = None,
 ) -> None:
     """Try again at once what failed, or waits."""
-    with attach(settings_of(config).node.data, writes=True) as connection:
+    with attach(settings_of(config).node.place, writes=True) as connection:
         for number in numbers:
             tasks.retry(connection, number, time.time())
     typer.echo(f"{', '.join(map(str, numbers))}: tried again")

@@ -25,7 +25,7 @@ def associations(
     as_json: AsJson = False,
 ) -> None:
     """List associations, the newest first."""
-    with attach(settings_of(config).node.data) as connection:
+    with attach(settings_of(config).node.place) as connection:
         found = rows.listing(connection, failed=failed, calling_aet=calling_aet, limit=limit)
     if as_json:
         print_json([_facts(row) for row in found])

@@ -72,7 +72,7 @@ def listing(
     if unknown := sorted(set(state or ()) - _STATES):
         raise typer.BadParameter(f"there is no state {unknown[0]!r}; there are {', '.join(sorted(_STATES))}")
     settings = settings_of(config)
-    with attach(settings.node.data) as connection:
+    with attach(settings.node.place) as connection:
         found = rows.listing(
             connection,
             states=state or (),
@@ -94,7 +94,7 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Show one delivery with all its attempts. Exit code 1: there is none of that number."""
-    with attach(settings_of(config).node.data) as connection:
+    with attach(settings_of(config).node.place) as connection:
         delivery = rows.get(connection, number)
         attempts = rows.attempts(connection, number)
     if delivery is None:
@@ -125,7 +125,7 @@ def retry(
     if destination is not None and not every:
         raise typer.BadParameter("--destination goes with --all")
     settings = settings_of(config)
-    with attach(settings.node.data, writes=True) as connection:
+    with attach(settings.node.place, writes=True) as connection:
         if every:
             done, left = _retry_all(connection, _resolve(settings, destination))
         else:

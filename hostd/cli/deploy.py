@@ -31,7 +31,7 @@ def deploy(
     new = file_of(settings, name)
     if new.problem:
         raise refuse(new.problem)
-    with attach(settings.node.data) as connection:
+    with attach(settings.node.place) as connection:
         known = scripts.find(connection, name)
         old = version_named(connection, f"{name}@{known.version}") if known is not None and known.version else None
     if known is not None and old is not None and old.hash == new.hash and known.parked is None:
@@ -48,7 +48,7 @@ def deploy(
             typer.echo(f"it fails on event {one.event.number}: {printable(one.outcome.error)}", err=True)
     if not yes and not typer.confirm(f"Deploy {name} as {new.hash[:_SHORT]}?"):
         raise refuse("nothing was changed")
-    with attach(settings.node.data, writes=True) as connection:
+    with attach(settings.node.place, writes=True) as connection:
         scripts.meet(connection, name, time.time(), from_beginning=settings.script(name).start == "beginning")
         orders.approve(connection, name, new.hash)
     typer.echo(f"{name} {new.hash[:_SHORT]} is deployed; a node that runs follows within seconds")

@@ -51,7 +51,7 @@ def explain(
 
     Exit code 1: the node knows nothing of that name.
     """
-    with attach(settings_of(config).node.data) as connection:
+    with attach(settings_of(config).node.place) as connection:
         found = history.named(connection, name)
         ids = list(dict.fromkeys(chain.from_iterable(found.values())))
         told = plain([history.of(connection, one) for one in ids[:limit]], phi=not no_phi)
@@ -75,7 +75,7 @@ def listing(
     as_json: AsJson = False,
 ) -> None:
     """List the stored instances. Patients are not named."""
-    with attach(settings_of(config).node.data) as connection:
+    with attach(settings_of(config).node.place) as connection:
         found = history.unrouted(connection, limit=limit) if unrouted else instances.newest(connection, limit=limit)
     if as_json:
         print_json([_facts(instance) for instance in found])

@@ -54,7 +54,7 @@ def listing(
     as_json: AsJson = False,
 ) -> None:
     """List notifications, the newest first."""
-    with attach(settings_of(config).node.data) as connection:
+    with attach(settings_of(config).node.place) as connection:
         found = notices.listing(connection, states=("failed",) if failed else (), limit=limit)
     if as_json:
         print_json([_facts(one) for one in found])
@@ -68,7 +68,7 @@ def retry(
     config: Config = None,
 ) -> None:
     """Try a notification again at once that failed, or waits."""
-    with attach(settings_of(config).node.data, writes=True) as connection:
+    with attach(settings_of(config).node.place, writes=True) as connection:
         notices.retry(connection, number, time.time())
     typer.echo(f"notification {number} is tried again")
 

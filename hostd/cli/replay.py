@@ -48,7 +48,7 @@ def replay(
     Exit code 1: it failed on one of them.
     """
     configuration = configured(config)
-    with attach(configuration.settings.node.data) as connection:
+    with attach(configuration.settings.node.place) as connection:
         new = version_named(connection, script)
         old = version_named(connection, against) if against is not None else None
     past = past_of(configuration, [new] if old is None else [new, old], last)
@@ -88,7 +88,7 @@ def version_named(connection: Connection, name: str) -> Source:
 def past_of(configuration: Configuration, versions: Sequence[Source], last: int) -> list[Event]:
     """Return the newest events that any of these versions handles, in order. Raises `ScriptError` when one cannot be loaded."""
     kinds = {kind for version in versions for kind in _kinds(configuration, version)}
-    with attach(configuration.settings.node.data) as connection:
+    with attach(configuration.settings.node.place) as connection:
         return events.latest(connection, kinds, last, scripts={version.name for version in versions})
 
 
@@ -104,8 +104,8 @@ def replayed_over(configuration: Configuration, version: Source, past: list[Even
     settings = configuration.settings
     replayer = Replayer(
         lambda: configuration.start(version.name, version),
-        file_of=lambda blob: stored_at(settings.node.data, blob),
-        read=lambda: attach(settings.node.data),
+        file_of=lambda blob: stored_at(settings.node.place, blob),
+        read=lambda: attach(settings.node.place),
         destinations=configuration.resolve_destination,
         time_limit_s=settings.script(version.name).time_limit_s,
         tools=configuration.resolve_tool,

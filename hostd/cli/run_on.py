@@ -42,7 +42,7 @@ def run_on(
     if sum(bool(one) for one in (event, study, accession, since, parked)) != 1:
         raise typer.BadParameter("say which events: --event, --study, --accession, --since or --parked, one of them")
     from_time = _time(since) if since is not None else None
-    with attach(settings_of(config).node.data, writes=True) as connection:
+    with attach(settings_of(config).node.place, writes=True) as connection:
         known = orders.needed(connection, script)
         if event:
             numbers = event

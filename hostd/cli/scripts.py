@@ -40,7 +40,7 @@ def scripts(context: typer.Context, config: Config = None, as_json: AsJson = Fal
 @app.command("list")
 def listing(config: Config = None, as_json: AsJson = False) -> None:
     """List the scripts that the node knows, with the number of events that each has not had yet."""
-    with attach(settings_of(config).node.data) as connection:
+    with attach(settings_of(config).node.place) as connection:
         found = [_facts(connection, script) for script in rows.known(connection)]
     if as_json:
         print_json(found)
@@ -75,13 +75,13 @@ def start(
         raise typer.BadParameter("a new script begins with what comes from now on by itself; say --from-beginning")
     if not name.endswith(".py") or "/" in name:
         raise typer.BadParameter(f"{name!r} is not the file name of a script, as compress.py")
-    data = settings_of(config).node.data
-    with attach(data) as connection:
+    place = settings_of(config).node.place
+    with attach(place) as connection:
         _refuse_known(connection, name)
         count = events.count_after(connection, 0)
     if not yes and not typer.confirm(f"{name} will be given {count} events of the past. Go on?"):
         raise refuse("nothing was changed")
-    with attach(data, writes=True) as connection:
+    with attach(place, writes=True) as connection:
         _refuse_known(connection, name)
         rows.meet(connection, name, time.time(), from_beginning=True)
     typer.echo(f"{name} begins with the oldest event; it runs as soon as its file is in the scripts folder")
@@ -139,7 +139,7 @@ def parked(
     as_json: AsJson = False,
 ) -> None:
     """List the events that scripts could not digest, and that were not run again since (`hostd run-on SCRIPT --parked`)."""
-    with attach(settings_of(config).node.data) as connection:
+    with attach(settings_of(config).node.place) as connection:
         if name is not None:
             orders.needed(connection, name)
         found = [_parked_facts(one) for one in repeats.parked(connection, name)]

@@ -24,7 +24,7 @@ from hostd.scripting.runtime import ScriptWorker
 def status(config: Config = None, as_json: AsJson = False) -> None:
     """Show what a node holds and how far it is: instances, events, deliveries, scripts, and how scripts are isolated here."""
     settings = settings_of(config)
-    with attach(settings.node.data) as connection:
+    with attach(settings.node.place) as connection:
         facts = _facts(settings, connection)
     facts["isolation"] = _isolation(settings)
     if as_json:

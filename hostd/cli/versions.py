@@ -40,7 +40,7 @@ def history(
     as_json: AsJson = False,
 ) -> None:
     """List the versions of a script that ran, and when. A version may be written by the beginning of its hash."""
-    with attach(settings_of(config).node.data) as connection:
+    with attach(settings_of(config).node.place) as connection:
         orders.needed(connection, name)
         if show is not None:
             typer.echo(_text(_version(connection, name, show)), nl=False)
@@ -79,7 +79,7 @@ def rollback(
     """
     settings = settings_of(config)
     over = file_of(settings, name)
-    with attach(settings.node.data, writes=True) as connection:
+    with attach(settings.node.place, writes=True) as connection:
         orders.needed(connection, name)
         wanted = (
             orders.version_named(connection, name, version) if version is not None else orders.earlier(connection, name)
@@ -90,7 +90,7 @@ def rollback(
 
 def release(name: Name, config: Config = None) -> None:
     """Let what a script's file holds run again, after a rollback. Exit code 1: no version of it is pinned."""
-    with attach(settings_of(config).node.data, writes=True) as connection:
+    with attach(settings_of(config).node.place, writes=True) as connection:
         if not orders.release(connection, name):
             raise refuse(f"no version of {name} is pinned")
     typer.echo(f"{name} is no longer pinned; {_FOLLOWS}")
@@ -98,7 +98,7 @@ def release(name: Name, config: Config = None) -> None:
 
 def disable(name: Name, config: Config = None) -> None:
     """Have a script rest after the run that is going on. It keeps its place: events wait for it. Its filters are not asked."""
-    with attach(settings_of(config).node.data, writes=True) as connection:
+    with attach(settings_of(config).node.place, writes=True) as connection:
         orders.disable(connection, name)
     typer.echo(f"{name} is disabled; {_FOLLOWS}. Its events wait until `hostd scripts enable {name}`")
 
@@ -111,10 +111,10 @@ def enable(
     config: Config = None,
 ) -> None:
     """Let a script go on that was disabled, or that the node parked; its quotas are counted anew."""
-    data = settings_of(config).node.data
-    with attach(data, writes=True) as connection:
+    node = settings_of(config).node
+    with attach(node.place, writes=True) as connection:
         known = orders.needed(connection, name)
-        if skip and known.state == "running" and is_held(data):
+        if skip and known.state == "running" and is_held(node.data):
             raise refuse(f"the node has not come to disabling {name} yet: ask again in a few seconds")
         count = orders.enable(connection, name, skip=skip)
     what = f"{count} events are left out" if skip else f"{count} events wait for it"

@@ -16,6 +16,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 
 from hostd.config.forwarding import Forwarding
 from hostd.config.http_access import HttpAccess
+from hostd.config.index_access import IndexAccess
 from hostd.config.section import Section
 from hostd.config.values import (
     AeTitle,
@@ -32,7 +33,6 @@ from hostd.config.values import (
     Strings,
     TimeZone,
     Wait,
-    absolute,
 )
 from hostd.dicom.syntaxes import TransferSyntax, UnknownSyntaxError, lookup
 
@@ -42,20 +42,12 @@ LATER_CAPABILITIES = ("http",)
 """What `may` will allow in later releases."""
 
 
-class Node(Section):
+class Node(IndexAccess):
     """The node itself: its name, its folders, and how long it keeps what it no longer needs."""
 
     name: NodeName = Field(default="hostd", description="The node's name. No two nodes on one database may share it.")
-    data: FilePath = Field(
-        default=Path("./hostd-data"),
-        description="The folder of index, files and state. It is created for its owner alone (0700).",
-    )
     scripts: FilePath = Field(
         default=Path("./scripts"), description="The folder of scripts; each file NAME.py in it is a script."
-    )
-    database: str | None = Field(
-        default=None,
-        description="The index, as an SQLAlchemy URL. Absent: SQLite in the data folder. Only sqlite is served in this release.",
     )
     trash_days: Days = Field(default=1.0, description="Days that a deleted file waits before its bytes go.")
     events_days: Days = Field(
@@ -73,27 +65,6 @@ class Node(Section):
         default=False,
         description="Use the configuration and the scripts folder even though other users may write them.",
     )
-
-    @field_validator("database")
-    @classmethod
-    def _only_sqlite(cls, url: str | None) -> str | None:
-        if url is None:
-            return None
-        scheme, separator, rest = url.partition("://")
-        if scheme.split("+")[0] in {"postgresql", "postgres"}:
-            raise ValueError(
-                "PostgreSQL comes with a later release: leave `database` out to use SQLite in the data folder"
-            )
-        if scheme not in {"sqlite", "sqlite+pysqlite"} or not separator:
-            raise ValueError("should be a URL such as sqlite:///index.db; only sqlite is served in this release")
-        path, question, query = rest.partition("?")
-        if not path.startswith("/"):
-            raise ValueError("an SQLite URL has three slashes before its path, as sqlite:///index.db")
-        if path[1:] in {"", ":memory:"}:
-            raise ValueError(
-                "a database in memory would lose everything at the end: name a file, as sqlite:///index.db"
-            )
-        return f"{scheme}:///{absolute(Path(path[1:]))}{question}{query}"
 
 
 class Dicom(Section):

@@ -197,6 +197,9 @@ class Loaded:
             return f"environment {variable}"
         if any(_overlap(given, loc) for given in self.in_file):
             return "file"
+        if loc == ("node", "database_password"):
+            keys = ("database_password_file", "database_password_env")
+            return next((key for key in keys if getattr(self.settings.node, key)), "default")
         if loc[0] in ("peers", "dicomweb") and loc[-1] == "password":
             entry = getattr(self.settings, str(loc[0]))[str(loc[1])]
             return next((key for key in ("password_file", "password_env") if getattr(entry, key)), "default")
@@ -265,6 +268,12 @@ def _parse(path: Path | None, text: str) -> dict[str, Any]:
 
 def _with_secrets(settings: Settings, environ: Mapping[str, str]) -> tuple[Settings, list[tuple[Loc, str]]]:
     problems: list[tuple[Loc, str]] = []
+    node = settings.node
+    try:
+        node = node.with_secrets(environ)
+    except ValueError as error:
+        key = "database_password_file" if node.database_password_file else "database_password_env"
+        problems.append((("node", key), str(error)))
 
     def reached(table: str, entries: Mapping[str, _Http]) -> dict[str, _Http]:
         found = dict(entries)
@@ -284,7 +293,9 @@ def _with_secrets(settings: Settings, environ: Mapping[str, str]) -> tuple[Setti
             channels[name] = with_secrets(channel, environ)
         except ValueError as error:
             problems.append((("notify", name), str(error)))
-    return settings.model_copy(update={"peers": peers, "dicomweb": dicomweb, "notify": channels}), problems
+    return settings.model_copy(
+        update={"node": node, "peers": peers, "dicomweb": dicomweb, "notify": channels}
+    ), problems
 
 
 def _contradictions(settings: Settings) -> Iterator[tuple[Loc, str]]:

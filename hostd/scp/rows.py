@@ -19,7 +19,10 @@ class AssociationRows:
         """Write the row of an association that begins, or is refused; return its number."""
         details = asdict(facts)
         columns = {key: details.pop(key) for key in ("at", "calling_aet", "called_aet", "ip", "port")}
-        return self._archive.writer.do(lambda c: associations.open_row(c, **columns, facts=details), urgent=True)
+        node = self._archive.node
+        return self._archive.writer.do(
+            lambda c: associations.open_row(c, **columns, facts=details, node=node), urgent=True
+        )
 
     def closed(self, association_id: int, facts: AssociationClosed) -> None:
         """Complete the row."""

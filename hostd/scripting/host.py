@@ -13,7 +13,7 @@ from hostd.archive.archive import Archive
 from hostd.archive.scripts import KnownScript, Version
 from hostd.archive.usage import Quota
 from hostd.config.sections import Script
-from hostd.errors import ScriptError
+from hostd.errors import ScriptError, StorageError
 from hostd.jobs.timetable import Timetable
 from hostd.sandbox import frames
 from hostd.scripting.choosing import choose
@@ -28,6 +28,8 @@ from hostd.scripting.vocabulary import vocabulary
 from hostd.scripting.zones import zones_for
 
 _log = structlog.get_logger(__name__)
+
+_AGAIN_S = 5.0
 
 
 def load_frame(
@@ -160,8 +162,13 @@ class ScriptHost:
         followed = self._decided
         while not self._stopping:
             seen = self._archive.bulletin.seen("script")
-            with self._archive.read() as connection:
-                decided = orders.decided(connection)
+            try:
+                with self._archive.read() as connection:
+                    decided = orders.decided(connection)
+            except StorageError as error:
+                _log.warning("what was decided about scripts cannot be read; hostd looks again", reason=str(error))
+                self._archive.bulletin.wait("script", seen, _AGAIN_S)
+                continue
             if decided != followed:
                 self._watch.look_again()
             followed = decided

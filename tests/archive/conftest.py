@@ -10,7 +10,7 @@ def clock():
 
 
 @pytest.fixture
-def archive(tmp_path, clock):
-    opened = Archive(tmp_path, "node", clock)
+def archive(place, clock):
+    opened = Archive(place, "node", clock)
     yield opened
     opened.close()

@@ -10,6 +10,8 @@ from hostd.errors import NodeError, StorageError
 from hostd.testing.clock import ManualClock
 from hostd.testing.made import arrive
 
+BOTH_DATABASES = True
+
 
 def _open_in_another_process(folder, said):
     try:
@@ -27,8 +29,8 @@ def test_a_second_node_on_the_same_folder_is_refused(archive, tmp_path):
     process.join(10)
 
 
-def test_files_without_a_row_are_swept_at_the_start_and_others_stay(tmp_path):
-    archive = Archive(tmp_path, "node", ManualClock())
+def test_files_without_a_row_are_swept_at_the_start_and_others_stay(place, tmp_path):
+    archive = Archive(place, "node", ManualClock())
     arrive(archive)
     left = archive.blobs.create()
     left.write(b"never acknowledged")
@@ -37,7 +39,7 @@ def test_files_without_a_row_are_swept_at_the_start_and_others_stay(tmp_path):
     foreign = tmp_path / "blobs" / "other" / "00" / "x"
     foreign.parent.mkdir(parents=True)
     foreign.write_bytes(b"another node's")
-    archive = Archive(tmp_path, "node", ManualClock())
+    archive = Archive(place, "node", ManualClock())
     assert not left.path.exists()
     assert len(list(archive.blobs.names())) == 1
     assert foreign.exists()
@@ -70,9 +72,9 @@ def test_a_file_is_never_overwritten(archive):
     file.abandon()
 
 
-def test_a_command_line_sees_what_a_running_node_stored(archive, tmp_path):
+def test_a_command_line_sees_what_a_running_node_stored(archive, place):
     arrive(archive)
-    with attach(tmp_path) as connection:
+    with attach(place) as connection:
         assert connection.execute(sa.select(sa.func.count()).select_from(t.instance)).scalar() == 1
 
 
@@ -81,11 +83,11 @@ def test_a_command_line_says_where_no_index_is(tmp_path):
         pass
 
 
-def test_what_another_process_changed_is_noticed(tmp_path, monkeypatch):
-    monkeypatch.setattr("hostd.archive.archive._WATCH_S", 0.05)
-    archive = Archive(tmp_path, "node", ManualClock())
+def test_what_another_process_changed_is_noticed(place, monkeypatch):
+    monkeypatch.setattr("hostd.archive.company._WATCH_S", 0.05)
+    archive = Archive(place, "node", ManualClock())
     seen = archive.bulletin.seen("delivery")
-    with attach(tmp_path, writes=True) as connection:
+    with attach(place, writes=True) as connection:
         connection.execute(sa.insert(t.blob).values(name="n", size=1, sha256="s", transfer_syntax="x", created_at=1.0))
     assert archive.bulletin.wait("delivery", seen, 10) > seen
     archive.close()

@@ -6,6 +6,8 @@ from hostd.archive.plans import Plan, PlannedDelete
 from hostd.archive.scripts import Version
 from hostd.testing.made import arrive
 
+BOTH_DATABASES = True
+
 
 def test_a_delete_at_once_needs_no_after_among_its_inputs(archive):
     """What a script left out does not stand in the row."""

@@ -1,11 +1,16 @@
 """P2's ground: no event is passed because another transaction committed in between."""
 
-import sqlite3
 import threading
 import time
 
+import sqlalchemy as sa
+
 from hostd.archive import events, scripts
+from hostd.archive import tables as t
+from hostd.archive.database import open_engine
 from hostd.testing.made import arrive
+
+BOTH_DATABASES = True
 
 
 def numbers(archive, after=0):
@@ -13,12 +18,12 @@ def numbers(archive, after=0):
         return [e.number for e in events.after(connection, after, ["stored_instance"], 100)]
 
 
-def test_a_transaction_that_takes_its_number_and_waits_is_lost_to_nobody(archive, tmp_path):
+def test_a_transaction_that_takes_its_number_and_waits_is_lost_to_nobody(archive, place):
     """Another process takes an event number, waits, and commits after we asked to commit ours."""
-    other = sqlite3.connect(tmp_path / "index.db", isolation_level=None)
-    other.execute("PRAGMA busy_timeout = 10000")
-    other.execute("BEGIN IMMEDIATE")
-    other.execute("INSERT INTO event (kind, subject, at) VALUES ('stored_instance', 'slow', 1.0)")
+    engine = open_engine(place, writes=True)
+    other = engine.connect()
+    transaction = other.begin()
+    other.execute(sa.insert(t.event).values(kind="stored_instance", subject="slow", at=1.0))
     seen: list[int] = []
     ours = threading.Thread(target=lambda: arrive(archive))
     ours.start()
@@ -28,12 +33,13 @@ def test_a_transaction_that_takes_its_number_and_waits_is_lost_to_nobody(archive
         seen.append(number)
         position = number
     assert seen == []
-    other.execute("COMMIT")
+    transaction.commit()
     ours.join(10)
     seen += numbers(archive, position)
     assert len(seen) == 2
     assert seen == sorted(seen)
     other.close()
+    engine.dispose()
 
 
 def test_numbers_are_never_given_again(archive, clock):

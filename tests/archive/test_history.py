@@ -11,6 +11,8 @@ from hostd.archive.scripts import Version
 from hostd.archive.telling import plain
 from hostd.testing.made import arrive, header
 
+BOTH_DATABASES = True
+
 ROUTER, SILENT, LATE = "router.py", "silent.py", "late.py"
 SOP = "1.2.3.4.5"
 NAMED = {0x00100020: ("LO", ["P1"]), 0x00080050: ("SH", ["ACC1"]), 0x00080060: ("CS", ["CT"])}

@@ -12,6 +12,8 @@ from hostd.archive.records import Origin
 from hostd.dicom.header import Header
 from hostd.testing.made import SERIES, STUDY, arrive, header
 
+BOTH_DATABASES = True
+
 A = header().identity
 HANDLED = (
     "stored_instance", "conflicting_instance", "updated_instance", "deleted_instance", "association_closed",
@@ -182,7 +184,7 @@ def test_an_association_that_a_crash_interrupted_is_told_once(archive):
         lambda c: associations.open_row(c, at=1.0, calling_aet="A", called_aet="B", ip="", port=1, facts={})
     )
     for _ in range(2):
-        archive.writer.do(lambda c: associations.close_interrupted(c, 9.0))
+        archive.writer.do(lambda c: associations.close_interrupted(c, "node", 9.0))
     assert [event.facts["ended"] for event in told(archive)] == ["interrupted"]
 
 

@@ -9,6 +9,8 @@ from hostd.archive.receipts import StoredReceipt
 from hostd.archive.records import Attempt, Blob
 from hostd.testing.made import arrive, header
 
+BOTH_DATABASES = True
+
 A = header().identity.instance
 
 

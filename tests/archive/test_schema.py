@@ -17,15 +17,26 @@ from hostd.jobs.quiet import tell_due
 from hostd.testing.clock import ManualClock
 from hostd.testing.made import STUDY, arrive, header
 
+BOTH_DATABASES = True
+
 
 def test_the_migrations_make_exactly_the_tables_of_the_code(archive):
     with archive.read() as connection:
-        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+        context = MigrationContext.configure(connection, opts={"include_object": _is_of(connection.dialect.name)})
+        assert compare_metadata(context, metadata) == []
+
+
+_OF_SQLITE = {"uq_receipt_source_transform", "uq_delivery_open"}
+
+
+def _is_of(dialect):
+    """Leave out what only SQLite has, for which PostgreSQL has an index over a hash: Alembic does not ask `ddl_if`."""
+    return lambda _object, name, *_: dialect == "sqlite" or name not in _OF_SQLITE
 
 
 def test_the_index_is_durable_and_checks_its_references(tmp_path):
     Archive(tmp_path, "node", ManualClock()).close()
-    engine = open_engine(tmp_path / "index.db", writes=True)
+    engine = open_engine(tmp_path, writes=True)
     with engine.connect() as connection:
         pragmas = {
             name: connection.exec_driver_sql(f"PRAGMA {name}").scalar()
@@ -36,7 +47,7 @@ def test_the_index_is_durable_and_checks_its_references(tmp_path):
 
 
 def test_a_reading_connection_cannot_write(archive):
-    with archive.read() as connection, pytest.raises(Exception, match="readonly"):
+    with archive.read() as connection, pytest.raises(Exception, match=r"readonly|read-only"):
         connection.exec_driver_sql("DELETE FROM event")
 
 
@@ -51,7 +62,7 @@ def test_an_index_of_a_newer_hostd_is_refused_and_left_alone(tmp_path):
 
 
 def test_an_index_of_the_first_schema_is_brought_up_to_date_with_all_that_is_in_it(tmp_path):
-    engine = open_engine(tmp_path / "index.db", writes=True)
+    engine = open_engine(tmp_path, writes=True)
     config = Config()
     config.set_main_option("script_location", str(Path(database.__file__).parent / "migrations"))
     with engine.begin() as connection:
@@ -74,7 +85,7 @@ def test_an_index_of_the_first_schema_is_brought_up_to_date_with_all_that_is_in_
 
 
 def test_what_an_older_index_holds_is_not_told_as_new_and_becomes_stable_only_with_what_comes(tmp_path):
-    engine = open_engine(tmp_path / "index.db", writes=True)
+    engine = open_engine(tmp_path, writes=True)
     config = Config()
     config.set_main_option("script_location", str(Path(database.__file__).parent / "migrations"))
     identity = header("1.2.3.4.1").identity
@@ -109,7 +120,7 @@ def test_what_an_older_index_holds_is_not_told_as_new_and_becomes_stable_only_wi
 
 
 def test_versions_that_ran_before_their_times_were_noted_have_times_all_the_same(tmp_path):
-    engine = open_engine(tmp_path / "index.db", writes=True)
+    engine = open_engine(tmp_path, writes=True)
     config = Config()
     config.set_main_option("script_location", str(Path(database.__file__).parent / "migrations"))
     with engine.begin() as connection:

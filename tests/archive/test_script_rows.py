@@ -4,6 +4,8 @@ from hostd.archive import scripts
 from hostd.archive.scripts import StaleTokenError, Version
 from hostd.testing.made import arrive
 
+BOTH_DATABASES = True
+
 ONE, TWO = Version("h1", "pass", ("on_start",)), Version("h2", "pass ", ())
 
 

@@ -6,6 +6,8 @@ from hostd.archive import tables as t
 from hostd.dicom.identity import Identity
 from hostd.testing.made import arrive, header
 
+BOTH_DATABASES = True
+
 A = header().identity.instance
 ABOUT_ARRIVALS = ("stored_instance", "received_again", "conflicting_instance")
 

@@ -8,6 +8,8 @@ from hostd.archive import events
 from hostd.archive import tables as t
 from hostd.errors import StorageError
 
+BOTH_DATABASES = True
+
 
 def add_event(kind="stored_instance"):
     return lambda c: events.append(c, kind, "subject", 1.0)
@@ -46,7 +48,7 @@ def test_a_bad_unit_fails_alone(archive):
 
     futures = [archive.writer.submit(unit) for unit in (add_event(), bad, add_event())]
     release.set()
-    assert [futures[0].result(5), futures[2].result(5)] == [1, 2]
+    assert futures[0].result(5) < futures[2].result(5)
     with pytest.raises(ValueError, match="no"):
         futures[1].result(5)
     assert count(archive) == 2
@@ -92,6 +94,7 @@ def test_a_failed_commit_tells_everyone_in_the_group(archive):
     assert count(archive) == 1
 
 
+@pytest.mark.sqlite_only  # its disk can be made small
 def test_a_full_disk_fails_the_units_and_the_writer_goes_on(archive):
     pages = archive.writer.do(lambda c: c.exec_driver_sql("PRAGMA page_count").scalar())
     archive.writer.do(lambda c: c.exec_driver_sql(f"PRAGMA max_page_count = {pages + 8}").scalar())

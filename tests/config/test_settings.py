@@ -54,11 +54,11 @@ def test_settings_cannot_be_changed():
 def test_relative_paths_are_relative_to_the_file_not_to_the_current_folder(config, tmp_path, monkeypatch):
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
-    config.write('[node]\ndata = "../d/./x"\nscripts = "s"\ndatabase = "sqlite:///index.db"\n')
+    config.write('[node]\ndata = "../d/./x"\nscripts = "s"\nblobs = "../b"\n')
     node = load(Path("../hostd.toml"), environ={"HOSTD_PEERS__P__URL": "http://x", "HOSTD_NODE__SCRIPTS": "t"}).node
     assert node.data == tmp_path.parent / "d" / "x"
     assert node.scripts == tmp_path / "t"
-    assert node.database == f"sqlite:///{tmp_path}/index.db"
+    assert node.place.blobs == tmp_path.parent / "b"
 
 
 def test_a_tilde_is_the_home_folder(config, monkeypatch):
@@ -69,12 +69,12 @@ def test_a_tilde_is_the_home_folder(config, monkeypatch):
 @pytest.mark.parametrize(
     ("url", "expected"),
     [
-        ("postgresql+psycopg://hostd:geheim@db/hostd", "later release"),
-        ("mysql://db/hostd", "only sqlite"),
-        ("index.db", "only sqlite"),
-        ("sqlite://", "three slashes"),
-        ("sqlite:///", "name a file"),
-        ("sqlite:///:memory:", "name a file"),
+        ("postgresql+psycopg://hostd:geheim@db/hostd", "holds a password"),
+        ("postgresql+psycopg://db/hostd?password=geheim", "holds a password"),
+        ("postgresql://db/hostd", "should be postgresql"),
+        ("sqlite:///geheim.db", "leave it out to use SQLite"),
+        ("index.db", "should be postgresql"),
+        ("postgresql+psycopg://hostd@db", "names no database"),
     ],
 )
 def test_a_database_that_cannot_be_served_is_refused(config, url, expected):
@@ -82,6 +82,23 @@ def test_a_database_that_cannot_be_served_is_refused(config, url, expected):
     assert (problem.key, problem.line) == ("node.database", 2)
     assert expected in problem.message
     assert "geheim" not in str(problem)
+
+
+def test_the_password_of_the_database_comes_from_a_file_or_a_variable_and_is_never_shown(config, tmp_path):
+    url = "postgresql+psycopg://hostd@db:5433/hostd"
+    (tmp_path / "secret").write_text("ge/hei:m@\n")
+    for text in (
+        'database_password_file = "secret"',
+        'database_password_env = "PW"',
+        'database_password = "ge/hei:m@"',
+    ):
+        settings = config.load(f'[node]\ndatabase = "{url}"\n{text}\n', PW="ge/hei:m@")
+        assert settings.node.place.database == "postgresql+psycopg://hostd:ge%2Fhei%3Am%40@db:5433/hostd"
+        assert "hei" not in f"{settings!r} {settings.node.place!r} {settings.model_dump_json()}"
+
+
+def test_a_password_without_a_database_is_refused(config):
+    assert "no database" in only_problem(config, '[node]\ndatabase_password_env = "PW"\n').message
 
 
 # -- environment ------------------------------------------------------------------------------------------------------

@@ -3,8 +3,8 @@ from delivery_kit import FakeDestination, Node
 
 
 @pytest.fixture
-def node(tmp_path, prepared):
-    made = Node(prepared(tmp_path))
+def node(place):
+    made = Node(place)
     yield made
     made.close()
 

@@ -13,6 +13,8 @@ from hostd.delivery.faults import IN_A_ROW, MAX_TRIES, SCARCE_S
 from hostd.delivery.retry import RetryPolicy
 from hostd.errors import DestinationFault, InstanceFault, StorageError
 
+BOTH_DATABASES = True
+
 NAME = "modality:fake"
 REFUSED = Answer("instance", "0xC000 (cannot understand)", 0xC000, EXPLICIT)
 BUSY = Answer("later", "0x0110 (processing failure)", 0x0110, EXPLICIT)
@@ -433,6 +435,7 @@ def test_stopping_gives_back_what_was_not_tried(node, fake):
     assert [node.get(number).attempts for number in numbers] == [1, 0, 0, 0]
 
 
+@pytest.mark.sqlite_only  # a tenth of a second of real time
 def test_a_courier_that_hangs_is_named_when_its_grace_is_over(node, fake):
     node.ask(NAME)
     fake.gate.clear()

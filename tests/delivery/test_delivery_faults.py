@@ -5,6 +5,8 @@ from hypothesis import strategies as st
 from hostd.archive.records import Attempt
 from hostd.delivery import faults
 
+BOTH_DATABASES = True
+
 
 @pytest.mark.parametrize(
     ("status", "verdict"),

@@ -15,7 +15,7 @@ def clock():
 
 
 @pytest.fixture
-def archive(tmp_path, clock, prepared):
-    opened = Archive(prepared(tmp_path), "node", clock)
+def archive(place, clock):
+    opened = Archive(place, "node", clock)
     yield opened
     opened.close()

@@ -21,6 +21,8 @@ from hostd.jobs.quiet import QuietTime, tell_due
 from hostd.testing.clock import ManualClock
 from hostd.testing.made import arrive, header
 
+BOTH_DATABASES = True
+
 ALL = ["stable_series", "stable_study", "stable_patient"]
 
 

@@ -38,7 +38,7 @@ def upgrade() -> None:
         sa.Column("transfer_syntax", sa.Text(), nullable=False),
         sa.Column("created_at", sa.Float(), nullable=False),
         sa.Column("state", sa.Text(), server_default="present", nullable=False),
-        sa.Column("released", sa.Boolean(), server_default=sa.text("0"), nullable=False),
+        sa.Column("released", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.Column("unpinned_at", sa.Float(), nullable=True),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_blob")),
     )

@@ -21,6 +21,6 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_derived_instance"), "derived", ["instance"])
     op.create_index(op.f("ix_derived_sop_instance_uid"), "derived", ["sop_instance_uid"])
-    op.add_column("version", sa.Column("is_original", sa.Boolean(), server_default=sa.text("0"), nullable=False))
+    op.add_column("version", sa.Column("is_original", sa.Boolean(), server_default=sa.false(), nullable=False))
     op.add_column("ingest", sa.Column("options", sa.Text(), nullable=True))
-    op.add_column("ingest", sa.Column("keep_original", sa.Boolean(), server_default=sa.text("1"), nullable=False))
+    op.add_column("ingest", sa.Column("keep_original", sa.Boolean(), server_default=sa.true(), nullable=False))

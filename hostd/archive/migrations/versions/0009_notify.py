@@ -19,7 +19,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "notification",
-        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("action", sa.BigInteger()),
         sa.Column("script", sa.Text()),
         sa.Column("channel", sa.Text(), nullable=False),

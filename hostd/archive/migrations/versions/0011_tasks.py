@@ -11,7 +11,7 @@ def upgrade() -> None:
     """Add the table `task`."""
     op.create_table(
         "task",
-        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("action", sa.BigInteger(), nullable=False),
         sa.Column("script", sa.Text(), nullable=False),
         sa.Column("verb", sa.Text(), nullable=False),
