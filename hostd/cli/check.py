@@ -189,7 +189,9 @@ def _explained(rehearsal: Rehearsal, missing: Sequence[Finding]) -> Rehearsal:
 
 def _as_json(rehearsal: Rehearsal) -> dict[str, Any]:
     log = [{"level": level, "text": text} for level, text in rehearsal.log]
-    return asdict(rehearsal) | {"file": str(rehearsal.file), "log": log}
+    facts = asdict(rehearsal) | {"file": str(rehearsal.file), "log": log}
+    del facts["actions"]  # `plan` says them
+    return facts
 
 
 def _print_rehearsal(rehearsal: Rehearsal) -> None:

@@ -1,78 +1,18 @@
-"""Scripts as a node of some configuration would load them, for the commands that rehearse them."""
+"""The configuration that commands rehearse scripts with."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from hostd.cli.config import chosen
-from hostd.config.settings import Settings, load
-from hostd.editing import projects
-from hostd.sandbox.frames import Finding
-from hostd.scripting.folder import Source
-from hostd.scripting.host import load_frame
-from hostd.scripting.runtime import ScriptWorker
-from hostd.transcoding import tool
-from hostd.transcoding.edits import Anonymize
-from hostd.transcoding.tool import step_of
-from hostd.transcoding.transform import RunTool
-
-
-@dataclass(frozen=True, slots=True)
-class Configuration:
-    """The settings, and the file they are from, when there is one."""
-
-    settings: Settings
-    file: Path | None
-
-    def start(self, script: str, source: Source) -> ScriptWorker:
-        """Load a script as a node of this configuration would. Raises `ScriptError`."""
-        settings = self.settings
-        frame = load_frame(
-            script,
-            source.text,
-            settings.script(script),
-            settings.destination_names(),
-            self.resolve_destination,
-            tuple(settings.tools),
-            source.helpers,
-            tuple(settings.projects),
-            settings.notify,
-        )
-        return ScriptWorker.start(frame, isolation=settings.scripting.isolation)
-
-    def resolve_destination(self, name: str) -> str:
-        """Return a destination's name as `kind:name`. Raises `NotFoundError` or `ConfigurationError`."""
-        return ":".join(self.settings.resolve_destination(name))
-
-    def resolve_tool(self, name: str, args: Sequence[str]) -> RunTool:
-        """Return what a script's use of a tool means. Raises `ToolError` for what the configuration does not allow."""
-        return step_of(tool.configured(self.settings.tools), name, args)
-
-    def resolve_project(self, name: str) -> Anonymize:
-        """Return what a script's use of a project means. Raises `NotFoundError`, and `ConfigurationError` for a project that is none."""
-        return projects.step_of(projects.configured(self.settings.projects), name)
-
-    def channels_of(self, script: str) -> dict[str, bool]:
-        """Return the channels that a script may use → whether patient data may go there."""
-        return {name: self.settings.notify[name].phi for name in self.settings.script(script).channels}
-
-    def explain(self, finding: Finding) -> Finding:
-        """Say of a destination that is not configured which line is missing where."""
-        known = self.settings.destination_names()
-        if finding.kind != "destination" or not finding.message or finding.name in known:
-            return finding
-        where = str(self.file or "hostd.toml")
-        message = f"no modality or peer is called {finding.name!r} in {where}; add [modalities.{finding.name}]"
-        if self.file is None:
-            message += " (there is no hostd.toml in this folder; --config names one elsewhere)"
-        elif known:
-            message += f"; there are: {', '.join(known)}"
-        return Finding(finding.kind, finding.line, finding.column, finding.name, message, finding.file)
+from hostd.config.settings import load
+from hostd.scripting.configured import Configuration
 
 
 def configured(config: Path | None) -> Configuration:
     """Return the configuration that is meant. Raises `ConfigurationError`."""
     file = chosen(config)
     return Configuration(load(file), file)
+
+
+__all__ = ["Configuration", "configured"]

@@ -8,7 +8,7 @@ import socket
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from pydicom.data import get_testdata_file
@@ -27,8 +27,10 @@ from hostd.dicom.part10 import data_set_offset
 from hostd.dicom.statuses import category, describe
 from hostd.dimse import scu
 from hostd.errors import HostdError, TranscodeError
-from hostd.node import Node
 from hostd.transcoding.pool import CodecPool
+
+if TYPE_CHECKING:
+    from hostd.node import Node
 
 IMAGES = (
     "CT_small.dcm",
@@ -72,6 +74,8 @@ def demo(
     as_json: Annotated[bool, typer.Option("--json", help="Print the table as JSON.")] = False,
 ) -> None:
     """Send real images through a node that compresses them to an archive; show what arrived."""
+    from hostd.node import Node  # noqa: PLC0415 - see `run`
+
     console = Console(stderr=as_json, highlight=False)
     log.configure("text", "warning")
     place = _free_folder(folder, console)

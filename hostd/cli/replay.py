@@ -176,7 +176,10 @@ def _facts(one: Replayed) -> dict[str, Any]:
         "sop_instance_uid": one.sop_instance_uid,
         "handled": one.outcome is not None,
     }
-    return facts | (asdict(one.outcome) if one.outcome is not None else {})
+    if one.outcome is not None:
+        facts |= asdict(one.outcome)
+        del facts["actions"]  # `plan` says them
+    return facts
 
 
 __all__ = ["past_of", "replay", "replayed_over", "show_differences", "version_named"]

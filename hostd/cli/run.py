@@ -11,7 +11,6 @@ from hostd.cli import log
 from hostd.cli.config import ConfigPath, chosen
 from hostd.cli.signals import on_stop_signal
 from hostd.config.settings import load
-from hostd.node import Node
 
 
 def run(
@@ -21,6 +20,8 @@ def run(
     ] = False,
 ) -> None:
     """Run a node until SIGTERM or Ctrl-C, which stops it cleanly."""
+    from hostd.node import Node  # noqa: PLC0415 - the HTTP face takes a second to load, which other commands need not wait for
+
     settings = load(chosen(config))
     log.configure(settings.log.format, settings.log.level)
     wait_for_stop = on_stop_signal()

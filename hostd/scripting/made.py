@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from hostd.archive.levels import LEVELS, Level, LevelFacts
 from hostd.archive.records import SCHEDULE, Event, Origin
 from hostd.dicom.header import main_tags, read_file_header
+from hostd.errors import ScriptError
 from hostd.sandbox import api
 from hostd.scripting import situations
 from hostd.scripting.sources import FilesSource
@@ -24,24 +27,51 @@ def level_of(kind: str) -> Level | None:
     return next((level for level in LEVELS if kind.endswith(f"_{level}")), None)
 
 
-def event(files: Sequence[Path], kind: str, now: float) -> tuple[Event, FilesSource]:
+def wants_files(kind: str) -> bool:
+    """Tell whether events of a kind are about instances."""
+    is_told = kind in situations.EXAMPLES and kind not in situations.ABOUT_AN_INSTANCE
+    return bool(api.HANDLERS[f"on_{kind}"].__dataclass_fields__) and not is_told
+
+
+def event(
+    files: Sequence[Path],
+    kind: str,
+    now: float,
+    *,
+    origin: Origin | None = None,
+    told: Mapping[str, Any] | None = None,
+    subject: str | None = None,
+) -> tuple[Event, FilesSource]:
     """Return an event of that kind about the files, which are all of its level, and what answers its questions.
 
     A kind that is none is the name of a function that runs by the clock; one about a script, or by the clock, is about its file.
 
-    Raises `UnparsableError` for what is not a DICOM file, and `OSError` for a file that cannot be read.
+    `origin` is where they are said to come from; `told` replaces what an example of such an event tells besides, and `subject` what it is
+    about where that is no instance. Raises `ScriptError` for what such an event does not tell, `UnparsableError` for what is not a DICOM
+    file, and `OSError` for a file that cannot be read.
     """
+    made, source = _event(files, kind, now, origin or Origin("import"))
+    facts = made.facts or {}
+    if unknown := (told or {}).keys() - facts.keys():
+        tells = f"it tells {', '.join(sorted(facts))}" if facts else "it tells nothing besides"
+        raise ScriptError(f"on_{kind} does not tell {', '.join(sorted(unknown))}; {tells}")
+    return replace(made, facts={**facts, **(told or {})} or None, subject=subject or made.subject), source
+
+
+def _event(files: Sequence[Path], kind: str, now: float, origin: Origin) -> tuple[Event, FilesSource]:
     if kind not in KINDS:  # a function that runs by the clock
         facts_of_it = {"function": kind, "schedule": "", "due_at": now}
-        return Event(_FIRST, SCHEDULE, files[0].name, None, None, None, None, now, facts=facts_of_it), FilesSource({})
+        file = files[0].name if files else ""
+        return Event(_FIRST, SCHEDULE, file, None, None, None, None, now, facts=facts_of_it), FilesSource({})
     if not api.HANDLERS[f"on_{kind}"].__dataclass_fields__:  # about the script itself
-        return Event(_FIRST, kind, files[0].name, None, None, None, None, now), FilesSource({})
+        return Event(_FIRST, kind, files[0].name if files else "", None, None, None, None, now), FilesSource({})
     told = situations.EXAMPLES.get(kind)
-    if told is not None and kind not in situations.ABOUT_AN_INSTANCE:
+    if not wants_files(kind):
         subject = situations.example_subject(kind)
         return Event(_FIRST, kind, subject, None, None, None, None, now, facts=told), FilesSource({})
     headers = [read_file_header(file) for file in files]
-    source = FilesSource({one.identity.instance: (file, one) for file, one in zip(files, headers, strict=True)})
+    found = {one.identity.instance: (file, one) for file, one in zip(files, headers, strict=True)}
+    source = FilesSource(found, origin)
     header, identity = headers[-1], headers[-1].identity
     level = level_of(kind)
     if level is not None:
@@ -50,9 +80,7 @@ def event(files: Sequence[Path], kind: str, now: float) -> tuple[Event, FilesSou
     if kind == "association_closed":
         return Event(_FIRST, kind, "1", None, None, None, None, now, facts=_association(files, now)), source
     facts_told = {"changes": ["content"]} if kind == "updated_instance" else told
-    made = Event(
-        _FIRST, kind, identity.instance, str(files[-1]), "", header.encode(), Origin("import"), now, facts=facts_told
-    )
+    made = Event(_FIRST, kind, identity.instance, str(files[-1]), "", header.encode(), origin, now, facts=facts_told)
     return made, source
 
 

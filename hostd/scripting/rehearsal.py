@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from hostd.archive.marks import PlannedMark
@@ -35,12 +35,13 @@ _RECEIVED = "filter_received_instance"
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of one run. `plan` says each action in words; `error` why there is none."""
+    """What came of one run. `plan` says each action in words, `actions` has them; `error` why there is none."""
 
     plan: tuple[str, ...]
     log: tuple[tuple[str, str], ...]
     tags_read: tuple[str, ...]
     error: str | None
+    actions: tuple[PlannedAction, ...] = field(default=(), kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +111,9 @@ def rehearse(
         projects=projects,
         channels=channels,
     )
-    return Rehearsal(outcome.plan, outcome.log, outcome.tags_read, outcome.error, file, handler)
+    return Rehearsal(
+        outcome.plan, outcome.log, outcome.tags_read, outcome.error, file, handler, actions=outcome.actions
+    )
 
 
 def _rehearse_filter(worker: ScriptWorker, file: Path, now: float, time_limit_s: float) -> Rehearsal:
@@ -164,6 +167,7 @@ def rehearse_event(
         return Outcome((), (unasked,), (), None)
     result = worker.run(as_frames_event(event), time_limit_s=time_limit_s, answer=answer)
     error = why(result.failure)
+    found: tuple[PlannedAction, ...] = ()
     plan: tuple[str, ...] = ()
     if error is None:
         try:
@@ -171,7 +175,7 @@ def rehearse_event(
             plan = tuple(sentence(action, event) for action in found)
         except HostdError as refused:
             error = str(refused)
-    return Outcome(plan, tuple(result.log), tuple(result.tags_read), error)
+    return Outcome(plan, tuple(result.log), tuple(result.tags_read), error, actions=found)
 
 
 def sentence(action: PlannedAction, event: Event | None = None) -> str:
@@ -226,7 +230,7 @@ def _forward_sentence(action: PlannedForward, event: Event | None) -> str:
     transform = Transform.parse(action.transform)
     if not transform:
         return said
-    if done := [_step_name(step) for step in transform.steps if not isinstance(step, Transcode)]:
+    if done := [step_name(step) for step in transform.steps if not isinstance(step, Transcode)]:
         said += f", after {' and '.join(done)}"
         if not transform.syntax_of(""):
             return f"{said}, or not at all"
@@ -248,7 +252,8 @@ def _edit_sentence(action: PlannedEdit) -> str:
     return f"modify ({'; '.join(parts)})"
 
 
-def _step_name(step: Step) -> str:
+def step_name(step: Step) -> str:
+    """Say in words what is done to an instance before it is sent."""
     match step:
         case RunTool():
             return step.name

@@ -134,8 +134,9 @@ class ArchiveSource:
 class FilesSource:
     """Answers from files that are rehearsed as the members of one level: identifier → file and header, in order."""
 
-    def __init__(self, files: Mapping[str, tuple[Path, Header]]) -> None:
+    def __init__(self, files: Mapping[str, tuple[Path, Header]], origin: Origin | None = None) -> None:
         self._files = files
+        self._origin = origin or Origin("import")
 
     def file(self, of: str) -> Path:
         """Return the file that is asked for."""
@@ -155,8 +156,8 @@ class FilesSource:
         return next((self._instance(one) for one in self._files), None)
 
     def origins(self) -> list[frames.Origin]:
-        """Return that they were files."""
-        return [frames.Origin("import")]
+        """Return where they are said to come from."""
+        return [frames.Origin(**self._origin.to_json())]
 
     def marks(self, of: str) -> Marks:
         """Return that nothing is noted of a file."""
@@ -164,7 +165,7 @@ class FilesSource:
         return Marks()
 
     def _instance(self, identifier: str) -> frames.Instance:
-        return as_frames_instance(identifier, self._files[identifier][1], Origin("import"), None)
+        return as_frames_instance(identifier, self._files[identifier][1], self._origin, None)
 
 
 def with_header(event: Event, path: Callable[[str], Path]) -> Event:

@@ -1,0 +1,293 @@
+"""A script under test: in the real sandbox, over made events, and what came of each run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from hostd.archive.deliveries import PRIORITIES
+from hostd.archive.notices import PlannedNotify
+from hostd.archive.plans import PlannedAction, PlannedDelete, PlannedForward
+from hostd.archive.records import Event
+from hostd.clock import Clock
+from hostd.dicom import syntaxes
+from hostd.errors import HostdError, ScriptError
+from hostd.intake.element_values import name_of
+from hostd.sandbox import frames
+from hostd.scripting import made, questions
+from hostd.scripting.configured import Configuration
+from hostd.scripting.execution import why
+from hostd.scripting.filters import changes_of
+from hostd.scripting.folder import Source
+from hostd.scripting.plan import as_frames_event
+from hostd.scripting.rehearsal import Outcome, rehearse_event, step_name
+from hostd.scripting.runtime import ScriptWorker, WorkerLost
+from hostd.scripting.sources import FilesSource
+from hostd.testing.instances import Sample
+from hostd.transcoding.transform import Transcode, Transform
+
+_Action = TypeVar("_Action", bound=PlannedAction)
+
+
+@dataclass(frozen=True, slots=True)
+class Forward:
+    """A delivery that a run asked for. `skipped` says why nothing will be sent, None when something will be."""
+
+    to: str
+    """The destination's plain name."""
+    syntax: str | None
+    """The transfer syntax that it was asked for in, by its short name; None: as it is."""
+    priority: str
+    after: tuple[str, ...]
+    """What is done to it before, in words: "modify", "anonymize for TRIAL7"."""
+    skipped: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What came of one run. What it asked for can be looked at only where it did not fail: otherwise `AssertionError` says how it failed."""
+
+    handler: str
+    outcome: Outcome
+
+    @property
+    def error(self) -> str | None:
+        """How the run failed, with the line of the script; None when it did not."""
+        return self.outcome.error
+
+    @property
+    def log(self) -> tuple[str, ...]:
+        """What it logged and printed, a text a call; `outcome.log` has the levels."""
+        return tuple(text for _, text in self.outcome.log)
+
+    @property
+    def tags_read(self) -> tuple[str, ...]:
+        """The names of the attributes that it read."""
+        return self.outcome.tags_read
+
+    @property
+    def plan(self) -> tuple[str, ...]:
+        """What it asked for, in the words of `hostd try`."""
+        self._must_have_worked()
+        return self.outcome.plan
+
+    @property
+    def actions(self) -> tuple[PlannedAction, ...]:
+        """What it asked for, as it would be entered."""
+        self._must_have_worked()
+        return self.outcome.actions
+
+    @property
+    def forwards(self) -> tuple[Forward, ...]:
+        """The deliveries that it asked for."""
+        return tuple(_forward(action) for action in self._of(PlannedForward))
+
+    @property
+    def sent_to(self) -> tuple[str, ...]:
+        """The destinations of its deliveries, without those of which nothing will be sent."""
+        return tuple(forward.to for forward in self.forwards if forward.skipped is None)
+
+    @property
+    def deletes(self) -> tuple[PlannedDelete, ...]:
+        """The deletes that it asked for."""
+        return self._of(PlannedDelete)
+
+    @property
+    def notifications(self) -> tuple[PlannedNotify, ...]:
+        """What it wants people to be told, as it would go out: without patient data where the channel may have none."""
+        return self._of(PlannedNotify)
+
+    def _of(self, kind: type[_Action]) -> tuple[_Action, ...]:
+        return tuple(action for action in self.actions if isinstance(action, kind))
+
+    def _must_have_worked(self) -> None:
+        if self.error is not None:
+            raise AssertionError(
+                f"{self.handler} failed: {self.error}" + "".join(f"\n  log: {line}" for line in self.log)
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What a filter decided."""
+
+    verdict: str
+    """One of "accept", "discard", "refuse"."""
+    reason: str
+    status: int
+    """The status of a refusal; 0 otherwise."""
+    set: dict[str, Any]
+    """Keyword → the value that it sets; a tuple of several, None where it empties the element."""
+    remove: tuple[str, ...]
+    """Keywords."""
+    log: tuple[str, ...]
+    tags_read: tuple[str, ...]
+    error: str | None
+    """How the filter failed: then what it was asked about is refused."""
+
+
+class Script:
+    """One version of a script, loaded as a node would load it. Its globals live as long as it does, as they do in a node."""
+
+    def __init__(self, name: str, source: Source, configuration: Configuration, clock: Clock) -> None:
+        """Load it. Raises `ScriptError`, with lines, when it breaks the policy or does not compile."""
+        if source.problem:
+            raise ScriptError(source.problem)
+        self.name = name
+        self._source = source
+        self._configuration = configuration
+        self._clock = clock
+        self._worker = self._start()
+
+    @property
+    def handlers(self) -> tuple[str, ...]:
+        """The functions that hostd would call."""
+        return tuple(self._worker.ready.handlers)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What `hostd check` would say of it: unknown keywords, handlers and destinations, with lines."""
+        told = (self._configuration.explain(finding) for finding in self._worker.ready.findings)
+        return tuple(f"{one.place}: {one.message}" for one in told if one.message and one.kind != "schedule")
+
+    # -- events
+
+    def stored(self, instance: Sample) -> Run:
+        """Raise `on_stored_instance`."""
+        return self.on("stored_instance", instance)
+
+    def on(self, kind: str, *instances: Sample, **told: Any) -> Run:
+        """Raise an event: `script.on("stable_series", first, second, occurrence=2)`, or have a function run that runs by the clock, by its name.
+
+        One about a series, study or patient is about all the instances. `told` replaces what the event tells besides: of a level `count`,
+        `new`, `occurrence`; of a delivery `destination`, `state`, `answer`, `status`, `attempts`; of a destination `destination`,
+        `reason`; of a source `source`. Raises `ScriptError` for an event or a fact that does not exist, and for one that wants instances
+        and has none.
+        """
+        event, source = self._event(kind.removeprefix("on_"), instances, told)
+        handler = event.handler
+        if handler not in self.handlers:
+            raise ScriptError(f"{self.name} has no {handler}; it has {', '.join(self.handlers) or 'no handler at all'}")
+        settings = self._configuration
+        try:
+            outcome = rehearse_event(
+                self._worker,
+                event,
+                answer=lambda question: questions.answer_from(source, question),
+                destinations=settings.resolve_destination,
+                time_limit_s=settings.settings.script(self.name).time_limit_s,
+                tools=settings.resolve_tool,
+                projects=settings.resolve_project,
+                channels=settings.channels_of(self.name),
+            )
+        except WorkerLost as lost:
+            self._again()
+            outcome = Outcome((), (), (), str(lost))
+        return Run(handler, outcome)
+
+    # -- filters
+
+    def received(self, instance: Sample) -> Decision:
+        """Ask `filter_received_instance`."""
+        return self._ask("filter_received_instance", instance)
+
+    def outgoing(self, instance: Sample, to: str) -> Decision:
+        """Ask `filter_outgoing_instance` about a delivery to that destination."""
+        return self._ask("filter_outgoing_instance", instance, destination=to)
+
+    def requested(
+        self,
+        method: str,
+        uri: str,
+        *,
+        username: str | None = None,
+        ip: str = "192.0.2.1",
+        headers: Mapping[str, str] | None = None,
+    ) -> Decision:
+        """Ask `filter_http_request`; names of headers are in lower case."""
+        request = frames.HttpRequest(method, uri, ip, username, dict(headers or {}))
+        return self._ask("filter_http_request", None, request=request)
+
+    def close(self) -> None:
+        """End its worker."""
+        self._worker.stop()
+
+    # -- parts
+
+    def _start(self) -> ScriptWorker:
+        return self._configuration.start(self.name, self._source)
+
+    def _again(self) -> None:
+        self._worker.stop()
+        self._worker = self._start()
+
+    def _event(self, kind: str, instances: Sequence[Sample], told: dict[str, Any]) -> tuple[Event, FilesSource]:
+        by_the_clock = [one.function for one in self._worker.ready.schedules]
+        if kind not in (*made.KINDS, *by_the_clock):
+            raise ScriptError(f"there is no event {kind!r}; there are: {', '.join((*made.KINDS, *by_the_clock))}")
+        subject = None
+        if (destination := told.get("destination")) is not None:
+            told["destination"] = self._configuration.resolve_destination(destination)
+            if kind.startswith("destination_"):
+                subject = told.pop("destination")
+        for key in ("source", "script"):
+            if kind in {"source_silent", "script_parked"} and key in told:
+                subject = told.pop(key)
+        files = [one.file for one in instances]
+        if not files and kind in made.KINDS and made.wants_files(kind):
+            raise ScriptError(f"on_{kind} is about instances: give it some")
+        origin = instances[-1].origin if instances else None
+        return made.event(files, kind, self._clock.now(), origin=origin, told=told, subject=subject)
+
+    def _ask(self, handler: str, instance: Sample | None, **more: Any) -> Decision:
+        if handler not in self.handlers:
+            raise ScriptError(f"{self.name} has no {handler}; it has {', '.join(self.handlers) or 'no handler at all'}")
+        answer: Callable[[frames.Question], frames.Answer] = _no_answer
+        if instance is not None:
+            event, source = made.event([instance.file], "stored_instance", self._clock.now(), origin=instance.origin)
+            more["instance"] = as_frames_event(event).instance
+            answer = lambda question: questions.answer_from(source, question)  # noqa: E731 - one of two
+        limit = self._configuration.settings.scripting.filter_time_limit_s
+        try:
+            verdict = self._worker.judge(frames.Filter(1, handler, **more), time_limit_s=limit, answer=answer)
+            error = why(verdict.failure)
+        except WorkerLost as lost:
+            self._again()
+            verdict, error = frames.Verdict(1, "accept", [], []), str(lost)
+        return _decision(verdict, error)
+
+
+def _no_answer(question: frames.Question) -> frames.Answer:
+    return frames.Answer(question.id, error="a request has no instance to ask about")
+
+
+def _decision(verdict: frames.Verdict, error: str | None) -> Decision:
+    try:
+        changes = changes_of(verdict)
+    except (ValueError, HostdError) as wrong:
+        error, changes = error or str(wrong), None
+    values = {name_of(tag): given for tag, given in changes.set.items()} if changes and not error else {}
+    return Decision(
+        verdict="refuse" if error else verdict.verdict,
+        reason=verdict.reason,
+        status=0xA700 if error else verdict.status,
+        set={name: given[0] if len(given) == 1 else given or None for name, given in values.items()},
+        remove=tuple(name_of(tag) for tag in sorted(changes.remove)) if changes and not error else (),
+        log=tuple(text for _, text in verdict.log),
+        tags_read=tuple(verdict.tags_read),
+        error=error,
+    )
+
+
+def _forward(action: PlannedForward) -> Forward:
+    transform = Transform.parse(action.transform)
+    uid = transform.syntax_of("")
+    syntax = syntaxes.by_uid(uid) if uid else None
+    return Forward(
+        to=action.destination.partition(":")[2],
+        syntax=(syntax.short or syntax.keyword) if syntax else None,
+        priority=next(word for word, value in PRIORITIES.items() if value == action.priority),
+        after=tuple(step_name(step) for step in transform.steps if not isinstance(step, Transcode)),
+        skipped=action.skip,
+    )
