@@ -14,7 +14,7 @@ PLUGIN = "hostd.testing.plugin"
 def pytest(folder, *options, plugin=PLUGIN):
     """Run pytest in a folder, with no plug-in but ours."""
     return subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", plugin, *options],
+        [sys.executable, "-m", "pytest", "-q", "-p", plugin, "--basetemp", "temporary", *options],
         cwd=folder, env=os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}, capture_output=True, text=True, timeout=110, check=False,
     )  # fmt: skip
 
