@@ -12,6 +12,7 @@ import msgspec
 from hostd.sandbox import api, filters, frames, handles, library, policy, reading, schedules, told
 from hostd.sandbox.facades.numbers import give_zones
 from hostd.sandbox.namespace import Language
+from hostd.sandbox.orthanc.callbacks import HEARTBEAT
 from hostd.sandbox.orthanc.spelling import Spelling
 from hostd.sandbox.run import Ask, Log, Run, World
 
@@ -76,7 +77,7 @@ class Script:
         self._output = run.log
         host = api.Host(run)
         subject = told.subject(run, event)
-        is_called = event.handler in self.handlers and event.handler not in filters.FILTERS
+        is_called = event.handler in self.handlers and event.handler not in (*filters.FILTERS, HEARTBEAT)
         handler = self._globals.get(event.handler) if is_called else None
         try:
             if callable(handler):
@@ -119,6 +120,10 @@ class Script:
     def _scheduled(self) -> list[frames.Schedule]:
         """Return what runs by the clock. Raises `RefusedScriptError`."""
         found, problems = schedules.found(self._globals, policy.file_of)
+        try:
+            found += self._spelling.schedules(self._world.load.config)
+        except ValueError as error:
+            problems.append(frames.Finding("problem", 1, 0, HEARTBEAT, str(error)))
         if problems:
             raise RefusedScriptError(problems)
         self.findings += [frames.Finding("schedule", one.line, 0, one.function, one.words, one.file) for one in found]

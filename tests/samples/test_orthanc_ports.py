@@ -53,8 +53,7 @@ PLANS = {
     ],
     "modify_instance_with_sequence.py": [
         "modify (set RequestAttributesSequence), when a delivery needs it",
-        "forward to modality:sample, after modify, or not at all",
-        GONE,
+        "store the product of the instance",
     ],
     "call_tool.py": [
         "have the tool renew make something of it, when a delivery needs it",
@@ -86,11 +85,11 @@ def test_the_conditional_one_routes_by_name_and_lets_go_of_the_rest_also_without
     assert found == [["forward to modality:sample", GONE], ["delete at once"], ["delete at once"]]
 
 
-def test_a_stable_study_is_sent_changed():
+def test_a_stable_study_is_kept_changed():
     ((plan, _),) = plans("on_stable_study.py", sample("CT_small.dcm"), event="stable_study")
     assert plan == [
         "modify (set StudyDescription), when a delivery needs it",
-        "forward an instance of the study to modality:sample, after modify, or not at all",
+        "store the product of an instance of the study",
     ]
     ((_, log),) = plans("on_stable_study.py", sample("CT_small.dcm"), event="stable_series")
     assert log[0].endswith("is stable: CT")
@@ -158,3 +157,23 @@ def test_autorouting_keeps_what_could_not_be_sent_and_lets_go_of_it_when_it_has_
         router.stop()
         if archive is not None:
             archive.stop()
+
+
+def test_a_changed_instance_takes_the_place_of_its_original_once_it_is_stored(tmp_path):
+    name = "modify_instance_with_sequence.py"
+    more = f'[scripts."{name}"]\nmay = ["modify", "store", "delete"]\n'
+    node = LiveNode(tmp_path / "node", {name: (FOLDER / name).read_text()}, more)
+    try:
+        original = dcmread(sample("CT_small.dcm"))
+        requests.post(f"{node.url}/instances", data=sample("CT_small.dcm").read_bytes(), timeout=30).raise_for_status()
+
+        def others():
+            return [one for one in node.instances() if one.sop_instance_uid != original.SOPInstanceUID]
+
+        (kept,) = until(others, "the changed one is stored", 30)
+        until(lambda: len(node.instances()) == 1, "the original is let go", 30)
+        assert node.instances()[0].sop_instance_uid == kept.sop_instance_uid
+        (item,) = dcmread(node.path(kept.sop_instance_uid)).RequestAttributesSequence
+        assert (item.RequestedProcedureID, item.ScheduledProcedureStepID) == ("1234", "0007")
+    finally:
+        node.stop()

@@ -6,14 +6,14 @@ from sandbox_support import make_event, make_instance, make_load
 
 from hostd.dicom.header import main_keywords
 from hostd.dicom.identity import Identity
-from hostd.sandbox import api, filters, frames
+from hostd.sandbox import acts, api, filters, frames
 from hostd.sandbox.orthanc import callbacks, routes, spelling
 from hostd.sandbox.orthanc.resources import MAIN_TAGS
 from hostd.sandbox.script import RefusedScriptError, Script
 
 ID = make_instance().id
 WHO = Identity("0042", "1.2", "1.2.3", "1.2.3.4")
-EVERYTHING = ["delete", "modify", "tools", "anonymize", "filters"]
+EVERYTHING = ["delete", "modify", "tools", "anonymize", "filters", "store", "replace", "lossy"]
 
 
 def body(text, head="def OnStoredInstance(instanceId, tags, metadata, origin):"):
@@ -178,6 +178,39 @@ def test_what_is_modified_is_sent_and_the_original_waits_for_its_delivery():
     assert (deleted.x, deleted.after, deleted.line) == (ID, [1], 3)
 
 
+def test_what_is_modified_is_stored_unless_it_is_deleted():
+    (_, sent, kept) = plan("SendToModality(ModifyInstance(instanceId, {'StudyID': '1'}), 'archive')")
+    assert isinstance(kept, acts.Store)
+    assert (sent.x, kept.x, kept.line) == (0, 0, 2)
+    assert [type(one) for one in plan("ModifyInstance(instanceId, {'StudyID': '1'})")] == [frames.Modify, acts.Store]
+    text = "made = RestApiPost(f'/instances/{instanceId}/modify', DumpJson({'Replace': {'StudyID': '7'}}))\n"
+    (_, sent, kept) = plan(
+        text + "new = ParseJson(RestApiPost('/instances', made))['ID']\nSendToPeer(new, 'archive')\nDelete(instanceId)"
+    )[:3]
+    assert (type(kept), sent.x) == (acts.Store, 0)
+
+
+def test_what_is_compressed_without_loss_takes_the_place_of_its_original():
+    text = "made = RestApiPost(f'/instances/{instanceId}/modify', DumpJson({'Transcode': 'j2k', 'Keep': ['SOPInstanceUID'], 'Force': True}))\n"
+    (transcode, replace) = plan(text + "RestApiPost('/instances', made)")
+    assert isinstance(replace, acts.Replace)
+    assert (replace.x, replace.product, replace.line) == (ID, 0, 2)
+    lossy = "made = RestApiPost(f'/instances/{instanceId}/modify', DumpJson({'Transcode': 'JPEGBaseline8Bit', 'LossyQuality': 80}))\n"
+    (transcode, store) = plan(lossy + "RestApiPost('/instances', made)")
+    assert (transcode.quality, type(store)) == (80, acts.Store)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ModifyInstance(instanceId, {'StudyID': '1'})\nDelete(instanceId)",
+        "made = RestApiPost(f'/instances/{instanceId}/modify', DumpJson({'Transcode': 'j2k'}))\nRestApiPost('/instances', made)\nDelete(instanceId)",
+    ],
+)
+def test_an_original_is_not_deleted_before_what_takes_its_place_is_stored(text):
+    assert "on_action_done" in failure(text).message
+
+
 def test_deleting_what_was_made_deletes_nothing():
     actions = plan("Delete(SendToModality(ModifyInstance(instanceId, {'StudyID': '1'}, [], False), 'archive'))")
     assert [type(action) for action in actions] == [frames.Modify, frames.Forward]
@@ -185,8 +218,8 @@ def test_deleting_what_was_made_deletes_nothing():
 
 
 def test_what_nothing_would_come_of_fails():
-    wrong = failure("ModifyInstance(instanceId, {'StudyID': '1'})")
-    assert "nothing would come of what ModifyInstance makes in line 2" in wrong.message
+    wrong = failure("CallSystem(instanceId, 'despeckle', [])")
+    assert "nothing would come of what CallSystem makes in line 2" in wrong.message
 
 
 def test_a_tool_is_run_under_its_name_in_the_configuration():
@@ -207,7 +240,7 @@ def test_a_modify_of_the_rest_api_is_sent_on():
 
 
 def test_a_sequence_is_replaced_as_a_list_of_dicts():
-    (modify, _) = plan(
+    (modify, _, _) = plan(
         "SendToPeer(ModifyInstance(instanceId, {'RequestAttributesSequence': [{'ScheduledProcedureStepID': 7}]}), 'archive')"
     )
     assert modify.set == {"RequestAttributesSequence": [{"ScheduledProcedureStepID": "7"}]}
@@ -293,6 +326,10 @@ def test_what_cannot_be_done_says_why(text, wrong):
     [
         ("Delete(instanceId)", "delete"),
         ("SendToPeer(ModifyInstance(instanceId, {'StudyID': '1'}), 'archive')", "modify"),
+        (
+            "RestApiPost('/instances', RestApiPost(f'/instances/{instanceId}/modify', DumpJson({'Transcode': 'j2k'})))",
+            "replace",
+        ),
         ("SendToPeer(CallSystem(instanceId, 'despeckle', []), 'archive')", "tools"),
     ],
 )
@@ -392,8 +429,8 @@ def test_a_deleted_study_says_what_it_was():
 def test_every_callback_is_called_by_its_event():
     for name, callback in callbacks.CALLBACKS.items():
         for handler in callback.handlers:
-            assert handler in api.HANDLERS or handler in filters.FILTERS
-            if handler in filters.FILTERS:
+            assert handler in api.HANDLERS or handler in filters.FILTERS or name == callbacks.HEARTBEAT
+            if handler in filters.FILTERS or name == callbacks.HEARTBEAT:
                 continue
             level = handler.rpartition("_")[2]
             event = level_event(level, handler) if level in ("study", "series", "patient") else make_event(1, handler)
@@ -402,6 +439,21 @@ def test_every_callback_is_called_by_its_event():
             script = Script(make_load(source))
             assert set(script.handlers) == set(callback.handlers)
             assert script.run(event, answers).log == [("info", name)]
+
+
+def test_the_heart_beats_as_often_as_the_settings_say():
+    source = "def OnHeartBeat():\n    print('beat')\n    SendToPeer('x', 'archive')\n"
+    script = Script(make_load(source, config={"LuaHeartBeatPeriod": 60}))
+    (schedule,) = script.schedules
+    assert (schedule.function, schedule.every_s, schedule.line) == ("OnHeartBeat", 60.0, 1)
+    assert script.handlers == ["OnHeartBeat"]
+    beaten = script.run(make_event(1, "OnHeartBeat", instance=False), marked)
+    assert beaten.log == [("info", "beat")]
+    assert "this event is about no instance" in beaten.failure.message
+    for config in ({}, {"LuaHeartBeatPeriod": 0}, {"LuaHeartBeatPeriod": "60"}):
+        with pytest.raises(RefusedScriptError) as refused:
+            Script(make_load(source, config=config))
+        assert "LuaHeartBeatPeriod = 60" in refused.value.problems[0].message
 
 
 # -- filters ----------------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hostd.sandbox import api, filters
+from hostd.sandbox import api, filters, schedules
 
 PAGE = (Path(__file__).parents[2] / "docs" / "from-orthanc.md").read_text("utf-8")
 LEVELS = ("Patient", "Study", "Series", "Instance")
@@ -62,6 +62,7 @@ def test_what_takes_their_place_exists():
         assert (
             name in api.HANDLERS
             or name in filters.FILTERS
+            or name in schedules.DECORATORS
             or (owner == "host" and hasattr(api.Host, member))
             or (owner == "json" and hasattr(importlib.import_module("json"), member))
             or hasattr(builtins, name)

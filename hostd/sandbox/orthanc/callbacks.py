@@ -15,6 +15,8 @@ class Callback:
     remark: str = ""
 
 
+HEARTBEAT, PERIOD = "OnHeartBeat", "LuaHeartBeatPeriod"
+"""What runs by the clock, and the script's own setting that says how often, in seconds."""
 _LEVELS = ("Patient", "Study", "Series")
 
 
@@ -42,6 +44,9 @@ CALLBACKS: dict[str, Callback] = {
         for level in (*_LEVELS, "Instance")
     },
     **{f"OnUpdated{level}": _of_level("updated", level) for level in (*_LEVELS, "Instance")},
+    HEARTBEAT: Callback(
+        (HEARTBEAT,), (), f"By the clock, as `@every`: `config = {{ {PERIOD} = 60 }}` in the script's entry says how many seconds."
+    ),
     "ReceivedInstanceFilter": Callback(
         ("filter_received_instance",),
         ("dicom", "origin", "info"),
@@ -71,7 +76,6 @@ WITHOUT_COUNTERPART: dict[str, str] = {
         "hostd retries deliveries by itself; what became of one is told to `def on_delivery_done(delivery, host)` and "
         "`def on_delivery_failed(delivery, host)`",
     ),
-    "OnHeartBeat": "nothing calls it: write a handler of the event that it waited for, such as OnStableStudy",
     **dict.fromkeys(
         ("IncomingFindRequestFilter", "OutgoingFindRequestFilter"),
         "this release has no C-FIND",

@@ -39,7 +39,7 @@ def delete(session: Session, instance_id: object) -> None:
     """Delete an instance once everything has arrived that this run sends of it; at once when it sends nothing of it.
 
     Where Orthanc deletes although a send failed, the instance stays, and the delete is held, visibly. What `ModifyInstance` made is
-    only made for what is sent: deleting it is nothing. It passes nothing on. Needs the capability "delete".
+    then made for what is sent alone, and not stored. It passes nothing on. Needs the capability "delete".
     """
     session.delete(session.meant(instance_id, "Delete"))
 
@@ -51,14 +51,17 @@ def modify_instance(
     remove: Sequence[str] | None = None,
     remove_private_tags: bool = False,
 ) -> Chain:
-    """Set and remove attributes of an instance, as `host.modify` does; return what can be sent.
+    """Set and remove attributes of an instance, as `host.modify` does; store what comes of it, and return what can be sent.
 
     `replace` is a dict from keywords to values, `remove` a list of keywords. Values stay the texts that they are, and numbers become
-    texts. The result has a SOP Instance UID of its own. If it cannot be made, nothing of the instance is sent. Needs the capability
-    "modify".
+    texts. The result has a SOP Instance UID of its own. If it cannot be made, nothing of the instance is sent. It is stored when the
+    run has ended, unless the script deletes it: `Delete(SendToModality(ModifyInstance(…), "archive"))`. Needs the capability "modify",
+    and "store" when it is stored.
     """
     meant = session.meant(instance_id, "ModifyInstance")
-    return modified(session, meant, replace, remove, private=bool(remove_private_tags), verb="ModifyInstance")
+    return modified(
+        session, meant, replace, remove, private=bool(remove_private_tags), verb="ModifyInstance", is_kept=True
+    )
 
 
 def modified(
@@ -71,6 +74,7 @@ def modified(
     verb: str,
     keep: Sequence[str] = (),
     keep_uids: bool = False,
+    is_kept: bool = False,
 ) -> Chain:
     """Modify what is meant; return what is passed on."""
     if replace is not None and not isinstance(replace, (dict, Table, SimplifiedTags)):
@@ -83,7 +87,7 @@ def modified(
         private="remove" if private else "keep",
         keep_uids=keep_uids,
     )
-    return session.made(handle, meant, verb)
+    return session.made(handle, meant, verb, is_kept=is_kept)
 
 
 def call_system(session: Session, instance_id: object, command: str, args: Sequence[object]) -> Chain:

@@ -39,7 +39,7 @@ def _told_twice(tree: ast.Module) -> Iterator[Finding]:
     own = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
     for name in defined(tree):
         first = CALLBACKS[name].handlers[0]
-        if first in own:
+        if first in own and first != name:
             yield _problem(own[first], first, f"{first} and {name} are called for the same event: keep one of them")
 
 

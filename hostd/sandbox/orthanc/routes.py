@@ -143,19 +143,31 @@ def _modify(asked: Request) -> Chain:
     replace, remove = body.pop("Replace", None), body.pop("Remove", None)
     keep, private = body.pop("Keep", []), bool(body.pop("RemovePrivateTags", False))
     body.pop("Force", None)
-    if body:
-        raise ValueError(f"{asked.route}: {', '.join(sorted(body))} cannot be said here")
     keep_uids = "SOPInstanceUID" in keep
     kept = [one for one in keep if one != "SOPInstanceUID"]
+    quality = body.pop("LossyQuality", None)
+    if body:
+        raise ValueError(f"{asked.route}: {', '.join(sorted(body))} cannot be said here")
     if syntax is not None:
-        handle = asked.session.host.transcode(meant.x, syntax, or_original=False)
-        chain = asked.session.made(handle, meant, asked.route)
+        handle = asked.session.host.transcode(meant.x, syntax, quality=quality, or_original=False)
+        is_lossless = quality is None and not meant.is_product
+        chain = asked.session.made(handle, meant, asked.route, is_lossless=is_lossless)
         if not replace and not remove and not private:
             return chain
         meant = asked.session.meant(chain, asked.route)
     return modified(
         asked.session, meant, replace, remove, private=private, verb=asked.route, keep=kept, keep_uids=keep_uids
     )
+
+
+def _upload(asked: Request) -> str:
+    if not isinstance(asked.body, Chain):
+        raise TypeError(
+            f'{asked.route} takes what RestApiPost("/instances/{{id}}/modify", …) gave, not {shown(asked.body)}'
+        )
+    meant = asked.session.meant(asked.body, asked.route)
+    asked.session.keep(meant)
+    return _json({"ID": meant.name, "Path": f"/instances/{meant.name}"})
 
 
 def _anonymize(asked: Request) -> Chain:
@@ -241,6 +253,12 @@ def _routes() -> list[Route]:
         *found,
         Route(
             "POST",
+            "/instances",
+            "stores what `/modify` gave; the `ID` in its answer stands for that, in this run",
+            _upload,
+        ),
+        Route(
+            "POST",
             "/modalities/{}/store",
             "as `SendToModality`: an identifier, a list, or `Resources`, `Priority`",
             _store("modality"),
@@ -250,7 +268,7 @@ def _routes() -> list[Route]:
         Route(
             "POST",
             "/instances/{}/modify",
-            "as `ModifyInstance`: `Replace`, `Remove`, `Keep`, `RemovePrivateTags`, `Transcode`",
+            "as `ModifyInstance`: `Replace`, `Remove`, `Keep`, `RemovePrivateTags`, `Transcode`, `LossyQuality`",
             _modify,
         ),
         Route("POST", "/instances/{}/anonymize", "de-identifies for the one project of the configuration", _anonymize),
@@ -259,7 +277,6 @@ def _routes() -> list[Route]:
 
 ROUTES: tuple[Route, ...] = tuple(_routes())
 INSTEAD: dict[str, str] = {
-    "/instances": "hostd keeps what it makes of an instance for the deliveries that name it: send what /modify gave",
     "/tools/find": "use OnStableStudy and its like, which come with what they are about",
     "/tools/create-dicom": "a script makes no instances out of nothing",
     "/tools/reset": "a script does not steer the node",

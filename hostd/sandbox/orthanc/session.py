@@ -72,6 +72,10 @@ class _Product(msgspec.Struct):
     of: str
     verb: str
     line: int
+    is_lossless: bool
+    """It is the same image in another transfer syntax, and nothing else."""
+    is_kept: bool
+    """It is to be in the archive, unless the script deletes it."""
     is_used: bool = False
     is_deleted: bool = False
 
@@ -141,12 +145,14 @@ class Session:
         """Return what is passed on."""
         return Chain(self.run, x, of, name)
 
-    def made(self, handle: Handle, meant: Meant, verb: str) -> Chain:
+    def made(
+        self, handle: Handle, meant: Meant, verb: str, *, is_lossless: bool = False, is_kept: bool = False
+    ) -> Chain:
         """Take note of a product, which something must come of; return what is passed on."""
         if meant.is_product:
             self._products[meant.name].is_used = True
         name = f"product-{len(self._products) + 1}-of-{meant.of}"
-        self._products[name] = _Product(handle, meant.of, verb, line())
+        self._products[name] = _Product(handle, meant.of, verb, line(), is_lossless, is_kept)
         return self.chain(handle, meant.of, name)
 
     def sent(self, delivery: Delivery, meant: Meant) -> None:
@@ -154,6 +160,14 @@ class Session:
         self._sent.append((meant.of, delivery))
         if meant.is_product:
             self._products[meant.name].is_used = True
+
+    def keep(self, meant: Meant) -> None:
+        """Have a product brought into the archive. Raises `NotAllowed`, and `ValueError` for what is no product."""
+        if not meant.is_product:
+            raise ValueError(f"{meant.name} is in the archive already")
+        product = self._products[meant.name]
+        self.host.need("replace" if product.is_lossless else "store")
+        product.is_kept = True
 
     def delete(self, meant: Meant) -> None:
         """Have an instance or level deleted when the run has ended; a product is merely not kept."""
@@ -167,19 +181,39 @@ class Session:
         """Enter what can only be entered when the callback has ended.
 
         A delete waits for everything that the run sends of the same instance, before it or after. Raises `ValueError` for a
-        product of which nothing would come.
+        product of which nothing would come, and for a delete that could not wait for what takes the place of its instance.
         """
+        kept: set[str] = set()
         for product in self._products.values():
-            if not product.is_used and not product.is_deleted:
+            if product.is_kept and not product.is_deleted:
+                self._keep(product)
+                kept.add(product.of)
+            elif not product.is_used and not product.is_deleted:
                 raise ValueError(
                     f"nothing would come of what {product.verb} makes in line {product.line}: send it on, as in "
                     f'SendToModality({product.verb}(…), "archive")'
                 )
         for of, (x, where) in self._deletes.items():
-            self.host.delete(
-                x, after=[delivery for sent_of, delivery in self._sent if self._concerns(sent_of, of)] or None
-            )
-            self.run.actions[-1] = msgspec.structs.replace(self.run.actions[-1], line=where)
+            waits = [delivery for sent_of, delivery in self._sent if self._concerns(sent_of, of)]
+            if not waits and any(self._concerns(one, of) for one in kept):
+                raise ValueError(
+                    f"the delete in line {where} would not wait for what is stored in its place: delete the original when that is done, in "
+                    "`def on_action_done(action, host)`, by host.delete(action.instance, after=None)"
+                )
+            self.host.delete(x, after=waits or None)
+            self._at_line(where)
+
+    def _keep(self, product: _Product) -> None:
+        original = self.resource(product.of)
+        if product.is_lossless and original is not None:
+            self.host.replace(original, product.handle)
+        else:
+            self.host.store(product.handle)
+        self._at_line(product.line)
+
+    def _at_line(self, where: int) -> None:
+        """Say of the last action in which line of the script it was asked for."""
+        self.run.actions[-1] = msgspec.structs.replace(self.run.actions[-1], line=where)
 
     def _concerns(self, sent: str, deleted: str) -> bool:
         """Tell whether what was sent is the deleted one, is in it, or has it in it."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from hostd.sandbox import filters, frames, told
 from hostd.sandbox.orthanc import functions, rest, toolbox
-from hostd.sandbox.orthanc.callbacks import CALLBACKS, defined
+from hostd.sandbox.orthanc.callbacks import CALLBACKS, HEARTBEAT, PERIOD, defined
 from hostd.sandbox.orthanc.session import Session
 from hostd.sandbox.orthanc.tables import (
     SimplifiedTags,
@@ -22,6 +22,7 @@ from hostd.sandbox.orthanc.tables import (
 )
 from hostd.sandbox.read_only import ReadOnly
 from hostd.sandbox.run import Run
+from hostd.sandbox.schedules import LONGEST_S, SHORTEST_S
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     "SendToModality": functions.send_to_modality,
@@ -85,6 +86,9 @@ class Spelling:
     def __init__(self, tree: ast.Module, say: Callable[[str], None]) -> None:
         """Read which callbacks there are; `say` prints a line."""
         self._defined = defined(tree)
+        self._heartbeat_line = next(
+            (one.lineno for one in tree.body if isinstance(one, ast.FunctionDef) and one.name == HEARTBEAT), 0
+        )
         self._session: Session | None = None
         self._say = say
 
@@ -100,6 +104,17 @@ class Spelling:
     def handlers(self) -> set[str]:
         """Return hostd's names of what calls them."""
         return {handler for name in self._defined for handler in CALLBACKS[name].handlers}
+
+    def schedules(self, config: Mapping[str, Any]) -> list[frames.Schedule]:
+        """Return when the heart beats, by the script's own settings. Raises `ValueError` where they do not say."""
+        if HEARTBEAT not in self._defined:
+            return []
+        period = config.get(PERIOD)
+        if isinstance(period, bool) or not isinstance(period, (int, float)) or not SHORTEST_S <= period <= LONGEST_S:
+            raise ValueError(
+                f"say how often {HEARTBEAT} is called, in seconds: config = {{ {PERIOD} = 60 }} in the script's entry"
+            )
+        return [frames.Schedule(HEARTBEAT, float(period), None, self._heartbeat_line)]
 
     def run(self, run: Run, event: frames.Event, names: Mapping[str, object]) -> None:
         """Call the callbacks of an event, from the script's globals, and enter what they asked for. Raises what they raise."""

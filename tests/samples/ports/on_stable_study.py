@@ -1,4 +1,4 @@
-"""OnStableStudy: say what has come, and send a changed copy of each study once it is complete."""
+"""OnStableStudy: say what has come, and keep a changed copy of each study once it is complete."""
 
 
 def Initialize():
@@ -18,6 +18,4 @@ def OnStableStudy(studyId, tags, metadata):
         return
     description = tags["StudyDescription"] or ""
     for instance in ParseJson(RestApiGet("/studies/" + studyId + "/instances")):
-        SendToModality(
-            ModifyInstance(instance["ID"], {"StudyDescription": description + " - modified"}, [], False), "sample"
-        )
+        ModifyInstance(instance["ID"], {"StudyDescription": description + " - modified"}, [], False)
