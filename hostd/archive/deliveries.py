@@ -187,7 +187,8 @@ def _follow_up(connection: Connection, attempt: Attempt) -> None:
 
 def give_up_old(connection: Connection, destination: str, asked_before: float, now: float, limit: int) -> int:
     """Fail up to `limit` deliveries that wait, and were asked for (or meant to go) before that time; return how many."""
-    asked_at = sa.func.max(t.delivery.c.created_at, t.delivery.c.not_before)
+    created_at, not_before = t.delivery.c.created_at, t.delivery.c.not_before
+    asked_at = sa.case((created_at > not_before, created_at), else_=not_before)
     old = connection.execute(
         sa.select(t.delivery.c.id, t.delivery.c.attempts, t.delivery.c.last_error, asked_at.label("asked_at"))
         .where(t.delivery.c.destination == destination, t.delivery.c.state.in_(DUE), asked_at < asked_before)
@@ -241,7 +242,7 @@ def _settle(connection: Connection, attempt: Attempt, token: int, **values: Any)
     settled = connection.execute(
         sa.update(t.delivery)
         .where(t.delivery.c.id == attempt.delivery, t.delivery.c.token == token, t.delivery.c.state == "sending")
-        .values(**values)
+        .values(on_wire=False, **values)
     )
     if settled.rowcount != 1:
         stray = f"under a lost lease, so it changed nothing: {attempt.outcome}: {attempt.answer}"
