@@ -1,0 +1,154 @@
+"""A made DICOM peer that lies: it refuses, hangs, breaks off, says what it is told to say, and counts what it got."""
+
+import contextlib
+import socket
+import threading
+import time
+from collections import Counter
+
+from hostd.dimse import acceptor, commands, rejection
+from hostd.dimse.errors import DimseError
+from hostd.dimse.pdu import Connection
+
+TAKE = ("answer", 0x0000)
+REFUSE = ("reject",)
+BREAK = ("break",)
+"""Reset the connection in the middle of the data set."""
+NO_ANSWER = ("no answer",)
+"""Keep the instance, and close the connection without an answer."""
+FORGET = ("forget",)
+"""Say that it is stored, and keep nothing."""
+HANG = ("hang",)
+
+
+def say(status):
+    """Answer with that status; what is not a success or warning is not kept."""
+    return ("answer", status)
+
+
+def slowly(seconds):
+    """Take it, but only after so long."""
+    return ("slow", seconds)
+
+
+class LyingPeer:
+    """Listens on a port of 127.0.0.1, as long as it is up.
+
+    `manner(sop_instance_uid)` says how to deal with an instance, None for the association as a whole. `syntaxes`: the only transfer
+    syntaxes that it accepts, None for any. `kept` counts what it keeps by SOP Instance UID, `seen` notes in what syntax.
+    """
+
+    def __init__(self, manner=lambda _uid: TAKE, *, syntaxes=None):
+        self.manner = manner
+        self.syntaxes = syntaxes
+        self.kept = Counter()
+        self.seen = {}
+        self.associations = 0
+        self._lock = threading.Lock()
+        self._released = threading.Event()
+        self._open = set()
+        self._server = None
+        self.port = 0
+        self.rise()
+
+    def rise(self):
+        """Listen, on the same port as before."""
+        self._server = socket.create_server(("127.0.0.1", self.port), reuse_port=False)
+        self.port = self._server.getsockname()[1]
+        threading.Thread(target=self._listen, args=(self._server,), daemon=True).start()
+
+    def die(self):
+        """Stop listening, and reset every connection."""
+        server, self._server = self._server, None
+        with self._lock:
+            going = list(self._open)
+        if server is not None:
+            with contextlib.suppress(OSError):
+                server.shutdown(socket.SHUT_RDWR)
+            server.close()
+        for sock in going:
+            _reset(sock)
+
+    def let_go(self):
+        """End every hanging."""
+        self._released.set()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.let_go()
+        self.die()
+
+    # -- its side of the conversation
+
+    def _listen(self, server):
+        while True:
+            try:
+                sock, _ = server.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._converse, args=(sock,), daemon=True).start()
+
+    def _converse(self, sock):
+        with self._lock:
+            self._open.add(sock)
+            self.associations += 1
+        try:
+            self._hold(sock)
+        except (DimseError, OSError):
+            pass
+        finally:
+            with self._lock:
+                self._open.discard(sock)
+            sock.close()
+
+    def _hold(self, sock):
+        connection = Connection(sock, timeout_s=30)
+        request = acceptor.read_request(connection, artim_s=30)
+        manner = self.manner(None)
+        if manner == HANG:
+            self._released.wait()
+        if manner == REFUSE:
+            acceptor.reject(connection, rejection.TEMPORARY_CONGESTION)
+            return
+        negotiation = acceptor.negotiate(request, self._choose)
+        association = acceptor.accept(connection, request, negotiation, max_pdu=16384)
+        while (message := association.receive()) is not None:
+            if not self._answer(sock, association, message):
+                return
+        association.confirm_release()
+
+    def _choose(self, _abstract, proposed):
+        return [uid for uid in proposed if self.syntaxes is None or uid in self.syntaxes] or None
+
+    def _answer(self, sock, association, message):
+        """Deal with one message; return whether the conversation goes on."""
+        command = message.command
+        uid = command.text(commands.AFFECTED_SOP_INSTANCE_UID)
+        manner = self.manner(uid) if command.command == commands.C_STORE_RQ else TAKE
+        if manner == BREAK:
+            next(association.data_set(), None)
+            _reset(sock)
+            return False
+        association.drain()
+        if manner == HANG:
+            self._released.wait()
+        if manner[0] == "slow":
+            time.sleep(manner[1])
+        status = manner[1] if manner[0] == "answer" else 0
+        if command.command == commands.C_STORE_RQ and manner != FORGET and (status == 0 or status >> 12 == 0xB):
+            with self._lock:
+                self.kept[uid] += 1
+                self.seen[uid] = message.context.transfer_syntax
+        if manner == NO_ANSWER:
+            return False
+        association.send_command(message.context.id, commands.response(command, status, "so it says"))
+        return True
+
+
+def _reset(sock):
+    with contextlib.suppress(OSError):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
+        sock.shutdown(socket.SHUT_RDWR)
+    sock.close()
