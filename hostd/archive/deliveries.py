@@ -38,6 +38,7 @@ def ask(
     now: float,
     script: str | None = None,
     action: int | None = None,
+    alternate_of: int | None = None,
 ) -> tuple[int, bool]:
     """Ask for a delivery; return its number, and whether it is new.
 
@@ -57,6 +58,7 @@ def ask(
         connection,
         t.delivery,
         action=action,
+        alternate_of=alternate_of,
         script=script,
         instance=instance,
         sop_instance_uid=sop_instance_uid,
@@ -161,10 +163,13 @@ def _give_up_claims(connection: Connection, now: float, *which: sa.ColumnElement
     return len(noted)
 
 
-def finish(connection: Connection, attempt: Attempt, token: int, *, suffices: bool = False) -> bool:
+def finish(
+    connection: Connection, attempt: Attempt, token: int, *, suffices: bool = False, alternate: str | None = None
+) -> bool:
     """Record a final answer: `attempt.outcome` is delivered, warning or failed. False when the lease was lost meanwhile.
 
-    Where it `suffices`, what was taken with a warning is delivered, and the attempt shows the warning.
+    Where it `suffices`, what was taken with a warning is delivered, and the attempt shows the warning. What failed is asked for anew to
+    `alternate`, unless it stands in for another itself.
     """
     settled = _settle(
         connection,
@@ -175,17 +180,53 @@ def finish(connection: Connection, attempt: Attempt, token: int, *, suffices: bo
         last_error=None if attempt.outcome == "delivered" else attempt.answer,
     )
     if settled:
-        _follow_up(connection, attempt)
+        _follow_up(connection, attempt, alternate)
     return settled
 
 
-def _follow_up(connection: Connection, attempt: Attempt) -> None:
+def _follow_up(connection: Connection, attempt: Attempt, alternate: str | None) -> None:
+    if attempt.outcome == "failed" and alternate is not None:
+        _stand_in(connection, attempt, alternate)
     occurrences.delivery_ended(connection, attempt)  # before what follows from it: a delete that waited
     deletes.reconsider(connection, attempt.delivery, attempt.at)
     _release_file(connection, attempt.delivery)
 
 
-def give_up_old(connection: Connection, destination: str, asked_before: float, now: float, limit: int) -> int:
+def _stand_in(connection: Connection, attempt: Attempt, alternate: str) -> None:
+    """Have another destination get what one has failed to take, and say so with what failed."""
+    row = connection.execute(sa.select(t.delivery).where(t.delivery.c.id == attempt.delivery)).one()
+    if row.alternate_of is not None or row.destination == alternate:
+        return
+    same = (
+        "instance",
+        "sop_instance_uid",
+        "sop_class_uid",
+        "content",
+        "blob",
+        "transform",
+        "priority",
+        "script",
+        "action",
+    )
+    number, _ = ask(
+        connection,
+        destination=alternate,
+        now=attempt.at,
+        alternate_of=row.id,
+        **{name: getattr(row, name) for name in same},
+    )
+    text = f"{row.last_error}; delivery {number} to {alternate} stands in for it"
+    connection.execute(sa.update(t.delivery).where(t.delivery.c.id == row.id).values(last_error=text))
+
+
+def give_up_old(
+    connection: Connection,
+    destination: str,
+    asked_before: float,
+    now: float,
+    limit: int,
+    alternate: str | None = None,
+) -> int:
     """Fail up to `limit` deliveries that wait, and were asked for (or meant to go) before that time; return how many."""
     created_at, not_before = t.delivery.c.created_at, t.delivery.c.not_before
     asked_at = sa.case((created_at > not_before, created_at), else_=not_before)
@@ -204,7 +245,7 @@ def give_up_old(connection: Connection, destination: str, asked_before: float, n
         )
         attempt = Attempt(row.id, row.attempts, now, "failed", why)
         _record(connection, attempt)
-        _follow_up(connection, attempt)
+        _follow_up(connection, attempt, alternate)
     return len(old)
 
 

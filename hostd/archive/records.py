@@ -117,7 +117,8 @@ class Cursor:
 class Delivery:
     """One instance to one destination.
 
-    `destination` is `kind:name`; `transform` the canonical form of what is to be done to the file first, '' for nothing.
+    `destination` is `kind:name`; `transform` the canonical form of what is to be done to the file first, '' for nothing; `alternate_of`
+    the number of the failed delivery for which this one stands in.
     """
 
     id: int
@@ -138,6 +139,7 @@ class Delivery:
     created_at: float
     finished_at: float | None
     script: str | None
+    alternate_of: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

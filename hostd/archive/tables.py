@@ -287,6 +287,7 @@ delivery = sa.Table(
     metadata,
     sa.Column("id", _Number, primary_key=True),
     sa.Column("action", sa.BigInteger, sa.ForeignKey("action.id"), index=True),
+    sa.Column("alternate_of", sa.BigInteger),  # the delivery that failed, for which this one stands in
     sa.Column("script", sa.Text),
     sa.Column("instance", sa.Text, nullable=False, index=True),
     sa.Column("sop_instance_uid", sa.Text, nullable=False),

@@ -36,3 +36,7 @@ class Forwarding(Section):
         default=False,
         description="Take what it stored with a warning for delivered, so that a delete may follow.",
     )
+    alternate: str | None = Field(
+        default=None,
+        description="The destination that gets what this one failed to take, as `other` or `peer:other`; both are recorded. Absent: none.",
+    )

@@ -225,14 +225,30 @@ class Modality(Forwarding):
         description="The transfer syntax to bring an instance to when it does not take the one it has: UID, keyword or short name.",
     )
 
-    @field_validator("prefer")
+    require: str | None = Field(
+        default=None,
+        description="The only transfer syntax to send to it, lossless: UID, keyword or short name. What cannot be brought to it fails.",
+    )
+    allow_transcoding: bool = Field(
+        default=True, description="false: an instance is sent as it is, or as a script asked for it, or not at all."
+    )
+
+    @field_validator("prefer", "require")
     @classmethod
-    def _syntax_exists(cls, name: str) -> str:
+    def _syntax_exists(cls, name: str | None) -> str | None:
         try:
-            lookup(name)
+            syntax = lookup(name) if name is not None else None
         except UnknownSyntaxError as error:
             raise ValueError(str(error)) from error
+        if syntax is not None and syntax.is_lossy:
+            raise ValueError(f"{syntax.keyword} may lose information: name a lossless one; a script may send others")
         return name
+
+    @model_validator(mode="after")
+    def _require_means_transcoding(self) -> Self:
+        if self.require is not None and not self.allow_transcoding:
+            raise ValueError("has both `require` and `allow_transcoding = false`: keep one of them")
+        return self
 
     @property
     def preferred_syntax(self) -> TransferSyntax:

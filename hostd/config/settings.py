@@ -298,6 +298,20 @@ def _with_secrets(settings: Settings, environ: Mapping[str, str]) -> tuple[Setti
     ), problems
 
 
+def _contradictions_of_alternates(settings: Settings) -> Iterator[tuple[Loc, str]]:
+    for kind, table in DESTINATION_TABLES.items():
+        for name, entry in getattr(settings, table).items():
+            if entry.alternate is None:
+                continue
+            try:
+                is_itself = settings.resolve_destination(entry.alternate) == (kind, name)
+            except (ConfigurationError, NotFoundError) as error:
+                yield (table, name, "alternate"), str(error)
+            else:
+                if is_itself:
+                    yield (table, name, "alternate"), "is this destination itself: name another"
+
+
 def _contradictions(settings: Settings) -> Iterator[tuple[Loc, str]]:
     """Find what is right by itself and wrong together."""
     for name, script in settings.scripts.items():
@@ -306,6 +320,7 @@ def _contradictions(settings: Settings) -> Iterator[tuple[Loc, str]]:
                 settings.resolve_destination(destination)
             except (ConfigurationError, NotFoundError) as error:
                 yield ("scripts", name, "destinations"), str(error)
+    yield from _contradictions_of_alternates(settings)
     yield from _contradictions_of_telling(settings)
     yield from _missing_files(settings)
     for index, rule in enumerate(settings.ingest.rules):

@@ -12,6 +12,7 @@ from hostd.delivery.destinations.modality import Modality
 from hostd.delivery.destinations.peer import Peer
 from hostd.delivery.http import Access
 from hostd.delivery.terms import Terms
+from hostd.dicom.syntaxes import lookup
 
 
 def destinations_of(settings: Settings) -> dict[str, Destination]:
@@ -24,7 +25,12 @@ def destinations_of(settings: Settings) -> dict[str, Destination]:
 def terms_of(settings: Settings) -> dict[str, Terms]:
     """Return on what terms they are sent to, by `kind:name`."""
     return {
-        f"{kind}:{name}": Terms.of(destination, settings.delivery.batch, settings.delivery.linger_s)
+        f"{kind}:{name}": Terms.of(
+            destination,
+            settings.delivery.batch,
+            settings.delivery.linger_s,
+            ":".join(settings.resolve_destination(destination.alternate)) if destination.alternate else None,
+        )
         for kind, table in DESTINATION_TABLES.items()
         for name, destination in getattr(settings, table).items()
     }
@@ -40,6 +46,8 @@ def _modalities(settings: Settings) -> dict[str, Destination]:
             calling_aet=modality.calling_aet or settings.delivery.calling_aet,
             timeout_s=modality.timeout_s,
             prefer=modality.preferred_syntax.uid,
+            require=lookup(modality.require).uid if modality.require else None,
+            transcode=modality.allow_transcoding,
         )
         for name, modality in settings.modalities.items()
     }

@@ -147,7 +147,7 @@ class Lane:
         now = self._shared.clock.now()
         looked_at = self._looked_for_old_at
         if looked_at is None or not 0 <= now - looked_at < _LOOK_FOR_OLD_S:
-            self._ledger.give_up_old(max_age_s)
+            self._ledger.give_up_old(max_age_s, self._shared.terms.alternate)
             self._looked_for_old_at = looked_at = now
         return _LOOK_FOR_OLD_S - (now - looked_at)
 
@@ -320,6 +320,7 @@ class Lane:
             time.monotonic() - began,
             counts=not self._breaker.health.is_failing,
             warnings_suffice=self._shared.terms.accept_warnings,
+            alternate=self._shared.terms.alternate,
         )
         recording = self._ledger.settle(claims.token, sent, on_wire)
         del claims.untried[delivery.id]

@@ -39,6 +39,7 @@ class Sent:
     """One try: what was answered, and how many seconds it took.
 
     While the queue is held the try `counts` for nothing, unless it was the last. `warnings_suffice`: what was taken with a warning is delivered.
+    `alternate`: the destination that gets it where it failed.
     """
 
     delivery: Delivery
@@ -46,6 +47,7 @@ class Sent:
     seconds: float
     counts: bool = True
     warnings_suffice: bool = False
+    alternate: str | None = None
 
 
 class Ledger:
@@ -150,11 +152,12 @@ class Ledger:
         if doubtful:
             self._warn_of_doubles(doubtful)
 
-    def give_up_old(self, max_age_s: float) -> None:
+    def give_up_old(self, max_age_s: float, alternate: str | None) -> None:
         """Fail what was asked for so long ago and still waits."""
         now = self._clock.now()
         while self._archive.writer.do(
-            lambda c: deliveries.give_up_old(c, self._name, now - max_age_s, now, _OLD_AT_ONCE), topics=_TOPICS
+            lambda c: deliveries.give_up_old(c, self._name, now - max_age_s, now, _OLD_AT_ONCE, alternate),
+            topics=_TOPICS,
         ):
             pass
 
@@ -188,7 +191,7 @@ class Ledger:
         attempt = _attempt(delivery, answer, outcome, now, sent.seconds)
         if outcome in faults.FINAL:
             suffices = outcome == "warning" and sent.warnings_suffice
-            return deliveries.finish(connection, attempt, token, suffices=suffices)
+            return deliveries.finish(connection, attempt, token, suffices=suffices, alternate=sent.alternate)
         return deliveries.put_off(connection, attempt, token, self._policy.next_attempt(now, count, draw))
 
     def destination_failed(

@@ -18,6 +18,7 @@ class Terms:
 
     A connection carries at most `batch` instances, and waits up to `linger_s` seconds for more to come. There are at most `connections`
     of them. What is older than `max_age_s` seconds is given up. With `accept_warnings` what the peer took with a warning is delivered.
+    What fails goes to `alternate` (`kind:name`) instead.
     """
 
     batch: int = 20
@@ -28,10 +29,11 @@ class Terms:
     windows: tuple[Window, ...] = ()
     max_age_s: float | None = None
     accept_warnings: bool = False
+    alternate: str | None = None
 
     @classmethod
-    def of(cls, destination: Forwarding, batch: int, linger_s: float) -> Self:
-        """Return what the configuration says of a destination; `batch` and `linger_s` where it says nothing."""
+    def of(cls, destination: Forwarding, batch: int, linger_s: float, alternate: str | None = None) -> Self:
+        """Return what the configuration says of a destination; `batch` and `linger_s` where it says nothing; `alternate` with its kind."""
         return cls(
             batch=destination.batch or batch,
             linger_s=linger_s if destination.linger_s is None else destination.linger_s,
@@ -41,4 +43,5 @@ class Terms:
             windows=destination.window,
             max_age_s=None if destination.max_age_h is None else destination.max_age_h * _HOUR_S,
             accept_warnings=destination.accept_warnings,
+            alternate=alternate,
         )

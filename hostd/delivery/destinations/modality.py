@@ -27,7 +27,8 @@ class Modality:
     """A modality of the configuration.
 
     `prefer` is the UID of the transfer syntax that an instance is brought to when the peer does not accept the one it has; after it
-    come the uncompressed ones. `transcode` off: it is sent as it is or not at all. Waits are in seconds.
+    come the uncompressed ones. `transcode` off: it is sent as it is or not at all. `require` is the UID of the only one that is sent.
+    Waits are in seconds.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class Modality:
         timeout_s: float = 30.0,
         connect_timeout_s: float = 10.0,
         prefer: str = EXPLICIT_LE.uid,
+        require: str | None = None,
         transcode: bool = True,
     ) -> None:
         self.name = f"modality:{name}"
@@ -50,16 +52,19 @@ class Modality:
         self._calling_aet = calling_aet
         self._timeout_s = timeout_s
         self._connect_timeout_s = connect_timeout_s
+        self.learnt: dict[str, tuple[str, ...]] = {}
+        """SOP class → the transfer syntaxes that the peer accepted for it when it was last asked, as UIDs."""
+        self._require = require
         self._fallbacks = tuple(dict.fromkeys((prefer, *_UNCOMPRESSED))) if transcode else ()
 
     def connect(self, batch: Sequence[Outgoing]) -> ModalitySession:
         """Make an association that proposes what the batch needs. Raises `DestinationFault`."""
-        return ModalitySession(self, plan_associations(batch, self._fallbacks))
+        return ModalitySession(self, plan_associations(batch, self._fallbacks, self._require))
 
     def associate(self, contexts: Sequence[Context]) -> scu.Requestor:
         """Make one association. Raises `DestinationFault`."""
         try:
-            return scu.connect(
+            association = scu.connect(
                 self._host,
                 self._port,
                 calling_aet=self._calling_aet,
@@ -70,10 +75,13 @@ class Modality:
             )
         except (AssociationError, ConfigurationError) as error:
             raise DestinationFault(str(error)) from error
+        asked = dict.fromkeys(sop_class for sop_class, _ in contexts)
+        self.learnt |= {sop_class: tuple(s for c, s in association.accepted if c == sop_class) for sop_class in asked}
+        return association
 
     def contexts_of(self, outgoing: Outgoing) -> list[Context]:
         """Return the presentation contexts that an instance needs."""
-        return contexts_of(outgoing, self._fallbacks)
+        return contexts_of(outgoing, self._fallbacks, self._require)
 
     def product(self, outgoing: Outgoing, accepted: Collection[str]) -> Product:
         """Return what to send of an instance to a peer that accepts these transfer syntaxes for its SOP class.
@@ -81,7 +89,7 @@ class Modality:
         Raises `NoCommonSyntaxError` when there is none that both can do, or another `InstanceFault` when it could not be made.
         """
         hindrances = []
-        for syntax in candidates(outgoing, self._fallbacks):
+        for syntax in candidates(outgoing, self._fallbacks, self._require):
             if syntax not in accepted:
                 continue
             try:
@@ -94,7 +102,7 @@ class Modality:
             if product.transfer_syntax in accepted:
                 return product
             hindrances.append(product.reason or f"what was made of it is in {named(product.transfer_syntax)}")
-        text = _no_common_syntax(outgoing, accepted, hindrances)
+        text = _no_common_syntax(outgoing, accepted, hindrances, self._require)
         raise InstanceFault(text) if hindrances else NoCommonSyntaxError(text)
 
 
@@ -163,23 +171,28 @@ class ModalitySession:
         return _answer(faults.of_status(answer.status), text, answer.status, product)
 
 
-def candidates(outgoing: Outgoing, fallbacks: Sequence[str]) -> tuple[str, ...]:
+def candidates(outgoing: Outgoing, fallbacks: Sequence[str], require: str | None = None) -> tuple[str, ...]:
     """Return the transfer syntaxes that an instance may be sent in, the best first.
 
-    What was asked for; then its own, unless what was asked for must be; then those it may be brought to, `fallbacks`.
+    What was asked for; then its own, unless what was asked for must be; then those it may be brought to, `fallbacks`. With `require`
+    that one only, or none.
     """
     if not outgoing.may_go_otherwise:
-        return (outgoing.wanted_syntax,)
+        return (outgoing.wanted_syntax,) if require in (None, outgoing.wanted_syntax) else ()
+    if require is not None:
+        return (require,)
     return tuple(dict.fromkeys((outgoing.wanted_syntax, outgoing.own_syntax, *fallbacks)))
 
 
-def contexts_of(outgoing: Outgoing, fallbacks: Sequence[str]) -> list[Context]:
+def contexts_of(outgoing: Outgoing, fallbacks: Sequence[str], require: str | None = None) -> list[Context]:
     """Return the presentation contexts to propose for one instance.
 
     A peer chooses one syntax of a context, so what may have to be sent compressed has contexts of its own; the uncompressed ones
     share one.
     """
     sop_class = outgoing.delivery.sop_class_uid
+    if require is not None:
+        return [(sop_class, (require,))]
     last = {outgoing.wanted_syntax, outgoing.own_syntax}
     found: list[Context] = [
         (sop_class, (syntax,))
@@ -192,12 +205,12 @@ def contexts_of(outgoing: Outgoing, fallbacks: Sequence[str]) -> list[Context]:
 
 
 def plan_associations(
-    batch: Iterable[Outgoing], fallbacks: Sequence[str]
+    batch: Iterable[Outgoing], fallbacks: Sequence[str], require: str | None = None
 ) -> list[tuple[list[Outgoing], list[Context]]]:
     """Divide a batch into associations of at most 128 presentation contexts (PS3.8 §9.3.2.2), in the order of the batch."""
     plan: list[tuple[list[Outgoing], list[Context]]] = []
     for outgoing in batch:
-        wanted = contexts_of(outgoing, fallbacks)
+        wanted = contexts_of(outgoing, fallbacks, require)
         if plan:
             group, contexts = plan[-1]
             added = [context for context in wanted if context not in contexts]
@@ -215,11 +228,15 @@ def _made(outgoing: Outgoing, syntax: str) -> Product:
     return outgoing.as_it_is() if syntax == outgoing.own_syntax else outgoing.in_syntax(syntax)
 
 
-def _no_common_syntax(outgoing: Outgoing, accepted: Collection[str], hindrances: Sequence[str]) -> str:
+def _no_common_syntax(
+    outgoing: Outgoing, accepted: Collection[str], hindrances: Sequence[str], require: str | None
+) -> str:
     peer = f"for SOP class {outgoing.delivery.sop_class_uid} the peer accepts {_listed(accepted)}"
     mine = f"the instance is in {named(outgoing.stored_syntax)}"
     if outgoing.wanted_syntax != outgoing.stored_syntax:
         mine += f" and is wanted in {named(outgoing.wanted_syntax)}"
+    if require is not None:
+        mine += f", and {named(require)} is required for this destination"
     if not hindrances:
         return f"no common transfer syntax: {peer}, {mine}"
     return f"{'; '.join(dict.fromkeys(hindrances))} ({peer}, {mine})"
