@@ -24,7 +24,7 @@ from hostd.dimse import scu
 from hostd.dimse.errors import DimseError
 
 LAUNCHER = Path(__file__).with_name("launcher.py")
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 CT = str(CTImageStorage)
 EXPLICIT = str(ExplicitVRLittleEndian)
 
