@@ -158,7 +158,8 @@ class Node:
         self._undo.append(("ingest threads", workers.join))
         self._undo.append(("codecs", pool.close))
         self._undo.append(("tools", tools.close))
-        self._start_scripts()  # before anything that filters must be asked about can come or go
+        products = Products(self.archive, for_delivery, tools, editor)
+        self._start_scripts(products)  # before anything that filters must be asked about can come or go
         notifiers = Notifiers(
             self.archive,
             channels_of(settings.notify, settings.node.name),
@@ -168,7 +169,6 @@ class Node:
         )
         notifiers.start()
         self._undo.append(("notifications", lambda: notifiers.stop(_STOP_GRACE_S)))
-        products = Products(self.archive, for_delivery, tools, editor)
         couriers = Couriers(
             self.archive,
             destinations_of(settings),
@@ -217,7 +217,7 @@ class Node:
         self._undo.append(("housekeeping", housekeeper.join))
         self._open_doors(intake)
 
-    def _start_scripts(self) -> None:
+    def _start_scripts(self, products: Products) -> None:
         self._scripts: ScriptHost | None = None
         settings = self.settings
         self._filters = Filters(
@@ -254,6 +254,7 @@ class Node:
             resolve_project=lambda name: projects.step_of(self._projects, name),
             channels={name: channel.phi for name, channel in settings.notify.items()},
             timetable=timetable,
+            work_out=lambda stored, transform: products.bring(stored, transform).path.stat().st_size,
         )
         self._undo.append(("scripts", self._scripts.stop))
         self._scripts.start()

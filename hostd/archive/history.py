@@ -48,7 +48,7 @@ class ActionTold:
 
 @dataclass(frozen=True, slots=True)
 class RunTold:
-    """One run of a script on an event. `tags_read` are names; `log` has (level, text)."""
+    """One run of a script on an event. `tags_read` are names; `log` has (level, text); `asked` what it asked beyond its event, with the answers."""
 
     script: str
     version: str
@@ -59,6 +59,7 @@ class RunTold:
     log: tuple[tuple[str, str], ...]
     error: str | None
     actions: tuple[ActionTold, ...]
+    asked: tuple[dict[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +221,7 @@ def _told(
             log=tuple((level, text) for level, text in row.log),
             error=row.error,
             actions=_actions(connection, row.id, instance),
+            asked=tuple(row.asked),
         )
         for row in rows
     )

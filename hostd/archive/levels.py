@@ -334,13 +334,27 @@ def _tell_instance(
     )
 
 
+def facts_of(connection: Connection, level: Level, identifier: str) -> LevelFacts | None:
+    """Return what there is to tell of a level that is stored, None when it is not."""
+    row = _newest(connection, level, identifier)
+    return _facts(connection, row, level) if row is not None else None
+
+
 def _tell(
     connection: Connection, kind: str, row: Row[Any], level: Level, at: float, *, by: str | None = None, **facts: Any
 ) -> int:
     """Write an event about a level of an instance, which has its newest attributes."""
     identifier = row._mapping[level]  # noqa: SLF001 - SQLAlchemy's public name
+    known = _facts(connection, row, level, **facts)
+    return events.append(
+        connection, kind, identifier, at, study=known.study_instance_uid or None, facts=known.to_json(), by=by
+    )
+
+
+def _facts(connection: Connection, row: Row[Any], level: Level, **facts: Any) -> LevelFacts:
+    identifier = row._mapping[level]  # noqa: SLF001 - SQLAlchemy's public name
     first = sa.select(sa.func.min(t.instance.c.told)).where(column(level) == identifier)
-    known = LevelFacts(
+    return LevelFacts(
         level=level,
         patient_id=row.patient_id,
         study_instance_uid="" if level == "patient" else row.study_instance_uid,
@@ -349,7 +363,4 @@ def _tell(
         count=_count(connection, level, identifier),
         first=connection.execute(first).scalar(),
         **facts,
-    )
-    return events.append(
-        connection, kind, identifier, at, study=known.study_instance_uid or None, facts=known.to_json(), by=by
     )

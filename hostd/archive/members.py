@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 
 from hostd.archive import events, levels
 from hostd.archive import tables as t
+from hostd.archive.fanout import Many
 from hostd.archive.levels import LevelFacts
 from hostd.archive.records import Event, Origin
 
@@ -49,6 +50,16 @@ def page(
     return found
 
 
+def of_instance(connection: Connection, instance: str) -> tuple[str, Member] | None:
+    """Return an instance that is stored and told, with the identifier of its series."""
+    query = sa.select(t.instance).where(t.instance.c.id == instance, t.instance.c.told.is_not(None))
+    row = connection.execute(query).first()
+    if row is None:
+        return None
+    header, receipt = _header(connection, row.id, row.blob)
+    return row.series, Member(row.id, row.told, row.blob, header, Origin(**row.origin), receipt)
+
+
 def first(connection: Connection, event: Event, facts: LevelFacts) -> Member | None:
     """Return the first member as it was at the event, also if it was replaced or deleted since, as long as its event is kept."""
     told = events.get(connection, facts.first) if facts.first is not None else None
@@ -67,6 +78,14 @@ def blob_of(connection: Connection, event: Event, facts: LevelFacts, instance: s
         return blob
     begun = first(connection, event, facts)
     return begun.blob if begun is not None and begun.id == instance else None
+
+
+def blob_of_one(connection: Connection, many: Many) -> str | None:
+    """Return the file of one instance that was found; None when it was deleted since, or it is many that were."""
+    if not many.instance:
+        return None
+    blob: str | None = connection.execute(sa.select(t.instance.c.blob).where(many.condition)).scalar()
+    return blob
 
 
 def origins(connection: Connection, event: Event, facts: LevelFacts) -> list[Origin]:

@@ -8,12 +8,26 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from hostd.archive import deletes, deliveries, events, fanout, marks, notices, occurrences, rows, scripts, tasks, usage
+from hostd.archive import (
+    deletes,
+    deliveries,
+    events,
+    fanout,
+    marks,
+    notices,
+    occurrences,
+    rows,
+    scripts,
+    states,
+    tasks,
+    usage,
+)
 from hostd.archive import tables as t
 from hostd.archive.fanout import Many
 from hostd.archive.marks import PlannedMark
 from hostd.archive.notices import PlannedNotify
 from hostd.archive.records import Event
+from hostd.archive.states import State
 from hostd.archive.tasks import PlannedTask
 from hostd.archive.usage import NO_QUOTA, Quota
 
@@ -107,6 +121,10 @@ class Plan:
     error: str | None
     at: float
     seconds: float
+    asked: tuple[dict[str, Any], ...] = ()
+    """What the run asked beyond its event, and what was answered."""
+    state: State | None = None
+    """What the script keeps from now on, in the place of the version that the run read."""
 
 
 def enter(
@@ -122,6 +140,8 @@ def enter(
         scripts.finish_out_of_order(connection, plan.script, token, plan.event.number)
     else:
         scripts.advance(connection, plan.script, token, after=after, to=plan.event.number)
+    if plan.state is not None:
+        states.put(connection, plan.script, plan.state.value, over=plan.state.version)
     if plan.actions or plan.log or plan.error:
         run = write_run(connection, plan)
         _enter_actions(connection, plan, run)
@@ -150,6 +170,7 @@ def write_run(connection: Connection, plan: Plan) -> int:
         outcome=plan.outcome,
         tags_read=list(plan.tags_read),
         log=[list(line) for line in plan.log],
+        asked=list(plan.asked),
         error=plan.error,
         at=plan.at,
         seconds=plan.seconds,
@@ -158,7 +179,7 @@ def write_run(connection: Connection, plan: Plan) -> int:
 
 def write_failure(connection: Connection, plan: Plan) -> None:
     """Write the row of a run that failed and is to be repeated; the cursor stays where it is."""
-    write_run(connection, replace(plan, outcome="failed", actions=()))
+    write_run(connection, replace(plan, outcome="failed", actions=(), state=None))
 
 
 def failures(connection: Connection, script: str, event: int) -> int:

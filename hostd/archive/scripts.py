@@ -251,7 +251,7 @@ def forget_absent(connection: Connection, *, absent_before: float) -> list[str]:
     names = list(
         connection.execute(sa.select(t.script.c.name).where(t.script.c.absent_since < absent_before)).scalars()
     )
-    for table in (t.cursor, t.script_version, t.script_period, t.schedule, t.usage):
+    for table in (t.cursor, t.script_version, t.script_period, t.schedule, t.script_state, t.usage):
         connection.execute(sa.delete(table).where(table.c.script.in_(names)))
     connection.execute(sa.delete(t.script).where(t.script.c.name.in_(names)))
     return names

@@ -54,9 +54,9 @@ instance = sa.Table(
     sa.Column("patient", sa.Text, nullable=False),
     sa.Column("study", sa.Text, nullable=False),
     sa.Column("series", sa.Text, nullable=False),
-    sa.Column("patient_id", sa.Text, nullable=False),
+    sa.Column("patient_id", sa.Text, nullable=False, index=True),
     sa.Column("study_instance_uid", sa.Text, nullable=False, index=True),
-    sa.Column("series_instance_uid", sa.Text, nullable=False),
+    sa.Column("series_instance_uid", sa.Text, nullable=False, index=True),
     sa.Column("sop_instance_uid", sa.Text, nullable=False, index=True),
     sa.Column("sop_class_uid", sa.Text, nullable=False),
     sa.Column("attributes", sa.JSON, nullable=False),
@@ -64,7 +64,7 @@ instance = sa.Table(
     sa.Column("received_sha256", sa.Text, nullable=False),
     sa.Column("origin", sa.JSON, nullable=False),
     sa.Column("metadata", sa.JSON, nullable=False),
-    sa.Column("received_at", sa.Float, nullable=False),
+    sa.Column("received_at", sa.Float, nullable=False, index=True),
     sa.Column("told", sa.BigInteger),  # number of the event that told its content; None while that is put off
     sa.Index(None, "patient", "told"),
     sa.Index(None, "study", "told"),
@@ -216,6 +216,14 @@ schedule = sa.Table(  # a function of a script that runs by the clock
     sa.Column("event", sa.BigInteger),  # the last one that it raised
 )
 
+script_state = sa.Table(  # what a script keeps for itself
+    "script_state",
+    metadata,
+    sa.Column("script", sa.Text, primary_key=True),
+    sa.Column("version", sa.BigInteger, nullable=False),
+    sa.Column("value", sa.JSON, nullable=False),
+)
+
 usage = sa.Table(  # what a script did, by the hour, for its quotas
     "usage",
     metadata,
@@ -252,6 +260,7 @@ run = sa.Table(
     sa.Column("at", sa.Float, nullable=False),
     sa.Column("seconds", sa.Float, nullable=False),
     sa.Column("repeated_as", sa.BigInteger),  # the event that gives the script what was parked again
+    sa.Column("asked", sa.JSON, nullable=False, server_default="[]"),  # what it asked beyond its event, and the answers
     sa.Index("ix_run_script_event", "script", "event"),
     sa.Index(
         "ix_run_parked", "script", "event",

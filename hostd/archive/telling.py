@@ -84,9 +84,13 @@ def _run(run: RunTold, header: Header | None, *, phi: bool) -> dict[str, Any]:
         "actions": [_action(action, phi=phi) for action in run.actions],
     }
     if phi:
-        facts |= {"log": [list(line) for line in run.log], "error": run.error}
+        facts |= {"log": [list(line) for line in run.log], "error": run.error, "asked": list(run.asked)}
     else:
-        facts |= {"log_lines": len(run.log), "failed": run.error is not None}
+        facts |= {
+            "log_lines": len(run.log),
+            "failed": run.error is not None,
+            "asked": [one["verb"] for one in run.asked],
+        }
     return facts
 
 

@@ -161,6 +161,8 @@ def _run_lines(run: dict[str, Any]) -> Iterator[str]:
     if read:
         names = [f"{name}={_shown(read[name])}" for name in read] if isinstance(read, dict) else read
         yield f"  read {', '.join(names)}"
+    for asked in run["asked"]:
+        yield f"  asked {asked if isinstance(asked, str) else ', '.join(f'{name} {value}' for name, value in asked.items())}"
     for level, text in run.get("log", ()):
         yield f"  {level}: {text}"
     if run.get("error"):

@@ -111,6 +111,7 @@ def replayed_over(configuration: Configuration, version: Source, past: list[Even
         tools=configuration.resolve_tool,
         projects=configuration.resolve_project,
         channels=configuration.channels_of(version.name),
+        script=version.name,
     )
     console = Console(stderr=True)
     return list(

@@ -23,6 +23,7 @@ from hostd.sandbox.marking import Marking
 from hostd.sandbox.notifying import Notifying
 from hostd.sandbox.refusals import SCRIPT_EXCEPTIONS, NotAllowed, TooManyActions, UnknownKeyword, ValueTooLarge
 from hostd.sandbox.run import Run, World, near
+from hostd.sandbox.searching import Searching
 from hostd.sandbox.tags import Tags
 from hostd.sandbox.told import Destination, Disk, EndedAction, EndedDelivery, FailedTranscode, ParkedScript, Source
 from hostd.sandbox.values import DateText, DateTimeText, PersonName, TimeText
@@ -334,7 +335,7 @@ LEVELS = ("debug", "info", "warning", "error")
 _MAX_ARGUMENTS = 10
 
 
-class Host(Notifying, Marking, Keeping):
+class Host(Notifying, Marking, Keeping, Searching):
     """What a script may do. Actions enter the plan of this run and are carried out after it: all of them, or none if it fails."""
 
     __slots__ = ()

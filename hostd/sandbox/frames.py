@@ -201,7 +201,8 @@ class Answer(msgspec.Struct, frozen=True, tag="answer"):
 
     To `value`: the list of values, as in `Elements`; empty when the element is absent. To `members`: the next of them as pairs of place
     and `Instance`, empty after the last. To `first`: a list of one `Instance` or none. To `origins`: a list of `Origin`. To `marks`: its metadata,
-    and the list of its labels.
+    and the list of its labels. To `find`: the number of the search, and how many were found. To `found`: the next of them, `Instance` or
+    `Level`, None for what is gone. To `delivered_to`: a truth. To `state`: a dict. To `product`: its size, and that of its source.
     """
 
     id: int
@@ -369,13 +370,18 @@ class Question(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="que
 
     For `value`, `path` is that of the element (tag, item, tag and so on), and `of` the id of a member, '' for the event's own instance.
     For `members`, `path` is 1 for those that are new, 0 for all, and the place of the last one that is known (-1: none), whose id is `of`.
-    For `marks`, `of` is the id of what they are of.
+    For `marks`, `of` is the id of what they are of; for `delivered_to` too, and `more` names the destination. `find` has what is sought in
+    `more`; for `found`, `path` is the number of that search and how many of its answers are known. For `product`, `actions` are those that
+    make it, the last one the product's own. `about` is the id of the level that was found, '' for the event's own.
     """
 
     id: int
-    verb: Literal["value", "members", "first", "origins", "marks"]
+    verb: Literal["value", "members", "first", "origins", "marks", "find", "found", "delivered_to", "state", "product"]
     path: list[int]
     of: str = ""
+    about: str = ""
+    more: dict[str, Any] = {}
+    actions: list[Makes] = []
 
 
 class Result(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="result"):
@@ -388,6 +394,8 @@ class Result(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="resul
     tags_read: list[str]
     """Names, never values."""
     failure: Failure | None = None
+    state: dict[str, Any] | None = None
+    """What the script keeps from now on; None: nothing else than before."""
 
 
 class Verdict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="verdict"):

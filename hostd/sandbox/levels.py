@@ -57,21 +57,23 @@ class Instances(ReadOnly):
     out. `len(study.instances)` is how many there were.
     """
 
-    __slots__ = ("_count", "_new_only", "_run")
+    __slots__ = ("_about", "_count", "_new_only", "_run")
     _run: Run
     _new_only: bool
     _count: int
+    _about: str
 
-    def __init__(self, run: Run, count: int, *, new_only: bool) -> None:
+    def __init__(self, run: Run, count: int, *, new_only: bool, about: str = "") -> None:
         _set(self, "_run", run)
         _set(self, "_count", count)
         _set(self, "_new_only", new_only)
+        _set(self, "_about", about)
 
     def __len__(self) -> int:
         return self._count
 
     def __iter__(self) -> Iterator[Instance]:
-        return _Walk(self._run, new_only=self._new_only)
+        return _Walk(self._run, new_only=self._new_only, about=self._about)
 
     def __repr__(self) -> str:
         return f"<{self._count} instances>"
@@ -80,15 +82,17 @@ class Instances(ReadOnly):
 class _Walk(ReadOnly):
     """An iterator over members; no generator, whose frame would be in a script's hands."""
 
-    __slots__ = ("_after", "_fetched", "_is_over", "_new_only", "_run")
+    __slots__ = ("_about", "_after", "_fetched", "_is_over", "_new_only", "_run")
     _run: Run
     _new_only: bool
+    _about: str
     _after: tuple[int, str]
     _fetched: list[tuple[int, wire.Instance]]
     _is_over: bool
 
-    def __init__(self, run: Run, *, new_only: bool) -> None:
+    def __init__(self, run: Run, *, new_only: bool, about: str) -> None:
         _set(self, "_run", run)
+        _set(self, "_about", about)
         _set(self, "_new_only", new_only)
         _set(self, "_after", (-1, ""))
         _set(self, "_fetched", [])
@@ -100,7 +104,7 @@ class _Walk(ReadOnly):
     def __next__(self) -> Instance:
         if not self._fetched and not self._is_over:
             place, last = self._after
-            answer = self._run.ask([int(self._new_only), place], "members", last)
+            answer = self._run.ask([int(self._new_only), place], "members", last, self._about)
             _set(self, "_fetched", msgspec.convert(answer, list[tuple[int, wire.Instance]])[::-1])
             _set(self, "_is_over", not self._fetched)
         if self._is_over:
@@ -111,15 +115,17 @@ class _Walk(ReadOnly):
 
 
 class Level(ReadOnly):
-    """A series, a study or a patient as it was at the event."""
+    """A series, a study or a patient as it was at the event, or when it was found."""
 
-    __slots__ = ("_level", "_run", "_tags")
+    __slots__ = ("_about", "_level", "_run", "_tags")
     _level: wire.Level
     _run: Run
     _tags: LevelTags
+    _about: str
 
-    def __init__(self, run: Run, level: wire.Level) -> None:
+    def __init__(self, run: Run, level: wire.Level, *, about: str = "") -> None:
         _set(self, "_run", run)
+        _set(self, "_about", about)
         _set(self, "_level", level)
         _set(self, "_tags", LevelTags(run, level))
 
@@ -146,18 +152,18 @@ class Level(ReadOnly):
     @property
     def first(self) -> Instance | None:
         """The instance that came first, as it was at the event; None when nothing of it was left."""
-        found = msgspec.convert(self._run.ask([], "first"), list[wire.Instance])
+        found = msgspec.convert(self._run.ask([], "first", about=self._about), list[wire.Instance])
         return Instance(self._run, found[0], of=found[0].id) if found else None
 
     @property
     def instances(self) -> Instances:
         """Its instances as of the event, fetched a few at a time."""
-        return Instances(self._run, self._level.count, new_only=False)
+        return Instances(self._run, self._level.count, new_only=False, about=self._about)
 
     @property
     def new_instances(self) -> Instances:
         """For `on_stable_…`: those that came, or whose content did, since it was last told as stable; none otherwise."""
-        return Instances(self._run, self._level.new, new_only=True)
+        return Instances(self._run, self._level.new, new_only=True, about=self._about)
 
     @property
     def occurrence(self) -> int:
@@ -172,7 +178,9 @@ class Level(ReadOnly):
     @property
     def origins(self) -> tuple[Origin, ...]:
         """Where its instances came from, each origin once, whatever the association. At most 100."""
-        return tuple(Origin(one) for one in msgspec.convert(self._run.ask([], "origins"), list[wire.Origin]))
+        return tuple(
+            Origin(one) for one in msgspec.convert(self._run.ask([], "origins", about=self._about), list[wire.Origin])
+        )
 
     @property
     def metadata(self) -> dict[str, str]:
@@ -224,9 +232,9 @@ class Patient(Level):
 _VIEWS = {"series": Series, "study": Study, "patient": Patient}
 
 
-def level(run: Run, sent: wire.Level) -> Level:
-    """Return the view of a level."""
-    return _VIEWS[sent.level](run, sent)
+def level(run: Run, sent: wire.Level, *, about: str = "") -> Level:
+    """Return the view of a level: of the event's own, or of one that was found, `about` being its id."""
+    return _VIEWS[sent.level](run, sent, about=about)
 
 
 class Association(ReadOnly):

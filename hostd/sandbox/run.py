@@ -5,19 +5,29 @@ from __future__ import annotations
 from difflib import get_close_matches
 from typing import Any, Literal, Protocol
 
-from hostd.sandbox import frames
+import msgspec
+
+from hostd.sandbox import frames, state
 from hostd.sandbox.refusals import TooManyActions, UnknownKeyword
 
 MAX_NAMES_READ = 1000
 """How many different tags a run records as read; more are read, but not recorded."""
 
-Verb = Literal["value", "members", "first", "origins", "marks"]
+Verb = Literal["value", "members", "first", "origins", "marks", "find", "found", "delivered_to", "state", "product"]
 
 
 class Ask(Protocol):
     """Asks the host; see `frames.Question` and `frames.Answer`."""
 
-    def __call__(self, path: list[int], verb: Verb = "value", of: str = "") -> list[Any]:
+    def __call__(
+        self,
+        path: list[int],
+        verb: Verb = "value",
+        of: str = "",
+        about: str = "",
+        more: dict[str, Any] | None = None,
+        actions: list[frames.Makes] | None = None,
+    ) -> list[Any]:
         """Return the answer. Raises `ValueTooLarge`, or `ValueError` with the host's reason."""
         ...
 
@@ -85,7 +95,9 @@ class Log:
 class Run:
     """One run: what the host and the views of the API write to. Closed at its end, so that nothing kept in a global acts later."""
 
-    __slots__ = ("_ask", "_fetched", "_marks", "actions", "closed", "log", "now", "read", "world")
+    __slots__ = (
+        "_ask", "_fetched", "_marks", "_products", "_state", "_state_before", "actions", "closed", "log", "now", "read", "world",
+    )  # fmt: skip
 
     def __init__(self, world: World, now: float, ask: Ask) -> None:
         self.world = world
@@ -96,6 +108,9 @@ class Run:
         self.closed = False
         self._ask = ask
         self._fetched: dict[tuple[str, tuple[int, ...]], list[Any]] = {}
+        self._products: dict[int, tuple[int, int]] = {}
+        self._state: dict[str, Any] | None = None
+        self._state_before = b""
         self._marks: dict[str, tuple[dict[str, str], list[str]]] = {}
 
     def check_open(self) -> None:
@@ -131,7 +146,51 @@ class Run:
             self._marks[of] = metadata, labels
         return self._marks[of]
 
-    def ask(self, path: list[int], verb: Verb, of: str = "") -> list[Any]:
+    def state(self) -> dict[str, Any]:
+        """Return what the script keeps for itself, to be changed by it."""
+        if self._state is None:
+            (self._state,) = self.ask([], "state")
+            self._state_before = state.encoded(self._state)
+        self.check_open()
+        return self._state
+
+    def kept(self) -> dict[str, Any] | None:
+        """Return what is to be kept, None when it is what was kept before. Raises `ValueError` and `TypeError` for what cannot be."""
+        if self._state is None:
+            return None
+        value = state.plain(self._state)
+        return None if state.encoded(value) == self._state_before else value
+
+    def product(self, index: int) -> tuple[int, int]:
+        """Return the size of what the action of that index makes, and of what it is made of, in bytes."""
+        if index not in self._products:
+            size, source = self.ask([], "product", actions=self._chain(index))
+            self._products[index] = size, source
+        return self._products[index]
+
+    def _chain(self, index: int) -> list[frames.Makes]:
+        """Return the actions that make a product, each naming the one before it."""
+        steps: list[frames.Makes] = []
+        x: str | int = index
+        while isinstance(x, int):
+            action = self.actions[x]
+            assert isinstance(action, frames.Makes)
+            steps.append(action)
+            x = action.x
+        steps.reverse()
+        return [one if place == 0 else msgspec.structs.replace(one, x=place - 1) for place, one in enumerate(steps)]
+
+    def ask(
+        self,
+        path: list[int],
+        verb: Verb,
+        of: str = "",
+        about: str = "",
+        more: dict[str, Any] | None = None,
+        actions: list[frames.Makes] | None = None,
+    ) -> list[Any]:
         """Ask the host, while the run goes on."""
         self.check_open()
-        return self._ask(path) if verb == "value" and not of else self._ask(path, verb, of)
+        if verb == "value" and not of:
+            return self._ask(path)
+        return self._ask(path, verb, of, about, more, actions)

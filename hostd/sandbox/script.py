@@ -6,6 +6,7 @@ import ast
 import contextlib
 from collections.abc import Callable
 from types import TracebackType
+from typing import Any
 
 import msgspec
 
@@ -88,8 +89,11 @@ class Script:
                 failure = frames.Failure("LookupError", f"the script has no function called {event.handler}")
         finally:
             run.closed = True
+        kept: list[dict[str, Any] | None] = [None]
+        if failure is None:
+            failure = _failure_of(lambda: kept.append(run.kept()))
         actions = [] if failure is not None else run.actions
-        return frames.Result(event.id, actions, run.log.lines, list(run.read), failure)
+        return frames.Result(event.id, actions, run.log.lines, list(run.read), failure, kept[-1])
 
     def judge(self, question: frames.Filter, ask: Ask) -> frames.Verdict:
         """Run a filter. Whatever the script does becomes part of the verdict; nothing is raised."""

@@ -257,6 +257,17 @@ class Handle(ReadOnly):
         _set(self, "_run", run)
         _set(self, "_index", index)
 
+    @property
+    def size(self) -> int:
+        """Bytes of the product. It is made for that now, which takes its time but not the script's; `ValueError` when it cannot be made."""
+        return self._run.product(self._index)[0]
+
+    @property
+    def ratio(self) -> float:
+        """Size of what it is made of divided by its own: 2.0 when half of it is left. Otherwise as `size`."""
+        size, source = self._run.product(self._index)
+        return source / size
+
     def __repr__(self) -> str:
         return f"<handle of action {self._index}>"
 

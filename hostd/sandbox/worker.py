@@ -37,10 +37,18 @@ class _Conversation:
         self._channel = channel
         self._questions = 0
 
-    def ask(self, path: list[int], verb: Verb = "value", of: str = "") -> list[Any]:
+    def ask(
+        self,
+        path: list[int],
+        verb: Verb = "value",
+        of: str = "",
+        about: str = "",
+        more: dict[str, Any] | None = None,
+        actions: list[frames.Makes] | None = None,
+    ) -> list[Any]:
         """Ask the host. Raises `ValueTooLarge`, or `ValueError` with the host's reason."""
         self._questions += 1
-        self._channel.send(frames.Question(self._questions, verb, path, of))
+        self._channel.send(frames.Question(self._questions, verb, path, of, about, more or {}, actions or []))
         answer = self._channel.receive()
         if not isinstance(answer, frames.Answer) or answer.id != self._questions:
             os._exit(EXIT_PROTOCOL)  # not an exception: a script's bare `except` would catch it

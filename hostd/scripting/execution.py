@@ -6,14 +6,17 @@ from dataclasses import dataclass, field
 
 import structlog
 
+from hostd.archive import states
 from hostd.archive.archive import Archive
 from hostd.archive.plans import Plan, PlannedAction
 from hostd.archive.records import Event
+from hostd.archive.states import State
 from hostd.archive.usage import NO_QUOTA, Quota
 from hostd.dicom.header import Header
 from hostd.errors import HostdError
 from hostd.sandbox import frames
 from hostd.scripting import questions
+from hostd.scripting.asking import Beyond, Means, WorkOut
 from hostd.scripting.edits import Projects, no_projects
 from hostd.scripting.plan import Channels, Destinations, Tools, as_frames_event, no_tools, resolve
 from hostd.scripting.runtime import ScriptWorker, WorkerLost
@@ -37,6 +40,7 @@ class Rules:
     quota: Quota = NO_QUOTA
     projects: Projects = no_projects
     channels: Channels = field(default_factory=dict)
+    work_out: WorkOut | None = None
 
 
 def execute(
@@ -52,19 +56,30 @@ def execute(
     actions: tuple[PlannedAction, ...] = ()
     error: str | None = None
     is_lost = False
+    beyond: Beyond | None = None
+    state: State | None = None
     try:
         event = with_header(event, archive.blobs.path)
         source = ArchiveSource(event, archive.read, archive.blobs.path)
+        means = Means(rules.destinations, rules.tools, rules.projects, rules.work_out)
+        # Through the writer, so that it is read as the plans of this script leave it that are not committed yet.
+        beyond = further = Beyond(
+            event, source, archive.read, archive.blobs.path, means,
+            lambda: archive.writer.do(lambda c: states.get(c, script)),
+        )  # fmt: skip
         result = worker.run(
             as_frames_event(event),
             time_limit_s=rules.time_limit_s,
-            answer=lambda question: questions.answer_from(source, question),
+            answer=lambda question: questions.answer_from(source, question, further),
+            given=source.given,
         )
         error = why(result.failure)
         if not error:
             actions = resolve(
-                result.actions, event, rules.destinations, rules.tools, rules.projects, rules.channels, result.tags_read
-            )
+                result.actions, event, rules.destinations, rules.tools, rules.projects, rules.channels, result.tags_read,
+                source.given,
+            )  # fmt: skip
+            state = further.changed(result.state)
     except WorkerLost as lost:
         error, is_lost = str(lost), True
     except HostdError as refused:
@@ -86,6 +101,8 @@ def execute(
         error=error,
         at=begun,
         seconds=archive.clock.now() - begun,
+        asked=tuple(beyond.asked) if beyond is not None else (),
+        state=state,
     )
     return plan, is_lost
 

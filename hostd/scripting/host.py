@@ -16,6 +16,7 @@ from hostd.config.sections import Script
 from hostd.errors import ScriptError, StorageError
 from hostd.jobs.timetable import Timetable
 from hostd.sandbox import frames
+from hostd.scripting.asking import WorkOut
 from hostd.scripting.choosing import choose
 from hostd.scripting.edits import Projects, no_projects
 from hostd.scripting.execution import Rules
@@ -104,8 +105,10 @@ class ScriptHost:
         resolve_project: Projects = no_projects,
         channels: Channels | None = None,
         timetable: Timetable | None = None,
+        work_out: WorkOut | None = None,
     ) -> None:
         self._timetable = timetable or Timetable()
+        self._work_out = work_out
         self._manual = manual
         self._park_after = park_after
         self._archive = archive
@@ -423,6 +426,7 @@ class ScriptHost:
                 Quota(entry.actions_per_day, entry.bytes_per_day),
                 self._resolve_project,
                 {channel: phi for channel, phi in self._channels.items() if channel in entry.channels},
+                self._work_out,
             )
             self._runners[name] = Runner(
                 name,

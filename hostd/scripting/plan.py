@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -112,6 +112,63 @@ def _receipt(facts: dict[str, Any] | None) -> frames.Receipt | None:
     )
 
 
+@dataclass(slots=True)
+class Scope:
+    """What the actions of a run may name: what its event is about, what was found (`given`, by id), and what it makes.
+
+    `made` and `about` hold, for the index of an action, what it makes and of what.
+    """
+
+    event: Event
+    given: Mapping[str, Many]
+    made: dict[int, Transform] = field(default_factory=dict)
+    about: dict[int, Many | None] = field(default_factory=dict)
+
+    def source(self, x: str | int) -> Transform:
+        """Return what a handle stands for: nothing to do for an instance. Raises `ScriptError` for what is not of this run."""
+        if isinstance(x, int):
+            if x not in self.made:
+                raise ScriptError("the handle is not of this run")
+            return self.made[x]
+        # The level of the event or one of its instances: what is none of them is not found when the plan is entered.
+        is_own = LevelFacts.of(self.event.facts) is not None or (
+            x == self.event.subject and self.event.header is not None
+        )
+        if not is_own and x not in self.given:
+            raise ScriptError("only the instance of the event can be acted upon, not one kept from an earlier event")
+        return Transform()
+
+    def subject(self, x: str | int) -> Many | None:
+        """Return what an action is about: None for the event's own instance, else a level or one of its instances."""
+        if isinstance(x, int):
+            return self.about[x]
+        if x in self.given and x != self.event.subject:
+            return self.given[x]
+        return Many.of(self.event, x) if LevelFacts.of(self.event.facts) is not None else None
+
+    def make(self, position: int, action: frames.Makes, tools: Tools, projects: Projects) -> None:
+        """Note what an action makes. Raises `HostdError` for what cannot be carried out."""
+        source = self.source(action.x)
+        if isinstance(action, frames.Transcode):
+            self.made[position] = source.then(_transcode(action))
+        elif isinstance(action, frames.RunTool):
+            self.made[position] = source.then(tools(action.name, action.args))
+        else:
+            self.made[position] = source.then(edits.step_of(action, source, projects))
+            edits.refuse_too_long(self.made[position])
+        self.about[position] = self.subject(action.x)
+
+
+def product_of(
+    actions: Sequence[frames.Makes], event: Event, tools: Tools, projects: Projects, given: Mapping[str, Many]
+) -> tuple[Transform, Many | None]:
+    """Return what the last of these actions makes, and of what. Raises `HostdError` for what cannot be carried out."""
+    scope = Scope(event, given)
+    for position, action in enumerate(actions):
+        scope.make(position, action, tools, projects)
+    return scope.made[len(actions) - 1], scope.about[len(actions) - 1]
+
+
 def resolve(
     actions: Sequence[frames.Action],
     event: Event,
@@ -120,57 +177,53 @@ def resolve(
     projects: Projects = no_projects,
     channels: Channels | None = None,
     tags_read: Sequence[str] = (),
+    given: Mapping[str, Many] | None = None,
 ) -> tuple[PlannedAction, ...]:
-    """Turn the actions of a run on `event`, which read those elements, into a plan.
+    """Turn the actions of a run on `event`, which read those elements and was given those subjects besides, into a plan.
 
     Raises `ScriptError`, naming the line of the script, for what cannot be carried out.
     """
-    made: dict[int, Transform] = {}
-    about: dict[int, Many | None] = {}
+    scope = Scope(event, given or {})
     planned: list[PlannedAction] = []
     for position, action in enumerate(actions):
         try:
             match action:
-                case frames.Transcode():
-                    made[position] = _source(action.x, event, made).then(_transcode(action))
-                    about[position] = _subject(action.x, event, about)
-                    planned.append(PlannedTranscode(position, _inputs(action)))
-                case frames.RunTool():
-                    made[position] = _source(action.x, event, made).then(tools(action.name, action.args))
-                    about[position] = _subject(action.x, event, about)
-                    planned.append(PlannedTool(position, _inputs(action)))
-                case frames.Modify() | frames.Anonymize() | frames.Redact():
-                    source = _source(action.x, event, made)
-                    made[position] = source.then(edits.step_of(action, source, projects))
-                    edits.refuse_too_long(made[position])
-                    about[position] = _subject(action.x, event, about)
-                    planned.append(edits.planned(action, position))
+                case frames.Transcode() | frames.RunTool() | frames.Modify() | frames.Anonymize() | frames.Redact():
+                    scope.make(position, action, tools, projects)
+                    planned.append(_product(position, action))
                 case frames.Forward():
-                    forward = _forward(position, action, event, made, destinations)
-                    planned.append(replace(forward, of=_subject(action.x, event, about)))
-                case acts.Store() | acts.Replace() | acts.SetMetadata() | acts.Label() | acts.Unlabel():
-                    planned.append(_act(position, action, event, made, about))
+                    planned.append(_forward(position, action, scope, destinations))
                 case Notify():
                     planned.append(_notify(position, action, event, channels or {}, tags_read))
                 case frames.Delete():
-                    delete = _delete(position, action, event, planned)
-                    planned.append(replace(delete, of=_subject(action.x, event, about)))
+                    planned.append(_delete(position, action, scope, planned))
+                case _:
+                    planned.append(_act(position, action, scope))
         except HostdError as error:
             raise ScriptError(f"line {action.line}: {error}") from error
     return tuple(planned)
 
 
-def _act(
-    position: int, action: acts.Act, event: Event, made: Mapping[int, Transform], about: Mapping[int, Many | None]
-) -> PlannedAction:
+def _product(position: int, action: frames.Makes) -> PlannedAction:
+    match action:
+        case frames.Transcode():
+            return PlannedTranscode(position, _inputs(action))
+        case frames.RunTool():
+            return PlannedTool(position, _inputs(action))
+        case _:
+            return edits.planned(action, position)
+
+
+def _act(position: int, action: acts.Act, scope: Scope) -> PlannedAction:
     """Return what is entered of an action on what is stored, or is to be."""
-    product, of = _source(action.x, event, made), _subject(action.x, event, about)
+    product, of = scope.source(action.x), scope.subject(action.x)
+    skip = _why_not_made(scope.event, of)
     if isinstance(action, acts.Store):
-        return keeping.store(position, _inputs(action), product, of, _why_not_made(event))
+        return keeping.store(position, _inputs(action), product, of, skip)
     if isinstance(action, acts.Replace):
-        product, whose = _source(action.product, event, made), _subject(action.product, event, about)
-        return keeping.replace(position, _inputs(action), product, of, whose, _why_not_made(event))
-    return marking.planned(position, action, of, _cut(event))
+        product, whose = scope.source(action.product), scope.subject(action.product)
+        return keeping.replace(position, _inputs(action), product, of, whose, skip)
+    return marking.planned(position, action, of, _cut(scope.event))
 
 
 def _transcode(action: frames.Transcode) -> Transcode:
@@ -203,10 +256,8 @@ def _lossless(uid: str) -> str:
     return uid
 
 
-def _forward(
-    position: int, action: frames.Forward, event: Event, made: dict[int, Transform], destinations: Destinations
-) -> PlannedForward:
-    transform = _source(action.x, event, made)
+def _forward(position: int, action: frames.Forward, scope: Scope, destinations: Destinations) -> PlannedForward:
+    transform, of = scope.source(action.x), scope.subject(action.x)
     if action.syntax is not None:
         transform = transform.then(Transcode(_lossless(action.syntax)))
     not_before = action.not_before or 0.0
@@ -220,25 +271,27 @@ def _forward(
         transform=transform.canonical(),
         priority=PRIORITIES[action.priority],
         not_before=not_before,
-        skip=_why_skipped(destination, event, back=action.back),
+        skip=_why_skipped(destination, scope.event, of, back=action.back),
+        of=of,
         again=action.again,
         back=action.back,
     )
 
 
-def _why_not_made(event: Event) -> str | None:
-    """Say why nothing can be made of what an event is about; None where it can."""
-    if event.kind.startswith("deleted_"):
+def _why_not_made(event: Event, of: Many | None) -> str | None:
+    """Say why nothing can be made of what an action at an event is about; None where it can."""
+    is_own = of is None or of.id == event.subject
+    if is_own and event.kind.startswith("deleted_"):
         return "it was deleted, so there is nothing to send"
-    if event.blob is None and LevelFacts.of(event.facts) is None:
+    if of is None and event.blob is None:
         return "its content was refused, so there is nothing to send"
     return _cut(event)
 
 
-def _why_skipped(destination: str, event: Event, *, back: bool) -> str | None:
-    if (why := _why_not_made(event)) is not None:
+def _why_skipped(destination: str, event: Event, of: Many | None, *, back: bool) -> str | None:
+    if (why := _why_not_made(event, of)) is not None:
         return why
-    if LevelFacts.of(event.facts) is not None:
+    if of is not None:
         return None  # each instance of it may have come from elsewhere
     sender = event.origin.modality if event.origin else None
     if not back and sender is not None and destination == f"modality:{sender}":
@@ -268,38 +321,17 @@ def _notify(position: int, action: Notify, event: Event, channels: Channels, tag
     return PlannedNotify(position, inputs, action.channel, text, key, action.every_s)
 
 
-def _delete(position: int, action: frames.Delete, event: Event, planned: Sequence[PlannedAction]) -> PlannedDelete:
-    _source(action.x, event, {})
+def _delete(position: int, action: frames.Delete, scope: Scope, planned: Sequence[PlannedAction]) -> PlannedDelete:
+    scope.source(action.x)
+    of = scope.subject(action.x)
     if action.after == "committed":
         raise ScriptError('after="committed" needs storage commitment, which is not in this release; use "delivered"')
     if not isinstance(action.after, list):
-        return PlannedDelete(position, _inputs(action), action.after)
+        return PlannedDelete(position, _inputs(action), action.after, of)
     for index in action.after:
         if not (0 <= index < position and isinstance(planned[index], PlannedForward)):
             raise ScriptError("after= names something that is no delivery of this run")
-    return PlannedDelete(position, _inputs(action), tuple(action.after))
-
-
-def _source(x: str | int, event: Event, made: Mapping[int, Transform]) -> Transform:
-    """Return what a handle stands for: nothing to do for the event's own instance."""
-    if isinstance(x, int):
-        if x not in made:
-            raise ScriptError("the handle is not of this run")
-        return made[x]
-    if LevelFacts.of(event.facts) is not None:
-        return (
-            Transform()
-        )  # the level or one of its instances: what is none of them is not found when the plan is entered
-    if x != event.subject or event.header is None:
-        raise ScriptError("only the instance of the event can be acted upon, not one kept from an earlier event")
-    return Transform()
-
-
-def _subject(x: str | int, event: Event, about: Mapping[int, Many | None]) -> Many | None:
-    """Return what an action is about: None for the event's own instance, else its level or one of that level's instances."""
-    if isinstance(x, int):
-        return about[x]
-    return Many.of(event, x) if LevelFacts.of(event.facts) is not None else None
+    return PlannedDelete(position, _inputs(action), tuple(action.after), of)
 
 
 def _inputs(action: frames.Action) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from hostd.dicom.header import element_value
 from hostd.dicom.part10 import data_set_offset
@@ -16,9 +16,30 @@ _DEEPEST = 33
 _PIXEL_GROUP = 0x7FE0
 
 
-def answer_from(source: Source, question: frames.Question) -> frames.Answer:
-    """Answer any question of a run. Whatever the worker asks for, nothing is raised."""
+class Further(Protocol):
+    """What answers questions beyond those about the event: `hostd.scripting.asking`."""
+
+    def about(self, found: str) -> Source:
+        """Return what answers questions about a level that was found. Raises `LookupError`."""
+        ...
+
+    def answer(self, question: frames.Question) -> list[Any]:
+        """Return the answer. Raises `HostdError`, `LookupError` or `OSError` with the reason why there is none."""
+        ...
+
+
+_OF_THE_EVENT = frozenset(("value", "members", "first", "origins", "marks"))
+
+
+def answer_from(source: Source, question: frames.Question, further: Further | None = None) -> frames.Answer:
+    """Answer any question of a run; without `further`, as for a filter, those about what it is given. Whatever the worker asks for, nothing is raised."""
     try:
+        if further is None and (question.about or question.verb not in _OF_THE_EVENT):
+            return frames.Answer(question.id, error="that is not answered here")
+        if further is not None and question.verb not in _OF_THE_EVENT:
+            return _beyond(further, question)
+        if further is not None and question.about:
+            source = further.about(question.about)
         if question.verb == "value":
             return answer(question, source.file(question.of))
         return _answered(source, question)
@@ -26,6 +47,13 @@ def answer_from(source: Source, question: frames.Question) -> frames.Answer:
         return frames.Answer(question.id, error=str(error))
     except (OSError, HostdError) as error:
         return frames.Answer(question.id, error=f"a file of the archive cannot be read: {error}")
+
+
+def _beyond(further: Further, question: frames.Question) -> frames.Answer:
+    try:
+        return frames.Answer(question.id, further.answer(question))
+    except (OSError, HostdError) as error:
+        return frames.Answer(question.id, error=str(error))
 
 
 def _answered(source: Source, question: frames.Question) -> frames.Answer:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from hostd.archive.fanout import Many
 from hostd.archive.marks import PlannedMark
 from hostd.archive.notices import PlannedNotify
 from hostd.archive.plans import PlannedAction, PlannedDelete, PlannedEdit, PlannedForward, PlannedTool, PlannedTranscode
@@ -18,6 +20,7 @@ from hostd.errors import HostdError, ScriptError
 from hostd.intake.element_values import name_of
 from hostd.sandbox import frames
 from hostd.scripting import keeping, made, marking, questions, subjects
+from hostd.scripting.asking import Means, OfFiles
 from hostd.scripting.edits import Projects, no_projects
 from hostd.scripting.execution import why
 from hostd.scripting.filters import changes_of
@@ -35,13 +38,17 @@ _RECEIVED = "filter_received_instance"
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of one run. `plan` says each action in words, `actions` has them; `error` why there is none."""
+    """What came of one run. `plan` says each action in words, `actions` has them; `error` why there is none.
+
+    `state` is what the script would keep for itself, None where that is what it kept before.
+    """
 
     plan: tuple[str, ...]
     log: tuple[tuple[str, str], ...]
     tags_read: tuple[str, ...]
     error: str | None
     actions: tuple[PlannedAction, ...] = field(default=(), kw_only=True)
+    state: dict[str, Any] | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +104,7 @@ def rehearse(
         of_it = f", and by the clock: {', '.join(by_the_clock)}" if by_the_clock else ""
         raise ScriptError(f"there is no event {kind!r}; there are: {', '.join(made.KINDS)}{of_it}")
     event, source = made.event((file, *more), kind, now)
+    further = OfFiles(event, Means(destinations, tools, projects))
     handler = event.handler
     if handler not in worker.ready.handlers:
         there_are = ", ".join(has) or "no handler at all"
@@ -104,7 +112,7 @@ def rehearse(
     outcome = rehearse_event(
         worker,
         event,
-        answer=lambda question: questions.answer_from(source, question),
+        answer=lambda question: questions.answer_from(source, question, further),
         destinations=destinations,
         time_limit_s=time_limit_s,
         tools=tools,
@@ -160,22 +168,31 @@ def rehearse_event(
     tools: Tools = no_tools,
     projects: Projects = no_projects,
     channels: Channels | None = None,
+    given: Mapping[str, Many] | None = None,
 ) -> Outcome:
-    """Run the handler of an event and carry out nothing of what it asks for. Raises `WorkerLost` when the script had to be killed."""
+    """Run the handler of an event, which answers may have `given` more to act upon, and carry out nothing of what it asks for. Raises `WorkerLost` when the script had to be killed."""
     if not concerns(worker.ready.handles, event):
         unasked = ("info", "the script is not asked: by its `handles`, this instance does not concern it")
         return Outcome((), (unasked,), (), None)
-    result = worker.run(as_frames_event(event), time_limit_s=time_limit_s, answer=answer)
+    found_besides = given or {}
+    result = worker.run(as_frames_event(event), time_limit_s=time_limit_s, answer=answer, given=found_besides)
     error = why(result.failure)
     found: tuple[PlannedAction, ...] = ()
     plan: tuple[str, ...] = ()
     if error is None:
         try:
-            found = resolve(result.actions, event, destinations, tools, projects, channels, result.tags_read)
-            plan = tuple(sentence(action, event) for action in found)
+            found = resolve(
+                result.actions, event, destinations, tools, projects, channels, result.tags_read, found_besides
+            )
+            kept = (
+                [f"keep for itself: {', '.join(sorted(result.state)) or 'nothing'}"] if result.state is not None else []
+            )
+            plan = (*(sentence(action, event) for action in found), *kept)
         except HostdError as refused:
             error = str(refused)
-    return Outcome(plan, tuple(result.log), tuple(result.tags_read), error, actions=found)
+    return Outcome(
+        plan, tuple(result.log), tuple(result.tags_read), error, actions=found, state=None if error else result.state
+    )
 
 
 def sentence(action: PlannedAction, event: Event | None = None) -> str:

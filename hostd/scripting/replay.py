@@ -14,6 +14,7 @@ from hostd.archive.records import Event
 from hostd.dicom.header import Header
 from hostd.errors import HostdError
 from hostd.scripting import questions
+from hostd.scripting.asking import Beyond, Means, kept_by
 from hostd.scripting.edits import Projects, no_projects
 from hostd.scripting.plan import Channels, Destinations, Tools, no_tools
 from hostd.scripting.rehearsal import Outcome, rehearse_event
@@ -62,7 +63,7 @@ class Replayer:
     """Runs one version of a script over events.
 
     `start` gives a worker that has it loaded, and is asked again when one is lost; `file_of` tells where a stored file is, or was;
-    `read` gives a connection to the index.
+    `read` gives a connection to the index, `script` is the name under which the script has kept something for itself.
     """
 
     def __init__(
@@ -76,7 +77,9 @@ class Replayer:
         tools: Tools = no_tools,
         projects: Projects = no_projects,
         channels: Channels | None = None,
+        script: str = "",
     ) -> None:
+        self._script = script
         self._start = start
         self._file_of = file_of
         self._read = read
@@ -110,15 +113,18 @@ class Replayer:
         except HostdError as error:
             return Outcome((), (), (), str(error))
         source = ArchiveSource(event, self._read, self._file_of)
+        means = Means(self._destinations, self._tools, self._projects)
+        further = Beyond(complete, source, self._read, self._file_of, means, kept_by(self._read, self._script))
         return rehearse_event(
             worker,
             complete,
-            answer=lambda question: questions.answer_from(source, question),
+            answer=lambda question: questions.answer_from(source, question, further),
             destinations=self._destinations,
             time_limit_s=self._time_limit_s,
             tools=self._tools,
             projects=self._projects,
             channels=self._channels,
+            given=source.given,
         )
 
 

@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
@@ -59,6 +59,7 @@ class ScriptWorker:
         self._channel = channel
         self._lossy = {syntax.uid for syntax in load.syntaxes.values() if syntax.is_lossy}
         self._lost: str | None = None
+        self._given: Container[str] = ()
         self.layers: dict[str, int] = {}
         """Layers of the jail in force: see `hostd.sandbox.jail.enter`."""
         self.ready = frames.Ready([], [])
@@ -87,16 +88,22 @@ class ScriptWorker:
         return self._process.pid
 
     def run(
-        self, event: frames.Event, *, time_limit_s: float, answer: Callable[[frames.Question], frames.Answer]
+        self,
+        event: frames.Event,
+        *,
+        time_limit_s: float,
+        answer: Callable[[frames.Question], frames.Answer],
+        given: Container[str] = (),
     ) -> frames.Result:
         """Run the handler of an event and return what came of it, a failure of the script included.
 
         `answer` is called in this thread for what the script asks; the time it takes does not count against the script's.
         What it raises ends the worker and is passed on. An answer over `frames.MAX_VALUE`, or beyond `frames.MAX_VALUES`
-        in one run, does not reach the script, which gets `ValueTooLarge`.
+        in one run, does not reach the script, which gets `ValueTooLarge`. `given` are the ids of what answers gave it to act upon.
 
         Raises `WorkerLost`; the worker is then dead.
         """
+        self._given = given
         result = self._guarded(event, time_limit_s, answer)
         assert isinstance(result, frames.Result)
         return result
@@ -181,6 +188,7 @@ class ScriptWorker:
             questions += 1
             if questions > most:
                 raise WorkerLost(f"{self._load.name} was killed after {most} questions in one run")
+            self._check(message, asked)
             began = time.monotonic()
             if message.verb == "value":
                 reply, size = _limited(answer(message), message.id, values_left)
@@ -190,9 +198,20 @@ class ScriptWorker:
             self._send(reply)
             deadline += time.monotonic() - began
 
+    def _check(self, question: frames.Question, asked: frames.Event | frames.Filter) -> None:
+        """Refuse to have something made that the script may not have made."""
+        if not question.actions:
+            return
+        problem = "a question that a filter does not have"
+        if isinstance(asked, frames.Event):
+            made = frames.Result(asked.id, list(question.actions), [], [])
+            problem = _dishonest(made, asked, self._load, self._lossy, self._given) or ""
+        if problem:
+            raise WorkerLost(f"the worker of {self._load.name} sent {problem}; it may have been taken over")
+
     def _problem_of(self, message: frames.Result | frames.Verdict, asked: frames.Event | frames.Filter) -> str | None:
         if isinstance(message, frames.Result) and isinstance(asked, frames.Event):
-            return _dishonest(message, asked, self._load, self._lossy)
+            return _dishonest(message, asked, self._load, self._lossy, self._given)
         assert isinstance(message, frames.Verdict)
         assert isinstance(asked, frames.Filter)
         return _dishonest_verdict(message, asked)
@@ -287,7 +306,9 @@ def _limited(answer: frames.Answer, question: int, bytes_left: int) -> tuple[fra
     return msgspec.structs.replace(answer, id=question), size
 
 
-def _dishonest(result: frames.Result, event: frames.Event, load: frames.Load, lossy: set[str]) -> str | None:
+def _dishonest(
+    result: frames.Result, event: frames.Event, load: frames.Load, lossy: set[str], given: Container[str] = ()
+) -> str | None:
     """Say what in a result the API inside the worker would never have made; None when nothing is."""
     if result.id != event.id:
         return "the result of another event"
@@ -296,7 +317,7 @@ def _dishonest(result: frames.Result, event: frames.Event, load: frames.Load, lo
     uids = {syntax.uid for syntax in load.syntaxes.values()}
     for index, action in enumerate(result.actions):
         earlier = result.actions[:index]
-        misnamed = _misnamed(action, earlier, event)
+        misnamed = _misnamed(action, earlier, event, given)
         if misnamed is not None:
             return misnamed
         if not _permitted(action, earlier, load, uids, lossy):
@@ -304,7 +325,9 @@ def _dishonest(result: frames.Result, event: frames.Event, load: frames.Load, lo
     return None
 
 
-def _misnamed(action: frames.Action, earlier: Sequence[frames.Action], event: frames.Event) -> str | None:
+def _misnamed(
+    action: frames.Action, earlier: Sequence[frames.Action], event: frames.Event, given: Container[str]
+) -> str | None:
     """Say what an action names that this run was not given; None when nothing is."""
     if isinstance(action, Notify):
         return None
@@ -314,7 +337,7 @@ def _misnamed(action: frames.Action, earlier: Sequence[frames.Action], event: fr
             return "an action on a product that no earlier action makes"
         # Which instances a level has is known to the index: what is none of them is not found when the plan is entered.
         is_own = event.level is not None or (event.instance is not None and x == event.instance.id)
-        if isinstance(x, str) and not is_own:
+        if isinstance(x, str) and not is_own and x not in given:
             return "an action on another instance than the event's"
     return None
 

@@ -12,6 +12,8 @@ import msgspec
 from sqlalchemy import Connection
 
 from hostd.archive import marks, members
+from hostd.archive.fanout import Many
+from hostd.archive.labels import Subject
 from hostd.archive.levels import LevelFacts
 from hostd.archive.marks import Marks
 from hostd.archive.members import Member
@@ -52,15 +54,24 @@ class Source(Protocol):
 
 
 class ArchiveSource:
-    """Answers from an archive. `read` gives a connection; `path` tells where a stored file is, or was."""
+    """Answers from an archive. `read` gives a connection; `path` tells where a stored file is, or was.
+
+    `given` are the subjects, by id, that answers gave to the script beyond those of its event.
+    """
 
     def __init__(
-        self, event: Event, read: Callable[[], AbstractContextManager[Connection]], path: Callable[[str], Path]
+        self,
+        event: Event,
+        read: Callable[[], AbstractContextManager[Connection]],
+        path: Callable[[str], Path],
+        given: dict[str, Many] | None = None,
     ) -> None:
         self._event = event
         self._facts = LevelFacts.of(event.facts)
         self._read = read
         self._path = path
+        self._is_found = given is not None
+        self.given: dict[str, Many] = {} if given is None else given
 
     def file(self, of: str) -> Path:
         """Return the file that is asked for."""
@@ -89,6 +100,7 @@ class ArchiveSource:
             if answered and size > _PAGE_BYTES:
                 break
             answered.append((member.told, instance))
+            self._give(member)
         return answered
 
     def first(self) -> frames.Instance | None:
@@ -97,7 +109,10 @@ class ArchiveSource:
             return None
         with self._read() as connection:
             member = members.first(connection, self._event, self._facts)
-        return self._instance(member) if member is not None else None
+        if member is None:
+            return None
+        self._give(member)
+        return self._instance(member)
 
     def origins(self) -> list[frames.Origin]:
         """Return where the members came from."""
@@ -112,21 +127,35 @@ class ArchiveSource:
         if of == self._event.subject and self._event.kind.startswith("deleted_"):
             had = self._event.facts or {}
             return Marks(had.get("metadata", {}), list(had.get("labels", ())))
-        level = self._facts.level if self._facts is not None else "instance"
-        if of != self._event.subject:
+        level: Subject = self._facts.level if self._facts is not None else "instance"
+        if of in self.given:
+            many = self.given[of]
+            level = "instance" if many.instance else many.level
+        elif of != self._event.subject:
             if self._blob_of(of) is None:
                 raise LookupError("that is none of the instances of this event, or it was deleted or replaced since")
             level = "instance"
         with self._read() as connection:
             return marks.get(connection, level, of) or Marks()
 
+    def _give(self, member: Member) -> None:
+        """Note that the script may act upon a member of what it has found."""
+        if self._is_found:
+            self.given[member.id] = Many.of(self._event, member.id)
+
     def _blob_of(self, instance: str) -> str | None:
-        if self._facts is None:
-            return None
         with self._read() as connection:
+            if instance in self.given:
+                return members.blob_of_one(connection, self.given[instance])
+            if self._facts is None:
+                return None
             return members.blob_of(connection, self._event, self._facts, instance)
 
     def _instance(self, member: Member) -> frames.Instance:
+        return self.described(member)
+
+    def described(self, member: Member) -> frames.Instance:
+        """Return an instance as a script sees it."""
         header = Header.decode(member.header) if member.header else read_file_header(self._path(member.blob))
         return as_frames_instance(member.id, header, member.origin, member.receipt)
 

@@ -16,6 +16,7 @@ from hostd.errors import HostdError, ScriptError
 from hostd.intake.element_values import name_of
 from hostd.sandbox import frames
 from hostd.scripting import made, questions
+from hostd.scripting.asking import Means, OfFiles
 from hostd.scripting.configured import Configuration
 from hostd.scripting.execution import why
 from hostd.scripting.filters import changes_of
@@ -139,6 +140,8 @@ class Script:
         self._configuration = configuration
         self._clock = clock
         self._worker = self._start()
+        self.state: dict[str, Any] = {}
+        """What it has kept for itself by `host.state`, for the next event that is raised."""
 
     @property
     def handlers(self) -> tuple[str, ...]:
@@ -166,6 +169,9 @@ class Script:
         and has none.
         """
         event, source = self._event(kind.removeprefix("on_"), instances, told)
+        configuration = self._configuration
+        means = Means(configuration.resolve_destination, configuration.resolve_tool, configuration.resolve_project)
+        further = OfFiles(event, means, self.state)
         handler = event.handler
         if handler not in self.handlers:
             raise ScriptError(f"{self.name} has no {handler}; it has {', '.join(self.handlers) or 'no handler at all'}")
@@ -174,7 +180,7 @@ class Script:
             outcome = rehearse_event(
                 self._worker,
                 event,
-                answer=lambda question: questions.answer_from(source, question),
+                answer=lambda question: questions.answer_from(source, question, further),
                 destinations=settings.resolve_destination,
                 time_limit_s=settings.settings.script(self.name).time_limit_s,
                 tools=settings.resolve_tool,
@@ -184,6 +190,8 @@ class Script:
         except WorkerLost as lost:
             self._again()
             outcome = Outcome((), (), (), str(lost))
+        if outcome.state is not None:
+            self.state = outcome.state
         return Run(handler, outcome)
 
     # -- filters

@@ -34,6 +34,7 @@ from hostd.sandbox import (
     frames,
     guards,
     jail,
+    levels,
     library,
     namespace,
     policy,
@@ -61,6 +62,12 @@ VIEWS = (
     views.Receipt,
     views.Handle,
     views.Delivery,
+    levels.Series,
+    levels.Study,
+    levels.Patient,
+    levels.LevelTags,
+    levels.Instances,
+    levels._Walk,
     session.Chain,
     spelling.Verb,
     tables.SimplifiedTags,
@@ -283,16 +290,39 @@ class Verdict(msgspec.Struct):
     result: frames.Result | None
 
 
-def answered(path: list[int], verb: str = "value", of: str = "") -> list[object]:
-    """Answer what a probe asks, as an honest host does."""
-    if verb == "marks":
-        return [{"Seen": f"of {of[:8]}"}, ["TRIAL7"]]
-    return [f"fetched {path}"]
+def answered(path, verb="value", of="", about="", more=None, actions=None) -> list[object]:
+    """Answer what a probe asks, as an honest host does: a search finds the event's own instance, and its study."""
+    del about
+    match verb:
+        case "marks":
+            return [{"Seen": f"of {of[:8]}"}, ["TRIAL7"]]
+        case "find":
+            return [0, 2]
+        case "found":
+            return [msgspec.to_builtins(EVENT[-1].instance), dict(FOUND)][path[1] :]
+        case "delivered_to":
+            return [more["destination"] == "archive"]
+        case "state":
+            return [{"kept": ["x"]}]
+        case "product":
+            return [500, 1000 * len(actions)]
+        case "members" | "first" | "origins":
+            return []
+        case _:
+            return [f"fetched {path}"]
+
+
+FOUND = {
+    "level": "study", "id": "a study", "patient_id": "0042", "study_instance_uid": "1.2", "series_instance_uid": "",
+    "count": 3, "tags": {0x00080060: ("CS", ["CT"])}, "known": [0x00080060],
+}  # fmt: skip
+EVENT: list[frames.Event] = []
 
 
 def examine(probe: Probe) -> Verdict:
     """Run one script and say what it got."""
     escapes.clear()
+    EVENT.append(probe.event)
     before = fingerprint()
     refused, result = [], None
     examining.append(probe)

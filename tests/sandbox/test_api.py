@@ -72,6 +72,12 @@ VALUES = {
     "(instance.receipt.outcome, instance.receipt.reason, instance.receipt.codec)": "('made', '', 'imagecodecs')",
     "(instance.receipt.ratio, instance.receipt.verified_by, instance.receipt)": "(2.5, 'openjpeg', <receipt: made>)",
     "(instance.receipt.source_syntax, instance.receipt.result_syntax)": "(ImplicitVRLittleEndian, ExplicitVRLittleEndian)",
+    "[type(one) for one in host.find('study', Modality='CT')]": "['Instance', 'Study']",
+    "[(one.id, one.count, one.tags.Modality, list(one.instances), one.first) for one in host.find('study') if type(one) == 'Study']": "[('a study', 3, 'CT', [], None)]",
+    "(host.delivered_to(instance, 'archive'), host.delivered_to(instance, 'ai'))": "(True, False)",
+    "(host.transcode(instance, 'j2k').size, host.transcode(instance, 'j2k').ratio)": "(500, 2.0)",
+    "host.transcode(host.transcode(instance, 'j2k'), 'rle').ratio": "4.0",
+    "host.state": "{'kept': ['x']}",
     "(instance.metadata, instance.labels)": "({'Seen': 'of 11111111'}, ('TRIAL7',))",
     "str(host.now())": "'2023-11-14 22:13:20+00:00'",
     "host.config": "{'limit': 3}",
@@ -122,6 +128,14 @@ REFUSALS = {
     "host.delete(instance)": ("NotAllowed", '[scripts."x.py"] may = ["delete"]'),
     "host.delete(instance, after='now')": ("TypeError", "after must be"),
     "host.delete(host.transcode(instance, 'j2k'))": ("TypeError", "host.delete takes the instance"),
+    "host.find('image')": ("ValueError", "level must be one of instance, series, study, patient"),
+    "host.find('study', limit=1001)": ("ValueError", "limit must be a whole number from 1 to 1000"),
+    "host.find('study', PatientID=7)": ("TypeError", "PatientID must be a text, not 7"),
+    "host.find('study', delivered_to='archiv')": ("ValueError", "did you mean archive?"),
+    "host.find('study', stored_before='now')": ("ValueError", "stored_before must be an aware datetime"),
+    "host.delivered_to('x', 'archive')": ("TypeError", "host.delivered_to takes an instance"),
+    "host.delivered_to(instance, 'archive', committed=True)": ("ValueError", "not known in this release"),
+    "host.state = {}": ("TypeError", "read-only"),
     "host.set_metadata(instance, 'a b', 'x')": ("ValueError", 'the key of a metadata has 1 to 64 letters, digits, "_"'),
     "host.set_metadata(instance, 'ModifiedFrom', 'x')": ("ValueError", "ModifiedFrom is kept by hostd itself"),
     "host.set_metadata(instance, 'k', 7)": ("TypeError", "a metadata must be a text, not 7"),
@@ -271,6 +285,7 @@ def test_every_event_documents_itself_and_names_its_handler():
         "on_association_closed",
         "on_delivery_done",
         "on_delivery_failed",
+        "on_action_done",
         "on_transcode_failed",
         "on_destination_down",
         "on_destination_up",
@@ -306,3 +321,29 @@ def test_everything_a_script_can_touch_is_documented():
         for name, member in vars(cls).items():
             if not name.startswith("_"):
                 assert member.__doc__, f"{cls.__name__}.{name}"
+
+
+NOT_KEPT = {
+    "host.state['x'] = instance": ("TypeError", "state['x'] is a Instance, which cannot be kept"),
+    "host.state[1] = 2": ("TypeError", "state has a key that is no text"),
+    "host.state['x'] = float('nan')": ("TypeError", "which cannot be kept"),
+    "host.state['x'] = 'y' * 70000": ("ValueError", "and 64 KiB can be kept"),
+    "host.state['x'] = host.state": ("ValueError", "nested too deep"),
+    "host.state['x'] = chr(0xD800)": ("ValueError", "half a character"),
+}
+
+
+@pytest.mark.parametrize(("statement", "type_", "says"), [(s, *e) for s, e in NOT_KEPT.items()], ids=NOT_KEPT)
+def test_what_cannot_be_kept_fails_the_run(run, statement, type_, says):
+    result, _ = run(f"host.forward(instance, to='archive')\n{statement}")
+    assert (result.failure.type, says in result.failure.message) == (type_, True), result.failure
+    assert (result.actions, result.state) == ([], None)
+
+
+def test_what_a_script_keeps_goes_with_its_result_only_when_it_was_changed(run):
+    assert run("host.state['n'] = 1")[0].state == {"kept": ["x"], "n": 1}
+    assert run("host.state['kept'].append('y')")[0].state == {"kept": ["x", "y"]}
+    assert run("host.state['kept'] = ['x']")[0].state is None
+    assert run("print(host.state)")[0].state is None
+    assert run("host.state.clear()")[0].state == {}
+    assert run("host.state['n'] = 1\n1 / 0")[0].state is None

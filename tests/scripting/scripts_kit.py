@@ -55,6 +55,7 @@ class Bench:
         self.rescan_s = 60.0
         self.manual = False
         self.park_after = 10
+        self.work_out = None
         self.host = None
         self.count = 0
 
@@ -62,7 +63,7 @@ class Bench:
         self.host = ScriptHost(
             self.archive, self.folder, entries=self.entries, destinations=sorted(KNOWN), resolve_destination=resolve,
             isolation="required", attempts=self.attempts, rescan_s=self.rescan_s, check_file=lambda _path: None,
-            manual=self.manual, park_after=self.park_after,
+            manual=self.manual, park_after=self.park_after, work_out=self.work_out,
         )  # fmt: skip
         self.host.start()
         return self

@@ -13,7 +13,7 @@ from hostd.archive.records import Blob, Event, Origin
 from hostd.dicom import syntaxes
 from hostd.errors import ConfigurationError, NotFoundError, ScriptError
 from hostd.sandbox import frames
-from hostd.scripting.plan import as_frames_event, handler_of, resolve
+from hostd.scripting.plan import as_frames_event, resolve
 from hostd.testing.made import header
 from hostd.transcoding.receipt import Receipt
 from hostd.transcoding.transform import RunTool, Transcode, Transform
@@ -55,7 +55,7 @@ def test_an_event_becomes_what_the_worker_gets():
     assert sent.instance.origin == frames.Origin("dicom", calling_aet="CT1", modality="ct1")
     assert sent.instance.transfer_syntax.keyword == "ExplicitVRLittleEndian"
     own = event(kind="start", subject="a.py", blob=None, header=None, origin=None)
-    assert (handler_of(own), as_frames_event(own).instance) == ("on_start", None)
+    assert (own.handler, as_frames_event(own).instance) == ("on_start", None)
 
 
 def test_a_receipt_goes_with_the_event_and_is_none_without_a_transcode():

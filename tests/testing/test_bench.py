@@ -19,6 +19,21 @@ def test_a_script_runs_in_the_jail_of_a_node(hostd):
     assert script._worker.layers["seccomp"]
 
 
+def test_what_a_script_keeps_is_there_at_the_next_event(hostd):
+    script = hostd.script(body("host.state['n'] = host.state.get('n', 0) + 1", "print(host.state['n'])"))
+    assert [script.stored(hostd.instance()).log for _ in range(2)] == [("1",), ("2",)]
+    assert script.state == {"n": 2}
+
+
+def test_a_transcode_is_worked_out_and_nothing_else_is_found(hostd):
+    lines = (
+        "small = host.transcode(instance, 'j2k')",
+        "print(small.size > 0, small.ratio > 0)",
+        "print(host.find('study'))",
+    )
+    assert hostd.script(body(*lines)).stored(hostd.instance()).log == ("True True", "()")
+
+
 def test_what_a_failed_run_asked_for_cannot_be_looked_at(hostd):
     run = hostd.script(body("host.forward(instance, to='archive')", "print(1 / 0)")).stored(hostd.instance())
     assert run.error == "ZeroDivisionError: division by zero (line 3)"
