@@ -344,6 +344,15 @@ def hasten(connection: Connection, numbers: Sequence[int], now: float) -> None:
     )
 
 
+def give_up(connection: Connection, number: int, at: float, why: str) -> None:
+    """End a delivery as given up by a person, in the state "discarded": it pins nothing any more, and no delete follows it."""
+    connection.execute(
+        sa.update(t.delivery).where(t.delivery.c.id == number).values(state="discarded", finished_at=at, last_error=why)
+    )
+    deletes.reconsider(connection, number, at)
+    _release_file(connection, number)
+
+
 def _open_twin(connection: Connection, delivery: Delivery) -> bool:
     twin = sa.select(t.delivery.c.id).where(
         t.delivery.c.destination == delivery.destination,

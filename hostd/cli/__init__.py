@@ -22,6 +22,7 @@ def build() -> typer.Typer:
         deliveries,
         demo,
         deploy,
+        destinations,
         explain,
         init,
         notify,
@@ -58,6 +59,7 @@ def build() -> typer.Typer:
     app.add_typer(actions.app, name="actions")
     app.add_typer(config.app, name="config")
     app.add_typer(deliveries.app, name="deliveries")
+    app.add_typer(destinations.app, name="destinations")
     for command in (versions.history, versions.rollback, versions.release, versions.disable, versions.enable):
         scripts.app.command()(command)
     app.add_typer(notify.app, name="notify")

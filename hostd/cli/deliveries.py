@@ -1,16 +1,15 @@
-"""`hostd deliveries`: what waits, what failed and why, and trying it again. Patients are not named."""
+"""`hostd deliveries`: what waits, what failed and why. Patients are not named."""
 
 from __future__ import annotations
 
-import time
 from typing import Annotated, Any
 
 import typer
-from sqlalchemy import Connection
 
 from hostd.archive import deliveries as rows
 from hostd.archive.archive import attach
 from hostd.archive.records import Attempt, Delivery
+from hostd.cli import delivery_orders as orders
 from hostd.cli.config import AsJson
 from hostd.cli.looking import (
     Config,
@@ -20,25 +19,26 @@ from hostd.cli.looking import (
     print_json,
     print_table,
     refuse,
+    resolve,
     settings_of,
 )
-from hostd.config.settings import Settings
-from hostd.errors import NotFoundError
 from hostd.transcoding.transform import told
 
-app = typer.Typer(help="Show deliveries, and try them again.")
+app = typer.Typer(help="Show deliveries, and decide of them: retry, hold, release, redirect, discard.")
+for command in (orders.retry, orders.hold, orders.release, orders.redirect, orders.discard):
+    app.command()(command)
 
 State = Annotated[
     list[str] | None,
-    typer.Option("--state", help="Only these: preparing, waiting, sending, held, delivered, warning, failed."),
+    typer.Option(
+        "--state", help="Only these: preparing, waiting, sending, held, delivered, warning, failed, discarded."
+    ),
 ]
 Destination = Annotated[str | None, typer.Option("--destination", help="Only those to this destination.")]
 Study = Annotated[str | None, typer.Option("--study", help="Only those of this Study Instance UID.")]
 Instance = Annotated[str | None, typer.Option("--instance", help="Only those of this instance, by its id.")]
 
-_STATES = frozenset({"preparing", "waiting", "sending", "held", "delivered", "warning", "failed"})
-_GIVEN_UP = ("failed", "held")
-_ALL = 1 << 40
+_STATES = frozenset({"preparing", "waiting", "sending", "held", "delivered", "warning", "failed", "discarded"})
 _COLUMNS = ("number", "destination", "state", "attempts", "asked", "next", "instance", "last error")
 
 
@@ -76,7 +76,7 @@ def listing(
         found = rows.listing(
             connection,
             states=state or (),
-            destination=_resolve(settings, destination),
+            destination=resolve(settings, destination),
             study=study,
             instance=instance,
             limit=limit,
@@ -107,59 +107,6 @@ def show(
         typer.echo(f"{name.replace('_', ' ')}: {'-' if value in {None, ''} else value}")
     columns = ("attempt", "when", "outcome", "status", "seconds", "transfer syntax", "sent as", "answer")
     print_table(columns, map(_attempt_cells, attempts), empty="not tried yet")
-
-
-@app.command()
-def retry(
-    numbers: Annotated[list[int] | None, typer.Argument(metavar="[NUMBER]...", help="The deliveries.")] = None,
-    destination: Destination = None,
-    every: Annotated[
-        bool, typer.Option("--all", help="All that failed or are held; with --destination only those to it.")
-    ] = False,
-    config: Config = None,
-    as_json: AsJson = False,
-) -> None:
-    """Try deliveries again, at once. Exit code 1: some cannot be; then those that were named are all left as they were."""
-    if bool(numbers) == every:
-        raise typer.BadParameter("name the deliveries by their numbers, or say --all")
-    if destination is not None and not every:
-        raise typer.BadParameter("--destination goes with --all")
-    settings = settings_of(config)
-    with attach(settings.node.place, writes=True) as connection:
-        if every:
-            done, left = _retry_all(connection, _resolve(settings, destination))
-        else:
-            try:
-                done, left = rows.retry(connection, sorted(set(numbers or ())), time.time()), {}
-            except NotFoundError as error:
-                raise refuse(error) from None
-    if as_json:
-        print_json({"retried": done, "left": [{"id": number, "reason": why} for number, why in left.items()]})
-    else:
-        typer.echo(f"{len(done)} {'delivery is' if len(done) == 1 else 'deliveries are'} to be tried again")
-    for number, why in left.items():
-        typer.echo(f"hostd: delivery {number} stays as it is: {why}", err=True)
-    if left:
-        raise typer.Exit(1)
-
-
-def _retry_all(connection: Connection, destination: str | None) -> tuple[list[int], dict[int, str]]:
-    """Retry each that was given up; return which were, and why the others were not."""
-    done: list[int] = []
-    left: dict[int, str] = {}
-    for delivery in reversed(rows.listing(connection, states=_GIVEN_UP, destination=destination, limit=_ALL)):
-        try:
-            done += rows.retry(connection, [delivery.id], time.time())
-        except NotFoundError as error:
-            left[delivery.id] = str(error)
-    return done, left
-
-
-def _resolve(settings: Settings, destination: str | None) -> str | None:
-    """Return a destination as deliveries name it; one that left the configuration goes by its full name, `kind:name`."""
-    if destination is None or ":" in destination:
-        return destination
-    return ":".join(settings.resolve_destination(destination))
 
 
 def _facts(delivery: Delivery) -> dict[str, Any]:

@@ -29,6 +29,13 @@ def settings_of(config: Path | None) -> Settings:
     return load(chosen(config))
 
 
+def resolve(settings: Settings, destination: str | None) -> str | None:
+    """Return a destination as deliveries name it; one that left the configuration goes by its full name, `kind:name`."""
+    if destination is None or ":" in destination:
+        return destination
+    return ":".join(settings.resolve_destination(destination))
+
+
 def iso_time(at: float | None) -> str | None:
     """Return a time of the index in ISO 8601 with its zone, for machines."""
     return None if at is None else datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")

@@ -224,6 +224,37 @@ class Modality(Forwarding):
         default="explicit",
         description="The transfer syntax to bring an instance to when it does not take the one it has: UID, keyword or short name.",
     )
+    tls: bool = Field(default=False, description="Whether it is spoken to over TLS.")
+    ca_file: FilePath | None = Field(
+        default=None, description="With `tls`: the certificates (PEM) to trust for it. Absent: those of the system."
+    )
+    client_certificate_file: FilePath | None = Field(
+        default=None,
+        description="With `tls`: the certificate (PEM) to show, with those that lead to its root. Absent: none.",
+    )
+    client_key_file: FilePath | None = Field(
+        default=None, description="The key (PEM, without a passphrase) of that certificate."
+    )
+    tls_minimum: Literal["1.2", "1.3"] = Field(default="1.2", description="The oldest version of TLS to speak.")
+    tls_name: Host | None = Field(default=None, description="The name that its certificate must bear. Absent: `host`.")
+    tls_check_name: bool = Field(
+        default=True,
+        description="Whether its certificate must bear that name. Without, let `ca_file` be its own certificate, or any that `ca_file` trusts passes.",
+    )
+
+    @model_validator(mode="after")
+    def _certificates_need_tls(self) -> Self:
+        if (self.client_certificate_file is None) != (self.client_key_file is None):
+            raise ValueError("should have client_certificate_file with its client_key_file, or neither")
+        if not self.tls and (self.ca_file or self.client_certificate_file or self.tls_name):
+            raise ValueError("has settings of TLS, but tls is off: write tls = true")
+        return self
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """The files that must be there, by the setting that names them."""
+        keys = ("ca_file", "client_certificate_file", "client_key_file")
+        return {key: path for key in keys if (path := getattr(self, key)) is not None}
 
     require: str | None = Field(
         default=None,

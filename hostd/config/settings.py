@@ -336,7 +336,12 @@ def _contradictions(settings: Settings) -> Iterator[tuple[Loc, str]]:
 
 
 def _missing_files(settings: Settings) -> Iterator[tuple[Loc, str]]:
-    for table, entries in (("peers", settings.peers), ("dicomweb", settings.dicomweb)):
+    tables: tuple[tuple[str, Mapping[str, HttpAccess | Modality]], ...] = (
+        ("modalities", settings.modalities),
+        ("peers", settings.peers),
+        ("dicomweb", settings.dicomweb),
+    )
+    for table, entries in tables:
         for name, entry in entries.items():
             for key, path in entry.files.items():
                 if not path.is_file():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from hostd.config import sections as settings_of
 from hostd.config.settings import DESTINATION_TABLES, DestinationKind, Settings
 from hostd.delivery.destinations import Destination
 from hostd.delivery.destinations.dicomweb import DicomWeb
@@ -13,6 +14,7 @@ from hostd.delivery.destinations.peer import Peer
 from hostd.delivery.http import Access
 from hostd.delivery.terms import Terms
 from hostd.dicom.syntaxes import lookup
+from hostd.dimse.tls import Tls
 
 
 def destinations_of(settings: Settings) -> dict[str, Destination]:
@@ -48,9 +50,23 @@ def _modalities(settings: Settings) -> dict[str, Destination]:
             prefer=modality.preferred_syntax.uid,
             require=lookup(modality.require).uid if modality.require else None,
             transcode=modality.allow_transcoding,
+            tls=_tls(modality),
         )
         for name, modality in settings.modalities.items()
     }
+
+
+def _tls(modality: settings_of.Modality) -> Tls | None:
+    if not modality.tls:
+        return None
+    certificate, key = modality.client_certificate_file, modality.client_key_file
+    return Tls(
+        ca_file=modality.ca_file,
+        client_certificate=(certificate, key) if certificate and key else None,
+        minimum=modality.tls_minimum,
+        name=modality.tls_name,
+        check_name=modality.tls_check_name,
+    )
 
 
 def _peers(settings: Settings) -> dict[str, Destination]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -26,6 +27,7 @@ from hostd.dimse.errors import (
 )
 from hostd.dimse.pdu import RELEASE_RP, RELEASE_RQ, Connection, PduType, name
 from hostd.dimse.rejection import Rejection
+from hostd.dimse.tls import Tls
 from hostd.errors import ConfigurationError
 
 VERIFICATION = "1.2.840.10008.1.1"
@@ -54,11 +56,12 @@ def connect(
     connect_timeout_s: float = 10,
     timeout_s: float = 30,
     max_pdu: int = MAX_PDU,
+    tls: Tls | None = None,
 ) -> Requestor:
     """Make an association with the peer.
 
     Each of `contexts` is (SOP class, transfer syntaxes, best first) and is proposed as one presentation context; the peer
-    chooses one of its syntaxes. `timeout_s` limits every wait for the peer, answers included.
+    chooses one of its syntaxes. `timeout_s` limits every wait for the peer, answers included. With `tls` the line is encrypted.
 
     Raises `ConfigurationError` for a title or UID that the standard does not allow, `CouldNotConnectError`, `RejectedError`,
     and the other kinds of `DimseError`.
@@ -77,6 +80,8 @@ def connect(
     except OSError as error:
         why = "no answer in time" if isinstance(error, TimeoutError) else error.strerror or str(error)
         raise CouldNotConnectError(f"could not connect to {called_aet!r} at {host}:{port}: {why}") from error
+    if tls is not None:
+        sock = _encrypted(sock, tls, host, connect_timeout_s, f"{called_aet!r} at {host}:{port}")
     connection = Connection(sock, timeout_s=timeout_s)
     try:
         return Requestor(_open(connection, request, proposals, called_aet, timeout_s))
@@ -85,6 +90,28 @@ def connect(
             connection.abort(error.abort_source, error.abort_reason)
         connection.close()
         raise
+
+
+def _encrypted(sock: socket.socket, tls: Tls, host: str, timeout_s: float, peer: str) -> ssl.SSLSocket:
+    """Speak TLS on a new connection. Raises `ConfigurationError` and `CouldNotConnectError`; the connection is closed then."""
+    try:
+        sock.settimeout(timeout_s)
+        return tls.context().wrap_socket(sock, server_hostname=tls.name or host)
+    except OSError as error:
+        sock.close()
+        why = "no answer in time" if isinstance(error, TimeoutError) else _tls_reason(error)
+        raise CouldNotConnectError(f"no TLS with {peer}: {why}") from error
+    except BaseException:
+        sock.close()
+        raise
+
+
+def _tls_reason(error: OSError) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted: {error.verify_message}"
+    if isinstance(error, ssl.SSLError):
+        return (error.reason or str(error)).replace("_", " ").lower()
+    return error.strerror or str(error) or "the peer closed the connection"
 
 
 def _open(

@@ -11,6 +11,8 @@ from hostd.archive.archive import Archive
 from hostd.web import errors
 from hostd.web.answering import Answering
 from hostd.web.content import content_routes
+from hostd.web.delivery_orders import delivery_order_routes
+from hostd.web.destinations import Destinations, destination_routes
 from hostd.web.docs_page import docs_routes
 from hostd.web.explain import explain_routes
 from hostd.web.guard import Guard, RequestFilters, Users
@@ -33,6 +35,7 @@ def create_app(
     upload_idle_s: float = 60.0,
     layers: Callable[[], Mapping[str, int]] = dict,
     filters: RequestFilters | None = None,
+    destinations: Destinations = dict,
 ) -> FastAPI:
     """Return the HTTP face of a node.
 
@@ -40,7 +43,7 @@ def create_app(
     under the names of loopback and those in `hosts` (see `guard`). `dicom_port` is what `/system` tells, None without a DICOM face.
     `layers` tells how scripts are isolated (`hostd.sandbox.jail.enter`), nothing when none run.
     An upload may have `max_upload_bytes` (after decompression), and may be silent for `upload_idle_s` seconds.
-    `filters` are asked about every request.
+    `filters` are asked about every request. `destinations` gives those of the configuration.
     """
     app = FastAPI(
         title="hostd",
@@ -55,6 +58,8 @@ def create_app(
     app.include_router(instance_routes(archive, intake, max_upload_bytes=max_upload_bytes, upload_idle_s=upload_idle_s))
     app.include_router(content_routes(archive))
     app.include_router(delivery_routes(archive))
+    app.include_router(delivery_order_routes(archive, lambda: destinations().keys()))
+    app.include_router(destination_routes(archive, destinations))
     app.include_router(association_routes(archive))
     app.include_router(explain_routes(archive))
     app.include_router(docs_routes())

@@ -12,9 +12,8 @@ from hostd.archive import associations, deliveries
 from hostd.archive.archive import Archive
 from hostd.archive.associations import AssociationRow
 from hostd.archive.records import Attempt, Delivery
-from hostd.errors import NotFoundError
 from hostd.transcoding.transform import told
-from hostd.web.errors import DUPLICATE_RESOURCE, WebError, unknown_resource
+from hostd.web.errors import unknown_resource
 from hostd.web.parameters import Newest
 from hostd.web.responses import JsonResponse, iso_time
 
@@ -40,13 +39,7 @@ def delivery_routes(archive: Archive) -> APIRouter:
     @router.get("/{number}", summary="Show a delivery with all its attempts")
     def describe(number: int) -> Response:
         with archive.read() as connection:
-            return JsonResponse(_with_history(connection, number))
-
-    @router.post("/{number}/retry", summary="Try a delivery again, at once")
-    def retry(number: int) -> Response:
-        return JsonResponse(
-            archive.writer.do(lambda c: _retry(c, number, archive.clock.now()), topics=("delivery",), urgent=True)
-        )
+            return JsonResponse(with_history(connection, number))
 
     return router
 
@@ -70,22 +63,13 @@ def association_routes(archive: Archive) -> APIRouter:
     return router
 
 
-def _with_history(connection: Connection, number: int) -> dict[str, Any]:
+def with_history(connection: Connection, number: int) -> dict[str, Any]:
+    """Return a delivery with all its attempts and what was decided of it. Raises `WebError` when there is none."""
     delivery = deliveries.get(connection, number)
     if delivery is None:
         raise unknown_resource()
     history = [attempt_form(attempt) for attempt in deliveries.attempts(connection, number)]
     return {**delivery_form(delivery), "History": history}
-
-
-def _retry(connection: Connection, number: int, now: float) -> dict[str, Any]:
-    if deliveries.get(connection, number) is None:
-        raise unknown_resource()
-    try:
-        deliveries.retry(connection, [number], now)
-    except NotFoundError as error:  # it is there, but in no state to be tried again
-        raise WebError(409, DUPLICATE_RESOURCE, str(error)) from error
-    return _with_history(connection, number)
 
 
 def delivery_form(delivery: Delivery) -> dict[str, Any]:

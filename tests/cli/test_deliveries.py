@@ -7,6 +7,7 @@ from typer.testing import CliRunner
 from hostd.archive import deliveries as rows
 from hostd.archive import instances
 from hostd.archive.records import Attempt, Blob
+from hostd.cli import destinations
 from hostd.cli.deliveries import app
 from hostd.errors import NodeError, NotFoundError
 
@@ -161,3 +162,50 @@ def test_a_retry_says_which(config, filled, arguments):
 
 def test_a_folder_where_nothing_has_run_is_a_problem(config):
     assert isinstance(run(config).exception, NodeError)
+
+
+def test_only_those_that_failed_for_a_reason_are_tried_again(config, filled):
+    assert run(config, "retry", "--all", "--reason", "HTTP 400").exit_code == 0
+    assert states(filled) == {1: "failed", 2: "delivered", 3: "failed", 4: "waiting", 5: "waiting"}
+
+
+def test_held_and_released_with_a_record(config, filled):
+    assert run(config, "hold", "5", "--why", "service").exit_code == 0
+    assert states(filled)[5] == "held"
+    assert run(config, "release", "--all", "--destination", "buffer").exit_code == 0
+    assert states(filled)[5] == "waiting"
+    history = json.loads(run(config, "show", "5", "--json").stdout)["history"]
+    assert [entry["outcome"] for entry in history] == ["held", "released"]
+    assert history[0]["answer"].endswith(": service")
+
+
+def test_redirected_and_discarded(config, filled):
+    answer = json.loads(run(config, "redirect", "5", "--to", "archive", "--json").stdout)
+    assert (answer["done"], answer["made"]) == ([5], [{"id": 5, "new": 6}])
+    assert run(config, "discard", "6").exit_code == 2  # without why
+    assert run(config, "discard", "6", "--why", "wrong patient").exit_code == 0
+    assert states(filled)[6] == "discarded"
+    assert run(config, "redirect", "1").exit_code == 2
+    assert isinstance(run(config, "redirect", "1", "--to", "nowhere").exception, NotFoundError)
+    assert run(config, "discard", "2", "--why", "x").exit_code == 1
+    assert states(filled)[2] == "delivered"
+
+
+def test_destinations_show_what_waits_and_what_failed(config, filled):
+    shown = CliRunner().invoke(destinations.app, ["--json", "--config", str(config)])
+    assert shown.exit_code == 0, shown.output
+    found = {one["destination"]: one for one in json.loads(shown.stdout)}
+    assert found["modality:archive"]["deliveries"] == {"delivered": 1, "failed": 2}
+    assert (found["peer:buffer"]["backlog"], found["peer:buffer"]["state"]) == (1, "works")
+    assert "modality:archive" in CliRunner().invoke(destinations.app, ["--config", str(config)]).stdout
+
+
+def test_a_destination_is_tested_from_the_command_line(config, filled, tmp_path):
+    (tmp_path / "out").mkdir()
+    config.write_text(config.read_text() + '[folders.export]\npath = "out"\n[folders.gone]\npath = "gone"\n')
+    fine = CliRunner().invoke(destinations.app, ["test", "export", "--json", "--config", str(config)])
+    assert json.loads(fine.stdout)["ok"] is True
+    assert "MiB are free" in json.loads(fine.stdout)["said"][0]
+    gone = CliRunner().invoke(destinations.app, ["test", "gone", "--config", str(config)])
+    assert gone.exit_code == 1
+    assert "No such file" in gone.stderr

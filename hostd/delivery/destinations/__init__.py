@@ -124,6 +124,10 @@ class Destination(Protocol):
         """Reach the peer for these instances. Raises `DestinationFault` when it cannot be reached or does not want to talk."""
         ...
 
+    def examine(self) -> list[str]:
+        """Ask whether it answers and what it accepts, without sending anything; return that in lines for people. Raises `DestinationFault`."""
+        ...
+
 
 def deviation(outgoing: Outgoing, product: Product) -> str:
     """Return what to add to an answer when something else was sent than what was asked for, '' otherwise."""

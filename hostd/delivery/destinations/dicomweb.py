@@ -43,6 +43,13 @@ class DicomWeb:
             raise
         return session
 
+    def examine(self) -> list[str]:
+        """Ask the server by QIDO-RS for a study that nobody has. Raises `DestinationFault`, also where the root seems to be wrong."""
+        with DicomWebSession(self) as session:
+            if session.check():
+                return ["answers queries (QIDO-RS); whether it takes instances (STOW-RS) shows when one is sent"]
+            return ["answers, but not to queries (QIDO-RS): it may only take instances, or the url may be wrong"]
+
 
 class DicomWebSession:
     """One kept connection to a DICOMweb server."""

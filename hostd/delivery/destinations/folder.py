@@ -59,6 +59,12 @@ class Folder:
         """Open the folder. Raises `DestinationFault` when it is not there, or cannot be written to."""
         return FolderSession(self)
 
+    def examine(self) -> list[str]:
+        """Write a file there and remove it. Raises `DestinationFault` when that cannot be done."""
+        with FolderSession(self) as session:
+            free_mb = session.try_out() >> 20
+        return [f"{self.path} can be written to, and {free_mb} MiB are free"]
+
 
 class FolderSession:
     """The opened folder, for a batch."""
@@ -109,6 +115,22 @@ class FolderSession:
         where = "/".join((*names[:-1], name))
         text = f"{'was there already' if was_there else 'written'} as {where}{deviation(outgoing, product)}"
         return Answer("delivered", text, None, product.transfer_syntax, sent_sop_instance_uid=product.sop_instance_uid)
+
+    def try_out(self) -> int:
+        """Write a file and remove it; return how many bytes are free. Raises `DestinationFault`."""
+        name = secrets.token_hex(16)
+        try:
+            with os.fdopen(os.open(name, _NEW_FILE, 0o640, dir_fd=self._temporary), "wb") as file:
+                try:
+                    file.write(b"hostd")
+                    file.flush()
+                    os.fsync(file.fileno())
+                finally:
+                    os.unlink(name, dir_fd=self._temporary)
+            found = os.fstatvfs(self._top)
+        except OSError as error:
+            raise DestinationFault(f"{self._folder.path} cannot be written to: {error.strerror or error}") from error
+        return found.f_bavail * found.f_frsize
 
     def _put_below(self, source: BinaryIO, names: Sequence[str]) -> tuple[str, bool]:
         with ExitStack() as opened:

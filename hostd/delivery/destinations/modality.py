@@ -7,13 +7,14 @@ from types import TracebackType
 from typing import Self
 
 from hostd.archive.deliveries import PRIORITIES
-from hostd.delivery import faults
+from hostd.delivery import examination, faults
 from hostd.delivery.destinations import Answer, Outgoing, deviation, named
 from hostd.dicom import part10, statuses
 from hostd.dicom.syntaxes import EXPLICIT_LE, IMPLICIT_LE
 from hostd.dimse import scu
 from hostd.dimse.associate import CONTEXTS_LIMIT
 from hostd.dimse.errors import DimseError
+from hostd.dimse.tls import Tls
 from hostd.errors import AssociationError, ConfigurationError, DestinationFault, InstanceFault, NoCommonSyntaxError
 from hostd.transcoding.products import Product
 
@@ -44,6 +45,7 @@ class Modality:
         prefer: str = EXPLICIT_LE.uid,
         require: str | None = None,
         transcode: bool = True,
+        tls: Tls | None = None,
     ) -> None:
         self.name = f"modality:{name}"
         self._aet = aet
@@ -55,11 +57,16 @@ class Modality:
         self.learnt: dict[str, tuple[str, ...]] = {}
         """SOP class → the transfer syntaxes that the peer accepted for it when it was last asked, as UIDs."""
         self._require = require
+        self._tls = tls
         self._fallbacks = tuple(dict.fromkeys((prefer, *_UNCOMPRESSED))) if transcode else ()
 
     def connect(self, batch: Sequence[Outgoing]) -> ModalitySession:
         """Make an association that proposes what the batch needs. Raises `DestinationFault`."""
         return ModalitySession(self, plan_associations(batch, self._fallbacks, self._require))
+
+    def examine(self) -> list[str]:
+        """Ask by C-ECHO whether it answers, and by the contexts of an association what it accepts. Raises `DestinationFault`."""
+        return examination.examine(self.associate)
 
     def associate(self, contexts: Sequence[Context]) -> scu.Requestor:
         """Make one association. Raises `DestinationFault`."""
@@ -72,6 +79,7 @@ class Modality:
                 contexts=contexts,
                 connect_timeout_s=self._connect_timeout_s,
                 timeout_s=self._timeout_s,
+                tls=self._tls,
             )
         except (AssociationError, ConfigurationError) as error:
             raise DestinationFault(str(error)) from error

@@ -15,7 +15,7 @@ import requests
 
 from hostd.delivery import faults
 from hostd.delivery.destinations import Answer, Outgoing, deviation
-from hostd.delivery.http import PIECE, Access, Body, HttpConnection, broken, why
+from hostd.delivery.http import PIECE, Access, Body, HttpConnection, Said, broken, why
 from hostd.errors import DestinationFault
 
 _IN_MEMORY = 32 << 20
@@ -40,6 +40,18 @@ class Peer:
             session.close()
             raise
         return session
+
+    def examine(self) -> list[str]:
+        """Ask the peer who it is. Raises `DestinationFault` when it does not say so."""
+        with PeerSession(self) as session:
+            said = session.asked()
+        system = said.json() if said.is_good else None
+        if not isinstance(system, dict):
+            raise DestinationFault(
+                f"{self.access.url}system answered {said.in_words()}, which is not what an Orthanc answers"
+            )
+        known = {key: str(system[key])[:64] for key in ("Name", "Software", "Version", "DicomAet") if system.get(key)}
+        return [", ".join(f"{key} {value}" for key, value in known.items()) or "answers, and does not say what it is"]
 
 
 class PeerSession:
@@ -72,12 +84,16 @@ class PeerSession:
 
     def check(self) -> None:
         """See whether the peer answers at all, before anything is made for it. Raises `DestinationFault`."""
-        try:
-            said = self._http.get("system")
-        except (requests.RequestException, OSError) as error:
-            raise DestinationFault(f"{self._peer.access.url} could not be reached: {why(error)}") from error
+        said = self.asked()
         if 300 <= said.status < 400 or said.status >= 500 or said.status in _CONCLUSIVE:
             raise DestinationFault(f"{self._peer.access.url} answered {said.in_words()}")
+
+    def asked(self) -> Said:
+        """Return what the peer says of itself. Raises `DestinationFault` when it cannot be reached."""
+        try:
+            return self._http.get("system")
+        except (requests.RequestException, OSError) as error:
+            raise DestinationFault(f"{self._peer.access.url} could not be reached: {why(error)}") from error
 
     def send(self, outgoing: Outgoing) -> Answer:
         """Send one instance. Raises `InstanceFault` when there is nothing that may be sent."""

@@ -1,0 +1,67 @@
+"""`POST /deliveries/{number}/hold` and its kin: what people decide of a delivery, recorded with who, when and why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+from starlette.responses import Response
+
+from hostd.archive import deliveries, delivery_orders
+from hostd.archive.archive import Archive
+from hostd.archive.delivery_orders import Order
+from hostd.web.errors import BAD_PARAMETER_TYPE, DUPLICATE_RESOURCE, WebError, unknown_resource
+from hostd.web.records import with_history
+from hostd.web.responses import JsonResponse
+
+Why = Annotated[str, Query(description="Why, for the record.", max_length=1000)]
+
+Reason = Annotated[str, Query(description="Why, for the record.", min_length=1, max_length=1000)]
+
+
+def delivery_order_routes(archive: Archive, destinations: Callable[[], Collection[str]]) -> APIRouter:
+    """Return the routes; `destinations` gives the names, as `kind:name`, that a delivery may be redirected to."""
+    router = APIRouter(prefix="/deliveries", tags=["deliveries"])
+
+    def decide(request: Request, number: int, verb: str, why: str, to: str | None = None) -> Response:
+        order = Order(verb, request.state.username or "this machine", why, archive.clock.now(), to)
+        with archive.read() as connection:
+            if deliveries.get(connection, number) is None:
+                raise unknown_resource()
+        decided = archive.writer.do(
+            lambda c: delivery_orders.decide(c, order, [number]), topics=("delivery",), urgent=True
+        )
+        if decided.left:
+            raise WebError(409, DUPLICATE_RESOURCE, decided.left[number])
+        with archive.read() as connection:
+            return JsonResponse(with_history(connection, number) | ({"Redirected": decided.made[number]} if to else {}))
+
+    @router.post("/{number}/retry", summary="Try a delivery again, at once")
+    def retry(request: Request, number: int, why: Why = "") -> Response:
+        return decide(request, number, "retry", why)
+
+    @router.post("/{number}/hold", summary="Keep a delivery back until it is released")
+    def hold(request: Request, number: int, why: Why = "") -> Response:
+        return decide(request, number, "hold", why)
+
+    @router.post("/{number}/release", summary="Let a delivery go on that was held")
+    def release(request: Request, number: int, why: Why = "") -> Response:
+        return decide(request, number, "release", why)
+
+    @router.post("/{number}/discard", summary="Give a delivery up: it is never sent")
+    def discard(request: Request, number: int, why: Reason) -> Response:
+        return decide(request, number, "discard", why)
+
+    @router.post("/{number}/redirect", summary="Send what a delivery is of to another destination instead")
+    def redirect(
+        request: Request,
+        number: int,
+        to: Annotated[str, Query(description="The destination, as `modality:x` or `peer:x`.")],
+        why: Why = "",
+    ) -> Response:
+        if to not in destinations():
+            raise WebError(400, BAD_PARAMETER_TYPE, f"there is no destination {to!r}; write it as modality:x or peer:x")
+        return decide(request, number, "redirect", why, to)
+
+    return router

@@ -1,0 +1,86 @@
+"""/destinations, and what is decided of deliveries by HTTP."""
+
+import pytest
+from web_support import is_orthanc_error, user
+
+from hostd.archive import deliveries, instances
+from hostd.archive.records import Blob
+from hostd.errors import DestinationFault
+
+
+class Answering:
+    name = "modality:archive"
+
+    def examine(self):
+        return ["C-ECHO: 0x0000 (success)"]
+
+
+class Dead:
+    name = "peer:buffer"
+
+    def examine(self):
+        raise DestinationFault("could not be reached: Connection refused")
+
+
+@pytest.fixture
+def face(make_face):
+    made = {one.name: one for one in (Answering(), Dead())}
+    return make_face(users={"anna": user("pw", "write"), "otto": user("pw", "read")}, destinations=lambda: made)
+
+
+@pytest.fixture
+def client(face):
+    return face.client(auth=("anna", "pw"))
+
+
+@pytest.fixture
+def number(face):
+    blob = Blob("test/00/" + "0" * 32, 10, "s", "1.2")
+
+    def unit(connection):
+        instances.add_blob(connection, blob, 1.0)
+        return deliveries.ask(
+            connection, destination="modality:archive", instance="i", sop_instance_uid="1.2", sop_class_uid="1.3",
+            content="c", blob=blob.name, now=1000.0,
+        )[0]  # fmt: skip
+
+    return face.archive.writer.do(unit)
+
+
+def test_destinations_are_listed_with_what_waits(client, number):
+    found = {one["Destination"]: one for one in client.get("/destinations").json()}
+    assert found["modality:archive"]["Backlog"] == 1
+    assert found["modality:archive"]["Deliveries"] == {"waiting": 1}
+    assert (found["peer:buffer"]["Backlog"], found["peer:buffer"]["Configured"]) == (0, True)
+
+
+def test_destinations_are_asked_whether_they_answer(client):
+    said = client.post("/destinations/modality:archive/test").json()
+    assert said == {
+        "Destination": "modality:archive", "Answers": True, "Said": ["C-ECHO: 0x0000 (success)"], "Error": None,
+    }  # fmt: skip
+    said = client.post("/destinations/peer:buffer/test").json()
+    assert (said["Answers"], said["Error"]) == (False, "could not be reached: Connection refused")
+    assert is_orthanc_error(client.post("/destinations/peer:other/test"), 404, 17)
+
+
+def test_what_is_decided_stands_in_the_history_with_who_decided_it(client, number):
+    held = client.post(f"/deliveries/{number}/hold?why=service").json()
+    assert held["State"] == "held"
+    assert held["History"][-1]["Answer"] == "held by anna: service"
+    assert client.post(f"/deliveries/{number}/release").json()["State"] == "waiting"
+    redirected = client.post(f"/deliveries/{number}/redirect?to=peer:buffer").json()
+    assert redirected["State"] == "discarded"
+    made = client.get(f"/deliveries/{redirected['Redirected']}").json()
+    assert (made["Destination"], made["State"]) == ("peer:buffer", "waiting")
+    discarded = client.post(f"/deliveries/{made['ID']}/discard?why=wrong").json()
+    assert discarded["LastError"] == "discarded by anna: wrong"
+
+
+def test_what_cannot_be_decided_is_refused_and_changes_nothing(client, face, number):
+    assert is_orthanc_error(client.post(f"/deliveries/{number}/release"), 409, 46)
+    assert is_orthanc_error(client.post(f"/deliveries/{number}/discard"), 400, 5)
+    assert is_orthanc_error(client.post(f"/deliveries/{number}/redirect?to=nowhere"), 400, 5)
+    assert is_orthanc_error(client.post("/deliveries/99/hold"), 404, 17)
+    assert is_orthanc_error(face.client(auth=("otto", "pw")).post(f"/deliveries/{number}/hold"), 403, 45)
+    assert client.get(f"/deliveries/{number}").json()["State"] == "waiting"
