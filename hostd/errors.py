@@ -50,6 +50,10 @@ class StorageError(ReceptionError):
     """The instance could not be put on stable storage; what was there before is untouched (DIMSE 0xA700)."""
 
 
+class NoRoomError(StorageError):
+    """There is too little room on the disk for anything more (`node.refuse_below_mb`); nothing was written."""
+
+
 class FilterRefusedError(ReceptionError):
     """A filter refused the instance, or failed, which is the same to the sender; `status` is the one of C-STORE to answer with."""
 

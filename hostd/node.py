@@ -13,6 +13,7 @@ from hostd.archive import instances, notices, scripts
 from hostd.archive.archive import Archive
 from hostd.archive.pseudonyms import IndexPseudonyms
 from hostd.archive.records import Origin
+from hostd.archive.room import Room
 from hostd.clock import Clock, SystemClock
 from hostd.config.loopback import is_loopback
 from hostd.config.permissions import private_folder, refuse_writable_by_others
@@ -141,6 +142,7 @@ class Node:
         settings = self.settings
         self._projects = projects.configured(settings.projects)
         private_folder(settings.node.data)
+        self._room = Room(settings.node.data, settings.node.refuse_below_mb)
         self.archive = Archive(settings.node.place, settings.node.name, self._clock)
         self._undo.append(("archive", self.archive.close))
         pool = CodecPool(
@@ -192,6 +194,7 @@ class Node:
             ack_budget_s=settings.ingest.ack_budget_s,
             filters=self._filters,
             quiet_of=settings.stable.quiet_of,
+            has_room=self._room.is_left,
         )
         # P4: what takes an original's place must be proven.
         for_replace = Products(self.archive, for_ingest, tools, editor)
@@ -293,6 +296,7 @@ class Node:
                     max_pdu=settings.dicom.max_pdu,
                 ),
                 clock=self._clock,
+                has_room=self._room.is_left,
             )
             listener = self.dicom
             listener.start()

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
 
 from hostd.archive import postgresql, sqlite
+from hostd.archive.files import copy_index
 from hostd.archive.tables import metadata
 from hostd.config.place import Place
 from hostd.errors import NodeError
@@ -32,7 +33,7 @@ def open_engine(place: Path | Place, *, writes: bool) -> Engine:
 
 
 def bring_up_to_date(engine: Engine) -> None:
-    """Create or migrate the schema. Raises `NodeError` for an index that a newer hostd wrote.
+    """Create or migrate the schema; an older one of SQLite is copied first. Raises `NodeError` for an index that a newer hostd wrote.
 
     One node does it, and others that start meanwhile wait, since the engine is a writing one. Alembic is imported only when there is
     something to do, which keeps an ordinary start fast.
@@ -53,8 +54,17 @@ def bring_up_to_date(engine: Engine) -> None:
             raise NodeError(
                 f"the index has version {found}, this hostd knows up to {SCHEMA}: run the hostd that wrote it, or a newer one"
             )
+        if found is not None and engine.dialect.name == "sqlite":
+            _keep_a_copy(Path(str(engine.url.database)), found)
         config.attributes["connection"] = connection
         command.upgrade(config, SCHEMA)
+
+
+def _keep_a_copy(index: Path, version: str) -> None:
+    """Copy an index that is about to be migrated: the hostd that wrote it can still go on with the copy."""
+    copy = index.with_name(f"{index.name}.before-{version}")
+    if not copy.exists():
+        copy_index(index, copy)
 
 
 def schema_version(engine: Engine) -> str | None:

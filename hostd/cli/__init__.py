@@ -16,6 +16,7 @@ def build() -> typer.Typer:
     from hostd.cli import (  # noqa: PLC0415 - an error stays short
         actions,
         associations,
+        backup,
         check,
         codecs,
         config,
@@ -56,6 +57,10 @@ def build() -> typer.Typer:
     app.command("instances")(explain.listing)
     app.command()(transcode.transcode)
     app.command()(status.status)
+    app.command()(backup.backup)
+    app.command()(backup.restore)
+    app.command()(backup.verify)
+    app.add_typer(backup.index, name="index")
     app.add_typer(actions.app, name="actions")
     app.add_typer(config.app, name="config")
     app.add_typer(deliveries.app, name="deliveries")

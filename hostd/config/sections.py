@@ -61,6 +61,11 @@ class Node(IndexAccess):
         default=1024,
         description="Megabytes (MiB) that should be free for the data folder: with less, `on_disk_low` is told. 0: it never is.",
     )
+    refuse_below_mb: Annotated[int, Field(ge=0)] = Field(
+        default=100,
+        description="Megabytes (MiB) free for the data folder below which nothing more is taken in: associations that would store are rejected"
+        " as transient, HTTP answers 507, until a quarter more is free. Never more than a twentieth of the disk. 0: never.",
+    )
     allow_insecure_permissions: bool = Field(
         default=False,
         description="Use the configuration and the scripts folder even though other users may write them.",

@@ -16,7 +16,7 @@ from hostd.archive.filterings import Filtering, Kind
 from hostd.archive.ingests import Ended, Made
 from hostd.archive.instances import Arrival, OnConflict, Outcome
 from hostd.archive.records import Blob, Origin
-from hostd.errors import ConflictError, FilterRefusedError, StorageError, TranscodeError, UnparsableError
+from hostd.errors import ConflictError, FilterRefusedError, NoRoomError, StorageError, TranscodeError, UnparsableError
 from hostd.intake.changes import rewrite
 from hostd.intake.filtering import Judgement, ReceivedFilters
 from hostd.intake.ingest import Aim, Policy, decide
@@ -46,7 +46,7 @@ class Intake:
     """Takes instances in for every face.
 
     What `filters` say of an instance that has wholly arrived is done first, before it is stored or acknowledged. With `workers`, what `policy` says is transcoded: before the acknowledgement where that takes at most `ack_budget_s` seconds, 0 being
-    never, otherwise afterwards.
+    never, otherwise afterwards. While there is no room (`has_room`) nothing is taken in.
     """
 
     def __init__(
@@ -60,6 +60,7 @@ class Intake:
         ack_budget_s: float = 5.0,
         filters: ReceivedFilters | None = None,
         quiet_of: QuietOf = lambda _modality: 60.0,
+        has_room: Callable[[], bool] = lambda: True,
     ) -> None:
         self._archive = archive
         self._on_conflict = on_conflict
@@ -69,12 +70,14 @@ class Intake:
         self._ack_budget_s = ack_budget_s
         self._filters = filters
         self._quiet_of = quiet_of
+        self._has_room = has_room
         self._locks = KeyedLocks()
 
     def receive(
         self, *, sop_class_uid: str, sop_instance_uid: str, transfer_syntax: str, origin: Origin
     ) -> DataSetReception:
         """Begin to receive a data set whose identity a C-STORE request gave. Raises `StorageError`."""
+        self._require_room()
         return DataSetReception(
             self._archive.blobs.create(),
             self._keep_from(origin),
@@ -86,7 +89,12 @@ class Intake:
 
     def receive_file(self, *, origin: Origin) -> FileReception:
         """Begin to receive a DICOM file. Raises `StorageError`."""
+        self._require_room()
         return FileReception(self._archive.blobs.create(), self._keep_from(origin))
+
+    def _require_room(self) -> None:
+        if not self._has_room():
+            raise NoRoomError("the disk is nearly full; nothing more is taken in until there is room")
 
     def produced(self, file: Path, origin: Origin) -> Arrival:
         """Copy what a script made into a file of the archive's own, safely, and return what `enter_produced` takes.

@@ -6,7 +6,7 @@ import select
 import socket
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import structlog
 
@@ -31,7 +31,7 @@ class DicomListener:
     """Accepts associations for Verification and Storage.
 
     `aets`: the called AE titles that it answers to, all when `check_called_aet` is false. `port` 0 takes a free one; after
-    `start` the property says which.
+    `start` the property says which. While `has_room` says no, who wants to store is rejected as transient, temporary congestion.
     """
 
     def __init__(
@@ -45,6 +45,7 @@ class DicomListener:
         associations: AssociationLog,
         limits: Limits | None = None,
         clock: Clock | None = None,
+        has_room: Callable[[], bool] = lambda: True,
     ) -> None:
         self._host = host
         self._port = port
@@ -67,6 +68,7 @@ class DicomListener:
             stopping=self._stopping,
             admit=self._admit,
             leave=self._leave,
+            has_room=has_room,
         )
 
     @property

@@ -25,7 +25,7 @@ from hostd.dimse.errors import (
 from hostd.dimse.pdu import Connection
 from hostd.scp.limits import Limits
 from hostd.scp.log import AssociationClosed, AssociationLog, AssociationOpened, ContextFact, Ending
-from hostd.scp.sop_classes import choose
+from hostd.scp.sop_classes import choose, is_storage
 from hostd.scp.storage import StoreService, store
 
 _LOG = structlog.get_logger(__name__)
@@ -49,6 +49,8 @@ class House:
     """Take one of the places for associations; false when all are taken."""
     leave: Callable[[], None]
     """Give the place back."""
+    has_room: Callable[[], bool]
+    """Whether instances can be taken in."""
 
 
 class Conversation:
@@ -104,6 +106,8 @@ class Conversation:
         limits = self._house.limits
         request = acceptor.read_request(self._connection, artim_s=limits.artim_s)
         why = acceptor.judge(request, aets=self._house.aets, check_called_aet=self._house.check_called_aet)
+        if why is None and not self._house.has_room() and _brings_instances(request):
+            why = rejection.TEMPORARY_CONGESTION
         if why is None:
             self.is_busy = not self._house.stopping.is_set() and self._house.admit()
             why = None if self.is_busy else rejection.LOCAL_LIMIT_EXCEEDED
@@ -213,3 +217,8 @@ class Conversation:
             log.closed(self._id, closed)
         except Exception:  # noqa: BLE001 - logged with all its facts; there is nobody else to tell
             _LOG.exception("the end of an association could not be written down", ip=self._ip, facts=closed)
+
+
+def _brings_instances(request: Request) -> bool:
+    """Tell whether the peer means to store: who only asks whether hostd is there, or what it has, needs no room."""
+    return any(is_storage(proposal.abstract_syntax) for proposal in request.proposals)

@@ -11,7 +11,15 @@ from hostd.dicom import statuses
 from hostd.dicom.identity import is_uid
 from hostd.dimse.association import Association, Message
 from hostd.dimse.commands import AFFECTED_SOP_CLASS_UID, AFFECTED_SOP_INSTANCE_UID
-from hostd.errors import ConflictError, FilterRefusedError, MismatchError, ReceptionError, StorageError, UnparsableError
+from hostd.errors import (
+    ConflictError,
+    FilterRefusedError,
+    MismatchError,
+    NoRoomError,
+    ReceptionError,
+    StorageError,
+    UnparsableError,
+)
 from hostd.scp.sop_classes import is_storage
 
 _LOG = structlog.get_logger(__name__)
@@ -20,6 +28,7 @@ _STATUS_OF: tuple[tuple[type[ReceptionError], int], ...] = (
     (UnparsableError, statuses.CANNOT_UNDERSTAND),
     (MismatchError, statuses.DATA_SET_DOES_NOT_MATCH),
     (ConflictError, statuses.DUPLICATE_SOP_INSTANCE),
+    (NoRoomError, statuses.OUT_OF_RESOURCES),
     (StorageError, statuses.OUT_OF_RESOURCES),
 )
 

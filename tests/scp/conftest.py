@@ -158,10 +158,10 @@ class Kit:
         self.store = FakeStore()
         self.log = FakeLog()
 
-    def listen(self, limits=QUICK, *, check_called_aet=True):
+    def listen(self, limits=QUICK, *, check_called_aet=True, **options):
         self.listener = DicomListener(
             host="127.0.0.1", port=0, aets=["HOSTD", "OTHER"], check_called_aet=check_called_aet,
-            store=self.store, associations=self.log, limits=limits,
+            store=self.store, associations=self.log, limits=limits, **options,
         )  # fmt: skip
         self.listener.start()
         self.stack.callback(self.stop)

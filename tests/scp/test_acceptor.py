@@ -341,3 +341,14 @@ def test_an_address_in_use_is_an_error_that_says_what_to_change(kit):
     )
     with pytest.raises(NodeError, match=r"dicom\.port"):
         second.start()
+
+
+def test_without_room_who_would_store_is_rejected_as_transient_and_who_only_asks_is_not(kit):
+    room = []
+    kit.listen(has_room=lambda: bool(room))
+    assert kit.wire().associate() == (3, bytes([0, 2, 3, 1]))  # transient, temporary congestion
+    assert kit.wire().associate((kit.VERIFICATION, (kit.IMPLICIT,)))[0] == 2
+    ((_, closed),) = kit.log.wait()[:1]
+    assert closed.ended == "rejected"
+    room.append(True)
+    assert kit.wire().associate()[0] == 2  # by itself

@@ -9,6 +9,7 @@ import structlog
 from web_support import LIMIT, FailingReception, OneReception, changed, dicom_file, is_orthanc_error
 
 from hostd.errors import StorageError
+from hostd.intake.intake import Intake
 
 CT = "f689ddd2-662f8fe1-8b18180d-ec2a2cee-937917af"
 
@@ -205,3 +206,14 @@ def test_the_origin_names_address_and_user(make_face):
     intake = OneReception(reception)
     make_face(intake=intake).client().post("/instances", content=dicom_file())
     assert intake.origin.to_json() == {"kind": "http", "ip": "127.0.0.1"}
+
+
+def test_without_room_an_upload_is_507_and_nothing_is_written(make_face):
+    room = []
+    face = make_face()
+    intake = Intake(face.archive, on_conflict="newest", name_sender=lambda _origin: None, has_room=lambda: bool(room))
+    client = make_face(intake=intake).client()
+    assert is_orthanc_error(client.post("/instances", content=dicom_file()), 507, 19)
+    assert face.files() == []
+    room.append(True)
+    assert client.post("/instances", content=dicom_file()).status_code == 200

@@ -1,0 +1,210 @@
+"""Backup and restore of a data folder: the index as of one moment, and every file that it names.
+
+Files of the archive are written once and never changed, so a backup of the same folder only adds what is new. The index comes last in both
+directions: a backup or a restore that was cut off has the index of before, or none.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sqlite3
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from hostd.archive.archive import LOCK, is_held
+from hostd.archive.blobs import stored_at, sync_directory
+from hostd.archive.database import INDEX
+from hostd.archive.files import copy_index, transfer
+from hostd.config.place import Place
+from hostd.errors import NodeError
+
+MANIFEST = "backup.json"
+_SNAPSHOTS = 5
+_AT_ONCE = 500
+
+Progress = Callable[[int, int], None]
+"""Told of every file: how many bytes it has, and of how many all have. The first call is (0, all)."""
+
+
+def silent(_size: int, _total: int) -> None:
+    """Tell nobody."""
+
+
+@dataclass(slots=True)
+class Report:
+    """What was done: files by how they came, bytes in all, and files that the index names and that are missing (or were known to be)."""
+
+    files: Counter[str] = field(default_factory=Counter)
+    size: int = 0
+    missing: list[str] = field(default_factory=list)
+    removed: int = 0
+    held: int = 0
+
+
+def backup(place: Path | Place, target: Path, *, link: bool = True, progress: Progress = silent) -> Report:
+    """Bring a backup of a data folder, in use or not, up to date. Raises `NodeError` and `StorageError`.
+
+    Files that were removed from the archive go from the backup too, when its new index is in place.
+    """
+    place = of_files(place)
+    data = place.data
+    if not (data / INDEX).exists():
+        raise NodeError(f"there is no index in {data}: nothing has run there yet")
+    if target.resolve() == data.resolve() or data.resolve() in target.resolve().parents:
+        raise NodeError(f"{target} is inside of what is to be backed up: name a folder elsewhere")
+    _require_ours(target)
+    report = Report()
+    snapshot = target / f"{INDEX}.new"
+    _transfer_all(place, data / INDEX, target, report, link=link, progress=progress)  # most of it, which may take hours
+    for _ in range(_SNAPSHOTS):
+        copy_index(data / INDEX, snapshot)
+        report.missing.clear()
+        _transfer_all(place, snapshot, target, report, link=link, progress=silent)
+        known = _known_missing(snapshot)
+        report.missing = [name for name in report.missing if name not in known]
+        if not report.missing:  # nothing was removed between the snapshot and its files
+            break
+    _sync_folders(target)
+    snapshot.replace(target / INDEX)
+    sync_directory(target)
+    report.removed = _remove_others(target)
+    with contextlib.closing(_opened(target / INDEX)) as index:
+        report.size = index.execute("SELECT coalesce(sum(size), 0) FROM blob WHERE state = 'present'").fetchone()[0]
+        version = index.execute("SELECT version_num FROM alembic_version").fetchone()[0]
+        instances = index.execute("SELECT count(*) FROM instance").fetchone()[0]
+    at = datetime.now(UTC).isoformat(timespec="seconds")
+    facts = {"at": at, "of": str(data), "schema": version, "instances": instances, "bytes": report.size}
+    (target / MANIFEST).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+    return report
+
+
+def restore(
+    source: Path, place: Path | Place, *, link: bool = False, hold: bool = False, progress: Progress = silent
+) -> Report:
+    """Make a data folder of a backup. With `hold` what was still to be sent then is held, and nothing is sent twice unseen.
+
+    Raises `NodeError` for a folder that is in use or has an index, and `StorageError`.
+    """
+    place = of_files(place)
+    data = place.data
+    if not (source / INDEX).exists():
+        raise NodeError(f"{source} is no backup: it has no index")
+    if is_held(data):
+        raise NodeError(f"a node runs on {data}: stop it first")
+    if (data / INDEX).exists():
+        raise NodeError(f"{data} has an index already: move it away first, nothing is overwritten")
+    data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    report = Report()
+    _transfer_all(source, source / INDEX, place, report, link=link, progress=progress)
+    known = _known_missing(source / INDEX)
+    report.missing = [name for name in report.missing if name not in known]
+    _sync_folders(place)
+    coming = data / f"{INDEX}.restored"
+    copy_index(source / INDEX, coming)
+    if hold:
+        report.held = _hold(coming)
+    coming.replace(data / INDEX)
+    sync_directory(data)
+    report.size = sum(row[1] for row in _rows(data / INDEX))
+    return report
+
+
+def _hold(index: Path) -> int:
+    with contextlib.closing(sqlite3.connect(index)) as opened, opened:
+        return opened.execute(
+            "UPDATE delivery SET state = 'held', last_error = 'held by a restore: it may have been sent since the backup'"
+            " WHERE state IN ('preparing', 'waiting', 'sending')"
+        ).rowcount
+
+
+def _transfer_all(
+    source: Path | Place, index: Path, target: Path | Place, report: Report, *, link: bool, progress: Progress
+) -> None:
+    with contextlib.closing(_opened(index)) as opened:
+        total = opened.execute("SELECT coalesce(sum(size), 0) FROM blob").fetchone()[0]
+    progress(0, total)
+    for name, size in _rows(index):
+        way = transfer(stored_at(source, name), stored_at(target, name), size, link=link)
+        if way is None:
+            report.missing.append(name)
+        elif way != "there already":
+            report.files[way] += 1
+        progress(size, total)
+
+
+def _rows(index: Path) -> Iterator[tuple[str, int]]:
+    """Yield name and size of all files that an index names, some hundred at one time: reading holds up no writer."""
+    last = ""
+    while True:
+        with contextlib.closing(_opened(index)) as opened:
+            found = opened.execute(
+                "SELECT name, size FROM blob WHERE name > ? ORDER BY name LIMIT ?", (last, _AT_ONCE)
+            ).fetchall()
+        yield from found
+        if len(found) < _AT_ONCE:
+            return
+        last = found[-1][0]
+
+
+def _known_missing(index: Path) -> frozenset[str]:
+    with contextlib.closing(_opened(index)) as opened:
+        return frozenset(row[0] for row in opened.execute("SELECT name FROM blob WHERE state = 'missing'"))
+
+
+def _opened(index: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"file:{index}?mode=ro", uri=True, timeout=30)
+
+
+def _require_ours(target: Path) -> None:
+    try:
+        target.mkdir(mode=0o700, parents=True, exist_ok=True)
+        strange = {entry.name for entry in target.iterdir()} - {
+            INDEX,
+            f"{INDEX}.new",
+            f"{INDEX}.new.part",
+            MANIFEST,
+            "blobs",
+        }
+    except OSError as error:
+        raise NodeError(f"{target} cannot be used: {error.strerror}") from error
+    if strange or (target / LOCK).exists():
+        raise NodeError(
+            f"{target} holds something else ({min(strange)}): name an empty folder, or one of an earlier backup"
+        )
+
+
+def _remove_others(target: Path) -> int:
+    wanted = {name for name, _ in _rows(target / INDEX)}
+    removed = 0
+    for path in _files(target / "blobs"):
+        if str(path.relative_to(target / "blobs")) not in wanted:
+            path.unlink()
+            removed += 1
+    return removed
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    for top, _, names in os.walk(folder):
+        yield from (Path(top, name) for name in names)
+
+
+def _sync_folders(target: Path | Place) -> None:
+    blobs = Place.of(target).blobs
+    for top, _, _ in os.walk(blobs):
+        sync_directory(Path(top))
+    sync_directory(blobs.parent)
+
+
+def of_files(place: Path | Place) -> Place:
+    """Return the place, whose index is a file. Raises `NodeError` for an index in PostgreSQL, which has tools of its own."""
+    place = Place.of(place)
+    if place.database is not None:
+        raise NodeError(
+            f"the index is in PostgreSQL: use its own tools for it (pg_dump, pg_restore), and copy the files of {place.blobs} after that"
+        )
+    return place

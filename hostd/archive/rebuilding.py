@@ -1,0 +1,144 @@
+"""An index made anew of the files, when it is lost: every instance that they hold, the first of each identity current, others as versions.
+
+What only the index knew is gone: labels, metadata, events, what was sent. Nothing is told to scripts, so that nothing is sent again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from hostd.archive import instances, sqlite
+from hostd.archive import tables as t
+from hostd.archive.archive import is_held
+from hostd.archive.backup import of_files
+from hostd.archive.blobs import sync_directory
+from hostd.archive.database import INDEX, bring_up_to_date
+from hostd.archive.instances import KEPT, Arrival
+from hostd.archive.records import Blob, Origin
+from hostd.config.place import Place
+from hostd.dicom.header import read_header
+from hostd.dicom.part10 import data_set_offset
+from hostd.errors import NodeError, UnparsableError
+
+UNREADABLE = "unreadable"
+"""The folder, beside the files, of those that hold no instance: the next start would sweep them."""
+
+_PIECE = 1 << 20
+_AT_ONCE = 100
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(slots=True)
+class Rebuilt:
+    """How many instances and versions were found, and which files hold none, or one that is there twice."""
+
+    instances: int = 0
+    versions: int = 0
+    repeats: list[str] = field(default_factory=list)
+    unreadable: dict[str, str] = field(default_factory=dict)
+
+
+def rebuild(place: Path | Place, *, progress: Progress = lambda _size, _total: None) -> Rebuilt:
+    """Make an index of the files of a data folder that has none. Raises `NodeError`."""
+    place = of_files(place)
+    data = place.data
+    if is_held(data):
+        raise NodeError(f"a node runs on {data}: stop it first")
+    if (data / INDEX).exists():
+        raise NodeError(
+            f"{data} has an index: move {data / INDEX} (and its -wal and -shm) away first, nothing is overwritten"
+        )
+    files = sorted(_files(place.blobs), key=lambda path: path.stat().st_mtime_ns)
+    if not files:
+        raise NodeError(f"there are no files in {place.blobs}")
+    coming = data / f"{INDEX}.rebuilt"
+    for old in (coming, Path(f"{coming}-wal"), Path(f"{coming}-shm")):
+        old.unlink(missing_ok=True)
+    rebuilt = Rebuilt()
+    engine = sqlite.open_engine(coming, writes=True)
+    try:
+        bring_up_to_date(engine)
+        _enter_all(engine, place, files, rebuilt, progress)
+        with engine.begin() as connection:
+            _tell_nobody(connection)
+        with engine.connect() as connection:
+            connection.exec_driver_sql("ROLLBACK")
+            connection.connection.driver_connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # type: ignore[union-attr]
+    finally:
+        engine.dispose()
+    coming.replace(data / INDEX)
+    sync_directory(data)
+    return rebuilt
+
+
+def _enter_all(engine: sa.Engine, place: Place, files: list[Path], rebuilt: Rebuilt, progress: Progress) -> None:
+    total = sum(path.stat().st_size for path in files)
+    progress(0, total)
+    for at in range(0, len(files), _AT_ONCE):
+        with engine.begin() as connection:
+            for path in files[at : at + _AT_ONCE]:
+                size = path.stat().st_size
+                _enter(connection, place, path, rebuilt)
+                progress(size, total)
+
+
+def _enter(connection: Connection, place: Place, path: Path, rebuilt: Rebuilt) -> None:
+    name = str(path.relative_to(place.blobs))
+    try:
+        arrival = _arrival(path, name)
+    except (UnparsableError, OSError) as error:
+        rebuilt.unreadable[name] = str(error)
+        _put_aside(place.data, path, name)
+        return
+    outcome = instances.take_in(connection, arrival, "first")
+    if outcome not in KEPT:  # the same data set is there already: the file is of no use, and is kept all the same
+        rebuilt.repeats.append(name)
+        _put_aside(place.data, path, name)
+    elif outcome == "stored":
+        rebuilt.instances += 1
+    else:
+        rebuilt.versions += 1
+
+
+def _arrival(path: Path, name: str) -> Arrival:
+    whole, data_set = hashlib.sha256(), hashlib.sha256()
+    with path.open("rb") as file:
+        start = data_set_offset(file)
+        size = path.stat().st_size
+        header = read_header(file, offset=start.offset, transfer_syntax=start.transfer_syntax_uid, size=size)
+        file.seek(0)
+        whole.update(file.read(start.offset))
+        while piece := file.read(_PIECE):
+            whole.update(piece)
+            data_set.update(piece)
+    blob = Blob(name, size, whole.hexdigest(), header.transfer_syntax)
+    return Arrival(header, blob, data_set.hexdigest(), Origin("import"), path.stat().st_mtime)
+
+
+def _put_aside(data: Path, path: Path, name: str) -> None:
+    aside = data / UNREADABLE / name.replace("/", "_")
+    aside.parent.mkdir(mode=0o700, exist_ok=True)
+    path.rename(aside)
+
+
+def _tell_nobody(connection: Connection) -> None:
+    """Take back the events, and that series, studies and patients are to be told as stable: all that is old news."""
+    last = connection.execute(sa.select(sa.func.max(t.event.c.number))).scalar() or 0
+    connection.execute(sa.update(t.stable).values(due_at=None, upto=last))
+    connection.execute(sa.delete(t.event))
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    for top, _, names in os.walk(folder):
+        yield from (Path(top, name) for name in names)
+
+
+__all__ = ["UNREADABLE", "Rebuilt", "rebuild"]
