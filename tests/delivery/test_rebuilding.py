@@ -17,16 +17,16 @@ from hostd.errors import NodeError
 
 def lose_index(node):
     node.archive.close()
-    for path in node.folder.glob(f"{INDEX}*"):
+    for path in node.folder.data.glob(f"{INDEX}*"):
         path.unlink()
 
 
 def test_every_instance_is_found_again_with_its_content_and_nothing_is_told(node):
     received = [node.receive(small_file(PatientName="Doe^J", StudyDate="20260102")) for _ in range(3)]
     lose_index(node)
-    found = rebuild(node.folder)
+    found = rebuild(node.folder.data)
     assert (found.instances, found.versions, found.repeats, found.unreadable) == (3, 0, [], {})
-    assert verify(node.folder).is_sound
+    assert verify(node.folder.data).is_sound
     node.open()
     with node.archive.read() as connection:
         for one in received:
@@ -52,9 +52,9 @@ def test_other_content_of_one_identity_becomes_a_version_and_the_first_stays_cur
     repeat = path.with_name("e" * 32)
     shutil.copy(path, repeat)
     lose_index(node)
-    found = rebuild(node.folder)
+    found = rebuild(node.folder.data)
     assert (found.instances, found.versions, len(found.repeats)) == (1, 1, 1)
-    assert (node.folder / UNREADABLE / f"node_{path.parent.name}_{'e' * 32}").exists()
+    assert (node.folder.data / UNREADABLE / f"node_{path.parent.name}_{'e' * 32}").exists()
     node.open()
     with node.archive.read() as connection:
         assert instances.get(connection, first.id).blob.name == first.blob.name
@@ -63,21 +63,21 @@ def test_other_content_of_one_identity_becomes_a_version_and_the_first_stays_cur
 
 def test_what_holds_no_instance_is_put_aside_where_no_sweep_finds_it(node):
     node.receive(small_file())
-    (node.folder / "blobs" / "node" / "00" / "junk").write_bytes(b"junk")
+    (node.folder.data / "blobs" / "node" / "00" / "junk").write_bytes(b"junk")
     lose_index(node)
-    found = rebuild(node.folder)
+    found = rebuild(node.folder.data)
     assert (found.instances, list(found.unreadable)) == (1, ["node/00/junk"])
-    assert (node.folder / UNREADABLE / "node_00_junk").read_bytes() == b"junk"
+    assert (node.folder.data / UNREADABLE / "node_00_junk").read_bytes() == b"junk"
     node.open()
 
 
 def test_nothing_is_overwritten_and_no_running_node_is_disturbed(node, tmp_path):
     node.receive(small_file())
     with pytest.raises(NodeError, match="a node runs"):
-        rebuild(node.folder)
+        rebuild(node.folder.data)
     node.archive.close()
     with pytest.raises(NodeError, match="has an index"):
-        rebuild(node.folder)
+        rebuild(node.folder.data)
     with pytest.raises(NodeError, match="no files"):
         rebuild(tmp_path / "empty")
     node.archive = Archive(node.folder, "node", node.clock)
