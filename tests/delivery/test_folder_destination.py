@@ -234,7 +234,7 @@ def test_without_hard_links_nothing_is_overwritten_either(node, export, monkeypa
 def test_two_that_write_at_one_time_both_keep_their_files(node, export):
     destination = folder(export, "{Modality}.dcm")
     contents = [small_file() for _ in range(12)]
-    paths = [node.folder / f"{number}.dcm" for number in range(12)]
+    paths = [node.folder.data / f"{number}.dcm" for number in range(12)]
     for path, content in zip(paths, contents, strict=True):
         path.write_bytes(content)
 
