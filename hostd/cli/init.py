@@ -51,9 +51,11 @@ reload = "auto"                     # "manual": an edit of a script waits for `h
 # path = "/srv/export"
 # template = "{PatientID}/{StudyDate}/{Modality}/{SOPInstanceUID}.dcm"
 
-# What one script may do. Without an entry it may send to every destination, and delete nothing.
+# What one script may do. Without an entry it may read, log, label, compress without loss and send to every destination; what deletes,
+# changes or loses anything it may only by its entry.
 # [scripts."arrivals.py"]
-# destinations = ["archive"]
+# destinations = ["archive"]        # there and nowhere else
+# may = ["delete"]
 # time_limit_s = 5
 """
 
@@ -62,8 +64,15 @@ EXAMPLE = '''\
 
 
 def on_stored_instance(instance, host):
-    host.log(f"{instance.tags.Modality} in {instance.transfer_syntax.keyword}, {instance.size} bytes")
-    # host.forward(instance, to="archive")     # once [modalities.archive] is in hostd.toml
+    modality = instance.tags.Modality
+    host.log(f"{modality} in {instance.transfer_syntax.keyword}, {instance.size} bytes")
+    # Once [modalities.archive] is in hostd.toml, this sends it what is computed tomography, compressed without loss:
+    # if modality == "CT":
+    #     host.forward(host.transcode(instance, "j2k"), to="archive")
+
+
+# Other functions are called when other things happen: on_stable_study(study, host), on_delivery_failed(delivery, host),
+# and by the clock, under @every(minutes=10) or @cron("0 2 * * *"). docs/scripts.md lists them all; samples/ has recipes.
 '''
 
 
@@ -86,6 +95,10 @@ def init(
         raise refuse(f"{error.filename or folder} cannot be written: {error.strerror}") from error
     typer.echo("written: " + ", ".join(map(str, written)))
     typer.echo(f"next: look through {file}, then `hostd config check {file}` and `hostd run {file}`")
+    if script in written:
+        typer.echo(
+            f"what the script would do with a file, without doing it: `hostd try {script} FILE.dcm --config {file}`"
+        )
     typer.echo(
         "send to it with any DICOM sender: 127.0.0.1, port 4242, AE title HOSTD; `hostd scripts` shows how scripts fare"
     )

@@ -21,6 +21,7 @@ from hostd.archive.archive import attach
 from hostd.archive.plans import Plan
 from hostd.archive.scripts import Version
 from hostd.cli import build
+from hostd.sandbox import api
 from hostd.testing.made import arrive
 
 SAYS = "def on_stored_instance(instance, host):\n    print('{}')\n"
@@ -237,6 +238,25 @@ def test_every_setting_that_init_only_mentions_is_valid_too(tmp_path):
     file.write_text(text.replace("/run/secrets/buffer", str(secret)))
     result = CliRunner().invoke(build(), ["config", "check", str(file)])
     assert result.exit_code == 0, result.output
+
+
+def test_what_the_first_script_only_mentions_does_what_it_says(tmp_path):
+    said = CliRunner().invoke(build(), ["init", str(tmp_path)]).output
+    file, script = tmp_path / "hostd.toml", tmp_path / "scripts" / "arrivals.py"
+    assert f"hostd try {script} FILE.dcm" in said
+    file.write_text(
+        re.sub(r"^# (?=\[modalities|aet = |host = \"192|port = 104)", "", file.read_text(), flags=re.MULTILINE)
+    )
+    text = re.sub(r"^    # (?=if |    host)", "    ", script.read_text(), flags=re.MULTILINE)
+    assert text != script.read_text()
+    script.write_text(text)
+    ran = CliRunner().invoke(
+        build(), ["try", str(script), get_testdata_file("CT_small.dcm", download=False), "--config", str(file)]
+    )
+    assert ran.exit_code == 0, ran.output
+    assert "forward to modality:archive in JPEG 2000 Lossless" in ran.output
+    for handler in re.findall(r"(on_\w+)\(", text):
+        assert handler in api.HANDLERS
 
 
 def test_scripts_that_are_there_stay_alone(tmp_path):
