@@ -71,6 +71,7 @@ VIEWS = (
     session.Chain,
     spelling.Verb,
     tables.SimplifiedTags,
+    tables.Metadata,
     tables.Table,
 )
 ITERATORS = (types.GeneratorType, zip, map, filter, enumerate, reversed, itertools.count, itertools.cycle, itertools.chain,
