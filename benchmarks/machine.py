@@ -42,6 +42,12 @@ def without_niceness() -> None:
                 os.setpriority(os.PRIO_PROCESS, int(entry.name), os.getpriority(os.PRIO_PROCESS, 0))
 
 
+def children() -> list[int]:
+    """Return the process ids of the children of this process."""
+    entries = (entry for entry in Path("/proc").iterdir() if entry.name.isdigit())
+    return [int(entry.name) for entry in entries if _parent_and_ticks(entry)[0] == os.getpid()]
+
+
 def cpu_seconds() -> float:
     """Return the processor time of this process, of the children that have ended, and of those that run."""
     used = sum(

@@ -1,0 +1,25 @@
+"""The benchmark of scripts runs, and writes its section and no other."""
+
+import logging
+
+import structlog
+
+from benchmarks import document
+from benchmarks.scripts import measured
+from benchmarks.scripts.__main__ import SECTION, section
+
+
+def test_it_measures_and_writes_its_section(tmp_path):
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+    figures = measured.taken(tmp_path / "work", 20)
+    assert figures.ten.events == 20
+    assert figures.ten.host_cpu_s > figures.none.host_cpu_s
+    assert 0 < figures.latency.median_ms <= figures.latency.p99_ms
+    assert figures.worker_kb > 1000
+    page = tmp_path / "performance.md"
+    page.write_text("# Performance\n\n<!-- begin: transcoding -->\nkept\n<!-- end: transcoding -->\n")
+    document.write_section(page, SECTION, section(figures))
+    text = page.read_text()
+    assert "kept" in text
+    assert text.count("<!-- begin: scripts -->") == text.count("<!-- end: scripts -->") == 1
+    assert "10 scripts: 2 forward" in text
