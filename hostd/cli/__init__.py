@@ -31,6 +31,7 @@ def build() -> typer.Typer:
         run,
         run_on,
         scripts,
+        send,
         status,
         transcode,
         versions,
@@ -56,6 +57,7 @@ def build() -> typer.Typer:
     app.command()(explain.explain)
     app.command("instances")(explain.listing)
     app.command()(transcode.transcode)
+    app.command()(send.send)
     app.command()(status.status)
     app.command()(backup.backup)
     app.command()(backup.restore)
