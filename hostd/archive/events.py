@@ -155,6 +155,12 @@ def count_after(connection: Connection, number: int, *, script: str | None = Non
     ).scalar_one()
 
 
+def count_among(connection: Connection, first: int, last: int, *, script: str) -> int:
+    """Return how many events from `first` to `last` are for that script."""
+    among = sa.and_(t.event.c.number.between(first, last), _is_for(script))
+    return connection.execute(sa.select(sa.func.count()).select_from(t.event).where(among)).scalar_one()
+
+
 def _is_for(script: str | None) -> sa.ColumnElement[bool]:
     is_for = sa.or_(t.event.c.only_for.is_(None), t.event.c.only_for == script)
     return is_for if script is None else sa.and_(is_for, sa.or_(t.event.c.by.is_(None), t.event.c.by != script))
@@ -218,4 +224,5 @@ def _event(row: Row[Any]) -> Event:
         only_for=row.only_for,
         repeats=row.repeats,
         by=row.by,
+        study=row.study,
     )

@@ -114,7 +114,7 @@ def enable(connection: Connection, name: str, *, skip: bool) -> int:
 
 def behind_of(connection: Connection, known: KnownScript) -> int:
     """Return how many events a script has not had yet."""
-    ahead = sum(number > known.cursor.low_water for number in known.cursor.finished)
+    ahead = sum(events.count_among(connection, *span, script=known.name) for span in known.cursor.finished)
     return events.count_after(connection, known.cursor.low_water, script=known.name) - ahead
 
 

@@ -128,18 +128,26 @@ class Plan:
 
 
 def enter(
-    connection: Connection, plan: Plan, token: int, *, after: int | None, quota: Quota = NO_QUOTA, park_after: int = 0
+    connection: Connection,
+    plan: Plan,
+    token: int,
+    *,
+    after: int | None,
+    first: int | None = None,
+    quota: Quota = NO_QUOTA,
+    park_after: int = 0,
 ) -> bool:
     """Enter a plan's actions and move the script's cursor past its event, in the caller's transaction.
 
     Return whether the script itself is parked with it, because so many (`park_after`; 0: never) of its events were parked in a row.
-    Raises `QuotaError` when the script has used up what it may do in a day. `after` is where the cursor is expected to stand, everything up to it being done; None for an event that is taken out of order. Raises
-    `scripts.StaleTokenError` when the cursor stands elsewhere or another version has taken over.
+    Raises `QuotaError` when the script has used up what it may do in a day. `after` is the number of an event that must be done before, and with this one all are done from `first` (None: the next) on; `after` is None
+    for an event about the script itself, which is taken out of order. Raises `scripts.StaleTokenError` when `after` is not done, when this event is, or
+    when another version has taken over.
     """
     if after is None:
         scripts.finish_out_of_order(connection, plan.script, token, plan.event.number)
     else:
-        scripts.advance(connection, plan.script, token, after=after, to=plan.event.number)
+        scripts.advance(connection, plan.script, token, after=after, first=first, to=plan.event.number)
     if plan.state is not None:
         states.put(connection, plan.script, plan.state.value, over=plan.state.version)
     if plan.actions or plan.log or plan.error:

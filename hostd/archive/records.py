@@ -88,6 +88,8 @@ class Event:
     only_for: str | None = None
     repeats: int | None = None
     by: str | None = None
+    study: str | None = None
+    """Study Instance UID, None where it is about no study."""
 
     @property
     def handler(self) -> str:
@@ -95,22 +97,26 @@ class Event:
         return str((self.facts or {})["function"]) if self.kind == SCHEDULE else f"on_{self.kind}"
 
 
+Span = tuple[int, int]
+"""The numbers from the first to the last, both included."""
+
+
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """A script's place in the event log: all events up to `low_water` are done, and those in `finished` above it.
+    """A script's place in the event log: all events up to `low_water` are done, and those in the `finished` spans above it.
 
     `parked_in_a_row` counts the events that it could not digest since the last one that it could.
     """
 
     script: str
     low_water: int
-    finished: frozenset[int]
+    finished: tuple[Span, ...]
     token: int
     parked_in_a_row: int = 0
 
     def has_passed(self, number: int) -> bool:
         """Tell whether the event of that number is done."""
-        return number <= self.low_water or number in self.finished
+        return number <= self.low_water or any(first <= number <= last for first, last in self.finished)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,12 +11,16 @@ from sqlalchemy import Connection
 
 from hostd.archive import events, occurrences
 from hostd.archive import tables as t
+from hostd.archive.cursors import (
+    StaleTokenError,
+    advance,
+    count_parked,
+    fence,
+    finish_out_of_order,
+    get_cursor,
+    read,
+)
 from hostd.archive.records import Cursor
-from hostd.errors import HostdError
-
-
-class StaleTokenError(HostdError):
-    """Another holder of this cursor has taken over; what this run asked for is discarded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +98,7 @@ def known(connection: Connection) -> list[KnownScript]:
             row.state,
             row.error,
             row.absent_since,
-            Cursor(row.name, row.low_water, frozenset(row.finished), row.token, row.parked_in_a_row),
+            Cursor(row.name, row.low_water, read(row.finished), row.token, row.parked_in_a_row),
             tuple(row.handlers or ()),
             row.skipped,
             **{name: getattr(row, name) for name in _DECIDED},
@@ -106,12 +110,6 @@ def known(connection: Connection) -> list[KnownScript]:
 def find(connection: Connection, name: str) -> KnownScript | None:
     """Return the script of that name, if its name was ever seen and is not forgotten."""
     return next((script for script in known(connection) if script.name == name), None)
-
-
-def get_cursor(connection: Connection, script: str) -> Cursor:
-    """Return a script's place in the event log."""
-    row = connection.execute(sa.select(t.cursor).where(t.cursor.c.script == script)).one()
-    return Cursor(script, row.low_water, frozenset(row.finished), row.token, row.parked_in_a_row)
 
 
 def meet(connection: Connection, name: str, at: float, *, from_beginning: bool) -> bool:
@@ -241,11 +239,6 @@ def park(connection: Connection, name: str, token: int, version: str, why: str, 
     occurrences.script_parked(connection, name, why, at)
 
 
-def fence(connection: Connection, name: str) -> None:
-    """Let no run that is going on commit any more."""
-    connection.execute(sa.update(t.cursor).where(t.cursor.c.script == name).values(token=t.cursor.c.token + 1))
-
-
 def forget_absent(connection: Connection, *, absent_before: float) -> list[str]:
     """Forget the scripts that were gone for too long, with their cursors; return their names. Their runs and actions stay."""
     names = list(
@@ -255,48 +248,6 @@ def forget_absent(connection: Connection, *, absent_before: float) -> list[str]:
         connection.execute(sa.delete(table).where(table.c.script.in_(names)))
     connection.execute(sa.delete(t.script).where(t.script.c.name.in_(names)))
     return names
-
-
-def advance(connection: Connection, script: str, token: int, *, after: int, to: int, skipped: int = 0) -> None:
-    """Move a cursor that stands at `after`: every event up to `to` is done, so many of them `skipped` without asking the script.
-
-    Raises `StaleTokenError` when the token is no longer the caller's, or the cursor stands elsewhere: an earlier plan of the caller was not
-    committed, and this one must not pass it.
-    """
-    cursor = get_cursor(connection, script)
-    if cursor.low_water != after:
-        raise StaleTokenError(
-            f"{script}: the cursor stands at {cursor.low_water}, not at {after}; this run is discarded"
-        )
-    _move(connection, script, token, low_water=to, finished=[done for done in cursor.finished if done > to])
-    if skipped:
-        count = sa.update(t.cursor).where(t.cursor.c.script == script)
-        connection.execute(count.values(skipped=t.cursor.c.skipped + skipped))
-
-
-def count_parked(connection: Connection, script: str, *, parked: bool) -> int:
-    """Note whether the event just passed was parked; return how many were in a row."""
-    count = get_cursor(connection, script).parked_in_a_row
-    if parked or count:
-        count = count + 1 if parked else 0
-        connection.execute(sa.update(t.cursor).where(t.cursor.c.script == script).values(parked_in_a_row=count))
-    return count
-
-
-def finish_out_of_order(connection: Connection, script: str, token: int, number: int) -> None:
-    """Note that one event above the low-water mark is done, those before it not yet. Raises `StaleTokenError`."""
-    cursor = get_cursor(connection, script)
-    _move(connection, script, token, low_water=cursor.low_water, finished=sorted(cursor.finished | {number}))
-
-
-def _move(connection: Connection, script: str, token: int, *, low_water: int, finished: Sequence[int]) -> None:
-    moved = connection.execute(
-        sa.update(t.cursor)
-        .where(t.cursor.c.script == script, t.cursor.c.token == token)
-        .values(low_water=low_water, finished=list(finished))
-    )
-    if moved.rowcount != 1:
-        raise StaleTokenError(f"{script}: another version has taken over; this run is discarded")
 
 
 __all__ = [

@@ -313,6 +313,10 @@ class Script(Section):
     memory_mb: Annotated[int, Field(ge=64)] = Field(
         default=256, description="Megabytes (MiB) that its process may use."
     )
+    workers: Annotated[int, Field(ge=1, le=64)] = Field(
+        default=1,
+        description="How many processes run it at one time. With more than one, only events of the same study keep their order.",
+    )
     max_actions: Count = Field(default=1000, description="How many actions one run may ask for.")
     log_kb: Count = Field(default=64, description="Kilobytes (KiB) that one run may log.")
     actions_per_day: Count | None = Field(

@@ -22,8 +22,9 @@ from hostd.scripting.edits import Projects, no_projects
 from hostd.scripting.execution import Rules
 from hostd.scripting.filters import Filters
 from hostd.scripting.folder import Check, FolderWatch, Source
+from hostd.scripting.ordering import Candidate
 from hostd.scripting.plan import Channels, Destinations, Tools, no_tools
-from hostd.scripting.runner import Candidate, Runner
+from hostd.scripting.runner import Runner
 from hostd.scripting.runtime import Isolation, RefusedScriptError, ScriptWorker
 from hostd.scripting.vocabulary import vocabulary
 from hostd.scripting.zones import zones_for
@@ -434,6 +435,7 @@ class ScriptHost:
                 rules,
                 lambda version: self._load(name, version.source, version.helpers),
                 self._timetable,
+                workers=entry.workers,
             )
         return self._runners[name]
 
@@ -442,9 +444,14 @@ class ScriptHost:
         return runner is not None and runner.version is not None
 
     def _runs(self, known: KnownScript, version: str) -> bool:
-        """Tell whether that version runs, and is not about to rest: a runner learns last that its script was parked."""
+        """Tell whether that version runs or is about to, and is not about to rest: a runner learns last that its script was parked."""
         runner = self._runners.get(known.name)
-        return runner is not None and runner.version == version and known.state == "running"
+        if runner is None or runner.version != version:
+            return False
+        if runner.is_to_take_up(version):
+            return True
+        now_known = self._find(known.name)  # it may have been taken up just now
+        return now_known is not None and now_known.state == "running"
 
     def _entry(self, name: str) -> Script:
         return self._entries.get(name) or Script()

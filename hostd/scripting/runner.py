@@ -1,73 +1,37 @@
-"""One script: its worker, its cursor, and the thread that takes it through the event log (P2)."""
+"""One script: its versions, its place in the event log, and the thread that decides what its workers do (P2)."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, wait
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Callable
 
 import structlog
 from sqlalchemy import Connection
-from sqlalchemy.exc import OperationalError
 
-from hostd.archive import events, occurrences, plans, schedules, scripts
+from hostd.archive import occurrences, schedules, scripts
 from hostd.archive.archive import Archive
-from hostd.archive.marks import PlannedMark
-from hostd.archive.notices import PlannedNotify
-from hostd.archive.plans import Plan, PlannedDelete
 from hostd.archive.records import Cursor, Event
 from hostd.archive.schedules import Timing
 from hostd.archive.scripts import KnownScript, StaleTokenError, Version
-from hostd.archive.usage import QuotaError
+from hostd.archive.states import StateConflictError
 from hostd.errors import ScriptError, StorageError
 from hostd.jobs.timetable import Timetable
-from hostd.scripting.execution import Rules, execute
-from hostd.scripting.interest import concerns
+from hostd.scripting import lane as lanes
+from hostd.scripting import own_events
+from hostd.scripting.crew import Crew
+from hostd.scripting.execution import Rules
+from hostd.scripting.lane import Lane, OverQuotaError, RefusedPlanError, Running, ScriptParkedError
+from hostd.scripting.ordering import Candidate, Order, Orders
 from hostd.scripting.runtime import ScriptWorker
 
 _log = structlog.get_logger(__name__)
 
-_BATCH = 64
-_FIRST_PAUSE_S = 0.5
-_LONGEST_PAUSE_S = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A version of a script that compiled and was loaded in a worker of its own."""
-
-    version: Version
-    worker: ScriptWorker
-
-
-@dataclass(frozen=True, slots=True)
-class _Order:
-    """What the runner is told: run this version from now on, or, with None, stop, for the file is gone or the script is disabled."""
-
-    candidate: Candidate | None
-    is_gone: bool = False
-
-    def drop(self) -> None:
-        if self.candidate is not None:
-            self.candidate.worker.stop()
-
-
-@dataclass(frozen=True, slots=True)
-class _Entered:
-    """A plan in the hands of the writer. `after` is where the cursor is to stand before, None for an event out of order."""
-
-    plan: Plan
-    after: int | None
-    commit: Future[bool]
-
 
 class Runner:
-    """Takes one script through the event log, one event after another, in one thread as long as the node runs.
+    """Takes one script through the event log as long as the node runs, from version to version.
 
-    Runs never overlap, because all versions run in this thread: a new one waits until the current run has ended or was killed by its
-    limit. Then the cursor's token moves, and nothing of the former version can be committed any more.
+    Runs of two versions never overlap: a new one waits until all current runs have ended or were killed by their limit. Then the cursor's
+    token moves, and nothing of the former version can be committed any more.
     """
 
     def __init__(
@@ -77,26 +41,25 @@ class Runner:
         rules: Rules,
         load_version: Callable[[Version], ScriptWorker],
         timetable: Timetable,
+        *,
+        workers: int = 1,
     ) -> None:
         self.name = name
         self._archive = archive
         self._rules = rules
         self._load_version = load_version
         self._timetable = timetable
+        self._workers = workers
         self._log = _log.bind(script=name)
-        self._guard = threading.Lock()
-        self._wanted: str | None = None
-        self._order: _Order | None = None
+        self._orders = Orders()
         self._stopping = False
         self._pause = threading.Event()
         # What follows belongs to the thread.
-        self._doing: _Order | None = None
-        self._running: Candidate | None = None
-        self._is_lost = False
+        self._running: Running | None = None
+        self._crew: Crew | None = None
         self._start_is_due = False
-        self._is_unsure = False
         self._token = 0
-        self._position = 0
+        self._pause_s = lanes.FIRST_PAUSE_S
         self._thread = threading.Thread(target=self._serve, name=f"script {name}", daemon=True)
         self._thread.start()
 
@@ -105,20 +68,23 @@ class Runner:
     @property
     def version(self) -> str | None:
         """The hash of the version that is to run, None when there is none."""
-        with self._guard:
-            return self._wanted
+        return self._orders.version
+
+    def is_to_take_up(self, version: str) -> bool:
+        """Tell whether that version was handed over and is not taken up yet."""
+        return self._orders.is_to_take_up(version)
 
     def offer(self, candidate: Candidate) -> None:
         """Hand over a version that takes the place of the running one after the current run."""
-        self._tell(_Order(candidate))
+        self._tell(Order(candidate))
 
     def leave(self) -> None:
         """Let the current run end, run `on_stop`, and rest: the file is gone. The cursor stays, and `offer` goes on from there."""
-        self._tell(_Order(None, is_gone=True))
+        self._tell(Order(None, is_gone=True))
 
     def rest(self) -> None:
         """Let the current run end, run `on_stop`, and rest: the script is disabled. `offer` goes on from there."""
-        self._tell(_Order(None))
+        self._tell(Order(None))
 
     def stop(self) -> None:
         """Let the current run end, then end: the node stops. The version goes on at the next start."""
@@ -129,12 +95,8 @@ class Runner:
         """Wait until the thread has ended."""
         self._thread.join()
 
-    def _tell(self, order: _Order) -> None:
-        with self._guard:
-            replaced, self._order = self._order, order
-            self._wanted = order.candidate.version.hash if order.candidate else None
-        if replaced is not None:
-            replaced.drop()
+    def _tell(self, order: Order) -> None:
+        self._orders.give(order)
         self._wake()
 
     def _wake(self) -> None:
@@ -144,7 +106,6 @@ class Runner:
     # -- the thread
 
     def _serve(self) -> None:
-        pause = _FIRST_PAUSE_S
         while True:
             seen = self._archive.bulletin.seen(
                 "event"
@@ -154,33 +115,23 @@ class Runner:
             try:
                 if not self._step():
                     self._archive.bulletin.wait("event", seen, None)
-                pause = _FIRST_PAUSE_S
-                continue
-            except StaleTokenError as error:
-                self._log.warning("runs were discarded", reason=str(error))
-            except StorageError as error:
-                self._log.error(
-                    "the index could not be written; what was not committed is done again", reason=str(error)
-                )
-            except ScriptError as error:
-                self._log.error("the script's worker cannot be started; its events wait", reason=str(error))
-            except Exception:  # noqa: BLE001 - a thread that must not end
-                self._log.exception("the script's runner failed; it goes on")
-            self._is_unsure = True
-            self._rest(pause)
-            pause = min(pause * 2, _LONGEST_PAUSE_S)
-        with self._guard:
-            order, self._order = self._order, None
-        for left in (order, self._doing, _Order(self._running)):
-            if left is not None:
-                left.drop()
+            except Exception as error:  # noqa: BLE001 - a thread that must not end
+                if self._recover(error):
+                    self._rest(self._pause_s)
+                    self._pause_s = min(self._pause_s * 2, lanes.LONGEST_PAUSE_S)
+        try:
+            self._disband()
+        except Exception as error:  # noqa: BLE001 - the next start begins where the index says
+            self._say(error)
+        self._orders.drop_all()
+        self._stand_down()
 
     def _step(self) -> bool:
         """Do what comes next; return whether there may be more to do at once."""
-        if self._is_unsure:
-            self._resume()
-            self._is_unsure = False
-        if self._is_told():
+        if self._crew is not None and self._crew.is_in_trouble:
+            self._disband()
+        if self._orders.is_there_one:
+            self._disband()
             self._take_over()
             return True
         if self._running is None:
@@ -188,62 +139,100 @@ class Runner:
         if self._start_is_due:
             self._start()
             return True
-        return self._work()
+        if self._crew is None and not self._muster():
+            return False
+        assert self._crew is not None
+        self._crew.look()
+        return False
 
-    def _is_told(self) -> bool:
-        with self._guard:
-            return self._order is not None or self._doing is not None
+    def _muster(self) -> bool:
+        """Have the workers go on where the index says that the script stands; return whether it is still this runner's."""
+        assert self._running is not None
+        with self._archive.read() as connection:
+            known = scripts.find(connection, self.name)
+        if known is None or known.cursor.token != self._token:
+            self._log.error("another holder has this script's cursor; it is left to it")
+            self._stand_down()
+            self._orders.want_none()
+            return False
+        ready = self._running.candidate.worker.ready
+        self._crew = Crew(
+            self._archive, known.cursor, self._running.lanes, ready.handlers, ready.handles, on_trouble=self._wake
+        )
+        return True
+
+    def _disband(self) -> None:
+        """Let the runs that go on end. Raises what the crew ended of, if it did by itself."""
+        crew, self._crew = self._crew, None
+        if crew is not None:
+            try:
+                crew.end()
+            finally:
+                if crew.has_gone_on:
+                    self._pause_s = lanes.FIRST_PAUSE_S
+
+    def _recover(self, error: Exception) -> bool:
+        """Do what follows from what the workers, or this thread, ended of; return whether to pause before it goes on."""
+        try:
+            self._disband()
+        except Exception as of_the_crew:  # noqa: BLE001 - both came of the same, and this one may decide what to do
+            error = of_the_crew
+        if isinstance(error, ScriptParkedError):
+            self._give_up()
+            return False
+        if isinstance(error, OverQuotaError):
+            return not self._park(error)
+        self._say(error)
+        return not isinstance(error, (RefusedPlanError, StateConflictError))
+
+    def _say(self, error: Exception) -> None:
+        match error:
+            case RefusedPlanError():
+                pass  # it was said where it happened
+            case StateConflictError():  # of two workers one was first; as many as they are, one always is
+                self._log.debug("a run is done again", reason=str(error))
+            case StaleTokenError():
+                self._log.warning("runs were discarded", reason=str(error))
+            case StorageError():
+                self._log.error(
+                    "the index could not be written; what was not committed is done again", reason=str(error)
+                )
+            case ScriptError():
+                self._log.error("the script's worker cannot be started; its events wait", reason=str(error))
+            case _:
+                self._log.error("the script's runner failed; it goes on", exc_info=error)
 
     def _rest(self, seconds: float, *, unless_told: bool = False) -> None:
         self._pause.clear()
-        if not (self._stopping or (unless_told and self._is_told())):
+        if not (self._stopping or (unless_told and self._orders.is_there_one)):
             self._pause.wait(seconds)
-
-    def _resume(self) -> None:
-        """Go back to where the index says that the script stands."""
-        with self._archive.read() as connection:
-            known = scripts.find(connection, self.name)
-        self._position = known.cursor.low_water if known else 0
-        if self._running is not None and (known is None or known.cursor.token != self._token):
-            self._stand_down()
-            if not self._is_told():
-                self._log.error("another holder has this script's cursor; it is left to it")
-                self._want_none()
-
-    def _want_none(self) -> None:
-        """Say that no version is to run, unless another order came."""
-        with self._guard:
-            if self._order is None:
-                self._wanted = None
 
     def _stand_down(self) -> None:
         if self._running is not None:
-            self._running.worker.stop()
-        self._running = None
-        self._is_lost = self._start_is_due = False
+            self._running.stop()
+        self._running, self._start_is_due = None, False
 
     # -- from version to version
 
     def _take_over(self) -> None:
         """Retire the running version, then start the one that was ordered, if any."""
-        self._claim()
-        assert self._doing is not None
-        candidate, is_gone = self._doing.candidate, self._doing.is_gone
+        order = self._orders.begin()
+        candidate = order.candidate
         with self._archive.read() as connection:
             known = scripts.find(connection, self.name)
         assert known is not None, "a script is met before it is run"
         if candidate is not None and candidate.version.hash == known.parked:  # the folder was looked at just before
-            self._doing.drop()
-            self._doing = None
+            order.drop()
+            self._orders.end()
             self._stand_down()
-            self._want_none()
+            self._orders.want_none()
             return
         changes = candidate is None or candidate.version.hash != known.version
         if known.state == "running" and changes and not self._retire(known):
             return  # the node stops in between: the next start does it
         now = self._archive.clock.now()
         if candidate is None:
-            if not is_gone:
+            if not order.is_gone:
                 self._archive.writer.do(lambda c: scripts.rest(c, self.name, now))
                 self._log.info("script is disabled; its events wait")
             elif known.absent_since is None:
@@ -253,11 +242,11 @@ class Runner:
         else:
             cursor, is_new = self._archive.writer.do(lambda c: self._accept(c, candidate, now))
             self._stand_down()
-            self._running, self._start_is_due = candidate, True
-            self._token, self._position = cursor.token, cursor.low_water
+            self._running, self._start_is_due = self._manned(candidate), True
+            self._hold(cursor.token)
             handlers = list(candidate.version.handlers)
             self._log.info("script runs", version=candidate.version.hash[:12], new=is_new, handlers=handlers)
-        self._doing = None
+        self._orders.end()
 
     def _accept(self, connection: Connection, candidate: Candidate, now: float) -> tuple[Cursor, bool]:
         wanted = [(one.function, Timing(one.every_s, one.cron)) for one in candidate.worker.ready.schedules]
@@ -265,200 +254,76 @@ class Runner:
         schedules.renew(connection, self.name, wanted, now, self._timetable.next_after)
         return accepted
 
-    def _claim(self) -> None:
-        """Take the newest order; one that was begun and not ended gives way to it."""
-        given_up: _Order | None = None
-        with self._guard:
-            if self._order is not None:
-                given_up, self._doing, self._order = self._doing, self._order, None
-        if given_up is not None:
-            given_up.drop()
-
     def _retire(self, known: KnownScript) -> bool:
         """Run `on_stop` of the version that ends, wherever its cursor stands; return whether it is over and done with."""
         assert known.version is not None, "only what was accepted runs"
         if "on_stop" not in known.handlers:
             return True
+        stop = own_events.due_stop(self._archive, known)
+        if stop is None:
+            return True
         with self._archive.read() as connection:
-            begun = events.last_own(connection, "start", self.name, known.version)
-            stop = events.last_own(connection, "stop", self.name, known.version)
             version = scripts.get_version(connection, self.name, known.version)
-        if stop is not None and (
-            begun is None or stop.number > begun.number
-        ):  # hostd ended between on_stop and the next
-            if known.cursor.has_passed(stop.number):
-                return True
-        else:
-            stop = self._announce_stop(known.version)
         try:
             if self._running is None:  # the edit was made while no node ran
                 assert version is not None, "the source of every version that ran is kept"
-                self._running = Candidate(version, self._load_version(version))
-                self._token = known.cursor.token
+                self._running = self._manned(Candidate(version, self._load_version(version)))
+                self._hold(known.cursor.token)
             return self._run_own(stop)
         except ScriptError as error:
             self._log.warning("the former version cannot be run, so its on_stop is left out", reason=str(error))
             return True
 
-    def _announce_stop(self, version: str) -> Event:
-        now = self._archive.clock.now()
-        number = self._archive.writer.do(lambda c: events.append(c, "stop", self.name, now, content=version))
-        with self._archive.read() as connection:
-            event = events.get(connection, number)
-        assert event is not None, "it was written just now"
-        return event
-
     def _start(self) -> None:
         """Run `on_start` if this version has not had it yet."""
         assert self._running is not None
-        version = self._running.version
-        if "on_start" in version.handlers:
-            with self._archive.read() as connection:
-                known = scripts.find(connection, self.name)
-                event = events.last_own(connection, "start", self.name, version.hash)
-            assert known is not None, "it was accepted"
-            if event is not None and not known.cursor.has_passed(event.number) and not self._run_own(event):
-                return
-        self._start_is_due = False
+        event = own_events.due_start(self._archive, self.name, self._running.version)
+        if event is None or self._run_own(event):
+            self._start_is_due = False
 
     def _run_own(self, event: Event) -> bool:
         """Run `on_start` or `on_stop`, out of order: it is about the script, not about what arrived. Return whether that is done."""
+        assert self._running is not None
+        lane = self._running.lanes[0]
         while not self._stopping:
-            entered = self._run(event, after=None)
-            if entered is not None:
-                self._settle([entered])
-                return not self._is_unsure
-            self._rest(_FIRST_PAUSE_S)
+            if lane.attempt(event, after=None):
+                lane.settle()
+                return True
+            self._rest(lanes.FIRST_PAUSE_S)
         return False
 
-    # -- from event to event
+    # -- workers
 
-    def _work(self) -> bool:
-        """Take the next events; return whether there were any."""
+    def _manned(self, candidate: Candidate) -> Running:
+        """Return a version with as many lanes as it may have workers; all but the first start theirs when they need it."""
+        version = candidate.version
+
+        def lane(worker: ScriptWorker | None) -> Lane:
+            return Lane(self.name, self._archive, self._rules, version, lambda: self._load_version(version), worker)
+
+        return Running(candidate, [lane(candidate.worker), *(lane(None) for _ in range(self._workers - 1))])
+
+    def _hold(self, token: int) -> None:
+        """Enter plans under that token from now on."""
         assert self._running is not None
-        handlers = self._running.version.handlers
-        with self._archive.read() as connection:
-            newest = events.last_number(connection)
-            batch = events.after(connection, self._position, events.kinds_of(handlers), _BATCH, script=self.name)
-        if not batch:
-            if newest > self._position:  # nothing in between concerns this script
-                self._advance(newest)
-            return False
-        entered: list[_Entered] = []
-        passed: list[Future[None]] = []
-        unasked: list[Event] = []
-        handles = self._running.worker.ready.handles
+        self._token = token
+        self._running.enter_as(token)
+
+    # -- giving up
+
+    def _park(self, error: OverQuotaError) -> bool:
+        """Give the script up before an event, which waits; return whether that is done."""
+        token, plan = self._token, error.plan
         try:
-            for event in batch:
-                if event.handler not in handlers or not concerns(handles, event):
-                    unasked.append(event)
-                    continue
-                self._pass(unasked, passed)
-                one = self._take(event)
-                if one is None:
-                    break
-                entered.append(one)
-                self._position = event.number
-            self._pass(unasked, passed)
-        finally:
-            commits: list[Future[Any]] = [*(one.commit for one in entered), *passed]
-            wait(commits)
-        self._settle(entered)
-        if not self._is_unsure:
-            _settle_passed(passed)
-        return True
-
-    def _pass(self, unasked: list[Event], passed: list[Future[None]]) -> None:
-        """Move the cursor past events that the script does not handle, by its own word; they are counted and let go."""
-        if not unasked:
-            return
-        count, to, after, token = len(unasked), unasked[-1].number, self._position, self._token
-        passed.append(
-            self._archive.writer.submit(
-                lambda c: scripts.advance(c, self.name, token, after=after, to=to, skipped=count), topics=[]
+            self._archive.writer.do(
+                lambda c: scripts.park(c, self.name, token, plan.version, str(error), plan.at),
+                topics=occurrences.TOPICS,
             )
-        )
-        self._position = to
-        unasked.clear()
-
-    def _advance(self, newest: int) -> None:
-        after, token = self._position, self._token
-        self._archive.writer.do(lambda c: scripts.advance(c, self.name, token, after=after, to=newest))
-        self._position = newest
-
-    def _take(self, event: Event) -> _Entered | None:
-        """Run an event until it is done or parked; None when something else comes first."""
-        pause = _FIRST_PAUSE_S
-        while not (self._stopping or self._is_told()):
-            entered = self._run(event, after=self._position)
-            if entered is not None:
-                return entered
-            self._rest(pause, unless_told=True)
-            pause = min(pause * 2, _LONGEST_PAUSE_S)
-        return None
-
-    def _run(self, event: Event, *, after: int | None) -> _Entered | None:
-        """Run the handler once. Hand its plan to the writer, or return None when it failed and is to be run again."""
-        running = self._revived()
-        plan, self._is_lost = execute(
-            self._archive, running.worker, event, self._rules, script=self.name, version=running.version.hash
-        )
-        if plan.error is not None and not self._is_last_try(plan):
-            return None
-        return self._enter(plan, after)
-
-    def _revived(self) -> Candidate:
-        """Return the running version with a worker that lives. Raises `ScriptError` when none can be started."""
-        assert self._running is not None
-        if self._is_lost:
-            self._running.worker.stop()
-            self._running = replace(self._running, worker=self._load_version(self._running.version))
-            self._is_lost = False
-        return self._running
-
-    def _enter(self, plan: Plan, after: int | None) -> _Entered:
-        token = self._token
-        topics = ["delivery", "action"] if plan.actions else []
-        if plan.outcome == "parked" or any(isinstance(action, (PlannedDelete, PlannedMark)) for action in plan.actions):
-            topics.append("event")
-        if plan.outcome == "parked" or any(isinstance(action, PlannedNotify) for action in plan.actions):
-            topics.append("notification")
-        rules = self._rules
-        commit = self._archive.writer.submit(
-            lambda c: plans.enter(c, plan, token, after=after, quota=rules.quota, park_after=rules.park_after),
-            topics=topics,
-        )
-        return _Entered(plan, after, commit)
-
-    def _settle(self, entered: Sequence[_Entered]) -> None:
-        """See what became of plans. One that the index refuses is a failure of its event, as if the script had failed."""
-        for one in entered:
-            try:
-                if one.commit.result():
-                    self._give_up()
-                    return  # what was handed over after it is discarded, and waits
-            except (StaleTokenError, StorageError):
-                raise
-            except QuotaError as error:
-                self._park(one.plan, str(error))
-                return
-            except OperationalError as error:  # the disk, not the plan
-                raise StorageError(f"the index could not be written: {error}") from error
-            except Exception as error:  # noqa: BLE001 - a bug or a broken index must not stop the script for ever
-                self._log.exception("the index refused a plan", number=one.plan.event.number)
-                self._is_unsure = True
-                plan = replace(one.plan, outcome="parked", actions=(), error=f"the plan could not be entered: {error}")
-                if self._is_last_try(plan) and self._enter(plan, one.after).commit.result():
-                    self._give_up()
-                return  # the plans after it expect the cursor where it is not
-
-    def _park(self, plan: Plan, why: str) -> None:
-        """Give the script up before an event; the event waits."""
-        token = self._token
-        self._archive.writer.do(
-            lambda c: scripts.park(c, self.name, token, plan.version, why, plan.at), topics=occurrences.TOPICS
-        )
+        except (StaleTokenError, StorageError) as problem:
+            self._say(problem)
+            return False
         self._give_up()
+        return True
 
     def _give_up(self) -> None:
         """Rest until another version comes or someone lets this one go on: the index says that the script is parked."""
@@ -469,31 +334,4 @@ class Runner:
             reason=known.parked_why if known else None,
         )
         self._stand_down()
-        self._want_none()
-        self._is_unsure = True
-
-    def _is_last_try(self, plan: Plan) -> bool:
-        """Record a failed run; return whether the event is to be parked now. The log says so either way."""
-        with self._archive.read() as connection:
-            failures = plans.failures(connection, self.name, plan.event.number) + 1
-        last = failures >= self._rules.attempts
-        self._log.error(
-            "script failed",
-            handler=plan.event.handler,
-            number=plan.event.number,
-            instance=plan.event.subject,
-            failures=failures,
-            parked=last,
-            reason=plan.error,
-        )
-        if not last:
-            self._archive.writer.do(lambda c: plans.write_failure(c, plan))
-        return last
-
-
-def _settle_passed(passed: Sequence[Future[None]]) -> None:
-    for commit in passed:
-        try:
-            commit.result()
-        except OperationalError as error:  # the disk
-            raise StorageError(f"the index could not be written: {error}") from error
+        self._orders.want_none()

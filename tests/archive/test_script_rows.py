@@ -51,8 +51,17 @@ def test_an_accepted_version_moves_the_token_so_that_earlier_runs_are_discarded(
 def test_a_plan_cannot_pass_one_that_was_not_committed(archive):
     meet(archive)
     cursor, _ = accept(archive, ONE)
-    with pytest.raises(StaleTokenError, match="stands at 0, not at 4"):
+    with pytest.raises(StaleTokenError, match="event 4 is not done"):
         archive.writer.do(lambda c: scripts.advance(c, "a.py", cursor.token, after=4, to=5))
+
+
+def test_an_event_that_is_done_is_not_done_again(archive):
+    meet(archive)
+    cursor, _ = accept(archive, ONE)
+    archive.writer.do(lambda c: scripts.advance(c, "a.py", cursor.token, after=0, to=5, first=4))
+    for number in (4, 5):
+        with pytest.raises(StaleTokenError, match="is done already"):
+            archive.writer.do(lambda c, number=number: scripts.advance(c, "a.py", cursor.token, after=0, to=number))
 
 
 def test_events_done_out_of_order_are_remembered_until_passed(archive):
@@ -60,10 +69,10 @@ def test_events_done_out_of_order_are_remembered_until_passed(archive):
     cursor, _ = accept(archive, TWO)
     archive.writer.do(lambda c: scripts.finish_out_of_order(c, "a.py", cursor.token, 7))
     with archive.read() as connection:
-        assert scripts.get_cursor(connection, "a.py").finished == {7}
+        assert scripts.get_cursor(connection, "a.py").finished == ((7, 7),)
     archive.writer.do(lambda c: scripts.advance(c, "a.py", cursor.token, after=0, to=8))
     with archive.read() as connection:
-        assert scripts.get_cursor(connection, "a.py").finished == frozenset()
+        assert scripts.get_cursor(connection, "a.py").finished == ()
 
 
 def test_the_source_of_every_version_that_ran_is_kept(archive):

@@ -2,7 +2,7 @@ import pytest
 from scripts_kit import Bench
 
 from hostd.archive.archive import Archive
-from hostd.scripting import folder, runner
+from hostd.scripting import folder, lane
 from hostd.testing.clock import ManualClock
 
 
@@ -18,7 +18,7 @@ def archive(tmp_path, prepared):
 @pytest.fixture
 def bench(archive, tmp_path, monkeypatch):
     monkeypatch.setattr(folder, "DEBOUNCE_S", 0.05)
-    monkeypatch.setattr(runner, "_FIRST_PAUSE_S", 0.05)
+    monkeypatch.setattr(lane, "FIRST_PAUSE_S", 0.05)
     made = Bench(archive, tmp_path / "scripts")
     yield made
     made.stop()

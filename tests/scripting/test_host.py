@@ -324,7 +324,7 @@ def test_on_start_comes_before_events_even_if_its_commit_fails(bench, monkeypatc
 
     def submit(unit, **options):
         future = genuine(unit, **options)
-        if unit.__qualname__.startswith("Runner._enter") and not failed:
+        if unit.__qualname__.startswith("Lane._enter") and not failed:
             failed.append(future.result())
             return refused()
         return future

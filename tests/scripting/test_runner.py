@@ -12,7 +12,7 @@ from hostd.archive import scripts
 from hostd.archive import tables as t
 from hostd.archive.records import Origin
 from hostd.errors import StorageError
-from hostd.scripting import execution, runner
+from hostd.scripting import execution, lane
 
 PRINT_UID = handler("print(instance.sop_instance_uid)")
 
@@ -81,14 +81,14 @@ def test_a_restart_goes_on_where_it_stopped(bench):
 
 
 def test_the_node_stops_after_the_run_that_is_going_on(bench, monkeypatch):
-    begun, goes_on, real = threading.Event(), threading.Event(), runner.execute
+    begun, goes_on, real = threading.Event(), threading.Event(), lane.execute
 
     def execute(*arguments, **named):
         begun.set()
         assert goes_on.wait(30)
         return real(*arguments, **named)
 
-    monkeypatch.setattr(runner, "execute", execute)
+    monkeypatch.setattr(lane, "execute", execute)
     bench.write("a.py", FORWARD)
     bench.start()
     bench.arrive(2)
@@ -120,7 +120,7 @@ def test_an_event_that_fails_is_parked_and_the_script_goes_on(bench):
 
 
 def test_failures_are_counted_over_restarts(bench, monkeypatch):
-    monkeypatch.setattr(runner, "_FIRST_PAUSE_S", 60.0)  # the first failure is the last before the restart
+    monkeypatch.setattr(lane, "FIRST_PAUSE_S", 60.0)  # the first failure is the last before the restart
     bench.attempts = 3
     bench.write("a.py", handler("1 / 0"))
     bench.start()
@@ -128,7 +128,7 @@ def test_failures_are_counted_over_restarts(bench, monkeypatch):
     bench.until(lambda: len(bench.rows(t.run)) == 1)
     bench.stop()
     assert len(bench.rows(t.run)) == 1
-    monkeypatch.setattr(runner, "_FIRST_PAUSE_S", 0.05)
+    monkeypatch.setattr(lane, "FIRST_PAUSE_S", 0.05)
     bench.start()
     bench.until_passed("a.py")
     assert [run.outcome for run in bench.rows(t.run)] == ["failed", "failed", "parked"]
@@ -280,17 +280,6 @@ def test_a_run_under_a_stale_token_is_discarded(bench, monkeypatch):
     bench.until(lambda: bench.host._runners["a.py"].version is None)
     assert bench.rows(t.delivery) == bench.rows(t.run) == []
     assert bench.known("a.py").cursor.low_water == before.cursor.low_water
-
-
-def test_a_stale_position_is_looked_up_again(bench):
-    bench.write("a.py", FORWARD)
-    bench.start()
-    bench.until(lambda: (known := bench.known("a.py")) and known.cursor.low_water == 1)
-    runner = bench.host._runners["a.py"]
-    runner._position = 0  # as after an answer that was lost
-    bench.arrive(2)
-    bench.until_passed("a.py")
-    assert len(bench.rows(t.delivery)) == len(bench.rows(t.run)) == 2
 
 
 # -- what plans mean --------------------------------------------------------------------------------------------------

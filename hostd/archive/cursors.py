@@ -1,0 +1,108 @@
+"""Cursors: how far a script is in the event log, in order and out of it (P2)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from hostd.archive import tables as t
+from hostd.archive.records import Cursor, Span
+from hostd.errors import HostdError
+
+
+class StaleTokenError(HostdError):
+    """Another holder of this cursor has taken over, or what must be done before is not; what this run asked for is discarded."""
+
+
+def get_cursor(connection: Connection, script: str) -> Cursor:
+    """Return a script's place in the event log."""
+    row = connection.execute(sa.select(t.cursor).where(t.cursor.c.script == script)).one()
+    return Cursor(script, row.low_water, read(row.finished), row.token, row.parked_in_a_row)
+
+
+def read(stored: Sequence[Any]) -> tuple[Span, ...]:
+    """Return the spans of a cursor's column; the first releases kept single numbers."""
+    return tuple((one, one) if isinstance(one, int) else (int(one[0]), int(one[1])) for one in stored)
+
+
+def fence(connection: Connection, name: str) -> None:
+    """Let no run that is going on commit any more."""
+    connection.execute(sa.update(t.cursor).where(t.cursor.c.script == name).values(token=t.cursor.c.token + 1))
+
+
+def advance(
+    connection: Connection,
+    script: str,
+    token: int,
+    *,
+    after: int,
+    to: int,
+    first: int | None = None,
+    skipped: int = 0,
+) -> None:
+    """Note that every event from `first` (None: the one after `after`) up to `to` is done, so many of them `skipped` without asking the script.
+
+    Raises `StaleTokenError` when the token is no longer the caller's, when `after` is not done (an earlier plan of the caller was not committed,
+    and this one must not pass it), or when `to` is done already.
+    """
+    cursor = get_cursor(connection, script)
+    if not cursor.has_passed(after):
+        raise StaleTokenError(f"{script}: event {after} is not done, so that {to} must wait; this run is discarded")
+    if cursor.has_passed(to):
+        raise StaleTokenError(f"{script}: event {to} is done already; this run is discarded")
+    _add(connection, cursor, token, (after + 1 if first is None else first, to))
+    if skipped:
+        _count_skipped(connection, script, skipped)
+
+
+def pass_over(connection: Connection, script: str, token: int, span: Span, *, skipped: int = 0) -> None:
+    """Note that events that do not concern the script are done, so many of them `skipped` without asking it. Raises `StaleTokenError`."""
+    _add(connection, get_cursor(connection, script), token, span)
+    if skipped:
+        _count_skipped(connection, script, skipped)
+
+
+def finish_out_of_order(connection: Connection, script: str, token: int, number: int) -> None:
+    """Note that one event above the low-water mark is done, those before it not yet. Raises `StaleTokenError`."""
+    _add(connection, get_cursor(connection, script), token, (number, number))
+
+
+def count_parked(connection: Connection, script: str, *, parked: bool) -> int:
+    """Note whether the event just passed was parked; return how many were in a row."""
+    count = get_cursor(connection, script).parked_in_a_row
+    if parked or count:
+        count = count + 1 if parked else 0
+        connection.execute(sa.update(t.cursor).where(t.cursor.c.script == script).values(parked_in_a_row=count))
+    return count
+
+
+def _count_skipped(connection: Connection, script: str, count: int) -> None:
+    counted = sa.update(t.cursor).where(t.cursor.c.script == script).values(skipped=t.cursor.c.skipped + count)
+    connection.execute(counted)
+
+
+def _add(connection: Connection, cursor: Cursor, token: int, span: Span) -> None:
+    low_water, finished = joined(cursor.low_water, [*cursor.finished, span])
+    moved = connection.execute(
+        sa.update(t.cursor)
+        .where(t.cursor.c.script == cursor.script, t.cursor.c.token == token)
+        .values(low_water=low_water, finished=[list(one) for one in finished])
+    )
+    if moved.rowcount != 1:
+        raise StaleTokenError(f"{cursor.script}: another version has taken over; this run is discarded")
+
+
+def joined(low_water: int, spans: Iterable[Span]) -> tuple[int, list[Span]]:
+    """Return the low-water mark that those finished spans give, and the spans that stay above it, apart and in order."""
+    above: list[Span] = []
+    for first, last in sorted(spans):
+        if first <= low_water + 1:
+            low_water = max(low_water, last)
+        elif above and first <= above[-1][1] + 1:
+            above[-1] = above[-1][0], max(above[-1][1], last)
+        else:
+            above.append((first, last))
+    return low_water, above
