@@ -77,6 +77,11 @@ class Archive:
         """The installation's (`hostd.archive.installation`)."""
         self.writer.do(lambda c: associations.close_interrupted(c, self.node, self.clock.now()))
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether other nodes may work on the same index."""
+        return self.place.database is not None
+
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """Give a connection that reads one consistent state. Do not hold it over anything slow.

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import sqlalchemy as sa
 import structlog
 from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError
 
 from hostd.archive import leases, postgresql, sqlite
 from hostd.archive.bulletin import Bulletin
@@ -78,7 +79,7 @@ class Alone:
 
 
 class Members:
-    """On PostgreSQL: holds the node's name by a connection of its own, over which it also hears what others committed.
+    """On PostgreSQL: holds the node's name by a connection of its own, over which it hears of commits and renews its leases.
 
     A node that lost that connection may have lost its name to another one, which then has swept its files: so each of its transactions
     looks whether the name is still its own (`leases.NODE`), and commits nothing otherwise.
@@ -98,7 +99,9 @@ class Members:
             )
         with writing.begin() as connection:
             self._channel = _channel(connection)
-            self._token = leases.seize(connection, self._what, node)
+            leases.end_all(connection, node)  # of its last life
+            self._token = leases.seize(connection, self._what, node, leases.SECONDS)
+        self._writing = writing
         self._thread = threading.Thread(target=self._listen, name="index-listener", daemon=True)
         self._thread.start()
 
@@ -114,9 +117,16 @@ class Members:
         notify(connection, topics, self._channel, self._node)
 
     def close(self) -> None:
-        """Let go of the name."""
+        """Let go of the name, and of all leases, so that the others go on at once."""
         self._closing.set()
         self._thread.join()
+        try:
+            with self._writing.begin() as connection:
+                if leases.is_token(connection, self._what, self._token):
+                    leases.end_all(connection, self._node)
+                    notify(connection, TOPICS, self._channel, self._node)
+        except DBAPIError as error:  # they end by themselves
+            _log.warning("the leases of this node could not be ended", reason=str(error.orig).strip())
         if self._connection is not None:
             self._connection.invalidate()  # with the session goes its lock
             self._connection.close()
@@ -125,9 +135,11 @@ class Members:
         """Open the connection, take the name, and listen; None when another node has the name."""
         connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
         try:
+            connection.exec_driver_sql("SET default_transaction_read_only = off")  # it renews leases
             ends = time.monotonic() + wait_s
             while not connection.execute(_TAKE_NAME, {"what": f"node {self._node}"}).scalar_one():
                 if time.monotonic() >= ends:
+                    connection.invalidate()
                     connection.close()
                     return None
                 time.sleep(_NAME_LOOK_S)  # the server may not have noticed yet that the last one ended
@@ -139,6 +151,7 @@ class Members:
         return connection
 
     def _listen(self) -> None:
+        renew_at = 0.0
         while not self._closing.is_set():
             try:
                 if self._connection is None:
@@ -150,6 +163,9 @@ class Members:
                     _log.info("the index's server is there again")
                     self._bulletin.ring(*TOPICS)  # whatever was told meanwhile was not heard
                 self._hear(self._connection)
+                if time.monotonic() >= renew_at:
+                    leases.renew_all(self._connection, self._node)
+                    renew_at = time.monotonic() + leases.RENEW_S
             except Exception as error:  # noqa: BLE001 - a thread that must not end; it connects again
                 _log.warning("the connection to the index's server was lost", reason=str(error).strip().split("\n")[0])
                 self._drop()

@@ -15,6 +15,14 @@ from hostd.archive import tables as t
 
 NODE = "node:"
 """What a node holds as long as it runs: its name."""
+SECONDS = 30.0
+"""Seconds that a lease lasts unless it is renewed. The node renews all that it holds (`renew_all`) well before."""
+RENEW_S = 8.0
+_LONG_AGO_S = 1e9
+LOOK_S = 5.0
+"""Seconds after which whoever waits for a lease asks again."""
+
+_SERVER_TIME: ColumnElement[float] = sa.cast(sa.extract("epoch", sa.func.clock_timestamp()), sa.Float)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +34,14 @@ class Lease:
     token: int
     left_s: float
 
+    @property
+    def state(self) -> str:
+        """What the lease of a node's name says of the node."""
+        if self.left_s > 0:
+            return "runs"
+        is_ended = self.left_s < -_LONG_AGO_S  # its time was set to nought
+        return "was stopped" if is_ended else f"was last heard of {SECONDS - self.left_s:.0f} s ago"
+
 
 def acquire(connection: Connection, what: str, who: str, now: float, seconds: float) -> int | None:
     """Take a lease and return its token, higher than any before; None while somebody else holds it.
@@ -35,9 +51,9 @@ def acquire(connection: Connection, what: str, who: str, now: float, seconds: fl
     return _take(connection, what, who, seconds, clock(connection, now), by_force=False)
 
 
-def seize(connection: Connection, what: str, who: str) -> int:
-    """Take a lease whoever holds it; return its token. It has ended already, until it is renewed."""
-    token = _take(connection, what, who, 0.0, sa.literal(0.0), by_force=True)
+def seize(connection: Connection, what: str, who: str, seconds: float) -> int:
+    """Take a lease of PostgreSQL's whoever holds it; return its token."""
+    token = _take(connection, what, who, seconds, _SERVER_TIME, by_force=True)
     assert token is not None
     return token
 
@@ -66,6 +82,25 @@ def renew(connection: Connection, what: str, token: int, now: float, seconds: fl
     return connection.execute(sa.update(t.lease).where(*mine).values(until=until)).rowcount == 1
 
 
+def renew_all(connection: Connection, who: str) -> None:
+    """Extend the leases of a node that have not ended, on PostgreSQL; what has ended was perhaps noticed by others.
+
+    One after another, so that no two rows are held at a time: `connection` commits each statement.
+    """
+    lasting = sa.or_(
+        t.lease.c.until > _SERVER_TIME, t.lease.c.what == f"{NODE}{who}"
+    )  # its name it has until it is taken
+    mine = sa.select(t.lease.c.what, t.lease.c.token).where(t.lease.c.who == who, lasting)
+    for row in connection.execute(mine).all():
+        one = t.lease.c.what == row.what, t.lease.c.token == row.token
+        connection.execute(sa.update(t.lease).where(*one, lasting).values(until=_SERVER_TIME + SECONDS))
+
+
+def end_all(connection: Connection, who: str) -> None:
+    """End the leases of a node that begins, or stops, so that nobody waits for their end."""
+    connection.execute(sa.update(t.lease).where(t.lease.c.who == who).values(until=0.0))
+
+
 def is_held(connection: Connection, what: str, token: int, now: float) -> bool:
     """Tell whether a lease is still the caller's, and has not ended: what takes longer must ask before each step."""
     mine = t.lease.c.what == what, t.lease.c.token == token, t.lease.c.until > clock(connection, now)
@@ -90,11 +125,16 @@ def listing(connection: Connection, now: float) -> list[Lease]:
     return [Lease(*row) for row in connection.execute(query)]
 
 
+def other_nodes(connection: Connection, node: str) -> list[str]:
+    """Return the other nodes that run on this index now; none on SQLite."""
+    alive = t.lease.c.what.startswith(NODE, autoescape=True), t.lease.c.until > _SERVER_TIME, t.lease.c.who != node
+    if connection.dialect.name != "postgresql":
+        return []
+    return list(connection.execute(sa.select(t.lease.c.who).where(*alive)).scalars())
+
+
 def clock(connection: Connection, now: float) -> ColumnElement[float]:
     """Return the database's time in seconds since 1970 UTC."""
     if connection.dialect.name == "postgresql":
         return _SERVER_TIME
     return sa.literal(now)
-
-
-_SERVER_TIME: ColumnElement[float] = sa.cast(sa.extract("epoch", sa.func.clock_timestamp()), sa.Float)

@@ -6,6 +6,7 @@ it was received, before it sees the delete or what took its place (P2).
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,9 +84,11 @@ def number_of(connection: Connection, blob: str) -> int | None:
     return connection.execute(sa.select(t.ingest.c.id).where(t.ingest.c.blob == blob)).scalar()
 
 
-def first(connection: Connection, limit: int) -> list[Pending]:
-    """Return what is pending, in the order of arrival."""
-    return [_pending(row) for row in connection.execute(_WITH_BLOB.order_by(t.ingest.c.id).limit(limit))]
+def first(connection: Connection, limit: int, *, leave_to: Collection[str] = ()) -> list[Pending]:
+    """Return what is pending, in the order of arrival, but what came to those other nodes."""
+    others = (~t.ingest.c.blob.startswith(f"{node}/", autoescape=True) for node in leave_to)
+    query = _WITH_BLOB.where(*others).order_by(t.ingest.c.id).limit(limit)
+    return [_pending(row) for row in connection.execute(query)]
 
 
 def end_early(connection: Connection, instance: str, reason: str, at: float) -> None:

@@ -54,7 +54,7 @@ instance = sa.Table(
     sa.Column("patient", sa.Text, nullable=False),
     sa.Column("study", sa.Text, nullable=False),
     sa.Column("series", sa.Text, nullable=False),
-    sa.Column("patient_id", sa.Text, nullable=False, index=True),
+    sa.Column("patient_id", sa.Text, nullable=False),
     sa.Column("study_instance_uid", sa.Text, nullable=False, index=True),
     sa.Column("series_instance_uid", sa.Text, nullable=False, index=True),
     sa.Column("sop_instance_uid", sa.Text, nullable=False, index=True),
@@ -66,6 +66,7 @@ instance = sa.Table(
     sa.Column("metadata", sa.JSON, nullable=False),
     sa.Column("received_at", sa.Float, nullable=False, index=True),
     sa.Column("told", sa.BigInteger),  # number of the event that told its content; None while that is put off
+    sa.Index(None, "patient_id", postgresql_using="hash"),  # a sender may write as long a one as it likes
     sa.Index(None, "patient", "told"),
     sa.Index(None, "study", "told"),
     sa.Index(None, "series", "told"),
@@ -190,6 +191,26 @@ script_version = sa.Table(
     sa.Column("helpers", sa.JSON, nullable=False, server_default="{}"),  # the user's own modules: name → source
     sa.Column("handlers", sa.JSON, nullable=False),
     sa.Column("accepted_at", sa.Float, nullable=False),
+)
+
+script_text = sa.Table(  # what was uploaded last, where nodes share an index
+    "script_text",
+    metadata,
+    sa.Column("script", sa.Text, primary_key=True),
+    sa.Column("hash", sa.Text, nullable=False),
+    sa.Column("source", sa.Text, nullable=False),
+    sa.Column("helpers", sa.JSON, nullable=False),
+    sa.Column("node", sa.Text, nullable=False),  # in whose folder it was
+    sa.Column("at", sa.Float, nullable=False),
+)
+
+script_file = sa.Table(  # what a node has dealt with of its own folder
+    "script_file",
+    metadata,
+    sa.Column("node", sa.Text, primary_key=True),
+    sa.Column("script", sa.Text, primary_key=True),
+    sa.Column("hash", sa.Text, nullable=False),  # '': its file is gone
+    sa.Column("over", sa.Text),  # the text that was uploaded when this one was refused; None: it was not refused
 )
 
 script_period = sa.Table(  # when which version ran

@@ -8,7 +8,7 @@ from typing import Any
 import typer
 from sqlalchemy import Connection
 
-from hostd.archive import deliveries, events, instances, tasks
+from hostd.archive import deliveries, events, instances, leases, tasks
 from hostd.archive import scripts as rows
 from hostd.archive.archive import attach
 from hostd.cli.config import AsJson
@@ -47,10 +47,27 @@ def _facts(settings: Settings, connection: Connection) -> dict[str, Any]:
         "instances": instances.count(connection),
         "events": events.last_number(connection),
         "deliveries": _by_state(deliveries.counts(connection)),
+        "nodes": _nodes(settings, connection),
+        "leases": _leases(settings, connection),
         "actions": tasks.counts(connection),
         "scripts": states,
         "troubled_scripts": {script.name: script.trouble for script in known if script.trouble is not None},
     }
+
+
+def _nodes(settings: Settings, connection: Connection) -> dict[str, str]:
+    """Return the nodes on a shared index, and whether each runs."""
+    return {one.who: one.state for one in _known_leases(settings, connection) if one.what.startswith(leases.NODE)}
+
+
+def _leases(settings: Settings, connection: Connection) -> dict[str, str]:
+    """Return what is leased by which node now, on a shared index."""
+    found = _known_leases(settings, connection)
+    return {one.what: one.who for one in found if one.left_s > 0 and not one.what.startswith(leases.NODE)}
+
+
+def _known_leases(settings: Settings, connection: Connection) -> list[leases.Lease]:
+    return leases.listing(connection, 0.0) if settings.node.database is not None else []
 
 
 def _by_state(counts: dict[str, dict[str, int]]) -> dict[str, int]:
@@ -89,6 +106,8 @@ def _sentences(facts: dict[str, Any]) -> list[str]:
         f"DICOM on {facts['dicom'] or 'no port (off)'}, HTTP on {facts['http'] or 'no port (off)'}",
         f"{facts['instances']} instances, {facts['events']} events so far",
         f"deliveries: {counted}",
+        *(f"node {name} {state}" for name, state in facts["nodes"].items()),
+        *(f"{what} is held by {who}" for what, who in facts["leases"].items()),
         f"actions after runs: {actions}",
         f"scripts: {scripts}",
         *(f"  {name}: {error}" for name, error in facts["troubled_scripts"].items()),

@@ -13,12 +13,13 @@ from typing import Protocol
 import structlog
 
 from hostd.archive.archive import Archive
+from hostd.archive.leases import LOOK_S
 from hostd.archive.records import Delivery
 from hostd.clock import Clock
 from hostd.delivery import faults
 from hostd.delivery.breaker import Breaker, Pass
 from hostd.delivery.destinations import Answer, Destination, Outgoing, Session
-from hostd.delivery.ledger import LEASE_S, TOPIC, LeaseLostError, Ledger, Sent
+from hostd.delivery.ledger import TOPIC, LeaseLostError, Ledger, Sent
 from hostd.delivery.pace import Pace
 from hostd.delivery.terms import Terms
 from hostd.delivery.windows import opens_in_s
@@ -115,7 +116,7 @@ class Lane:
         """Carry what is due; return for how many seconds there is nothing to do, None for until it is rung."""
         shared = self._shared
         if not self._ledger.own():
-            return LEASE_S
+            return LOOK_S
         self._abandon_stranded()
         shared.prepare()
         longest = self._give_up_old()
@@ -257,6 +258,7 @@ class Lane:
                 return False
             delivery = outgoing.delivery
             claims.await_records(_AHEAD - 1)
+            self._ledger.require(claims.token)
             if delivery.id not in claims.noted:
                 self._ledger.note(claims.token, [delivery.id])
             following = [o.delivery.id for o in sendable[place + 1 : place + 1 + _AHEAD]]

@@ -20,8 +20,8 @@ from hostd.delivery.destinations import Answer
 from hostd.delivery.retry import RetryPolicy
 
 TOPIC = "delivery"
-LEASE_S = 300.0
-"""Seconds that a courier owns its destination without renewing. It renews with every answer that it records."""
+LEASE_S = leases.SECONDS
+"""Seconds that a courier owns its destination without renewing. The node renews it, and so does every answer that is recorded."""
 
 _TOPICS = (TOPIC, *occurrences.TOPICS)
 _OLD_AT_ONCE = 50
@@ -89,6 +89,13 @@ class Ledger:
             if self._token == token:
                 self._token = None
                 self._log.warning("another node has taken over this destination")
+
+    def require(self, token: int) -> None:
+        """Raise `LeaseLostError` where another node may be carrying this destination's deliveries already."""
+        if self._archive.is_shared:
+            with self._archive.read() as connection:
+                if not leases.is_held(connection, self._lease, token, self._clock.now()):
+                    raise LeaseLostError(self._lease)
 
     @property
     def token(self) -> int:

@@ -18,7 +18,7 @@ from hostd.delivery.channels import Channel, ChannelError, Message
 from hostd.delivery.retry import RetryPolicy
 
 TOPIC = "notification"
-LEASE_S = 300.0
+LEASE_S = leases.SECONDS
 """Seconds that a notifier owns its channel without renewing. It renews before each try."""
 _LONGEST_WAIT_S = 3600.0
 
@@ -75,7 +75,7 @@ class Notifier:
         if one.next_attempt_at > now:
             return min(one.next_attempt_at - now, _LONGEST_WAIT_S)
         if not self._own():
-            return LEASE_S
+            return leases.LOOK_S
         try:
             self._channel.send(_message(one, before, phi=self._channel.phi))
         except ChannelError as error:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import msgspec
 import structlog
 
-from hostd.archive import ingests, pending
+from hostd.archive import ingests, leases, pending
 from hostd.archive.archive import Archive
 from hostd.archive.ingests import Ended, Kept, Made
 from hostd.archive.pending import Pending
@@ -176,12 +176,17 @@ class IngestWorkers:
                     job = self._next_row()
                     if job is not None:
                         return job
-                self._changed.wait(pause if self._has_rows and pause > 0 else None)
+                waits_s = pause if self._has_rows and pause > 0 else None
+                if waits_s is None and self._archive.is_shared:  # a node may go, and leave rows
+                    waits_s = leases.SECONDS
+                if not self._changed.wait(waits_s):
+                    self._has_rows = True
             return None
 
     def _next_row(self) -> Job | None:
         with self._archive.read() as connection:
-            rows = pending.first(connection, len(self._in_hand) + 2)
+            others = leases.other_nodes(connection, self._archive.node)
+            rows = pending.first(connection, len(self._in_hand) + 2, leave_to=others)
         free = [row for row in rows if row.blob.name not in self._in_hand]
         self._has_rows = len(free) > 1
         if self._has_rows:

@@ -32,7 +32,7 @@ from hostd.errors import ActionFault, InstanceFault, TranscodeError
 
 _log = structlog.get_logger(__name__)
 
-LEASE_S = 300.0
+LEASE_S = leases.SECONDS
 """Seconds that a node owns a queue without renewing. It renews with every task that it takes and every outcome that it records."""
 MAX_TRIES = 20
 """Tries of one task after which it is given up."""
@@ -111,7 +111,7 @@ class Carrier:
                 pause = self.turn()
             except LostError:
                 self._log.warning("another node has taken over these actions")
-                self._token, pause = None, LEASE_S
+                self._token, pause = None, leases.LOOK_S
             except Exception:  # noqa: BLE001 - a thread that must not end; what was under way is recovered
                 self._log.exception("actions could not be carried out; hostd goes on after a pause")
                 self._token = None
@@ -123,7 +123,7 @@ class Carrier:
     def turn(self) -> float | None:
         """Carry out one task if one is due; return for how many seconds there is nothing to do, None for until it is rung."""
         if self._token is None and not self._own():
-            return LEASE_S
+            return leases.LOOK_S
         now = self._archive.clock.now()
         with self._archive.read() as connection:
             due = tasks.next_due(connection, self.queue)

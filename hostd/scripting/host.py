@@ -8,7 +8,7 @@ from pathlib import Path
 
 import structlog
 
-from hostd.archive import orders, scripts
+from hostd.archive import orders, scripts, uploads
 from hostd.archive.archive import Archive
 from hostd.archive.scripts import KnownScript, Version
 from hostd.archive.usage import Quota
@@ -26,6 +26,7 @@ from hostd.scripting.ordering import Candidate
 from hostd.scripting.plan import Channels, Destinations, Tools, no_tools
 from hostd.scripting.runner import Runner
 from hostd.scripting.runtime import Isolation, RefusedScriptError, ScriptWorker
+from hostd.scripting.sharing import Sharing
 from hostd.scripting.vocabulary import vocabulary
 from hostd.scripting.zones import zones_for
 
@@ -125,13 +126,14 @@ class ScriptHost:
         self._isolation = isolation
         self._attempts = attempts
         self._runners: dict[str, Runner] = {}
+        self._sharing = Sharing(archive) if archive.is_shared else None
         self._refused: dict[str, tuple[str, int]] = {}
         """Script → hash of the newest edit that was not taken, and how often it was tried."""
         self.layers: dict[str, int] = {}
         """The layers of isolation in force, as a worker reported them."""
         self._watch = FolderWatch(folder, self._changed, rescan_s=rescan_s, check=check_file)
         self._stopping = False
-        self._decided: Sequence[tuple[object, ...]] = ()
+        self._decided: Sequence[object] = ()
         self._follower = threading.Thread(target=self._follow, name="script-orders", daemon=True)
 
     def start(self) -> None:
@@ -142,8 +144,7 @@ class ScriptHost:
         probe = self._load("(isolation check)", "")
         self.layers = probe.layers
         probe.stop()
-        with self._archive.read() as connection:
-            self._decided = orders.decided(connection)
+        self._decided = self._decisions()
         self._watch.start()
         self._follower.start()
 
@@ -167,8 +168,7 @@ class ScriptHost:
         while not self._stopping:
             seen = self._archive.bulletin.seen("script")
             try:
-                with self._archive.read() as connection:
-                    decided = orders.decided(connection)
+                decided = self._decisions()
             except StorageError as error:
                 _log.warning("what was decided about scripts cannot be read; hostd looks again", reason=str(error))
                 self._archive.bulletin.wait("script", seen, _AGAIN_S)
@@ -178,9 +178,16 @@ class ScriptHost:
             followed = decided
             self._archive.bulletin.wait("script", seen, None)
 
+    def _decisions(self) -> Sequence[object]:
+        """Return what people decided, and what was uploaded on any node, to be compared with what it was."""
+        with self._archive.read() as connection:
+            return [*orders.decided(connection), *uploads.hashes(connection)]
+
     # -- what the folder says; one thread at a time
 
     def _changed(self, sources: dict[str, Source]) -> bool:
+        if self._sharing is not None:
+            sources = self._sharing.as_all_have_it(sources)
         with self._archive.read() as connection:
             known = {script.name: script for script in scripts.known(connection)}
         is_done = True
@@ -215,6 +222,7 @@ class ScriptHost:
     def _take(self, source: Source, known: KnownScript, *, releases: bool) -> bool:
         """Have the text of the file run, if it is good."""
         if self._runs(known, source.hash):
+            self._upload(source)
             self._clear(source.name)  # a bad edit may have been taken back
             self._release(known, releases=releases)
             return True
@@ -226,11 +234,18 @@ class ScriptHost:
             version = Version(source.hash, source.text, tuple(worker.ready.handlers), source.helpers)
             self._use_filters(source.name, version, worker)
         except ScriptError as error:
+            if self._sharing is not None:
+                self._sharing.refused(source)
             return self._refuse(source, error, known)
+        self._upload(source)
         self._clear(source.name)
         self._release(known, releases=releases)
         self._offer(source.name, version, worker)
         return True
+
+    def _upload(self, source: Source) -> None:
+        if self._sharing is not None:
+            self._sharing.accepted(source)
 
     def _release(self, known: KnownScript, *, releases: bool) -> None:
         """Let go of a pinned version once the file changed since and its text is good."""

@@ -70,6 +70,15 @@ class Orders:
         if replaced is not None:
             replaced.drop()
 
+    def put_back(self, order: Order) -> None:
+        """Have this done again, unless something else is to be done."""
+        with self._guard:
+            is_replaced = self._waiting is not None or self._doing is not None
+            if not is_replaced:
+                self._doing = order
+        if is_replaced:
+            order.drop()
+
     def want_none(self) -> None:
         """Say that no version is to run, unless another order came."""
         with self._guard:

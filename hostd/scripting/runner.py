@@ -23,6 +23,7 @@ from hostd.scripting.execution import Rules
 from hostd.scripting.lane import Lane, OverQuotaError, RefusedPlanError, Running, ScriptParkedError
 from hostd.scripting.ordering import Candidate, Order, Orders
 from hostd.scripting.runtime import ScriptWorker
+from hostd.scripting.turn import Turn
 
 _log = structlog.get_logger(__name__)
 
@@ -51,6 +52,7 @@ class Runner:
         self._timetable = timetable
         self._workers = workers
         self._log = _log.bind(script=name)
+        self._turn = Turn(archive, name)
         self._orders = Orders()
         self._stopping = False
         self._pause = threading.Event()
@@ -114,7 +116,7 @@ class Runner:
                 break
             try:
                 if not self._step():
-                    self._archive.bulletin.wait("event", seen, None)
+                    self._archive.bulletin.wait("event", seen, self._turn.patience_s)
             except Exception as error:  # noqa: BLE001 - a thread that must not end
                 if self._recover(error):
                     self._rest(self._pause_s)
@@ -128,6 +130,9 @@ class Runner:
 
     def _step(self) -> bool:
         """Do what comes next; return whether there may be more to do at once."""
+        if not self._turn.is_ours():
+            self._step_aside()
+            return False
         if self._crew is not None and self._crew.is_in_trouble:
             self._disband()
         if self._orders.is_there_one:
@@ -144,6 +149,17 @@ class Runner:
         assert self._crew is not None
         self._crew.look()
         return False
+
+    def _step_aside(self) -> None:
+        """Leave the script to the node that has its lease; should that go, the version that ran here is taken up again."""
+        self._disband()
+        running = self._running
+        if running is not None:
+            kept = Candidate(running.version, running.worker or self._load_version(running.version))
+            for lane in running.lanes[1:]:
+                lane.stop()
+            self._orders.put_back(Order(kept))
+            self._running, self._start_is_due = None, False
 
     def _muster(self) -> bool:
         """Have the workers go on where the index says that the script stands; return whether it is still this runner's."""

@@ -27,6 +27,7 @@ LAUNCHER = Path(__file__).with_name("launcher.py")
 PATIENCE_S = 60.0
 CT = str(CTImageStorage)
 EXPLICIT = str(ExplicitVRLittleEndian)
+OUT_OF_RESOURCES = 0xA700
 
 
 def wait_until(what, condition, *, patience_s=PATIENCE_S, pause_s=0.02):
@@ -227,8 +228,9 @@ def upload(place, made):
 class Sender(threading.Thread):
     """Sends instances to a node until each is acknowledged: a modality that connects again when its association is lost."""
 
-    def __init__(self, place, instances, acknowledged):
+    def __init__(self, place, instances, acknowledged, *, takes_refusals=False):
         super().__init__(name="sender", daemon=True)
+        self._takes_refusals = takes_refusals
         self._place = place
         self._left = list(instances)
         self._acknowledged = acknowledged
@@ -251,6 +253,9 @@ class Sender(threading.Thread):
         with connect(self._place) as association:
             while self._left and not self._told.is_set():
                 status = store(association, self._left[0])
+                if status == OUT_OF_RESOURCES and self._takes_refusals:
+                    self._told.wait(0.2)
+                    continue
                 assert status == 0, f"the node answered 0x{status:04X}"
                 self._acknowledged.add(self._left.pop(0).uid)
 
@@ -260,9 +265,9 @@ class Sender(threading.Thread):
 
 
 @contextmanager
-def sending(place, instances, senders, acknowledged):
+def sending(place, instances, senders, acknowledged, **options):
     """Have several senders send the instances at one time; gives the senders. `acknowledged` gets the UIDs of what is."""
-    threads = [Sender(place, instances[index::senders], acknowledged) for index in range(senders)]
+    threads = [Sender(place, instances[index::senders], acknowledged, **options) for index in range(senders)]
     for thread in threads:
         thread.start()
     try:

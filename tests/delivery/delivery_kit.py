@@ -62,8 +62,8 @@ class NoPool:
 class Node:
     """An archive, and what the tests do with it."""
 
-    def __init__(self, folder):
-        self.folder = folder
+    def __init__(self, folder, name="node"):
+        self.folder, self.name = folder, name
         self.clock = ManualClock()
         self.pool = NoPool()
         self.policy = POLICY
@@ -71,7 +71,7 @@ class Node:
         self.open()
 
     def open(self):
-        self.archive = Archive(self.folder, "node", self.clock)
+        self.archive = Archive(self.folder, self.name, self.clock)
         self.intake = Intake(self.archive, on_conflict="newest", name_sender=lambda origin: None)
 
     def receive(self, content):
@@ -111,7 +111,7 @@ class Node:
         products = Products(self.archive, self.pool)
         named = {destination.name: destination for destination in destinations}
         made = Couriers(
-            self.archive, named, products, self.policy, self.clock, "node", dict.fromkeys(named, terms), **options
+            self.archive, named, products, self.policy, self.clock, self.name, dict.fromkeys(named, terms), **options
         )
         self.started.append(made)
         made.start()

@@ -17,5 +17,6 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("script", name=op.f("pk_script_state")),
     )
     op.add_column("run", sa.Column("asked", sa.JSON(), nullable=False, server_default="[]"))
-    for column in ("patient_id", "series_instance_uid", "received_at"):
+    op.create_index(op.f("ix_instance_patient_id"), "instance", ["patient_id"], postgresql_using="hash")
+    for column in ("series_instance_uid", "received_at"):
         op.create_index(op.f(f"ix_instance_{column}"), "instance", [column])
