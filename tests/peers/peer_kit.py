@@ -57,7 +57,7 @@ def until(condition, what, timeout=PATIENCE_S):
 class LiveNode:
     """A node with its configuration on disk, as a user would write it."""
 
-    def __init__(self, folder, scripts=None, more="", aet="HOSTD", run_scripts=True):
+    def __init__(self, folder, scripts=None, more="", aet="HOSTD", run_scripts=True, port=0):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         (folder / "scripts").mkdir(mode=0o700, exist_ok=True)
         for name, source in (scripts or {}).items():
@@ -70,7 +70,7 @@ name = "{aet.lower()}"
 data = "./data"
 scripts = "./scripts"
 [dicom]
-port = 0
+port = {port}
 aets = ["{aet}"]
 [http]
 port = 0

@@ -11,6 +11,7 @@ from hostd.archive.records import Origin
 from hostd.cli.configured import configured
 from hostd.sandbox import frames
 from hostd.scripting import made, questions
+from hostd.scripting.asking import Means, OfFiles
 from hostd.scripting.folder import read_source
 from hostd.scripting.plan import as_frames_event
 from hostd.scripting.rehearsal import decision, rehearse_event
@@ -24,6 +25,7 @@ class Recipe:
     def __init__(self, name):
         self.configuration = configured(SAMPLES / name / "hostd.toml")
         self.script = SAMPLES / name / RECIPES[name]
+        self.state = {}
         self.worker = self.configuration.start(self.script.name, read_source(self.script))
 
     def on(self, kind, *files, now=NOW, **origin):
@@ -31,10 +33,14 @@ class Recipe:
         event, source = made.event(files, kind, now)
         if origin:
             event = replace(event, origin=Origin("dicom", **origin))
+        means = Means(
+            self.configuration.resolve_destination, self.configuration.resolve_tool, self.configuration.resolve_project
+        )
+        further = OfFiles(event, means, self.state)
         outcome = rehearse_event(
             self.worker,
             event,
-            answer=lambda question: questions.answer_from(source, question),
+            answer=lambda question: questions.answer_from(source, question, further),
             destinations=self.configuration.resolve_destination,
             time_limit_s=20.0,
             tools=self.configuration.resolve_tool,
@@ -42,6 +48,7 @@ class Recipe:
             channels=self.configuration.channels_of(self.script.name),
         )
         assert outcome.error is None, outcome.error
+        self.state = self.state if outcome.state is None else outcome.state
         self.log = [text for _, text in outcome.log]
         return list(outcome.plan)
 

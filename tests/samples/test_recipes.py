@@ -31,6 +31,9 @@ RECIPES = {
     "auto-forwarding": "forward.py",
     "blank-image-area": "blank.py",
     "change-and-forward": "change.py",
+    "compress-and-replace": "compress.py",
+    "daily-report": "report.py",
+    "delete-old-studies": "clean.py",
     "destination-alarms": "alarms.py",
     "dose-reports": "dose.py",
     "filters": "filters.py",
@@ -47,6 +50,9 @@ RECIPES = {
     "write-to-disk": "write.py",
 }
 HANDLERS = dict.fromkeys(RECIPES, "on_stored_instance, on_conflicting_instance") | {
+    "compress-and-replace": "on_stored_instance, on_conflicting_instance, on_action_done",
+    "daily-report": "on_association_closed, report at 0 7 * * MON-FRI",
+    "delete-old-studies": "on_stored_instance, on_conflicting_instance, clean at 0 3 * * *",
     "destination-alarms": "on_destination_down, on_delivery_failed, on_destination_up",
     "dose-reports": "on_stored_instance",
     "filters": "filter_received_instance, filter_outgoing_instance, filter_http_request",

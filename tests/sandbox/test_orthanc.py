@@ -21,8 +21,22 @@ def body(text, head="def OnStoredInstance(instanceId, tags, metadata, origin):")
     return f"{head}\n    {lines}\n"
 
 
-def marked(path, verb="value", of=""):
-    return [{"noted": "before"}, ["TRIAL7"]] if verb == "marks" else []
+def marked(path, verb="value", of="", about="", more=None, actions=None):
+    match verb:
+        case "marks":
+            return [{"noted": "before"}, ["TRIAL7"]]
+        case "state":
+            return [{"counts": {"CT": "7"}}]
+        case "find":
+            SOUGHT.append(more)
+            return [1, 1]
+        case "found":
+            return [msgspec.to_builtins(level_event().level)] if path == [1, 0] else []
+        case _:
+            return []
+
+
+SOUGHT = []
 
 
 def run(source, event=None, ask=marked, **load):
@@ -276,6 +290,42 @@ def test_metadata_and_labels_are_noted_by_their_routes():
     )
 
 
+def test_what_is_found_can_be_acted_upon():
+    SOUGHT.clear()
+    (sent, deleted) = plan(
+        "query = {'Level': 'Study', 'Query': {'PatientID': '0042', 'StudyDate': '*'}, 'Labels': ['OLD'], 'Limit': 5}\n"
+        "for study in ParseJson(RestApiPost('/tools/find', DumpJson(query))):\n"
+        "    SendToPeer(study, 'archive')\n    Delete(study)\n"
+        "(expanded,) = ParseJson(RestApiPost('/tools/find', DumpJson({**query, 'Expand': True})))\n"
+        "assert expanded['MainDicomTags']['StudyDescription'] == 'Knee'\n"
+    )
+    assert (sent.x, deleted.x, deleted.after) == (WHO.study, WHO.study, [0])
+    assert (SOUGHT[0]["level"], SOUGHT[0]["keys"], SOUGHT[0]["label"], SOUGHT[0]["limit"]) == (
+        "study", {"PatientID": "0042"}, "OLD", 5,
+    )  # fmt: skip
+    for body_of_it, why in [
+        ("{'Level': 'Study', 'Query': {'PatientName': 'A*'}}", "without wildcards"),
+        ("{'Level': 'Thing', 'Query': {}}", "Level is one of"),
+        ("{'Level': 'Study', 'Query': {'delivered_to': 'archive'}}", "no element has the keyword"),
+        ("{'Level': 'Study', 'Query': {}, 'Since': 4}", "Since cannot be asked for"),
+        ("{'Level': 'Study', 'Query': {}, 'Labels': ['A', 'B']}", "one label"),
+    ]:
+        assert why in failure(f"RestApiPost('/tools/find', DumpJson({body_of_it}))").message
+
+
+def test_keys_and_values_are_what_the_script_keeps():
+    result = run(
+        body(
+            "print(GetKeyValue('counts', 'CT'), GetKeyValue('counts', 'MR'), GetKeyValue('none', 'x'))\n"
+            "StoreKeyValue('counts', 'MR', '1')\nStoreKeyValue('new', 'k', 'v')\nDeleteKeyValue('counts', 'CT')\nDeleteKeyValue('none', 'x')"
+        )
+    )
+    assert result.failure is None, result.failure
+    assert result.log == [("info", "7 None None")]
+    assert result.state == {"counts": {"MR": "1"}, "new": {"k": "v"}}
+    assert failure("StoreKeyValue('counts', 'CT', 8)").type == "TypeError"
+
+
 def test_one_project_is_what_orthancs_anonymize_means():
     (anonymize, sent) = plan(
         "SendToPeer(RestApiPost('/instances/' + instanceId + '/anonymize', '{}'), 'archive')", projects=["TRIAL7"]
@@ -289,7 +339,7 @@ def test_one_project_is_what_orthancs_anonymize_means():
 
 REFUSALS = {
     "SendToModality(None, 'archive')": ("TypeError", "not None"),
-    "SendToModality('', 'archive')": ("ValueError", "nothing else can be acted upon"),
+    "SendToModality('', 'archive')": ("ValueError", "found by /tools/find"),
     "SendToModality(Delete(instanceId), 'archive')": ("TypeError", "Delete passes nothing on"),
     "SendToModality('no-such-id', 'archive')": ("ValueError", f"this event is about {ID}"),
     "SendToModality(instanceId, 'archiv')": ("ValueError", "did you mean archive?"),
@@ -370,7 +420,7 @@ def level_event(level="study", handler=None):
     return frames.Event(1, handler or f"on_stable_{level}", 1.7e9, level=sent)
 
 
-def answers(path, verb="value", of=""):
+def answers(path, verb="value", of="", about="", more=None, actions=None):
     match verb:
         case "members":
             return [] if of else [[0, msgspec.to_builtins(MEMBER)]]
@@ -537,13 +587,13 @@ def findings(source, **load):
     ("text", "says"),
     [
         ("RestApiGet('/system')", "GetOrthancConfiguration"),
-        ("RestApiPost('/tools/find', '{}')", "use OnStableStudy"),
+        ("RestApiPost('/tools/create-dicom', '{}')", "makes no instances"),
         ("RestApiGet('/patients/' + instanceId + '/protected')", "GET /patients/…/protected is not answered"),
         ("RestApiGet(f'/jobs/{instanceId}')", "hostd retries deliveries"),
         ("RestApiPut('/modalities/x', '')", "PUT /modalities/x is not answered"),
         ("HttpPost('http://x/', '')", "reaches no network"),
         ("SetHttpTimeout(3)", "settings of each destination"),
-        ("StoreKeyValue('a', 'b', 'c')", "no store"),
+        ("SetStableStatus(instanceId, True)", "[stable]"),
     ],
 )
 def test_what_has_no_counterpart_is_reported_before_the_script_runs(text, says):

@@ -110,6 +110,34 @@ def get_orthanc_configuration(session: Session) -> dict[str, Any]:
     return session.host.config
 
 
+def store_key_value(session: Session, store: str, key: str, value: str) -> None:
+    """Keep a text under a key, over restarts: in what the script keeps for itself, `host.state[store][key]`, with its limits."""
+    if not all(isinstance(one, str) for one in (store, key, value)):
+        raise TypeError("StoreKeyValue takes the names of the store and of the key, and the value, as texts")
+    session.host.state.setdefault(str.__str__(store), {})
+    _store(session, store)[str.__str__(key)] = str.__str__(value)
+
+
+def get_key_value(session: Session, store: str, key: str) -> str | None:
+    """Return what is kept under a key, None where there is nothing."""
+    found: str | None = _store(session, store).get(key)
+    return found
+
+
+def delete_key_value(session: Session, store: str, key: str) -> None:
+    """Forget what is kept under a key."""
+    _store(session, store).pop(key, None)
+
+
+def _store(session: Session, name: object) -> dict[str, Any]:
+    if not isinstance(name, str):
+        raise TypeError(f"a store is named by a text, not {shown(name)}")
+    found = session.host.state.get(str.__str__(name), {})
+    if not isinstance(found, dict):
+        raise TypeError(f"{shown(name)} is kept by this script, and is no store of keys and values")
+    return found
+
+
 def _names(given: object) -> list[str]:
     if given is None:
         return []

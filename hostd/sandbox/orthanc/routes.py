@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hostd.sandbox.granted import shown
-from hostd.sandbox.orthanc import resources
+from hostd.sandbox.orthanc import resources, searching
 from hostd.sandbox.orthanc.functions import modified, send
 from hostd.sandbox.orthanc.resources import KINDS, Kind, Resources
 from hostd.sandbox.orthanc.session import Chain, Session
@@ -170,6 +170,10 @@ def _upload(asked: Request) -> str:
     return _json({"ID": meant.name, "Path": f"/instances/{meant.name}"})
 
 
+def _find(asked: Request) -> str:
+    return _json(searching.find(asked.session, asked.fields(), asked.route))
+
+
 def _anonymize(asked: Request) -> Chain:
     known = asked.session.run.world.load.projects
     if len(known) != 1:
@@ -253,6 +257,12 @@ def _routes() -> list[Route]:
         *found,
         Route(
             "POST",
+            "/tools/find",
+            "as `host.find`: `Level`, `Query` without wildcards, `Labels` (one), `Limit`, `Expand`",
+            _find,
+        ),
+        Route(
+            "POST",
             "/instances",
             "stores what `/modify` gave; the `ID` in its answer stands for that, in this run",
             _upload,
@@ -277,7 +287,6 @@ def _routes() -> list[Route]:
 
 ROUTES: tuple[Route, ...] = tuple(_routes())
 INSTEAD: dict[str, str] = {
-    "/tools/find": "use OnStableStudy and its like, which come with what they are about",
     "/tools/create-dicom": "a script makes no instances out of nothing",
     "/tools/reset": "a script does not steer the node",
     "/tools/shutdown": "a script does not steer the node",

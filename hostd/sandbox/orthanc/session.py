@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -89,6 +90,7 @@ class Session:
         self.event = event
         self._subject = subject if isinstance(subject, (Instance, Level)) else None
         self._members: dict[str, Instance] | None = None
+        self._found: dict[str, Instance | Level] = {}
         self._products: dict[str, _Product] = {}
         self._sent: list[tuple[str, Delivery]] = []
         self._deletes: dict[str, tuple[Instance | Level, int]] = {}
@@ -112,15 +114,20 @@ class Session:
         if found is None:
             about = self._subject.id if self._subject is not None else "no instance"
             raise ValueError(
-                f"{verb} was given {shown(x)}, and this event is about {about}: nothing else can be acted upon"
+                f"{verb} was given {shown(x)}, and this event is about {about}: what else is to be acted upon is found by /tools/find"
             )
         return Meant(found, name, name)
 
     def resource(self, identifier: str) -> Instance | Level | None:
-        """Return the event's instance or level, or an instance of that level, by its identifier."""
+        """Return the event's instance or level, an instance of that level, or what was found, by its identifier."""
         if self._subject is not None and identifier == self._subject.id:
             return self._subject
-        return self.members().get(identifier)
+        return self._found.get(identifier) or self.members().get(identifier)
+
+    def found(self, things: Sequence[Any]) -> list[Instance | Level]:
+        """Take note of what a search found: from now on the script can name it. Return it."""
+        self._found |= {one.id: one for one in things}
+        return list(things)
 
     def members(self) -> dict[str, Instance]:
         """Return the instances that the event is about: its own, or those of its level."""

@@ -34,6 +34,9 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "RestApiPost": rest.rest_api_post,
     "RestApiPut": rest.rest_api_put,
     "RestApiDelete": rest.rest_api_delete,
+    "StoreKeyValue": functions.store_key_value,
+    "GetKeyValue": functions.get_key_value,
+    "DeleteKeyValue": functions.delete_key_value,
     "GetOrthancConfiguration": functions.get_orthanc_configuration,
 }
 """What acts in a run, or asks; its first argument is the session."""
@@ -51,10 +54,6 @@ WITHOUT_COUNTERPART: dict[str, str] = {
     "SetHttpCredentials": "secrets stand in the configuration, where no script sees them",
     "SetHttpTimeout": "time limits are settings of each destination",
     "SetStableStatus": "quiet time is a setting: [stable]",
-    **dict.fromkeys(
-        ("StoreKeyValue", "GetKeyValue", "DeleteKeyValue"),
-        "scripts have no store in this release; globals last as long as the worker",
-    ),
 }
 """Functions of Orthanc's that a script does not have → why, or what to use instead."""
 NAMES: tuple[str, ...] = (*FUNCTIONS, *ALIASES, *PLAIN, PRINT)
