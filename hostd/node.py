@@ -32,7 +32,9 @@ from hostd.errors import NodeError
 from hostd.intake.ingest import Policy, Rule
 from hostd.intake.ingest_workers import IngestWorkers, shares
 from hostd.intake.intake import Intake
+from hostd.jobs import dealing
 from hostd.jobs.carrying import Carriers
+from hostd.jobs.dealing import Dealing
 from hostd.jobs.deleting import Deleting
 from hostd.jobs.quiet import QuietTime
 from hostd.jobs.schedules import Schedules
@@ -203,6 +205,7 @@ class Node:
             {
                 STORE: Storing(self.archive, intake, products),
                 REPLACE: Replacing(self.archive, for_replace),
+                dealing.QUEUE: Dealing(self.archive),
             },
             RetryPolicy(first_s=settings.delivery.first_retry_s, max_s=settings.delivery.max_retry_s),
         )

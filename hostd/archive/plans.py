@@ -13,9 +13,11 @@ from hostd.archive import (
     deliveries,
     events,
     fanout,
+    handling,
     marks,
     notices,
     occurrences,
+    quieting,
     rows,
     scripts,
     states,
@@ -24,8 +26,10 @@ from hostd.archive import (
 )
 from hostd.archive import tables as t
 from hostd.archive.fanout import Many
+from hostd.archive.handling import Deal, PlannedDeal
 from hostd.archive.marks import PlannedMark
 from hostd.archive.notices import PlannedNotify
+from hostd.archive.quieting import PlannedStable
 from hostd.archive.records import Event
 from hostd.archive.states import State
 from hostd.archive.tasks import PlannedTask
@@ -99,6 +103,8 @@ PlannedAction = (
     | PlannedNotify
     | PlannedMark
     | PlannedTask
+    | PlannedDeal
+    | PlannedStable
 )
 
 
@@ -205,16 +211,17 @@ def _enter_actions(connection: Connection, plan: Plan, run: int) -> None:
     changes: marks.Changes = {}
     for planned in plan.actions:
         match planned:
-            case PlannedTranscode():
-                _insert(connection, plan, run, planned, "transcode", "done")
-            case PlannedTool():
-                _insert(connection, plan, run, planned, "run_tool", "done")
-            case PlannedEdit():
-                _insert(connection, plan, run, planned, planned.verb, "done")
+            case PlannedTranscode() | PlannedTool() | PlannedEdit():
+                _insert(connection, plan, run, planned, _made_by(planned), "done")
             case PlannedForward():
                 _enter_forward(connection, plan, run, planned, asked)
             case PlannedNotify():
                 _enter_notify(connection, plan, run, planned)
+            case PlannedDeal():
+                _enter_deal(connection, plan, run, planned)
+            case PlannedStable():
+                state, result = quieting.declare(connection, planned.of, plan.at)
+                _insert(connection, plan, run, planned, "declare_stable", state, result=result)
             case PlannedTask():
                 _enter_task(connection, plan, run, planned)
             case PlannedMark():
@@ -227,6 +234,12 @@ def _enter_actions(connection: Connection, plan: Plan, run: int) -> None:
     marks.tell(connection, changes, plan.event, plan.script, plan.at)
     # Deletes come last, wherever the script wrote them: a forward of the same plan is meant to be delivered.
     _settle_deletes(connection, plan, pending_deletes, asked)
+
+
+def _made_by(planned: PlannedTranscode | PlannedTool | PlannedEdit) -> str:
+    if isinstance(planned, PlannedEdit):
+        return planned.verb
+    return "transcode" if isinstance(planned, PlannedTranscode) else "run_tool"
 
 
 def _settle_deletes(
@@ -324,6 +337,16 @@ def _enter_notify(connection: Connection, plan: Plan, run: int, planned: Planned
     if not new:
         result["reason"] = f"at most one of this key every {planned.every_s:g} s, and {number} is younger"
     state = "done" if new else "skipped"
+    connection.execute(sa.update(t.action).where(t.action.c.id == action).values(state=state, result=result))
+
+
+def _enter_deal(connection: Connection, plan: Plan, run: int, planned: PlannedDeal) -> None:
+    if planned.skip is not None:
+        _insert(connection, plan, run, planned, planned.verb, "skipped", result={"reason": planned.skip})
+        return
+    action = _insert(connection, plan, run, planned, planned.verb, "done")
+    deal = Deal(planned.verb, planned.to, plan.script, plan.event.number, action)
+    state, result = handling.deal(connection, planned.delivery, deal, plan.at)
     connection.execute(sa.update(t.action).where(t.action.c.id == action).values(state=state, result=result))
 
 

@@ -1,6 +1,8 @@
-"""Actions on what is stored already, and on what is to be stored, as they travel."""
+"""Actions on what is stored already, on what is to be stored, and on deliveries, as they travel."""
 
 from __future__ import annotations
+
+from typing import Literal
 
 import msgspec
 
@@ -45,6 +47,25 @@ class Replace(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="repl
     line: int = 0
 
 
+DealVerb = Literal["retry", "hold", "redirect", "discard"]
+
+
+class Deal(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="deal"):
+    """Deal with the delivery of that number, or, without one, with all that wait for the event's destination; `to` is where to instead."""
+
+    verb: DealVerb
+    delivery: int | None
+    to: str = ""
+    line: int = 0
+
+
+class DeclareStable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="declare_stable"):
+    """End the quiet time of a series, study or patient."""
+
+    x: str
+    line: int = 0
+
+
 Mark = SetMetadata | Label | Unlabel
 Keep = Store | Replace
-Act = Mark | Keep
+Act = Mark | Keep | Deal | DeclareStable

@@ -16,6 +16,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args
 
 from hostd.sandbox import edited, frames
+from hostd.sandbox.dealing import Dealing
 from hostd.sandbox.granted import line, moment, shown
 from hostd.sandbox.keeping import Keeping
 from hostd.sandbox.levels import Association, Instances, Level, LevelTags, Patient, Series, Study
@@ -335,7 +336,7 @@ LEVELS = ("debug", "info", "warning", "error")
 _MAX_ARGUMENTS = 10
 
 
-class Host(Notifying, Marking, Keeping, Searching):
+class Host(Notifying, Marking, Keeping, Searching, Dealing):
     """What a script may do. Actions enter the plan of this run and are carried out after it: all of them, or none if it fails."""
 
     __slots__ = ()

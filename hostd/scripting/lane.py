@@ -12,6 +12,7 @@ from sqlalchemy.exc import OperationalError
 
 from hostd.archive import plans
 from hostd.archive.archive import Archive
+from hostd.archive.handling import PlannedDeal
 from hostd.archive.marks import PlannedMark
 from hostd.archive.notices import PlannedNotify
 from hostd.archive.plans import Plan, PlannedDelete
@@ -150,7 +151,9 @@ class Lane:
         except Exception as error:
             self._log.exception("the index refused a plan", number=one.plan.event.number)
             self.give_back()
-            plan = replace(one.plan, outcome="parked", actions=(), error=f"the plan could not be entered: {error}")
+            plan = replace(
+                one.plan, outcome="parked", actions=(), state=None, error=f"the plan could not be entered: {error}"
+            )
             is_parked = self._is_last_try(plan) and self._enter(plan, one.after, one.first).commit.result()
             if not is_parked:
                 raise RefusedPlanError(str(error)) from error
@@ -209,7 +212,7 @@ def _topics(plan: Plan) -> list[str]:
     """Return what is to be rung once a plan is committed."""
     is_parked = plan.outcome == "parked"
     topics = ["delivery", "action"] if plan.actions else []
-    if is_parked or any(isinstance(action, (PlannedDelete, PlannedMark)) for action in plan.actions):
+    if is_parked or any(isinstance(action, (PlannedDelete, PlannedMark, PlannedDeal)) for action in plan.actions):
         topics.append("event")
     if is_parked or any(isinstance(action, PlannedNotify) for action in plan.actions):
         topics.append("notification")

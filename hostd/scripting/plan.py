@@ -23,7 +23,7 @@ from hostd.errors import HostdError, ScriptError
 from hostd.sandbox import acts, frames
 from hostd.sandbox.notifying import MAX_KEY, MAX_TEXT
 from hostd.sandbox.situations import Notify
-from hostd.scripting import edits, keeping, marking, situations, subjects
+from hostd.scripting import dealing, edits, keeping, marking, situations, subjects
 from hostd.scripting.edits import Projects, no_projects
 from hostd.scripting.vocabulary import as_frame
 from hostd.scripting.withholding import without_patient
@@ -197,6 +197,8 @@ def resolve(
                     planned.append(_notify(position, action, event, channels or {}, tags_read))
                 case frames.Delete():
                     planned.append(_delete(position, action, scope, planned))
+                case acts.Deal():
+                    planned.append(dealing.planned(position, action, event, destinations, _cut(event)))
                 case _:
                     planned.append(_act(position, action, scope))
         except HostdError as error:
@@ -214,7 +216,7 @@ def _product(position: int, action: frames.Makes) -> PlannedAction:
             return edits.planned(action, position)
 
 
-def _act(position: int, action: acts.Act, scope: Scope) -> PlannedAction:
+def _act(position: int, action: acts.Mark | acts.Keep | acts.DeclareStable, scope: Scope) -> PlannedAction:
     """Return what is entered of an action on what is stored, or is to be."""
     product, of = scope.source(action.x), scope.subject(action.x)
     skip = _why_not_made(scope.event, of)
@@ -223,6 +225,8 @@ def _act(position: int, action: acts.Act, scope: Scope) -> PlannedAction:
     if isinstance(action, acts.Replace):
         product, whose = scope.source(action.product), scope.subject(action.product)
         return keeping.replace(position, _inputs(action), product, of, whose, skip)
+    if isinstance(action, acts.DeclareStable):
+        return dealing.stable(position, action, of)
     return marking.planned(position, action, of, _cut(scope.event))
 
 

@@ -9,17 +9,20 @@ from pathlib import Path
 from typing import Any
 
 from hostd.archive.fanout import Many
+from hostd.archive.handling import PlannedDeal
 from hostd.archive.marks import PlannedMark
 from hostd.archive.notices import PlannedNotify
 from hostd.archive.plans import PlannedAction, PlannedDelete, PlannedEdit, PlannedForward, PlannedTool, PlannedTranscode
+from hostd.archive.quieting import PlannedStable
 from hostd.archive.records import Event
 from hostd.archive.tasks import PlannedTask
 from hostd.dicom import statuses, syntaxes
 from hostd.dicom.header import read_file_header
 from hostd.errors import HostdError, ScriptError
 from hostd.intake.element_values import name_of
+from hostd.jobs.dealing import QUEUE
 from hostd.sandbox import frames
-from hostd.scripting import keeping, made, marking, questions, subjects
+from hostd.scripting import dealing, keeping, made, marking, questions, subjects
 from hostd.scripting.asking import Means, OfFiles
 from hostd.scripting.edits import Projects, no_projects
 from hostd.scripting.execution import why
@@ -204,8 +207,10 @@ def sentence(action: PlannedAction, event: Event | None = None) -> str:
             said = _delete_sentence(action, event)
         case PlannedMark():
             said = marking.sentence(action, _what(action, event) or " the instance")
-        case PlannedTask():
-            said = keeping.sentence(action, _what(action, event) or " the instance")
+        case PlannedDeal() | PlannedTask():
+            said = _later_sentence(action, event)
+        case PlannedStable():
+            said = f"tell{_what(action, event)} as stable now"
         case PlannedNotify():
             said = _notify_sentence(action)
         case PlannedTool():
@@ -219,7 +224,15 @@ def sentence(action: PlannedAction, event: Event | None = None) -> str:
     return said
 
 
-def _what(action: PlannedForward | PlannedDelete | PlannedMark | PlannedTask, event: Event | None) -> str:
+def _later_sentence(action: PlannedDeal | PlannedTask, event: Event | None) -> str:
+    if isinstance(action, PlannedDeal) or action.queue == QUEUE:
+        return dealing.sentence(action)
+    return keeping.sentence(action, _what(action, event) or " the instance")
+
+
+def _what(
+    action: PlannedForward | PlannedDelete | PlannedMark | PlannedTask | PlannedStable, event: Event | None
+) -> str:
     return subjects.named(action.of, event) if event is not None else ""
 
 

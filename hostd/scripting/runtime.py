@@ -20,7 +20,7 @@ from typing import Any, Literal
 import msgspec
 
 from hostd.errors import ScriptError
-from hostd.sandbox import acts, api, filters, frames
+from hostd.sandbox import acts, api, filters, frames, situations
 from hostd.sandbox.situations import Notify
 from hostd.scripting.schedules import are_possible, bad_times
 
@@ -331,6 +331,8 @@ def _misnamed(
     """Say what an action names that this run was not given; None when nothing is."""
     if isinstance(action, Notify):
         return None
+    if isinstance(action, acts.Deal):
+        return None if _is_of(action, event) else "an action on another delivery or destination than the event's"
     named = [action.x, action.product] if isinstance(action, acts.Replace) else [action.x]
     for x in named:
         if isinstance(x, int) and not (0 <= x < len(earlier) and isinstance(earlier[x], frames.Makes)):
@@ -369,6 +371,21 @@ def _may_make(action: frames.RunTool | frames.Modify | frames.Redact | frames.An
             return "modify" in load.may
 
 
+def _is_of(action: acts.Deal, event: frames.Event) -> bool:
+    match event.told:
+        case situations.EndedDelivery():
+            return action.delivery == event.told.id
+        case situations.Destination():
+            return action.delivery is None
+        case _:
+            return False
+
+
+def _may_deal(action: acts.Deal, load: frames.Load) -> bool:
+    is_given = action.to in load.destinations if action.verb == "redirect" else not action.to
+    return is_given and (action.verb != "discard" or "delete" in load.may)
+
+
 def _permitted(
     action: frames.Action, earlier: Sequence[frames.Action], load: frames.Load, uids: set[str], lossy: set[str]
 ) -> bool:
@@ -385,7 +402,9 @@ def _permitted(
             may = action.channel in load.channels
         case acts.Store() | acts.Replace():
             may = ("store" if isinstance(action, acts.Store) else "replace") in load.may
-        case acts.SetMetadata() | acts.Label() | acts.Unlabel():
+        case acts.Deal():
+            may = _may_deal(action, load)
+        case acts.SetMetadata() | acts.Label() | acts.Unlabel() | acts.DeclareStable():
             may = True
         case frames.Delete():
             waits = action.after if isinstance(action.after, list) else []
