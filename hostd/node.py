@@ -19,7 +19,7 @@ from hostd.config.loopback import is_loopback
 from hostd.config.permissions import private_folder, refuse_writable_by_others
 from hostd.config.settings import Settings
 from hostd.config.startup import startup_problems
-from hostd.delivery import watching
+from hostd.delivery import commissioner, watching
 from hostd.delivery.channels import channels_of
 from hostd.delivery.configured import destinations_of, terms_of
 from hostd.delivery.couriers import Couriers
@@ -292,6 +292,7 @@ class Node:
                 check_called_aet=settings.dicom.check_called_aet,
                 store=intake,
                 associations=AssociationRows(self.archive),
+                on_report=lambda report: commissioner.settle(self.archive, report),
                 limits=Limits(
                     associations=settings.dicom.max_associations,
                     idle_s=settings.dicom.timeout_s,

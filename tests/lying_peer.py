@@ -1,11 +1,18 @@
 """A made DICOM peer that lies: it refuses, hangs, breaks off, says what it is told to say, and counts what it got."""
 
 import contextlib
+import io
 import socket
 import threading
 import time
 from collections import Counter
 
+from pydicom.dataset import Dataset
+from pydicom.filebase import DicomBytesIO
+from pydicom.filereader import read_dataset
+from pydicom.filewriter import write_dataset
+
+from hostd.dicom.commitment import INSTANCE, PUSH_MODEL
 from hostd.dimse import acceptor, commands, rejection
 from hostd.dimse.errors import DimseError
 from hostd.dimse.pdu import Connection
@@ -41,6 +48,11 @@ class LyingPeer:
     def __init__(self, manner=lambda _uid: TAKE, *, syntaxes=None):
         self.manner = manner
         self.syntaxes = syntaxes
+        self.commit = lambda uids: (uids, ())
+        """What it says of storage commitment: SOP Instance UIDs → those committed to and those not; None: nothing."""
+        self.takes_request = True
+        self.asked = []
+        """Transaction UID and SOP Instance UIDs of each request for storage commitment."""
         self.kept = Counter()
         self.seen = {}
         self.associations = 0
@@ -68,6 +80,37 @@ class LyingPeer:
             server.close()
         for sock in going:
             _reset(sock)
+
+    def report(self, association, context_id, transaction, uids):
+        """Report on an association; return the status of the answer. Nothing where it does not want to."""
+        said = self.commit(uids)
+        if said is None:
+            return None
+        committed, failed = said
+        data_set = Dataset()
+        data_set.TransactionUID = transaction
+        data_set.ReferencedSOPSequence = [reference(uid) for uid in committed]
+        if failed:
+            data_set.FailedSOPSequence = [reference(uid, reason=0x0112) for uid in failed]
+        syntax = association.contexts[context_id].transfer_syntax
+        written = DicomBytesIO()
+        written.is_little_endian, written.is_implicit_VR = True, syntax == "1.2.840.10008.1.2"
+        write_dataset(written, data_set)
+        request = commands.encode(
+            (
+                (commands.AFFECTED_SOP_CLASS_UID, commands.uid(PUSH_MODEL)),
+                (commands.COMMAND_FIELD, commands.us(commands.N_EVENT_REPORT_RQ)),
+                (commands.MESSAGE_ID, commands.us(7)),
+                (commands.COMMAND_DATA_SET_TYPE, commands.us(commands.WITH_DATA_SET)),
+                (commands.AFFECTED_SOP_INSTANCE_UID, commands.uid(INSTANCE)),
+                (commands.EVENT_TYPE_ID, commands.us(2 if failed else 1)),
+            )
+        )
+        association.send_command(context_id, request)
+        association.send_data_set(context_id, io.BytesIO(written.getvalue()).readinto)
+        answer = association.receive()
+        association.drain()
+        return answer.command.number(commands.STATUS)
 
     def let_go(self):
         """End every hanging."""
@@ -122,9 +165,24 @@ class LyingPeer:
     def _choose(self, _abstract, proposed):
         return [uid for uid in proposed if self.syntaxes is None or uid in self.syntaxes] or None
 
+    def _take_request(self, association, message):
+        data = b"".join(bytes(piece) for piece in association.data_set())
+        implicit = message.context.transfer_syntax == "1.2.840.10008.1.2"
+        data_set = read_dataset(io.BytesIO(data), implicit, True)
+        uids = tuple(str(item.ReferencedSOPInstanceUID) for item in data_set.ReferencedSOPSequence)
+        status = 0 if self.takes_request else 0x0110
+        association.send_command(message.context.id, commands.response(message.command, status))
+        with self._lock:
+            self.asked.append((str(data_set.TransactionUID), uids))
+        if self.takes_request:
+            self.report(association, message.context.id, str(data_set.TransactionUID), uids)
+        return True
+
     def _answer(self, sock, association, message):
         """Deal with one message; return whether the conversation goes on."""
         command = message.command
+        if command.command == commands.N_ACTION_RQ:
+            return self._take_request(association, message)
         uid = command.text(commands.AFFECTED_SOP_INSTANCE_UID)
         manner = self.manner(uid) if command.command == commands.C_STORE_RQ else TAKE
         if manner == BREAK:
@@ -145,6 +203,14 @@ class LyingPeer:
             return False
         association.send_command(message.context.id, commands.response(command, status, "so it says"))
         return True
+
+
+def reference(uid, reason=None):
+    item = Dataset()
+    item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = "1.2.840.10008.5.1.4.1.1.2", uid
+    if reason is not None:
+        item.FailureReason = reason
+    return item
 
 
 def _reset(sock):

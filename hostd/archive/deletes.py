@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -44,7 +45,13 @@ def settle(connection: Connection, action: int, now: float) -> str:
     if row.inputs.get("after") is None:
         return _carry_out(connection, action, row.inputs, now)
     states = connection.execute(
-        sa.select(t.delivery.c.id, t.delivery.c.state)
+        sa.select(
+            t.delivery.c.id,
+            t.delivery.c.instance,
+            t.delivery.c.state,
+            t.delivery.c.commitment,
+            t.delivery.c.is_original,
+        )
         .join(t.waiting_delete, t.waiting_delete.c.delivery == t.delivery.c.id)
         .where(t.waiting_delete.c.action == action)
     ).all()
@@ -64,9 +71,32 @@ def settle(connection: Connection, action: int, now: float) -> str:
         if idle:
             reason = f"{idle} of {count} instances were not forwarded; after=None deletes what is not forwarded"
             return _close(connection, action, "held", {"reason": reason})
-    if any(one.state in _UNDER_WAY for one in states):
-        return _close(connection, action, "open", None)
+    missing = _missing(states, is_committed=row.inputs["after"] == "committed")
+    if missing is not None:
+        return _close(connection, action, *missing)
     return _carry_out(connection, action, row.inputs, now)
+
+
+def _missing(states: Sequence[Any], *, is_committed: bool) -> tuple[str, dict[str, Any] | None] | None:
+    """Return the state of a delete for which something is still missing, and why; None when all is there.
+
+    Where it waits for storage commitment, whoever is asked must have committed, and for each instance one at least to itself, or to a
+    lossless form of it (P4).
+    """
+    if any(one.state in _UNDER_WAY for one in states):
+        return "open", None
+    if not is_committed:
+        return None
+    if refused := [f"delivery {one.id}" for one in states if one.commitment == "refused"]:
+        return "held", {"reason": f"storage commitment was refused: {', '.join(refused[:_MOST_NAMED])}"}
+    if any(one.commitment in ("wanted", "asked") for one in states):
+        return "open", None
+    if {one.instance for one in states if one.commitment == "committed" and one.is_original} == {
+        one.instance for one in states
+    }:
+        return None
+    reason = "no destination that commits to what it stores (commitment = true) got the instance itself, without loss"
+    return "held", {"reason": reason}
 
 
 def _carry_out(connection: Connection, action: int, inputs: dict[str, Any], now: float, done: int = 0) -> str:

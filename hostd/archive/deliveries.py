@@ -164,12 +164,20 @@ def _give_up_claims(connection: Connection, now: float, *which: sa.ColumnElement
 
 
 def finish(
-    connection: Connection, attempt: Attempt, token: int, *, suffices: bool = False, alternate: str | None = None
+    connection: Connection,
+    attempt: Attempt,
+    token: int,
+    *,
+    suffices: bool = False,
+    alternate: str | None = None,
+    commits: bool = False,
+    is_original: bool | None = None,
 ) -> bool:
     """Record a final answer: `attempt.outcome` is delivered, warning or failed. False when the lease was lost meanwhile.
 
     Where it `suffices`, what was taken with a warning is delivered, and the attempt shows the warning. What failed is asked for anew to
-    `alternate`, unless it stands in for another itself.
+    `alternate`, unless it stands in for another itself. Where the peer `commits`, it is to be asked for storage commitment of what it
+    took; `is_original`: that is the same instance, without loss.
     """
     settled = _settle(
         connection,
@@ -178,6 +186,8 @@ def finish(
         state="delivered" if suffices else attempt.outcome,
         finished_at=attempt.at,
         last_error=None if attempt.outcome == "delivered" else attempt.answer,
+        commitment="wanted" if commits and attempt.outcome != "failed" else None,
+        is_original=is_original,
     )
     if settled:
         _follow_up(connection, attempt, alternate)

@@ -83,8 +83,9 @@ class PlannedForward:
 
 @dataclass(frozen=True, slots=True)
 class PlannedDelete:
-    """A delete of the event's instance: at once (None), after all its deliveries ("delivered"), or after those of these positions.
+    """A delete of the event's instance: at once (None), or after other things.
 
+    "delivered": after all its deliveries; "committed": when their peers have committed to them; or after those of these positions.
     `of` is as for a forward.
     """
 
@@ -246,7 +247,7 @@ def _settle_deletes(
     connection: Connection, plan: Plan, pending: list[tuple[int, PlannedDelete]], asked: dict[int, list[int]]
 ) -> None:
     for number, planned in pending:
-        if planned.after == "delivered":
+        if planned.after in ("delivered", "committed"):
             deletes.wait_for(connection, number, _all_deliveries(connection, plan.event, planned.of))
         elif isinstance(planned.after, tuple):
             named = [delivery for position in planned.after for delivery in asked.get(position, ())]

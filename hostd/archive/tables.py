@@ -23,6 +23,9 @@ OPEN_STATES = ("preparing", "waiting", "sending", "held")
 
 _OPEN = "state IN ('preparing', 'waiting', 'sending', 'held')"
 _DUE = "state IN ('preparing', 'waiting')"
+_UNCOMMITTED = "commitment IN ('wanted', 'asked')"
+IS_UNCOMMITTED = sa.text(f"delivery.{_UNCOMMITTED}")
+"""Of deliveries whose peer has not reported that it is committed to them."""
 IS_DUE = sa.text(f"delivery.{_DUE}")
 """Of deliveries that wait for their next attempt; written out, so that the indexes of exactly this condition are used."""
 
@@ -337,6 +340,14 @@ delivery = sa.Table(
     sa.Column("possible_doubles", sa.Integer, nullable=False, server_default="0"),
     sa.Column("created_at", sa.Float, nullable=False),
     sa.Column("finished_at", sa.Float),
+    sa.Column("commitment", sa.Text),  # wanted | asked | committed | refused
+    sa.Column("commitment_uid", sa.Text, index=True),  # of the transaction with which it was asked last
+    sa.Column("commitment_asked_at", sa.Float),
+    sa.Column("is_original", sa.Boolean),  # sent as the same instance, and without loss
+    sa.Index(
+        "ix_delivery_uncommitted", "destination", "commitment", "commitment_asked_at",
+        sqlite_where=sa.text(_UNCOMMITTED), postgresql_where=sa.text(_UNCOMMITTED),
+    ),
     sa.Index(
         "uq_delivery_open", "destination", "content", "transform", unique=True, sqlite_where=sa.text(_OPEN)
     ).ddl_if(dialect="sqlite"),
@@ -358,6 +369,17 @@ sa.Index(
     "uq_delivery_open_of", delivery.c.destination, delivery.c.content, sa.func.md5(delivery.c.transform),
     unique=True, postgresql_where=sa.text(_OPEN),
 ).ddl_if(dialect="postgresql")  # fmt: skip
+
+commitment = sa.Table(  # a request for storage commitment
+    "commitment",
+    metadata,
+    sa.Column("uid", sa.Text, primary_key=True),
+    sa.Column("destination", sa.Text, nullable=False),
+    sa.Column("asked_at", sa.Float, nullable=False),
+    sa.Column("count", sa.Integer, nullable=False),
+    sa.Column("state", sa.Text, nullable=False, server_default="asked"),  # asked | reported | withdrawn
+    sa.Column("reported_at", sa.Float),
+)
 
 waiting_delete = sa.Table(
     "waiting_delete",

@@ -269,6 +269,14 @@ class Modality(Forwarding):
         default=True, description="false: an instance is sent as it is, or as a script asked for it, or not at all."
     )
 
+    commitment: bool = Field(
+        default=False,
+        description="Ask it for storage commitment of what it took (PS3.4 Annex J). It must know where hostd listens for its report.",
+    )
+    commit_timeout_s: Seconds = Field(
+        default=3600.0, description="Seconds to wait for its report; what it says nothing of by then is asked for anew."
+    )
+
     @field_validator("prefer", "require")
     @classmethod
     def _syntax_exists(cls, name: str | None) -> str | None:

@@ -9,6 +9,7 @@ from hostd.archive.archive import Archive
 from hostd.archive.records import Delivery
 from hostd.clock import Clock
 from hostd.delivery.breaker import Breaker, Health
+from hostd.delivery.commissioner import Commissioner, Commits
 from hostd.delivery.destinations import Destination
 from hostd.delivery.lane import AskFilters, Lane
 from hostd.delivery.ledger import TOPIC, Ledger
@@ -56,6 +57,8 @@ class Courier:
         self.retry_s = policy.first_s
         self._probe_asked = threading.Event()
         self._lanes: dict[int, threading.Thread] = {}
+        self._commissioner: Commissioner | None = None
+        self._policy = policy
 
     @property
     def health(self) -> Health:
@@ -70,6 +73,22 @@ class Courier:
                 name = f"courier {self.destination.name}" + (f" {number + 1}" if number else "")
                 self._lanes[number] = threading.Thread(target=Lane(self, number).serve, name=name, daemon=True)
                 self._lanes[number].start()
+
+        self._commission()
+
+    def _commission(self) -> None:
+        """Ask for storage commitment where the terms say so."""
+        destination = self.destination
+        if self._commissioner is None and self.terms.commit_timeout_s is not None and isinstance(destination, Commits):
+            name = destination.name
+            made = Commissioner(self.archive, destination, name, self._policy, self.clock, self.ledger.own)
+            self._commissioner = made
+            thread = threading.Thread(target=made.serve, args=(self.closing,), name=f"commitment {name}", daemon=True)
+            self._lanes[-1] = thread
+            made.timeout_s = self.terms.commit_timeout_s
+            thread.start()
+        elif self._commissioner is not None and isinstance(destination, Commits):
+            self._commissioner.destination, self._commissioner.timeout_s = destination, self.terms.commit_timeout_s
 
     def ask_to_stop(self) -> None:
         """Have the courier end after the instances that it is sending; whoever waits on the bulletin must be rung for it to notice."""

@@ -323,6 +323,8 @@ class Lane:
             counts=not self._breaker.health.is_failing,
             warnings_suffice=self._shared.terms.accept_warnings,
             alternate=self._shared.terms.alternate,
+            commits=self._shared.terms.commit_timeout_s is not None,
+            is_original=_is_original(delivery, answer),
         )
         recording = self._ledger.settle(claims.token, sent, on_wire)
         del claims.untried[delivery.id]
@@ -371,3 +373,11 @@ class Lane:
 
 def _described(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"
+
+
+def _is_original(delivery: Delivery, answer: Answer) -> bool | None:
+    """Tell whether the peer has the instance itself, without loss; None when it has nothing."""
+    if answer.verdict not in ("delivered", "warning"):
+        return None
+    is_same = answer.sent_sop_instance_uid in (None, delivery.sop_instance_uid)
+    return is_same and Transform.parse(delivery.transform).is_lossless

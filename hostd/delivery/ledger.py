@@ -39,7 +39,8 @@ class Sent:
     """One try: what was answered, and how many seconds it took.
 
     While the queue is held the try `counts` for nothing, unless it was the last. `warnings_suffice`: what was taken with a warning is delivered.
-    `alternate`: the destination that gets it where it failed.
+    `alternate`: the destination that gets it where it failed. `commits`: the peer is asked for storage commitment; `is_original`: what was
+    sent is the same instance, without loss.
     """
 
     delivery: Delivery
@@ -48,6 +49,8 @@ class Sent:
     counts: bool = True
     warnings_suffice: bool = False
     alternate: str | None = None
+    commits: bool = False
+    is_original: bool | None = None
 
 
 class Ledger:
@@ -198,7 +201,10 @@ class Ledger:
         attempt = _attempt(delivery, answer, outcome, now, sent.seconds)
         if outcome in faults.FINAL:
             suffices = outcome == "warning" and sent.warnings_suffice
-            return deliveries.finish(connection, attempt, token, suffices=suffices, alternate=sent.alternate)
+            return deliveries.finish(
+                connection, attempt, token,
+                suffices=suffices, alternate=sent.alternate, commits=sent.commits, is_original=sent.is_original,
+            )  # fmt: skip
         return deliveries.put_off(connection, attempt, token, self._policy.next_attempt(now, count, draw))
 
     def destination_failed(

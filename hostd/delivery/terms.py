@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from hostd.config.forwarding import Forwarding
+from hostd.config.sections import Modality
 from hostd.config.windows import Window
 
 _HOUR_S = 3600.0
@@ -18,7 +19,8 @@ class Terms:
 
     A connection carries at most `batch` instances, and waits up to `linger_s` seconds for more to come. There are at most `connections`
     of them. What is older than `max_age_s` seconds is given up. With `accept_warnings` what the peer took with a warning is delivered.
-    What fails goes to `alternate` (`kind:name`) instead.
+    What fails goes to `alternate` (`kind:name`) instead. With `commit_timeout_s` it is asked for storage commitment, and again after
+    so many seconds without a report.
     """
 
     batch: int = 20
@@ -30,6 +32,7 @@ class Terms:
     max_age_s: float | None = None
     accept_warnings: bool = False
     alternate: str | None = None
+    commit_timeout_s: float | None = None
 
     @classmethod
     def of(cls, destination: Forwarding, batch: int, linger_s: float, alternate: str | None = None) -> Self:
@@ -44,4 +47,9 @@ class Terms:
             max_age_s=None if destination.max_age_h is None else destination.max_age_h * _HOUR_S,
             accept_warnings=destination.accept_warnings,
             alternate=alternate,
+            commit_timeout_s=_commit_timeout_s(destination),
         )
+
+
+def _commit_timeout_s(destination: Forwarding) -> float | None:
+    return destination.commit_timeout_s if isinstance(destination, Modality) and destination.commitment else None

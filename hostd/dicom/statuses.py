@@ -10,6 +10,9 @@ SUCCESS = 0x0000
 INVALID_ATTRIBUTE_VALUE = 0x0106
 PROCESSING_FAILURE = 0x0110
 DUPLICATE_SOP_INSTANCE = 0x0111
+NO_SUCH_EVENT_TYPE = 0x0113
+INVALID_ARGUMENT_VALUE = 0x0115
+NO_SUCH_SOP_CLASS = 0x0118
 SOP_CLASS_NOT_SUPPORTED = 0x0122
 UNRECOGNIZED_OPERATION = 0x0211
 OUT_OF_RESOURCES = 0xA700
@@ -25,12 +28,12 @@ _NAMES = {
     PROCESSING_FAILURE: "processing failure",
     DUPLICATE_SOP_INSTANCE: "duplicate SOP instance",
     0x0112: "no such SOP instance",
-    0x0113: "no such event type",
+    NO_SUCH_EVENT_TYPE: "no such event type",
     0x0114: "no such argument",
-    0x0115: "invalid argument value",
+    INVALID_ARGUMENT_VALUE: "invalid argument value",
     0x0116: "attribute value out of range",
     0x0117: "invalid SOP instance",
-    0x0118: "no such SOP class",
+    NO_SUCH_SOP_CLASS: "no such SOP class",
     0x0119: "class-instance conflict",
     0x0120: "missing attribute",
     0x0121: "missing attribute value",

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pynetdicom.pdu_primitives import SCP_SCU_RoleSelectionNegotiation
 from pynetdicom.presentation import PresentationContext, build_context, negotiate_as_acceptor
 
+from hostd.dicom.commitment import PUSH_MODEL
 from hostd.dicom.syntaxes import IMPLICIT_LE
 from hostd.dimse import rejection
 from hostd.dimse.associate import APPLICATION_CONTEXT, Proposal, Request, decode_request, encode_acceptance
@@ -122,8 +123,9 @@ def _negotiate_one(
     supported = []
     if acceptable is not None:
         ours = build_context(proposal.abstract_syntax, list(acceptable))
-        # The requestor may be SCU, which is what it is without asking; hostd is never the SCU of an association it accepted.
-        ours.scu_role, ours.scp_role = True, False
+        # The requestor may be SCU, which is what it is without asking; hostd is the SCU of an association it accepted only where the
+        # peer comes to report on what hostd asked it for (PS3.4 §J.3.3).
+        ours.scu_role, ours.scp_role = True, proposal.abstract_syntax == PUSH_MODEL
         supported = [ours]
     (context,), reply = negotiate_as_acceptor([proposed], supported, request.user.roles)
     return context, reply

@@ -18,10 +18,15 @@ COMMAND_DATA_SET_TYPE = 0x0800
 STATUS = 0x0900
 ERROR_COMMENT = 0x0902
 AFFECTED_SOP_INSTANCE_UID = 0x1000
+REQUESTED_SOP_INSTANCE_UID = 0x1001
+EVENT_TYPE_ID = 0x1002
+ACTION_TYPE_ID = 0x1008
 """Element numbers of group 0000 (PS3.7 Table E.1-1)."""
 
 C_STORE_RQ = 0x0001
 C_ECHO_RQ = 0x0030
+N_EVENT_REPORT_RQ = 0x0100
+N_ACTION_RQ = 0x0130
 C_CANCEL_RQ = 0x0FFF
 RESPONSE = 0x8000
 """Command Field; a response is its request with this bit set."""
@@ -146,6 +151,20 @@ def echo_request(*, message_id: int, sop_class_uid: str) -> bytes:
             (COMMAND_FIELD, us(C_ECHO_RQ)),
             (MESSAGE_ID, us(message_id)),
             (COMMAND_DATA_SET_TYPE, us(NO_DATA_SET)),
+        )
+    )
+
+
+def action_request(*, message_id: int, sop_class_uid: str, sop_instance_uid: str, action_type: int) -> bytes:
+    """Encode an N-ACTION-RQ with a data set (PS3.7 §10.3.4.1)."""
+    return encode(
+        (
+            (REQUESTED_SOP_CLASS_UID, uid(sop_class_uid)),
+            (COMMAND_FIELD, us(N_ACTION_RQ)),
+            (MESSAGE_ID, us(message_id)),
+            (COMMAND_DATA_SET_TYPE, us(WITH_DATA_SET)),
+            (REQUESTED_SOP_INSTANCE_UID, uid(sop_instance_uid)),
+            (ACTION_TYPE_ID, us(action_type)),
         )
     )
 

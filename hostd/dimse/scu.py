@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import io
+import select
 import socket
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import BinaryIO, NoReturn, Self
@@ -15,6 +17,7 @@ import structlog
 from hostd.dimse import commands
 from hostd.dimse.associate import CONTEXTS_LIMIT, Proposal, decode_acceptance, encode_request
 from hostd.dimse.association import MAX_PDU, Association, Context, Message, read_abort
+from hostd.dimse.commands import CommandSet
 from hostd.dimse.errors import (
     UNEXPECTED_PDU,
     BrokenError,
@@ -34,8 +37,12 @@ VERIFICATION = "1.2.840.10008.1.1"
 PRIORITY_MEDIUM, PRIORITY_HIGH, PRIORITY_LOW = 0, 1, 2
 """Priority (0000,0700)."""
 
+OnEvent = Callable[[CommandSet, str, bytes], int]
+"""(N-EVENT-REPORT-RQ, transfer syntax UID, data set) → the status to answer with."""
+
 _LOG = structlog.get_logger(__name__)
 _RELEASE_WAIT_S = 10.0
+_LONGEST_REPORT = 4 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +232,62 @@ class Requestor:
             raise
         return self._answer(commands.C_STORE_RQ)
 
+    def action(
+        self,
+        sop_class: str,
+        sop_instance_uid: str,
+        action_type: int,
+        data_set: Callable[[str], bytes],
+        on_event: OnEvent,
+    ) -> int:
+        """Send N-ACTION with the data set that is encoded for a transfer syntax (UID); return the status.
+
+        What the peer reports before it answers goes to `on_event`. Raises as `store` does.
+        """
+        accepted = next(
+            ((syntax, id_) for (abstract, syntax), id_ in self.accepted.items() if abstract == sop_class), None
+        )
+        if accepted is None:
+            raise NoContextError(f"the peer accepted no presentation context for SOP class {sop_class}")
+        syntax, context_id = accepted
+        request = commands.action_request(
+            message_id=self._next_message_id(),
+            sop_class_uid=sop_class,
+            sop_instance_uid=sop_instance_uid,
+            action_type=action_type,
+        )
+        try:
+            self._association.send_command(context_id, request)
+            self._association.send_data_set(context_id, io.BytesIO(data_set(syntax)).readinto)
+        except DimseError as error:
+            self._fail(self._reason_of(error), answer_lost=False)
+        return self._answer(commands.N_ACTION_RQ, on_event).status
+
+    def listen(self, seconds: float, on_event: OnEvent) -> bool:
+        """Wait up to so many seconds for one N-EVENT-REPORT; return whether one came. Raises `DimseError`."""
+        if not self._connection.has_unread and not select.select([self._connection.fileno()], [], [], seconds)[0]:
+            return False
+        try:
+            message = self._association.receive()
+            if message is None:
+                self._association.confirm_release()
+                raise BrokenError("the peer released the association")
+            if message.command.command != commands.N_EVENT_REPORT_RQ:
+                raise ProtocolError("the peer sent what was not asked for", source=0, reason=0)
+            self._report(message, on_event)
+        except DimseError as error:
+            self._fail(error, answer_lost=False)
+        return True
+
+    def _report(self, message: Message, on_event: OnEvent) -> None:
+        data = bytearray()
+        for piece in self._association.data_set():
+            data += piece
+            if len(data) > _LONGEST_REPORT:
+                raise ProtocolError("a report is longer than any should be", source=0, reason=0)
+        status = on_event(message.command, message.context.transfer_syntax, bytes(data))
+        self._association.send_command(message.context.id, commands.response(message.command, status))
+
     def release(self) -> bool:
         """Release the association; return whether the peer confirmed it.
 
@@ -275,14 +338,17 @@ class Requestor:
         self._message_id = self._message_id % 0xFFFF + 1
         return self._message_id
 
-    def _answer(self, request: int) -> StoreAnswer:
+    def _answer(self, request: int, on_event: OnEvent | None = None) -> StoreAnswer:
         try:
             self._connection.limit(None)
-            message = self._association.receive()
-            if message is None:
-                self._association.confirm_release()
-                raise BrokenError("the peer released the association instead of answering")
-            return self._checked(message, request)
+            while True:
+                message = self._association.receive()
+                if message is None:
+                    self._association.confirm_release()
+                    raise BrokenError("the peer released the association instead of answering")
+                if on_event is None or message.command.command != commands.N_EVENT_REPORT_RQ:
+                    return self._checked(message, request)
+                self._report(message, on_event)
         except DimseError as error:
             self._fail(error, answer_lost=True)
 

@@ -530,11 +530,12 @@ class Host(Notifying, Marking, Keeping, Searching, Dealing):
     ) -> None:
         """Delete an instance, or the instances of a series, study or patient as of the event. Needs the capability "delete".
 
-        `after` names what must have happened before: "delivered", all its deliveries have arrived; a list of deliveries
-        of this run, these have arrived; None, nothing. If one of them fails, or there is none, the instance stays and the
-        delete is held, visibly. What arrives under the same identity meanwhile is not deleted. ("committed", after storage
-        commitment, is not in this release: a run that asks for it fails.) Of a series, study or patient all
-        instances go together, once all their deliveries have arrived, or none.
+        `after` names what must have happened before: "delivered", all its deliveries have arrived; "committed", they have,
+        every destination that commits to what it stores (`commitment = true`) has reported so, and one of these at least
+        got the instance itself, without loss; a list of deliveries of this run, these have arrived; None, nothing. If one of
+        them fails, or there is none, the instance stays and the delete is held, visibly. What arrives under the same identity
+        meanwhile is not deleted. Of a series, study or patient all instances go together, once all that holds for all of
+        them, or none.
 
         Raises `NotAllowed` without the capability.
         """

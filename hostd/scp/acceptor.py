@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 import structlog
 
 from hostd.clock import Clock, SystemClock
+from hostd.dicom.commitment import Report
 from hostd.dimse.pdu import Connection
 from hostd.errors import NodeError
 from hostd.scp.conversation import Conversation, House
@@ -28,7 +29,7 @@ _OUT_OF_DESCRIPTORS_S = 0.5
 
 
 class DicomListener:
-    """Accepts associations for Verification and Storage.
+    """Accepts associations for Verification, Storage, and the reports of Storage Commitment, which `on_report` takes.
 
     `aets`: the called AE titles that it answers to, all when `check_called_aet` is false. `port` 0 takes a free one; after
     `start` the property says which. While `has_room` says no, who wants to store is rejected as transient, temporary congestion.
@@ -43,6 +44,7 @@ class DicomListener:
         check_called_aet: bool,
         store: StoreService,
         associations: AssociationLog,
+        on_report: Callable[[Report], bool] = lambda _report: False,
         limits: Limits | None = None,
         clock: Clock | None = None,
         has_room: Callable[[], bool] = lambda: True,
@@ -61,6 +63,7 @@ class DicomListener:
             aets=frozenset(aets),
             check_called_aet=check_called_aet,
             store=store,
+            on_report=on_report,
             associations=associations,
             limits=self._limits,
             clock=clock or SystemClock(),

@@ -12,6 +12,7 @@ import structlog
 from hostd.archive.records import Origin
 from hostd.clock import Clock
 from hostd.dicom import statuses
+from hostd.dicom.commitment import Report
 from hostd.dimse import acceptor, commands, rejection
 from hostd.dimse.associate import Request
 from hostd.dimse.association import Association, Message
@@ -23,6 +24,8 @@ from hostd.dimse.errors import (
     TimedOutError,
 )
 from hostd.dimse.pdu import Connection
+from hostd.dimse.reports import report_status
+from hostd.errors import HostdError
 from hostd.scp.limits import Limits
 from hostd.scp.log import AssociationClosed, AssociationLog, AssociationOpened, ContextFact, Ending
 from hostd.scp.sop_classes import choose, is_storage
@@ -30,6 +33,7 @@ from hostd.scp.storage import StoreService, store
 
 _LOG = structlog.get_logger(__name__)
 _STOPPING = "hostd is stopping"
+_LONGEST_REPORT = 4 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,8 @@ class House:
     aets: Collection[str]
     check_called_aet: bool
     store: StoreService
+    on_report: Callable[[Report], bool]
+    """Takes the report of a storage commitment; false when its transaction is unknown."""
     associations: AssociationLog
     limits: Limits
     clock: Clock
@@ -190,6 +196,8 @@ class Conversation:
                 self._stored += 1
             else:
                 status, comment = refusal.status, refusal.comment
+        elif command.command == commands.N_EVENT_REPORT_RQ:
+            status = self._take_report(association, message)
         else:
             association.drain()
             if command.command == commands.C_CANCEL_RQ:
@@ -197,6 +205,18 @@ class Conversation:
             if command.command != commands.C_ECHO_RQ:
                 status, comment = statuses.UNRECOGNIZED_OPERATION, "hostd does not offer this operation here"
         association.send_command(message.context.id, commands.response(command, status, comment))
+
+    def _take_report(self, association: Association, message: Message) -> int:
+        data = bytearray()
+        for piece in association.data_set():
+            data += piece
+            if len(data) > _LONGEST_REPORT:
+                raise ProtocolError("a report is longer than any should be", source=0, reason=0)
+        try:
+            return report_status(message.command, message.context.transfer_syntax, bytes(data), self._house.on_report)
+        except HostdError:
+            _LOG.exception("the report of a storage commitment could not be recorded", association=self._id)
+            return statuses.PROCESSING_FAILURE
 
     # -- the end ------------------------------------------------------------------------------------------------------
 

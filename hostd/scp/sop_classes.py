@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from pynetdicom import AllStoragePresentationContexts, StoragePresentationContexts
 
+from hostd.dicom.commitment import PUSH_MODEL, SYNTAXES
 from hostd.dicom.identity import is_uid
 from hostd.dicom.syntaxes import BY_UID
 
@@ -30,6 +31,8 @@ def choose(abstract_syntax: str, proposed: Sequence[str]) -> Sequence[str] | Non
     known = [syntax for syntax in proposed if syntax in BY_UID]
     if abstract_syntax == VERIFICATION:
         return known
+    if abstract_syntax == PUSH_MODEL:
+        return [syntax for syntax in proposed if syntax in SYNTAXES]
     if is_storage(abstract_syntax):
         return known + [syntax for syntax in proposed if syntax not in BY_UID and is_uid(syntax)]
     return None

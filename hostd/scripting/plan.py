@@ -328,8 +328,6 @@ def _notify(position: int, action: Notify, event: Event, channels: Channels, tag
 def _delete(position: int, action: frames.Delete, scope: Scope, planned: Sequence[PlannedAction]) -> PlannedDelete:
     scope.source(action.x)
     of = scope.subject(action.x)
-    if action.after == "committed":
-        raise ScriptError('after="committed" needs storage commitment, which is not in this release; use "delivered"')
     if not isinstance(action.after, list):
         return PlannedDelete(position, _inputs(action), action.after, of)
     for index in action.after:

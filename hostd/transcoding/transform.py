@@ -100,6 +100,11 @@ class Transform:
         return Transform((*before, step))
 
     @property
+    def is_lossless(self) -> bool:
+        """Whether all of the instance is kept: at most its transfer syntax changes, without loss."""
+        return all(isinstance(step, Transcode) and step.options is None for step in self.steps)
+
+    @property
     def required(self) -> Transform:
         """The steps without which nothing may be sent: all but a last one that may be left out."""
         return Transform(self.steps[:-1]) if self.steps and _may_be_left_out(self.steps[-1]) else self

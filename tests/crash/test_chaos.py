@@ -162,7 +162,7 @@ class Chaos:
                     wait_until(
                         lambda: f"progress; {self.states()}, {len(self.acknowledged)} acknowledged",
                         lambda goal=goal: self._done() >= goal or check_senders(senders),
-                        patience_s=120, pause_s=0.05,
+                        patience_s=600, pause_s=0.05,
                     )  # fmt: skip
                     time.sleep(self.chance.uniform(0, 0.2))  # not to wait for something: to fall anywhere
                     node.kill()
@@ -172,10 +172,10 @@ class Chaos:
                 wait_until(
                     lambda: f"everything acknowledged; {len(self.acknowledged)} are",
                     lambda: len(self.acknowledged) == COUNT or check_senders(senders),
-                    patience_s=240,
+                    patience_s=600,
                 )  # fmt: skip
                 self._ended.set()
-                wait_until(lambda: f"quiet; {self.states()}", self.is_quiet, patience_s=240, pause_s=0.2)
+                wait_until(lambda: f"quiet; {self.states()}", self.is_quiet, patience_s=600, pause_s=0.2)
                 assert node.stop() == 0
 
     def _done(self):
@@ -219,7 +219,7 @@ def report(chaos, began):
     return doubles, possible
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_whatever_dies_every_instance_is_everywhere_or_failed_with_its_reason(tmp_path):
     began = time.monotonic()
     with ExitStack() as stack:
@@ -228,7 +228,7 @@ def test_whatever_dies_every_instance_is_everywhere_or_failed_with_its_reason(tm
         report(chaos, began)
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_a_disk_that_fills_up_and_empties_loses_nothing(tmp_path):
     began = time.monotonic()
     with ExitStack() as stack:

@@ -159,7 +159,6 @@ BAD = {
     "never": (frames.Forward(HERE, "archive", not_before=float("nan")), "is not a time"),
     "for ever": (frames.Forward(HERE, "archive", not_before=float("inf")), "is not a time"),
     "before all time": (frames.Forward(HERE, "archive", not_before=-1.0), "is not a time"),
-    "storage commitment": (frames.Delete(HERE, "committed"), "not in this release"),
     "a delivery that is none": (frames.Delete(HERE, [0]), "no delivery of this run"),
     "deleting something else": (frames.Delete("other"), "only the instance of the event"),
 }

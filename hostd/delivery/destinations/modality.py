@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+import contextlib
+from collections.abc import Callable, Collection, Iterable, Sequence
 from types import TracebackType
 from typing import Self
 
 from hostd.archive.deliveries import PRIORITIES
 from hostd.delivery import examination, faults
 from hostd.delivery.destinations import Answer, Outgoing, deviation, named
-from hostd.dicom import part10, statuses
+from hostd.dicom import commitment, part10, statuses
+from hostd.dicom.commitment import Reference, Report
 from hostd.dicom.syntaxes import EXPLICIT_LE, IMPLICIT_LE
 from hostd.dimse import scu
 from hostd.dimse.associate import CONTEXTS_LIMIT
+from hostd.dimse.commands import CommandSet
 from hostd.dimse.errors import DimseError
+from hostd.dimse.reports import report_status
 from hostd.dimse.tls import Tls
 from hostd.errors import AssociationError, ConfigurationError, DestinationFault, InstanceFault, NoCommonSyntaxError
 from hostd.transcoding.products import Product
@@ -21,6 +25,8 @@ from hostd.transcoding.products import Product
 Context = tuple[str, tuple[str, ...]]
 """SOP class and transfer syntaxes of a proposed presentation context, as UIDs."""
 
+_REPORT_WAIT_S = 2.0
+"""Seconds for which the association of a request is kept for its report; most peers report on one of their own."""
 _UNCOMPRESSED = (EXPLICIT_LE.uid, IMPLICIT_LE.uid)
 
 
@@ -86,6 +92,30 @@ class Modality:
         asked = dict.fromkeys(sop_class for sop_class, _ in contexts)
         self.learnt |= {sop_class: tuple(s for c, s in association.accepted if c == sop_class) for sop_class in asked}
         return association
+
+    def ask_commitment(
+        self, transaction: str, references: Sequence[Reference], on_report: Callable[[Report], bool]
+    ) -> None:
+        """Ask for storage commitment (PS3.4 §J.3.2), and stay a little for a report that comes at once. Raises `DestinationFault`."""
+
+        def on_event(command: CommandSet, syntax: str, data: bytes) -> int:
+            return report_status(command, syntax, data, on_report)
+
+        with self.associate([(commitment.PUSH_MODEL, commitment.SYNTAXES)]) as association:
+            try:
+                status = association.action(
+                    commitment.PUSH_MODEL,
+                    commitment.INSTANCE,
+                    commitment.REQUEST,
+                    lambda syntax: commitment.encode_request(transaction, references, syntax),
+                    on_event,
+                )
+            except DimseError as error:
+                raise DestinationFault(str(error)) from error
+            if status != statuses.SUCCESS:
+                raise DestinationFault(f"the request for storage commitment was answered {statuses.describe(status)}")
+            with contextlib.suppress(DimseError):  # the request was taken: its report may come on another association
+                association.listen(_REPORT_WAIT_S, on_event)
 
     def contexts_of(self, outgoing: Outgoing) -> list[Context]:
         """Return the presentation contexts that an instance needs."""

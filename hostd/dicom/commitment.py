@@ -1,0 +1,75 @@
+"""Storage commitment (PS3.4 Annex J): what is asked for, and what is reported, as values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from io import BytesIO
+
+from pydicom.dataset import Dataset
+from pydicom.filebase import DicomBytesIO
+from pydicom.filereader import read_dataset
+from pydicom.filewriter import write_dataset
+from pydicom.uid import UID
+
+from hostd.dicom.syntaxes import EXPLICIT_LE, IMPLICIT_LE
+from hostd.errors import UnparsableError
+
+PUSH_MODEL = "1.2.840.10008.1.20.1"
+"""Storage Commitment Push Model SOP Class."""
+INSTANCE = "1.2.840.10008.1.20.1.1"
+"""Its well-known SOP Instance."""
+SYNTAXES = (EXPLICIT_LE.uid, IMPLICIT_LE.uid)
+
+REQUEST = 1
+"""Action Type ID of a request (PS3.4 §J.3.2.1)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """An instance, by SOP class and SOP Instance UID."""
+
+    sop_class_uid: str
+    sop_instance_uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a peer says of a transaction: the SOP Instance UIDs that it has committed, and those it has not, with the reason's number."""
+
+    transaction: str
+    committed: frozenset[str]
+    failed: dict[str, int]
+
+
+def encode_request(transaction: str, references: Sequence[Reference], syntax: str) -> bytes:
+    """Return the data set of the N-ACTION in that transfer syntax (UID; one of `SYNTAXES`)."""
+    data_set = Dataset()
+    data_set.TransactionUID = transaction
+    data_set.ReferencedSOPSequence = [_item(reference) for reference in references]
+    written = DicomBytesIO()
+    written.is_little_endian, written.is_implicit_VR = True, syntax == IMPLICIT_LE.uid
+    write_dataset(written, data_set)
+    return written.getvalue()
+
+
+def decode_report(data: bytes, syntax: str) -> Report:
+    """Return what the data set of an N-EVENT-REPORT says (PS3.4 §J.3.3.1). Raises `UnparsableError`."""
+    try:
+        data_set = read_dataset(BytesIO(data), syntax == IMPLICIT_LE.uid, True)
+        committed = frozenset(str(item.ReferencedSOPInstanceUID) for item in data_set.get("ReferencedSOPSequence", ()))
+        failed = {
+            str(item.ReferencedSOPInstanceUID): int(item.get("FailureReason", None) or 0)
+            for item in data_set.get("FailedSOPSequence", ())
+        }
+        # One that stands in both lists is not committed.
+        return Report(str(data_set.TransactionUID), committed - failed.keys(), failed)
+    except Exception as error:
+        raise UnparsableError(f"the report of a storage commitment cannot be read: {error}") from error
+
+
+def _item(reference: Reference) -> Dataset:
+    item = Dataset()
+    item.ReferencedSOPClassUID = UID(reference.sop_class_uid)
+    item.ReferencedSOPInstanceUID = UID(reference.sop_instance_uid)
+    return item
