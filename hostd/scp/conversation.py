@@ -12,7 +12,7 @@ import structlog
 from hostd.archive.records import Origin
 from hostd.clock import Clock
 from hostd.dicom import statuses
-from hostd.dicom.commitment import Report
+from hostd.dicom.commitment import PUSH_MODEL, Report
 from hostd.dimse import acceptor, commands, rejection
 from hostd.dimse.associate import Request
 from hostd.dimse.association import Association, Message
@@ -196,7 +196,7 @@ class Conversation:
                 self._stored += 1
             else:
                 status, comment = refusal.status, refusal.comment
-        elif command.command == commands.N_EVENT_REPORT_RQ:
+        elif command.command == commands.N_EVENT_REPORT_RQ and message.context.abstract_syntax == PUSH_MODEL:
             status = self._take_report(association, message)
         else:
             association.drain()
