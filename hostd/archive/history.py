@@ -6,7 +6,7 @@ All of it is read from the index, so it is the same after a restart, and for an 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -121,6 +121,11 @@ def named(connection: Connection, name: str) -> dict[str, list[str]]:
         _add_told(connection, found, name, contains(t.event.c.header, name.encode()))
     order = _order_of(connection, set().union(*found.values()))
     return {kind: sorted(ids, key=lambda one: order.get(one, 0)) for kind, ids in found.items() if ids}
+
+
+def shown_name(name: str, found: Mapping[str, object], *, phi: bool) -> str:
+    """Return the name that was looked for, as an answer may have it: without `phi`, none that is a patient's."""
+    return name if phi or not found.keys() & {"Patient ID", "Accession Number"} else "what was asked for"
 
 
 def _stored_as(name: str) -> dict[str, sa.Select[str]]:

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from hostd.archive.records import Origin
 from hostd.cli.configured import Configuration, configured
 from hostd.cli.looking import printable
 from hostd.errors import HostdError, ScriptError
@@ -53,13 +54,18 @@ def try_(
     event: Annotated[
         str, typer.Option(help="The event to rehearse, or the function that runs by the clock.")
     ] = "stored_instance",
+    calling_aet: Annotated[str | None, typer.Option(help="The AE title that the files are said to come from.")] = None,
+    called_aet: Annotated[str | None, typer.Option(help="The AE title that it called.")] = None,
+    sender: Annotated[str | None, typer.Option(help="The name of that modality in the configuration.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Run a script on files: show its plan and its log, and change nothing. Exit code 1: it failed on one of them.
 
     Without files, its functions that run by the clock are rehearsed, once each.
     """
-    rehearsals = _rehearse(script, files or [], configured(config), event.removeprefix("on_"))
+    is_said = any((calling_aet, called_aet, sender))
+    origin = Origin("dicom", calling_aet=calling_aet, called_aet=called_aet, modality=sender) if is_said else None
+    rehearsals = _rehearse(script, files or [], configured(config), event.removeprefix("on_"), origin)
     if as_json:
         typer.echo(json.dumps([_as_json(rehearsal) for rehearsal in rehearsals], indent=2))
     else:
@@ -134,7 +140,9 @@ def _folder_of_lib(path: Path) -> Path:
 # -- try --------------------------------------------------------------------------------------------------------------
 
 
-def _rehearse(script: Path, files: Sequence[Path], configuration: Configuration, kind: str) -> list[Rehearsal]:
+def _rehearse(
+    script: Path, files: Sequence[Path], configuration: Configuration, kind: str, origin: Origin | None
+) -> list[Rehearsal]:
     source = read_source(script)
     if source.problem:
         raise ScriptError(source.problem)
@@ -155,6 +163,7 @@ def _rehearse(script: Path, files: Sequence[Path], configuration: Configuration,
                     projects=configuration.resolve_project,
                     channels=configuration.channels_of(script.name),
                     time_limit_s=configuration.settings.script(script.name).time_limit_s,
+                    origin=origin,
                 )
             except WorkerLost as lost:
                 rehearsal = failed(file, what, lost)

@@ -32,6 +32,8 @@ NoPhi = Annotated[
 
 _COLUMNS = ("instance", "received", "from", "SOP class", "bytes", "transfer syntax")
 _SHORT = 12
+_UNSAID = {"priority": "normal", "again": False, "back": False, "or_original": True, "lossy": False}
+"""What the inputs of an action hold where a script said nothing."""
 
 
 def explain(
@@ -57,7 +59,7 @@ def explain(
         told = plain([history.of(connection, one) for one in ids[:limit]], phi=not no_phi)
     if not ids:
         raise refuse(f"nothing is known of {name!r}: no stored instance has it, and no event that is still kept")
-    facts = {"name": name, "is": list(found), "count": len(ids), **told}
+    facts = {"name": history.shown_name(name, found, phi=not no_phi), "is": list(found), "count": len(ids), **told}
     if as_json:
         print_json(facts)
         return
@@ -141,7 +143,7 @@ def _instance_lines(one: dict[str, Any]) -> Iterator[str]:
 
 def _event_lines(event: dict[str, Any]) -> Iterator[str]:
     origin = event["origin"]
-    sender = " from " + ", ".join(f"{name} {value}" for name, value in origin.items()) if origin else ""
+    sender = f" {_sender_words(origin)}" if origin else ""
     syntax = f" in {event['transfer_syntax']}" if event["transfer_syntax"] else ""
     again = f", event {event['repeats']} again, for {event['only_for']} alone" if event["repeats"] else ""
     yield f"{event['at']} {event['kind'].replace('_', ' ')}{sender}{syntax} (event {event['number']}{again})"
@@ -153,6 +155,16 @@ def _event_lines(event: dict[str, Any]) -> Iterator[str]:
         yield f"  had it and did nothing: {', '.join(event['without_effect'])}"
     if event["not_yet_had_by"]:
         yield f"  have not had it yet: {', '.join(event['not_yet_had_by'])}"
+
+
+def _sender_words(origin: dict[str, Any]) -> str:
+    """Say by which way something came and from whom: `by C-STORE from ct1 (CT1, 192.0.2.9) to HOSTD, association 5`."""
+    way = {"dicom": "by C-STORE", "http": "by HTTP", "script": "by a script", "import": "by an import"}[origin["kind"]]
+    names = [str(origin[key]) for key in ("modality", "calling_aet", "username", "ip") if origin.get(key)]
+    sender = f" from {names[0]}" + (f" ({', '.join(names[1:])})" if names[1:] else "") if names else ""
+    called = f" to {origin['called_aet']}" if origin.get("called_aet") else ""
+    association = f", association {origin['association']}" if origin.get("association") else ""
+    return f"{way}{sender}{called}{association}"
 
 
 def _run_lines(run: dict[str, Any]) -> Iterator[str]:
@@ -169,7 +181,9 @@ def _run_lines(run: dict[str, Any]) -> Iterator[str]:
         yield f"  error: {run['error']}"
     for action in run["actions"]:
         asked = ", ".join(
-            f"{name} {_asked(value)}" for name, value in action["inputs"].items() if name not in {"x", "line"}
+            f"{name} {_asked(value)}"
+            for name, value in action["inputs"].items()
+            if name not in {"x", "line"} and value != _UNSAID.get(name)
         )
         yield f"  {action['position'] + 1}. {action['verb']}{' ' + asked if asked else ''}: {action['state']}"
         if action["delivery"]:

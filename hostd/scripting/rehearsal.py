@@ -14,7 +14,7 @@ from hostd.archive.marks import PlannedMark
 from hostd.archive.notices import PlannedNotify
 from hostd.archive.plans import PlannedAction, PlannedDelete, PlannedEdit, PlannedForward, PlannedTool, PlannedTranscode
 from hostd.archive.quieting import PlannedStable
-from hostd.archive.records import Event
+from hostd.archive.records import Event, Origin
 from hostd.archive.tasks import PlannedTask
 from hostd.dicom import statuses, syntaxes
 from hostd.dicom.header import read_file_header
@@ -90,23 +90,25 @@ def rehearse(
     tools: Tools = no_tools,
     projects: Projects = no_projects,
     channels: Channels | None = None,
+    origin: Origin | None = None,
 ) -> Rehearsal:
     """Run the handler of an event (`kind`: "stored_instance") on a file; nothing is stored, sent or changed.
 
     An event about a series, study, patient or association is about all the files, as `grouped` puts them together. Of filters,
-    `filter_received_instance` can be rehearsed: by that name, and of a script that does not handle "stored_instance".
+    `filter_received_instance` can be rehearsed: by that name, and of a script that does not handle "stored_instance". `origin` is where
+    the files are said to come from.
 
     Raises `ScriptError` for an event that does not exist, its kind `WorkerLost` when the script had to be killed, `UnparsableError` for
     what is not a DICOM file, and `OSError` for a file that cannot be read.
     """
     has = worker.ready.handlers
     if kind == _RECEIVED or (kind == "stored_instance" and _RECEIVED in has and "on_stored_instance" not in has):
-        return _rehearse_filter(worker, file, now, time_limit_s)
+        return _rehearse_filter(worker, file, now, time_limit_s, origin)
     by_the_clock = [one.function for one in worker.ready.schedules]
     if kind not in (*made.KINDS, *by_the_clock):
         of_it = f", and by the clock: {', '.join(by_the_clock)}" if by_the_clock else ""
         raise ScriptError(f"there is no event {kind!r}; there are: {', '.join(made.KINDS)}{of_it}")
-    event, source = made.event((file, *more), kind, now)
+    event, source = made.event((file, *more), kind, now, origin=origin)
     further = OfFiles(event, Means(destinations, tools, projects))
     handler = event.handler
     if handler not in worker.ready.handlers:
@@ -127,10 +129,12 @@ def rehearse(
     )
 
 
-def _rehearse_filter(worker: ScriptWorker, file: Path, now: float, time_limit_s: float) -> Rehearsal:
+def _rehearse_filter(
+    worker: ScriptWorker, file: Path, now: float, time_limit_s: float, origin: Origin | None
+) -> Rehearsal:
     if _RECEIVED not in worker.ready.handlers:
         return Rehearsal((), (), (), f"the script has no {_RECEIVED}", file, _RECEIVED)
-    event = as_frames_event(made.event((file,), "stored_instance", now)[0])
+    event = as_frames_event(made.event((file,), "stored_instance", now, origin=origin)[0])
     verdict = worker.judge(
         frames.Filter(event.id, _RECEIVED, instance=event.instance),
         time_limit_s=time_limit_s,

@@ -32,7 +32,14 @@ def explain_routes(archive: Archive) -> APIRouter:
             told = plain([history.of(connection, one) for one in ids[:limit]], phi=phi)
         if not ids:
             raise unknown_resource()
-        return JsonResponse({"Name": name, "Is": list(found), "Count": len(ids), **_in_orthancs_manner(told)})
+        return JsonResponse(
+            {
+                "Name": history.shown_name(name, found, phi=phi),
+                "Is": list(found),
+                "Count": len(ids),
+                **_in_orthancs_manner(told),
+            }
+        )
 
     return router
 

@@ -266,3 +266,13 @@ def test_a_large_value_can_be_read_in_a_rehearsal(configured, tmp_path):
     dataset.save_as(tmp_path / "large.dcm")
     text = "def on_stored_instance(instance, host):\n    print(len(instance.tags.ImageComments))\n"
     assert "log info: 5000" in run("try", script(configured, text), "large.dcm").stdout
+
+
+def test_a_script_is_tried_on_files_of_a_sender(tmp_path):
+    script = tmp_path / "a.py"
+    script.write_text(
+        "def on_stored_instance(instance, host):\n    print(instance.origin.calling_aet, instance.origin.modality)\n"
+    )
+    file = str(get_testdata_file("CT_small.dcm", download=False))
+    assert "log info: CT1 ct1" in run("try", str(script), file, "--calling-aet", "CT1", "--sender", "ct1").output
+    assert "log info: None None" in run("try", str(script), file).output

@@ -38,7 +38,7 @@ def sent(archive):
 def test_one_instance_is_told_in_lines(config, sent):
     said = run(config, "explain", SOP).output
     assert "is SOP Instance UID of 1 instance" in said
-    assert "stored instance from kind dicom, calling_aet CT1 in Explicit VR Little Endian" in said
+    assert "stored instance by C-STORE from CT1 in Explicit VR Little Endian" in said
     assert "delivery 1 to modality:archive: failed" in said
     assert "0xA900: no [P1]" in said
 
@@ -55,6 +55,14 @@ def test_machines_get_json_without_phi_when_asked(config, sent):
     assert facts["instances"][0]["other_deliveries"][0]["attempts"][0]["status"] == 0xA900
     assert "P1" not in result.stdout
     assert "P1" in run(config, "explain", SOP, "--json").stdout
+
+
+def test_without_phi_not_even_the_name_that_was_asked_for_is_repeated(config, sent):
+    assert "what was asked for is Patient ID of 2 instances" in run(config, "explain", "P1", "--no-phi").output
+    assert "P1" not in run(config, "explain", "P1", "--no-phi").output
+    assert "P1" not in run(config, "explain", "P1", "--no-phi", "--json").output
+    assert "P1 is Patient ID of 2 instances" in run(config, "explain", "P1").output
+    assert f"{SOP} is SOP Instance UID" in run(config, "explain", SOP, "--no-phi").output
 
 
 def test_an_unknown_name_is_one_line_and_exit_code_1(config, sent):
@@ -82,7 +90,7 @@ def test_a_discarded_instance_is_told_with_script_version_and_reason(config, arc
     archive.writer.do(lambda c: filterings.enter(c, filtering, "an-id"))
     said = run(config, "explain", "1.2.3.4.9").output
     assert "1.2.3.4.9: not stored\n" in said
-    assert "discarded instance from kind dicom, calling_aet CT1" in said
+    assert "discarded instance by C-STORE from CT1" in said
     assert f"a.py version {'v' * 12}: done" in said
     assert "discard reason not [P1]: done" in said
     assert "P1" not in run(config, "explain", "1.2.3.4.9", "--no-phi", "--json").stdout
