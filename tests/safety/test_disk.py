@@ -56,7 +56,9 @@ def running(place, *, run_scripts=False):
 
 
 @pytest.fixture
-def small_disk(tmp_path):
+def small_disk(tmp_path, monkeypatch):
+    """A disk that is written to until it is full, as another program may fill it in a moment."""
+    monkeypatch.setenv("HOSTD_NODE__REFUSE_BELOW_MB", "0")
     with mounted(tmp_path / "disk", "-t", "tmpfs", "-o", "size=8m", "tmpfs") as folder:
         yield folder
 
@@ -227,6 +229,26 @@ def test_a_new_association_on_a_full_disk_is_refused_or_turned_away_for_the_mome
         ballast.unlink()
         with connect(place) as association:
             assert store(association, made) == 0
+
+
+def test_before_the_disk_is_full_nothing_more_is_taken_in_and_it_recovers_by_itself(small_disk, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOSTD_NODE__REFUSE_BELOW_MB", "100")  # of a small disk a twentieth
+    place = Place(tmp_path, "node", data=small_disk / "data")
+    early, late = make_instances(2)
+    with running(place) as node:
+        with connect(place) as association:
+            assert store(association, early) == 0
+            ballast = fill(small_disk)
+            os.truncate(ballast, ballast.stat().st_size - (300 << 10))  # there is room for some, and none for more
+            node._room._looked_at = None  # a second later
+            assert store(association, late) == OUT_OF_RESOURCES
+        assert how_it_is_turned_away(place, late) == ("rejected", TRANSIENT)
+        assert upload(place, late).status_code == 507
+        assert len(place.blob_names()) == 1
+        ballast.unlink()
+        node._room._looked_at = None
+        with connect(place) as association:
+            assert store(association, late) == 0
 
 
 # -- a disk that becomes read-only ------------------------------------------------------------------------------------
