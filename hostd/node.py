@@ -58,6 +58,7 @@ _log = structlog.get_logger(__name__)
 
 _DAY_S = 86_400.0
 _HOUSEKEEPING_S = 60.0
+_FORGETTING_S = 6 * 3600.0
 _STOP_GRACE_S = 10.0
 _MODIFYING_SYSTEM = 64
 """Characters of the name under which changes are recorded (Modifying System, VR LO)."""
@@ -114,6 +115,7 @@ class Node:
         self._clock = clock or SystemClock()
         self._undo: list[tuple[str, object]] = []
         self._stopping = threading.Event()
+        self._forgot_at = self._clock.now()
 
     # -- life
 
@@ -415,6 +417,10 @@ class Node:
                 self.archive.purge(
                     events_seconds=node.events_days * _DAY_S, associations_seconds=node.associations_days * _DAY_S
                 )
+                self.archive.reckon()
+                if self._clock.now() - self._forgot_at >= _FORGETTING_S:
+                    self._forgot_at = self._clock.now()
+                    self.archive.forget_finished(seconds=node.finished_days * _DAY_S)
                 self._forget_scripts()
                 self._look_around()
             except Exception:  # noqa: BLE001 - a thread that must not end; the next round tries again

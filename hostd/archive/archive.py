@@ -6,13 +6,14 @@ import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 import structlog
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
-from hostd.archive import associations, events, installation, removal
+from hostd.archive import associations, events, figures, finished, installation, removal
 from hostd.archive.blobs import FolderBlobs
 from hostd.archive.bulletin import Bulletin
 from hostd.archive.company import TOPICS, Alone, Company, Members, notify
@@ -112,6 +113,21 @@ class Archive:
             pass
         while self.writer.do(lambda c: associations.purge(c, older_than=now - associations_seconds, limit=chunk)):
             pass
+
+    def reckon(self) -> None:
+        """Bring the figures up to date, in pieces."""
+        while self.writer.do(figures.reckon):
+            pass
+
+    def forget_finished(self, *, seconds: float) -> int:
+        """Forget what ended longer ago than that, in pieces; return how many rows. It looks at all that is there."""
+        before, gone = self.clock.now() - seconds, 0
+        for purge in finished.ALL.values():
+            step: tuple[int, int] | None = (0, 0)
+            while step is not None:
+                gone += step[1]
+                step = self.writer.do(partial(finished.step, purge, before, step[0]))
+        return gone
 
     def close(self) -> None:
         """Commit what waits and let go of the folder."""

@@ -519,3 +519,21 @@ notification = sa.Table(
     sa.Index("ix_notification_key", "channel", "key", "created_at"),
     sqlite_autoincrement=True,
 )
+
+figure = sa.Table(  # what was sent, by the day; kept when attempts are purged
+    "figure",
+    metadata,
+    sa.Column("destination", sa.Text, primary_key=True),
+    sa.Column("outcome", sa.Text, primary_key=True),
+    sa.Column("day", sa.BigInteger, primary_key=True, autoincrement=False),  # since 1970 UTC
+    sa.Column("attempts", sa.BigInteger, nullable=False),
+    sa.Column("bytes", sa.BigInteger, nullable=False),
+    sa.Column("seconds", sa.Float, nullable=False),
+)
+
+reckoned = sa.Table(  # up to which row something has been counted
+    "reckoned",
+    metadata,
+    sa.Column("what", sa.Text, primary_key=True),
+    sa.Column("upto", sa.BigInteger, nullable=False),
+)

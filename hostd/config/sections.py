@@ -57,6 +57,11 @@ class Node(IndexAccess):
     notifications_days: Days = Field(
         default=90.0, description="Days that notifications are kept after they were sent, or failed."
     )
+    finished_days: Days = Field(
+        default=90.0,
+        description="Days that finished deliveries, runs and receipts are kept; what says that a stored instance was delivered, or that a delivery"
+        " failed, is kept whatever its age. The figures of `/metrics` stay.",
+    )
     min_free_mb: Annotated[int, Field(ge=0)] = Field(
         default=1024,
         description="Megabytes (MiB) that should be free for the data folder: with less, `on_disk_low` is told. 0: it never is.",

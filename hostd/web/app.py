@@ -17,6 +17,7 @@ from hostd.web.docs_page import docs_routes
 from hostd.web.explain import explain_routes
 from hostd.web.guard import Guard, RequestFilters, Users
 from hostd.web.instances import instance_routes
+from hostd.web.metrics import metric_routes
 from hostd.web.records import association_routes, delivery_routes
 from hostd.web.system import Named, system_routes
 from hostd.web.upload import FileIntake
@@ -60,6 +61,7 @@ def create_app(
     app.include_router(delivery_routes(archive))
     app.include_router(delivery_order_routes(archive, lambda: destinations().keys()))
     app.include_router(destination_routes(archive, destinations))
+    app.include_router(metric_routes(archive, lambda: destinations().keys()))
     app.include_router(association_routes(archive))
     app.include_router(explain_routes(archive))
     app.include_router(docs_routes())

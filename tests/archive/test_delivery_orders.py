@@ -8,6 +8,8 @@ from hostd.archive.delivery_orders import Matching, Order
 from hostd.archive.records import Attempt, Blob
 from hostd.delivery import faults
 
+BOTH_DATABASES = True
+
 ARCHIVE, BUFFER = "modality:archive", "peer:buffer"
 BLOB = Blob("test/00/a", 1, "s", "1.2")
 

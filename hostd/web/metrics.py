@@ -1,0 +1,80 @@
+"""`/metrics`: figures for Prometheus, worked out from the index when they are asked for. Nothing in them is of a patient."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Collection, Iterator
+
+from fastapi import APIRouter
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+from starlette.responses import Response
+
+from hostd.archive import backlog, events, figures, instances
+from hostd.archive.archive import Archive
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+def metric_routes(archive: Archive, destinations: Callable[[], Collection[str]]) -> APIRouter:
+    """Return the route of metrics; `destinations` gives the names of those that are configured, as `kind:name`."""
+    router = APIRouter(tags=["system"])
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Index(archive, destinations))
+
+    @router.get("/metrics", summary="Figures for Prometheus")
+    def metrics() -> Response:
+        return Response(generate_latest(registry), media_type=CONTENT_TYPE)
+
+    return router
+
+
+class _Index(Collector):
+    """Reads the index at each scrape, so that no number is kept anywhere else, and none is lost at a restart."""
+
+    def __init__(self, archive: Archive, destinations: Callable[[], Collection[str]]) -> None:
+        self._archive = archive
+        self._destinations = destinations
+
+    def describe(self) -> list[Metric]:
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        now = self._archive.clock.now()
+        with self._archive.read() as connection:
+            standings = backlog.standings(connection, tuple(self._destinations()), now)
+            counted = figures.totals(connection)
+            stored = instances.count(connection)
+            last = events.last_number(connection)
+        yield GaugeMetricFamily("hostd_instances", "Instances that are stored.", value=stored)
+        yield CounterMetricFamily("hostd_events", "Events since the index was made.", value=last)
+        free = shutil.disk_usage(self._archive.data).free
+        yield GaugeMetricFamily("hostd_disk_free_bytes", "Bytes free for the data folder.", value=free)
+        waiting = GaugeMetricFamily("hostd_deliveries", "Deliveries by state.", labels=("destination", "state"))
+        oldest = GaugeMetricFamily(
+            "hostd_delivery_oldest_seconds", "Age of the oldest delivery that is not done.", labels=("destination",)
+        )
+        works = GaugeMetricFamily(
+            "hostd_destination_up", "1, or 0 while it fails and its queue is held.", labels=("destination",)
+        )
+        for one in standings:
+            for state, count in sorted(one.states.items()):
+                waiting.add_metric((one.name, state), count)
+            oldest.add_metric((one.name,), 0 if one.oldest_at is None else max(0.0, now - one.oldest_at))
+            works.add_metric((one.name,), int(one.failing_since is None))
+        yield from (waiting, oldest, works)
+        attempts = CounterMetricFamily(
+            "hostd_delivery_attempts", "Attempts by outcome.", labels=("destination", "outcome")
+        )
+        size = CounterMetricFamily(
+            "hostd_delivered_bytes", "Bytes of files that were delivered.", labels=("destination",)
+        )
+        arrived: dict[str, int] = {}
+        for figure in counted:
+            attempts.add_metric((figure.destination, figure.outcome), figure.attempts)
+            if figure.outcome in figures.SENT:
+                arrived[figure.destination] = arrived.get(figure.destination, 0) + figure.size
+        for name, total in arrived.items():
+            size.add_metric((name,), total)
+        yield from (attempts, size)
