@@ -145,11 +145,11 @@ def test_what_a_failed_run_asked_for_does_not_happen(bench):
 
 def test_a_plan_that_cannot_be_carried_out_is_a_failure_with_the_line(bench):
     bench.may("a.py", may=["lossy"])
-    bench.write("a.py", handler("host.transcode(instance, 'j2k', quality=80)"))
+    bench.write("a.py", handler("host.transcode(instance, 'JPEG2000', near=1)"))
     bench.start()
     bench.arrive()
     bench.until_passed("a.py")
-    assert {run.error.partition(" is lossless")[0] for run in bench.rows(t.run)} == {"line 2: JPEG2000Lossless"}
+    assert {run.error.partition(" of ")[0] for run in bench.rows(t.run)} == {"line 2: near can be asked"}
 
 
 def test_a_script_that_never_ends_is_killed_and_its_event_parked(bench):
