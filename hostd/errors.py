@@ -6,6 +6,8 @@ codes: each face turns them into its own status (`scp.storage`, `web.errors`, `c
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class HostdError(Exception):
     """Base of all errors that are meant to be read by people."""
@@ -112,7 +114,11 @@ class InstanceFault(HostdError):  # noqa: N818 - see DestinationFault
 
 
 class ActionFault(HostdError):  # noqa: N818 - see DestinationFault
-    """What a script asked for can never be carried out; trying again unchanged would fail again (P7)."""
+    """What a script asked for can never be carried out; trying again unchanged would fail again (P7). `result` is what came of it all the same."""
+
+    def __init__(self, message: str, result: dict[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.result = result
 
 
 class NoCommonSyntaxError(InstanceFault):

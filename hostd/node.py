@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -25,6 +26,7 @@ from hostd.delivery.configured import destinations_of, terms_of
 from hostd.delivery.couriers import Couriers
 from hostd.delivery.notifier import Notifiers
 from hostd.delivery.retry import RetryPolicy
+from hostd.delivery.targets import Target, get, tellers
 from hostd.editing import projects
 from hostd.editing.editor import WORKER, Editor
 from hostd.editing.terms import Project
@@ -145,6 +147,7 @@ class Node:
     def _start(self) -> None:
         settings = self.settings
         self._projects = projects.configured(settings.projects)
+        self._targets = {name: Target.of(name, target) for name, target in settings.targets.items()}
         private_folder(settings.node.data)
         self._room = Room(settings.node.data, settings.node.refuse_below_mb)
         self.archive = Archive(settings.node.place, settings.node.name, self._clock)
@@ -208,6 +211,7 @@ class Node:
                 STORE: Storing(self.archive, intake, products),
                 REPLACE: Replacing(self.archive, for_replace),
                 dealing.QUEUE: Dealing(self.archive),
+                **tellers(self._targets, self.archive),
             },
             RetryPolicy(first_s=settings.delivery.first_retry_s, max_s=settings.delivery.max_retry_s),
         )
@@ -263,6 +267,8 @@ class Node:
             channels={name: channel.phi for name, channel in settings.notify.items()},
             timetable=timetable,
             work_out=lambda stored, transform: products.bring(stored, transform).path.stat().st_size,
+            targets=tuple(settings.targets),
+            get=partial(get, self._targets),
         )
         self._undo.append(("scripts", self._scripts.stop))
         self._scripts.start()

@@ -8,7 +8,7 @@ given up it pins its file, and what is on the way to its product. A failed one w
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -146,9 +146,15 @@ def finish(connection: Connection, number: int, result: dict[str, Any], at: floa
     _end(connection, number, at, state="done", result=result, last_error=None)
 
 
-def fail(connection: Connection, number: int, reason: str, at: float) -> None:
-    """Give a task up, for that reason."""
-    _end(connection, number, at, state="failed", last_error=reason)
+def fail(connection: Connection, number: int, reason: str, at: float, result: dict[str, Any] | None = None) -> None:
+    """Give a task up, for that reason; `result` is what came of it all the same."""
+    _end(connection, number, at, state="failed", last_error=reason, **({"result": result} if result else {}))
+
+
+def orphaned(connection: Connection, prefix: str, served: Collection[str]) -> list[str]:
+    """Return the queues whose names begin so, that hold open tasks, and that are not among those served."""
+    query = sa.select(t.task.c.queue).distinct().where(t.task.c.queue.startswith(prefix), t.task.c.state.in_(OPEN))
+    return sorted(set(connection.execute(query).scalars()) - set(served))
 
 
 def put_off(connection: Connection, number: int, until: float, reason: str) -> None:

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from hostd.config.forwarding import Forwarding
 from hostd.config.secret_files import from_file, from_variable
+from hostd.config.section import Section
 from hostd.config.values import FilePath, Seconds
 
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}")
@@ -49,8 +50,8 @@ def _root(url: str) -> str:
     return url.rstrip("/") + "/"
 
 
-class HttpAccess(Forwarding):
-    """What every destination by HTTP has."""
+class HttpReach(Section):
+    """What everything has that is reached by HTTP."""
 
     url: Annotated[str, AfterValidator(_root)] = Field(
         description="Its root, http or https, without credentials; it always ends in '/'."
@@ -130,3 +131,7 @@ class HttpAccess(Forwarding):
             if not text.isprintable() or not text.isascii():
                 raise ValueError(f"the value of the header {name} is not of printable ASCII characters")
         return self.model_copy(update={"password": password, "headers": headers})
+
+
+class HttpAccess(HttpReach, Forwarding):
+    """What every destination by HTTP has."""

@@ -36,10 +36,8 @@ from hostd.config.values import (
 )
 from hostd.dicom.syntaxes import TransferSyntax, UnknownSyntaxError, lookup
 
-CAPABILITIES = ("anonymize", "delete", "filters", "lossy", "modify", "replace", "store", "tools")
-"""What `may` can allow in this release."""
-LATER_CAPABILITIES = ("http",)
-"""What `may` will allow in later releases."""
+CAPABILITIES = ("anonymize", "delete", "filters", "http", "lossy", "modify", "replace", "store", "tools")
+"""What `may` can allow."""
 
 
 class Node(IndexAccess):
@@ -350,8 +348,6 @@ class Script(Section):
     def _known_capabilities(cls, may: tuple[str, ...]) -> tuple[str, ...]:
         known = ", ".join(f'"{c}"' for c in CAPABILITIES)
         for capability in may:
-            if capability in LATER_CAPABILITIES:
-                raise ValueError(f'"{capability}" is not in this release; what can be allowed: {known}')
             if capability not in CAPABILITIES:
                 near = get_close_matches(capability, CAPABILITIES, n=1, cutoff=0.5)
                 hint = f'did you mean "{near[0]}"? ' if near else ""

@@ -18,7 +18,7 @@ from hostd.config import environment
 from hostd.config.channel_secrets import with_secrets
 from hostd.config.dicomweb import DicomWeb
 from hostd.config.folders import Folder
-from hostd.config.http_access import HttpAccess
+from hostd.config.http_access import HttpAccess, HttpReach
 from hostd.config.ingest import Ingest
 from hostd.config.notify import Channel
 from hostd.config.permissions import refuse_writable_by_others
@@ -39,6 +39,7 @@ from hostd.config.sections import (
     User,
 )
 from hostd.config.sources import Source
+from hostd.config.targets import Target
 from hostd.config.tools import Tool
 from hostd.config.values import ChannelName, DestinationName, ProjectName, ScriptName, ToolName, UserName, relative_to
 from hostd.errors import ConfigurationError, NotFoundError
@@ -54,6 +55,7 @@ DESTINATION_TABLES: Mapping[DestinationKind, str] = {
 """The kinds of destination → the table of the configuration that each is in."""
 
 _Http = TypeVar("_Http", bound=HttpAccess)
+_Reached = TypeVar("_Reached", bound=HttpReach)
 
 
 class Settings(BaseSettings):
@@ -81,6 +83,7 @@ class Settings(BaseSettings):
     tools: dict[ToolName, Tool] = Field(default={}, description=Tool.__doc__)
     projects: dict[ProjectName, Project] = Field(default={}, description=Project.__doc__)
     notify: dict[ChannelName, Channel] = Field(default={}, description=Channel.__doc__)
+    targets: dict[ChannelName, Target] = Field(default={}, description=Target.__doc__)
     sources: dict[DestinationName, Source] = Field(default={}, description=Source.__doc__)
     scripts: dict[ScriptName, Script] = Field(default={}, description=Script.__doc__)
     users: dict[UserName, User] = Field(default={}, description=User.__doc__)
@@ -200,7 +203,7 @@ class Loaded:
         if loc == ("node", "database_password"):
             keys = ("database_password_file", "database_password_env")
             return next((key for key in keys if getattr(self.settings.node, key)), "default")
-        if loc[0] in ("peers", "dicomweb") and loc[-1] == "password":
+        if loc[0] in ("peers", "dicomweb", "targets") and loc[-1] == "password":
             entry = getattr(self.settings, str(loc[0]))[str(loc[1])]
             return next((key for key in ("password_file", "password_env") if getattr(entry, key)), "default")
         return "default"
@@ -275,7 +278,7 @@ def _with_secrets(settings: Settings, environ: Mapping[str, str]) -> tuple[Setti
         key = "database_password_file" if node.database_password_file else "database_password_env"
         problems.append((("node", key), str(error)))
 
-    def reached(table: str, entries: Mapping[str, _Http]) -> dict[str, _Http]:
+    def reached(table: str, entries: Mapping[str, _Reached]) -> dict[str, _Reached]:
         found = dict(entries)
         for name, entry in entries.items():
             try:
@@ -286,6 +289,7 @@ def _with_secrets(settings: Settings, environ: Mapping[str, str]) -> tuple[Setti
         return found
 
     peers, dicomweb = reached("peers", settings.peers), reached("dicomweb", settings.dicomweb)
+    targets = reached("targets", settings.targets)
     channels: dict[str, Channel] = {}
     for name, channel in settings.notify.items():
         channels[name] = channel
@@ -294,7 +298,7 @@ def _with_secrets(settings: Settings, environ: Mapping[str, str]) -> tuple[Setti
         except ValueError as error:
             problems.append((("notify", name), str(error)))
     return settings.model_copy(
-        update={"node": node, "peers": peers, "dicomweb": dicomweb, "notify": channels}
+        update={"node": node, "peers": peers, "dicomweb": dicomweb, "targets": targets, "notify": channels}
     ), problems
 
 
@@ -336,10 +340,11 @@ def _contradictions(settings: Settings) -> Iterator[tuple[Loc, str]]:
 
 
 def _missing_files(settings: Settings) -> Iterator[tuple[Loc, str]]:
-    tables: tuple[tuple[str, Mapping[str, HttpAccess | Modality]], ...] = (
+    tables: tuple[tuple[str, Mapping[str, HttpReach | Modality]], ...] = (
         ("modalities", settings.modalities),
         ("peers", settings.peers),
         ("dicomweb", settings.dicomweb),
+        ("targets", settings.targets),
     )
     for table, entries in tables:
         for name, entry in entries.items():

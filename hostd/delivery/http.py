@@ -14,7 +14,7 @@ import requests
 from requests.adapters import HTTPAdapter
 from requests.auth import HTTPBasicAuth
 
-from hostd.config.http_access import HttpAccess
+from hostd.config.http_access import HttpReach
 from hostd.delivery.destinations import Answer
 
 PIECE = 1 << 20
@@ -40,7 +40,7 @@ class Access:
     connect_timeout_s: float = 10.0
 
     @classmethod
-    def of(cls, settings: HttpAccess) -> Self:
+    def of(cls, settings: HttpReach) -> Self:
         """Return what the configuration says of a destination."""
         certificate, key = settings.client_certificate_file, settings.client_key_file
         return cls(
@@ -85,7 +85,11 @@ class HttpConnection:
 
     def post(self, path: str, body: Body, headers: Mapping[str, str]) -> Said:
         """Send something. Raises as `get` does; `body` then knows how far it came."""
-        said = self._asked("POST", path, data=body, headers=headers)
+        return self.send("POST", path, body, headers)
+
+    def send(self, method: str, path: str, body: Body, headers: Mapping[str, str]) -> Said:
+        """Send something by that method; otherwise as `post`."""
+        said = self._asked(method, path, data=body, headers=headers)
         if not body.was_sent:
             self.is_open = False  # it answered early: what it has not read would be taken for the next request
         return said

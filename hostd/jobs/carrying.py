@@ -179,8 +179,8 @@ class Carrier:
             _undo(done)
             if self._closing.is_set():
                 return  # a codec that ends with the node says nothing about its file: the next start does it again
-            reason = str(fault)
-            self._record(task, lambda c, now: tasks.fail(c, task.id, reason, now))
+            reason, came_of_it = str(fault), fault.result if isinstance(fault, ActionFault) else None
+            self._record(task, lambda c, now: tasks.fail(c, task.id, reason, now, came_of_it))
             self._log.error("an action failed", task=task.id, verb=task.verb, script=task.script, reason=reason)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is recorded, and the others go on
             # Nothing is undone: of a failed commit nobody knows whether it holds. The sweep removes a file without a row.

@@ -66,6 +66,16 @@ class DeclareStable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag
     line: int = 0
 
 
+class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="request"):
+    """Tell another system something by HTTP. `json` is the text that is sent."""
+
+    verb: Literal["post", "put"]
+    target: str
+    path: str
+    json: str
+    line: int = 0
+
+
 Mark = SetMetadata | Label | Unlabel
 Keep = Store | Replace
 Act = Mark | Keep | Deal | DeclareStable

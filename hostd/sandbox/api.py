@@ -23,6 +23,7 @@ from hostd.sandbox.levels import Association, Instances, Level, LevelTags, Patie
 from hostd.sandbox.marking import Marking
 from hostd.sandbox.notifying import Notifying
 from hostd.sandbox.refusals import SCRIPT_EXCEPTIONS, NotAllowed, TooManyActions, UnknownKeyword, ValueTooLarge
+from hostd.sandbox.requesting import HttpAnswer, Requesting
 from hostd.sandbox.run import Run, World, near
 from hostd.sandbox.searching import Searching
 from hostd.sandbox.tags import Tags
@@ -31,7 +32,7 @@ from hostd.sandbox.values import DateText, DateTimeText, PersonName, TimeText
 from hostd.sandbox.views import Delivery, Handle, Instance, Origin, Receipt, TransferSyntax
 
 __all__ = [
-    "EVENTS", "HANDLERS", "LEVELS", "SCRIPT_EXCEPTIONS", "TYPES", "VALUES", "ActionDone", "Association", "AssociationClosed", "ConflictingInstance", "DateText", "DateTimeText", "DeletedInstance", "DeletedPatient", "DeletedSeries", "DeletedStudy", "Delivery", "DeliveryDone", "DeliveryFailed", "Destination", "DestinationDown", "DestinationUp", "Disk", "DiskLow", "DiskRecovered", "EndedAction", "EndedDelivery", "FailedTranscode", "Handle", "Host", "Instance", "Instances", "LevelTags", "NewPatient", "NewSeries", "NewStudy", "NotAllowed", "Notification", "Origin", "ParkedScript", "Patient", "PersonName", "Receipt", "ReceivedAgain", "ScriptParked", "Series", "Source", "SourceSilent", "StablePatient", "StableSeries", "StableStudy", "Start", "Stop", "StoredInstance", "Study", "Tags", "TimeText", "TooManyActions", "TranscodeFailed", "TransferSyntax", "UnknownKeyword", "UpdatedInstance", "UpdatedPatient", "UpdatedSeries", "UpdatedStudy", "ValueTooLarge", "World", "handler_name", "parameters",
+    "EVENTS", "HANDLERS", "LEVELS", "SCRIPT_EXCEPTIONS", "TYPES", "VALUES", "ActionDone", "Association", "AssociationClosed", "ConflictingInstance", "DateText", "DateTimeText", "DeletedInstance", "DeletedPatient", "DeletedSeries", "DeletedStudy", "Delivery", "DeliveryDone", "DeliveryFailed", "Destination", "DestinationDown", "DestinationUp", "Disk", "DiskLow", "DiskRecovered", "EndedAction", "EndedDelivery", "FailedTranscode", "Handle", "Host", "HttpAnswer", "Instance", "Instances", "LevelTags", "NewPatient", "NewSeries", "NewStudy", "NotAllowed", "Notification", "Origin", "ParkedScript", "Patient", "PersonName", "Receipt", "ReceivedAgain", "ScriptParked", "Series", "Source", "SourceSilent", "StablePatient", "StableSeries", "StableStudy", "Start", "Stop", "StoredInstance", "Study", "Tags", "TimeText", "TooManyActions", "TranscodeFailed", "TransferSyntax", "UnknownKeyword", "UpdatedInstance", "UpdatedPatient", "UpdatedSeries", "UpdatedStudy", "ValueTooLarge", "World", "handler_name", "parameters",
 ]  # fmt: skip
 
 
@@ -336,7 +337,7 @@ LEVELS = ("debug", "info", "warning", "error")
 _MAX_ARGUMENTS = 10
 
 
-class Host(Notifying, Marking, Keeping, Searching, Dealing):
+class Host(Notifying, Marking, Keeping, Searching, Dealing, Requesting):
     """What a script may do. Actions enter the plan of this run and are carried out after it: all of them, or none if it fails."""
 
     __slots__ = ()
@@ -624,7 +625,7 @@ class Host(Notifying, Marking, Keeping, Searching, Dealing):
 
 TYPES: tuple[type, ...] = (
     Host, Instance, Tags, TransferSyntax, Origin, Receipt, Handle, Delivery,
-    EndedDelivery, EndedAction, FailedTranscode, Destination, ParkedScript, Disk, Source,
+    EndedDelivery, EndedAction, FailedTranscode, Destination, ParkedScript, Disk, Source, HttpAnswer,
 )  # fmt: skip
 """What scripts are given and cannot make: `from hostd.api import Instance` gives a name for annotations and `isinstance`."""
 VALUES: tuple[type, ...] = (PersonName, DateText, TimeText, DateTimeText)

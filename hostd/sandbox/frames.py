@@ -69,6 +69,8 @@ class Load(msgspec.Struct, frozen=True, tag="load"):
     known_channels: list[str] = []
     tools: list[str] = []
     """The external tools that the configuration has."""
+    targets: list[str] = []
+    """The systems that the configuration has for `host.http_get` and its kin."""
     projects: list[str] = []
     """The projects for which instances can be de-identified."""
     config: dict[str, Any] = {}
@@ -351,7 +353,7 @@ class Delete(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="delet
 
 Makes = Transcode | RunTool | Modify | Anonymize | Redact
 """Actions whose index is a handle: of what they make."""
-Action = Makes | Forward | Delete | situations.Notify | acts.Act
+Action = Makes | Forward | Delete | situations.Notify | acts.Act | acts.Request
 
 
 class Failure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -372,11 +374,13 @@ class Question(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="que
     For `members`, `path` is 1 for those that are new, 0 for all, and the place of the last one that is known (-1: none), whose id is `of`.
     For `marks`, `of` is the id of what they are of; for `delivered_to` too, and `more` names the destination. `find` has what is sought in
     `more`; for `found`, `path` is the number of that search and how many of its answers are known. For `product`, `actions` are those that
-    make it, the last one the product's own. `about` is the id of the level that was found, '' for the event's own.
+    make it, the last one the product's own. For `http_get`, `more` has `target` and `path`. `about` is the id of the level that was found, '' for the event's own.
     """
 
     id: int
-    verb: Literal["value", "members", "first", "origins", "marks", "find", "found", "delivered_to", "state", "product"]
+    verb: Literal[
+        "value", "members", "first", "origins", "marks", "find", "found", "delivered_to", "state", "product", "http_get"
+    ]
     path: list[int]
     of: str = ""
     about: str = ""

@@ -13,7 +13,9 @@ from hostd.sandbox.refusals import TooManyActions, UnknownKeyword
 MAX_NAMES_READ = 1000
 """How many different tags a run records as read; more are read, but not recorded."""
 
-Verb = Literal["value", "members", "first", "origins", "marks", "find", "found", "delivered_to", "state", "product"]
+Verb = Literal[
+    "value", "members", "first", "origins", "marks", "find", "found", "delivered_to", "state", "product", "http_get"
+]
 
 
 class Ask(Protocol):

@@ -23,9 +23,11 @@ from hostd.archive.states import State
 from hostd.dicom.header import Header
 from hostd.errors import HostdError, NotFoundError, ScriptError, TranscodeError
 from hostd.sandbox import frames, state
-from hostd.scripting import plan, subjects
+from hostd.sandbox.requesting import MAX_GETS
+from hostd.scripting import plan, requesting, subjects
 from hostd.scripting.edits import Projects, no_projects
 from hostd.scripting.plan import Destinations, Tools, no_tools
+from hostd.scripting.requesting import Get
 from hostd.scripting.sources import ArchiveSource, Source
 from hostd.transcoding.products import Stored
 from hostd.transcoding.public import transcode
@@ -40,6 +42,7 @@ _PAGE_BYTES = frames.MAX_VALUE // 2
 _PAGE = 50
 _MOST_SEARCHES = 100
 _MOST_RECORDED = 100
+_NOBODY = "no answer to this is recorded, and a rehearsal asks nobody outside"
 
 
 class AskedError(HostdError):
@@ -54,6 +57,8 @@ class Means:
     tools: Tools = no_tools
     projects: Projects = no_projects
     work_out: WorkOut | None = None
+    get: Get | None = None
+    """Asks other systems; None where nobody outside is asked: then only records tell what the answer was."""
 
 
 class Beyond:
@@ -75,6 +80,7 @@ class Beyond:
         self._means = means
         self._read_state = read_state
         self._searches: list[tuple[str, list[str], int]] = []
+        self._gets = 0
         self.asked: list[dict[str, Any]] = []
         self.state: State | None = None
         """What the script keeps, as this run read it; None when it did not."""
@@ -101,6 +107,8 @@ class Beyond:
                 return [self._delivered_to(question)]
             case "product":
                 return list(self._product(question.actions))
+            case "http_get":
+                return list(self._http_get(question.more))
             case _:
                 self.state = self.state or self._read_state()
                 return [self.state.value]
@@ -216,6 +224,26 @@ class Beyond:
             raise NotFoundError("the instance was deleted or replaced since")
         return Stored(row.blob, row.sop_instance_uid, row.received_sha256)
 
+    # -- other systems
+
+    def _http_get(self, more: dict[str, Any]) -> tuple[int, str]:
+        target, path = str(more.get("target", "")), str(more.get("path", ""))
+        if (had := requesting.among(self.asked, target, path)) is not None:
+            return had  # the same question is asked once
+        if self._means.get is None:
+            with self._read() as connection:
+                had = requesting.recorded(connection, self._event, target, path)
+            if had is None:
+                raise AskedError(_NOBODY)
+            return had
+        if self._gets >= MAX_GETS:
+            raise AskedError(f"one run may ask other systems {MAX_GETS} questions, and this one has")
+        self._gets += 1
+        status, body = self._means.get(target, path)
+        # Beside the limit of what is recorded: an answer that was not would be another one in rehearsal.
+        self.asked.append({"verb": "http_get", "target": target, "path": path, "status": status, "body": body})
+        return status, body
+
     def _record(self, facts: dict[str, Any]) -> None:
         if len(self.asked) < _MOST_RECORDED:
             self.asked.append(facts)
@@ -246,6 +274,8 @@ class OfFiles:
                 return [self._kept]
             case "product":
                 return list(self._product(question.actions))
+            case "http_get":
+                raise AskedError(_NOBODY)
             case _:
                 return []
 

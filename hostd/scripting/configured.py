@@ -38,6 +38,7 @@ class Configuration:
             source.helpers,
             tuple(settings.projects),
             settings.notify,
+            tuple(settings.targets),
         )
         return ScriptWorker.start(frame, isolation=settings.scripting.isolation)
 

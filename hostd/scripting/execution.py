@@ -19,6 +19,7 @@ from hostd.scripting import questions
 from hostd.scripting.asking import Beyond, Means, WorkOut
 from hostd.scripting.edits import Projects, no_projects
 from hostd.scripting.plan import Channels, Destinations, Tools, as_frames_event, no_tools, resolve
+from hostd.scripting.requesting import Get
 from hostd.scripting.runtime import ScriptWorker, WorkerLost
 from hostd.scripting.sources import ArchiveSource, with_header
 
@@ -41,6 +42,7 @@ class Rules:
     projects: Projects = no_projects
     channels: Channels = field(default_factory=dict)
     work_out: WorkOut | None = None
+    get: Get | None = None
 
 
 def execute(
@@ -61,7 +63,7 @@ def execute(
     try:
         event = with_header(event, archive.blobs.path)
         source = ArchiveSource(event, archive.read, archive.blobs.path)
-        means = Means(rules.destinations, rules.tools, rules.projects, rules.work_out)
+        means = Means(rules.destinations, rules.tools, rules.projects, rules.work_out, rules.get)
         # Through the writer, so that it is read as the plans of this script leave it that are not committed yet.
         beyond = further = Beyond(
             event, source, archive.read, archive.blobs.path, means,

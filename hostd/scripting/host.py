@@ -24,6 +24,7 @@ from hostd.scripting.filters import Filters
 from hostd.scripting.folder import Check, FolderWatch, Source
 from hostd.scripting.ordering import Candidate
 from hostd.scripting.plan import Channels, Destinations, Tools, no_tools
+from hostd.scripting.requesting import Get
 from hostd.scripting.runner import Runner
 from hostd.scripting.runtime import Isolation, RefusedScriptError, ScriptWorker
 from hostd.scripting.sharing import Sharing
@@ -45,11 +46,12 @@ def load_frame(
     helpers: Mapping[str, str] | None = None,
     projects: Sequence[str] = (),
     channels: Collection[str] = (),
+    targets: Sequence[str] = (),
 ) -> frames.Load:
     """Return what a worker is told of a script: its source and that of its `helpers`, its words, and what it may do.
 
     `destinations` are all names that exist; those that the script is granted may be written in another way (`modality:x` for `x`).
-    `tools`, `projects` and `channels` are the names of all there are.
+    `tools`, `projects`, `channels` and `targets` are the names of all there are.
     """
     keywords, syntaxes, lossless_of = vocabulary()
     allowed = list(destinations)
@@ -66,6 +68,7 @@ def load_frame(
         known_destinations=list(destinations),
         may=list(granted.may),
         tools=list(tools),
+        targets=list(targets),
         projects=list(projects),
         channels=[name for name in granted.channels if name in channels],
         known_channels=sorted(channels),
@@ -108,7 +111,11 @@ class ScriptHost:
         channels: Channels | None = None,
         timetable: Timetable | None = None,
         work_out: WorkOut | None = None,
+        targets: Sequence[str] = (),
+        get: Get | None = None,
     ) -> None:
+        self._targets = targets
+        self._get = get
         self._timetable = timetable or Timetable()
         self._work_out = work_out
         self._manual = manual
@@ -443,6 +450,7 @@ class ScriptHost:
                 self._resolve_project,
                 {channel: phi for channel, phi in self._channels.items() if channel in entry.channels},
                 self._work_out,
+                self._get,
             )
             self._runners[name] = Runner(
                 name,
@@ -482,5 +490,6 @@ class ScriptHost:
             helpers,
             self._projects,
             self._channels,
+            self._targets,
         )
         return ScriptWorker.start(frame, isolation=self._isolation)

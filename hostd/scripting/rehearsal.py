@@ -22,7 +22,7 @@ from hostd.errors import HostdError, ScriptError
 from hostd.intake.element_values import name_of
 from hostd.jobs.dealing import QUEUE
 from hostd.sandbox import frames
-from hostd.scripting import dealing, keeping, made, marking, questions, subjects
+from hostd.scripting import dealing, keeping, made, marking, questions, requesting, subjects
 from hostd.scripting.asking import Means, OfFiles
 from hostd.scripting.edits import Projects, no_projects
 from hostd.scripting.execution import why
@@ -231,6 +231,8 @@ def sentence(action: PlannedAction, event: Event | None = None) -> str:
 def _later_sentence(action: PlannedDeal | PlannedTask, event: Event | None) -> str:
     if isinstance(action, PlannedDeal) or action.queue == QUEUE:
         return dealing.sentence(action)
+    if action.queue.startswith(requesting.QUEUE):
+        return requesting.sentence(action)
     return keeping.sentence(action, _what(action, event) or " the instance")
 
 

@@ -329,7 +329,7 @@ def _misnamed(
     action: frames.Action, earlier: Sequence[frames.Action], event: frames.Event, given: Container[str]
 ) -> str | None:
     """Say what an action names that this run was not given; None when nothing is."""
-    if isinstance(action, Notify):
+    if isinstance(action, (Notify, acts.Request)):
         return None
     if isinstance(action, acts.Deal):
         return None if _is_of(action, event) else "an action on another delivery or destination than the event's"
@@ -404,6 +404,8 @@ def _permitted(
             may = ("store" if isinstance(action, acts.Store) else "replace") in load.may
         case acts.Deal():
             may = _may_deal(action, load)
+        case acts.Request():
+            may = "http" in load.may and action.target in load.targets
         case acts.SetMetadata() | acts.Label() | acts.Unlabel() | acts.DeclareStable():
             may = True
         case frames.Delete():

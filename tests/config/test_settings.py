@@ -213,7 +213,7 @@ def test_a_table_that_is_incomplete_by_the_environment_names_a_variable(config):
         ('[modalities]\narchive = {aet = "A", host = "h"}\n', "modalities.archive.port", 2, "is missing"),
         ('[modalities."a:b"]\naet = "A"\nhost = "h"\nport = 1\n', 'modalities."a:b"', 1, "letters, digits"),
         ('[scripts."compress"]\n', "scripts.compress", 1, "name of a file"),
-        ('[scripts."c.py"]\nmay = ["delete", "http"]\n', 'scripts."c.py".may', 2, "not in this release"),
+        ('[targets.r]\nurl = "https://r/"\nmethods = ["DELETE"]\n', "targets.r.methods", 3, "GET, POST, PUT"),
         ('[scripts."c.py"]\nmay = ["lossly"]\n', 'scripts."c.py".may', 2, 'did you mean "lossy"'),
         (MODALITY + '[scripts."c.py"]\ndestinations = ["archiv"]\n', 'scripts."c.py".destinations', 6, "'archive'"),
         ('[users."a:b"]\npassword_hash = "x"\n', 'users."a:b"', 1, "letters, digits"),

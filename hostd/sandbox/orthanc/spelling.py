@@ -49,7 +49,8 @@ PLAIN: dict[str, Callable[..., Any]] = {"ParseJson": toolbox.parse_json, "DumpJs
 PRINT = "PrintRecursive"
 WITHOUT_COUNTERPART: dict[str, str] = {
     **dict.fromkeys(
-        ("HttpGet", "HttpPost", "HttpPut", "HttpDelete"), "a script reaches no network; `host.notify` tells people"
+        ("HttpGet", "HttpPost", "HttpPut", "HttpDelete"),
+        "a script reaches no network by itself; name the system in [targets], then `host.http_get`, `host.post` and `host.put`",
     ),
     "SetHttpCredentials": "secrets stand in the configuration, where no script sees them",
     "SetHttpTimeout": "time limits are settings of each destination",
