@@ -158,13 +158,14 @@ def unknown_key(root: type[BaseModel], loc: Loc) -> str:
     if model is None:
         return "there is no such setting: remove it"
     names = list(model.model_fields)
-    near = [dotted((*table, name)) for name in get_close_matches(str(key), names, n=2, cutoff=0.6)]
-    if not near:  # the right key in the wrong table
-        near = [
-            dotted((section, str(key)))
-            for section in root.model_fields
-            if (other := model_at(root, (section,))) and str(key) in other.model_fields
-        ]
+    near = [  # the right key in the wrong table
+        dotted((section, str(key)))
+        for section in root.model_fields
+        if (other := model_at(root, (section,))) and str(key) in other.model_fields
+    ]
+    if table or not near:
+        close = get_close_matches(str(key), names, n=2, cutoff=0.6)
+        near = [dotted((*table, name)) for name in close] or near
     if near:
         return f"there is no such setting: did you mean {' or '.join(near)}? Otherwise remove it"
     where = f"[{dotted(tuple(table))}] has" if table else "there are the tables"
