@@ -13,6 +13,7 @@ from recipe_kit import recipe
 from hostd.sandbox import frames
 
 CT, REPORT, JPEG = "CT_small.dcm", "test-SR.dcm", "JPEG2000.dcm"
+J2K = "1.2.840.10008.1.2.4.90"
 
 
 @pytest.fixture
@@ -231,3 +232,24 @@ def test_old_studies_go_once_the_archive_has_had_them_and_not_before(tmp_path):
         node.stop()
         if restarted is not None:
             restarted.stop()
+
+
+def test_what_is_compressed_takes_the_place_of_its_original_here_and_reaches_the_archive(tmp_path):
+    archive = LiveNode(tmp_path / "archive", aet="ARCHIVE")
+    more = (
+        f'[modalities.archive]\naet = "ARCHIVE"\nhost = "127.0.0.1"\nport = {archive.port}\n'
+        '[scripts."compress.py"]\nmay = ["replace"]\nconfig = { ratio = 1.1 }\n'
+    )
+    script = (SAMPLES / "compress-and-replace" / "compress.py").read_text()
+    node = LiveNode(tmp_path / "node", {"compress.py": script}, more)
+    try:
+        original = dcmread(sample(CT))
+        requests.post(f"{node.url}/instances", data=sample(CT).read_bytes(), timeout=30).raise_for_status()
+        until(lambda: node.instance(original.SOPInstanceUID).blob.transfer_syntax == J2K, "it is replaced", 60)
+        until(lambda: archive.instance(original.SOPInstanceUID), "it arrives", 60)
+        kept = dcmread(node.path(original.SOPInstanceUID))
+        assert (kept.pixel_array == original.pixel_array).all()
+        assert archive.instance(original.SOPInstanceUID).blob.transfer_syntax == J2K
+    finally:
+        node.stop()
+        archive.stop()

@@ -630,6 +630,11 @@ PROBES = {
         "\ndef OnStoredInstance(i, t, m, o):\n    match SendToPeer(i, 'archive'):\n        case object(_x=x):\n            got(x)",
         "\ndef OnStoredInstance(i, t, m, o):\n    got(sorted(o, key=o.get))\n    got(list(map(SendToPeer, [i], ['archive'])))",
         "\nfrom hostd.sandbox.orthanc import spelling\ngot(spelling)",
+        "\ndef OnStoredInstance(i, t, m, o):\n    StoreKeyValue('__class__', '_run', 'x')\n    got(GetKeyValue('__class__', '_run'))",
+        "\ndef OnStoredInstance(i, t, m, o):\n    StoreKeyValue('a', 'b', SendToPeer)\n    got('canary-6d0b2f')",
+        "\ndef OnStoredInstance(i, t, m, o):\n    got(RestApiPost('/tools/find', DumpJson({'Level': 'Study', 'Query': {'self': 'x', 'limit': '1'}})))",
+        "\ndef OnStoredInstance(i, t, m, o):\n    got(RestApiPost('/tools/find', {'Level': 'Study', 'Query': {'_run': 'x'}}))",
+        "\ndef OnStoredInstance(i, t, m, o):\n    RestApiPost('/instances', RestApiPost('/instances/' + i + '/modify', '{\"Replace\": {\"StudyID\": \"1\"}}'))\n    got('canary-6d0b2f')",
         "\nfrom hostd.api import Chain\ngot(Chain)",
     ],
     "limits": [
