@@ -1,4 +1,4 @@
-"""Every night, delete the studies that are older than two weeks and that the archive has had, whole."""
+"""Every night, delete the studies that are older than two weeks and that the archive has committed to keep, whole."""
 
 import datetime as dt
 
@@ -10,8 +10,8 @@ def clean(host):
     before = host.now() - dt.timedelta(days=host.config["days"])
     studies = host.find("study", stored_before=before, delivered_to="archive", limit=500)
     for study in studies:
-        host.delete(study)  # which waits for whatever is still to be delivered of it
-    host.log(f"{len(studies)} studies that the archive has had since before {before:%Y-%m-%d} are deleted")
+        host.delete(study, after="committed")  # which waits for what the archive has not promised yet
+    host.log(f"{len(studies)} studies of before {before:%Y-%m-%d} go once the archive has committed to them")
 
 
 def on_stored_instance(instance, host):

@@ -2,15 +2,19 @@
 
 import os
 
+import msgspec
 import pytest
 import requests
 from peer_kit import SAMPLES, LiveNode, sample, until
+from ports import free_port
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
-from recipe_kit import recipe
+from recipe_kit import NOW, recipe
 
 from hostd.sandbox import frames
+from hostd.scripting import made
+from hostd.scripting.plan import as_frames_event
 
 CT, REPORT, JPEG = "CT_small.dcm", "test-SR.dcm", "JPEG2000.dcm"
 J2K = "1.2.840.10008.1.2.4.90"
@@ -198,15 +202,52 @@ def test_the_report_counts_by_sender_and_begins_anew():
         assert report.on("report", sample(CT)) == ["notify office: Nothing has arrived since the last report."]
 
 
-def test_old_studies_go_once_the_archive_has_had_them_and_not_before(tmp_path):
+def test_every_old_study_waits_for_the_archives_promise():
+    sought = []
+    study = frames.Level("study", "an-id", "0042", "1.2", "", 3, {}, [])
+
+    def answer(question):
+        found = {"find": [1, 1], "found": [msgspec.to_builtins(study)]}
+        sought.append(question.more)
+        return frames.Answer(question.id, found[question.verb])
+
+    with recipe("delete-old-studies") as clean:
+        event = as_frames_event(made.event((clean.script,), "clean", NOW)[0])
+        result = clean.worker.run(event, time_limit_s=20.0, answer=answer, given={"an-id"})
+    assert result.failure is None
+    (deleted,) = result.actions
+    assert (deleted.x, deleted.after) == ("an-id", "committed")
+    assert (sought[0]["level"], sought[0]["delivered_to"]) == ("study", "archive")
+    assert sought[0]["stored_before"] == NOW - 14 * 86_400
+
+
+def test_what_waits_for_an_archive_that_is_down_goes_to_the_second_one(tmp_path):
+    second = LiveNode(tmp_path / "second", aet="SECOND")
+    more = (
+        f'[modalities.archive]\naet = "ARCHIVE"\nhost = "127.0.0.1"\nport = {free_port()}\n'
+        f'[modalities.second]\naet = "SECOND"\nhost = "127.0.0.1"\nport = {second.port}\n'
+        '[notify.duty]\nurl = "http://127.0.0.1:9/"\n'
+        '[scripts."redirect.py"]\nchannels = ["duty"]\n'
+    )
+    script = (SAMPLES / "second-archive" / "redirect.py").read_text()
+    node = LiveNode(tmp_path / "node", {"redirect.py": script}, more)
+    try:
+        requests.post(f"{node.url}/instances", data=sample(CT).read_bytes(), timeout=30).raise_for_status()
+        until(lambda: len(second.instances()) == 1, "the second archive has it", 90)
+    finally:
+        node.stop()
+        second.stop()
+
+
+def test_where_nobody_commits_old_studies_go_once_the_archive_has_had_them_and_not_before(tmp_path):
     archive = LiveNode(tmp_path / "archive", aet="ARCHIVE")
     port = archive.port
     archive.stop()
-    # As it is written, but for the time: not at three in the morning but at once, and of whatever age.
+    # As the recipe says for an archive without storage commitment, and not at three in the morning but at once, of whatever age.
     script = (
         (SAMPLES / "delete-old-studies" / "clean.py").read_text().replace('@cron("0 3 * * *")', "@every(seconds=1)")
     )
-    script = script.replace("import cron", "import every")
+    script = script.replace("import cron", "import every").replace(', after="committed"', "")
     more = (
         f'[modalities.archive]\naet = "ARCHIVE"\nhost = "127.0.0.1"\nport = {port}\n'
         '[scripts."clean.py"]\nmay = ["delete"]\nconfig = { days = 0 }\n'
@@ -218,9 +259,7 @@ def test_old_studies_go_once_the_archive_has_had_them_and_not_before(tmp_path):
 
         def looked():
             with node.archive.read() as connection:
-                rows = connection.exec_driver_sql(
-                    "SELECT log FROM run WHERE log LIKE '%0 studies that the archive%'"
-                ).all()
+                rows = connection.exec_driver_sql("SELECT log FROM run WHERE log LIKE '%0 studies of before%'").all()
             return len(rows) >= 2
 
         until(looked, "it has looked twice, and found nothing to delete", 60)

@@ -42,6 +42,7 @@ RECIPES = {
     "patient-id-padding": "pad.py",
     "route-by-called-ae": "route.py",
     "run-a-program": "program.py",
+    "second-archive": "redirect.py",
     "stable-studies": "stable.py",
     "syntax-per-destination": "transcode.py",
     "teleradiology-ultrasound": "ultrasound.py",
@@ -58,6 +59,7 @@ HANDLERS = dict.fromkeys(RECIPES, "on_stored_instance, on_conflicting_instance")
     "filters": "filter_received_instance, filter_outgoing_instance, filter_http_request",
     "label-by-sender": "on_new_study",
     "patient-id-padding": "filter_received_instance",
+    "second-archive": "on_destination_down, on_action_done, on_stored_instance, on_conflicting_instance",
     "stable-studies": "on_stable_study, on_stable_series",
     "thin-slices-to-ai": "on_stable_series",
 }
