@@ -149,7 +149,7 @@ class Node:
         self._projects = projects.configured(settings.projects)
         self._targets = {name: Target.of(name, target) for name, target in settings.targets.items()}
         private_folder(settings.node.data)
-        self._room = Room(settings.node.data, settings.node.refuse_below_mb)
+        self._room = Room(settings.node.place.blobs, settings.node.refuse_below_mb)
         self.archive = Archive(settings.node.place, settings.node.name, self._clock)
         self._undo.append(("archive", self.archive.close))
         pool = CodecPool(

@@ -125,6 +125,14 @@ def listing(connection: Connection, now: float) -> list[Lease]:
     return [Lease(*row) for row in connection.execute(query)]
 
 
+def holder(connection: Connection, what: str) -> str | None:
+    """Return the node that holds a lease now, on PostgreSQL; None when none does."""
+    held = t.lease.c.what == what, t.lease.c.until > _SERVER_TIME
+    if connection.dialect.name != "postgresql":
+        return None
+    return connection.execute(sa.select(t.lease.c.who).where(*held)).scalar()
+
+
 def other_nodes(connection: Connection, node: str) -> list[str]:
     """Return the other nodes that run on this index now; none on SQLite."""
     alive = t.lease.c.what.startswith(NODE, autoescape=True), t.lease.c.until > _SERVER_TIME, t.lease.c.who != node

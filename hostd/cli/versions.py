@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 from sqlalchemy import Connection
 
-from hostd.archive import orders
+from hostd.archive import leases, orders
 from hostd.archive import scripts as rows
 from hostd.archive.archive import attach, is_held
 from hostd.archive.scripts import Version
@@ -114,7 +114,8 @@ def enable(
     node = settings_of(config).node
     with attach(node.place, writes=True) as connection:
         known = orders.needed(connection, name)
-        if skip and known.state == "running" and is_held(node.data):
+        is_run = is_held(node.data) or leases.holder(connection, f"script:{name}") is not None
+        if skip and known.state == "running" and is_run:
             raise refuse(f"the node has not come to disabling {name} yet: ask again in a few seconds")
         count = orders.enable(connection, name, skip=skip)
     what = f"{count} events are left out" if skip else f"{count} events wait for it"

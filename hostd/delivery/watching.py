@@ -22,8 +22,8 @@ def _free(folder: Path) -> int:
 
 
 def disk(archive: Archive, min_free_mb: int, free_bytes: Callable[[Path], int] = _free) -> None:
-    """Tell when there is less room than that for the data folder (MiB; 0: never), and when there is again."""
-    free_mb = free_bytes(archive.data) >> 20
+    """Tell when there is less room than that for the files (MiB; 0: never), and when there is again."""
+    free_mb = free_bytes(archive.place.blobs) >> 20
     now = archive.clock.now()
     if free_mb < min_free_mb:
         if archive.writer.do(lambda c: occurrences.disk_low(c, free_mb, min_free_mb, now), topics=occurrences.TOPICS):

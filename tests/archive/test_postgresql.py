@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import sqlalchemy as sa
 
-from hostd.archive import company, deliveries, events, installation, instances, leases, postgresql, receipts
+from hostd.archive import company, deliveries, events, installation, instances, leases, postgresql, receipts, searching
 from hostd.archive import tables as t
 from hostd.archive.archive import Archive, attach
 from hostd.archive.database import SCHEMA, open_engine, schema_version
@@ -177,6 +177,16 @@ def test_a_nul_character_is_stored_as_its_sign(nodes):
         ).scalar()
     assert stored.patient_id == "A␀B"
     assert found == stored.id
+
+
+def test_an_instance_whose_patient_id_is_longer_than_an_entry_of_an_index_is_stored_and_found(nodes):
+    archive = nodes("a")
+    long = "".join(random.Random(1).choices("abcdefghijklmnopqrstuvwxyz0123456789", k=20_000))
+    arrival = Arrival(header("1.2.3.9", patient_id=long), Blob("a/00/x", 4, "h", "1.2"), "h", Origin("http"), 1.0)
+    archive.writer.do(lambda c: instances.take_in(c, arrival, "newest"))
+    with archive.read() as connection:
+        found = searching.find(connection, searching.Search("instance", {"PatientID": long}), time_limit_s=10.0)
+    assert found == [arrival.header.identity.instance]
 
 
 # -- names ------------------------------------------------------------------------------------------------------------

@@ -3,10 +3,13 @@ import json
 import sqlalchemy as sa
 from typer.testing import CliRunner
 
-from hostd.archive import events
+from hostd.archive import events, leases
 from hostd.archive import scripts as rows
 from hostd.archive import tables as t
+from hostd.archive.archive import Archive
 from hostd.cli import build
+from hostd.clock import SystemClock
+from hostd.config.place import Place
 
 
 def shown(config, *arguments):
@@ -48,3 +51,24 @@ def test_it_says_which_layers_of_isolation_a_worker_gets_here(config, archive):
     assert ("this system lacks" in text) == bool(lacking)
     for layer in isolation["layers"]:
         assert layer in text
+
+
+def test_it_says_which_nodes_of_a_shared_index_run_and_who_holds_what(tmp_path, postgresql_url):
+    config = tmp_path / "hostd.toml"
+    config.write_text(f'[node]\nname = "b"\ndata = "{tmp_path}"\ndatabase = "{postgresql_url}"\n')
+    config.chmod(0o600)
+    opened = {}
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        opened[name] = Archive(Place(tmp_path / name, tmp_path / "blobs", postgresql_url), name, SystemClock())
+    archive = opened["a"]
+    archive.writer.do(lambda c: leases.acquire(c, "destination:modality:x", "a", 0.0, leases.SECONDS))
+    opened["b"].close()
+    facts = json.loads(shown(config, "--json"))
+    text = shown(config)
+    archive.close()
+    assert facts["nodes"] == {"a": "runs", "b": "was stopped"}
+    assert facts["leases"] == {"destination:modality:x": "a"}
+    assert "node a runs" in text
+    assert "destination:modality:x is held by a" in text
+    assert json.loads(shown(config, "--json"))["leases"] == {}  # a node that is stopped lets go of all

@@ -13,6 +13,8 @@ from hostd.errors import ActionFault, NotFoundError
 from hostd.jobs.carrying import MAX_TRIES, Carrier, Carriers, Done
 from hostd.testing.made import arrive
 
+BOTH_DATABASES = True
+
 
 class Greeter:
     """Writes a row of its own for each task; raises what it is told to, one after another."""
@@ -138,6 +140,7 @@ def test_what_a_killed_node_was_doing_is_done_again_and_its_stray_outcome_change
     assert len(told(archive, "action_done")) == 1
 
 
+@pytest.mark.sqlite_only  # the lease ends by the clock of the test
 def test_only_one_node_serves_a_queue(archive, clock, carrier, greeter):
     arrive(archive)
     ask(archive, later())

@@ -11,6 +11,8 @@ from hostd.archive.scripts import Version
 from hostd.jobs.schedules import Schedules, tell_due
 from hostd.jobs.timetable import Timetable
 
+BOTH_DATABASES = True
+
 TEN = Timing(600.0, None)
 NIGHTLY = Timing(None, "0 2 * * *")
 UTC = Timetable()
