@@ -13,6 +13,7 @@ How to write a query for both databases, SQLite and PostgreSQL:
 - `sum` of whole numbers is a decimal number there: `int(...)` or `sa.cast(..., sa.BigInteger)`.
 - `rowcount` of `INSERT ... SELECT` needs `execution_options={"preserve_rowcount": True}`; that of UPDATE and DELETE is always there.
 - Nothing compares JSON columns, or has them in `DISTINCT` or `GROUP BY`; one value is taken out by `column["key"].as_string()`.
+- An expression with a value in it is given a `label`, and grouped by that: written twice it is two expressions there.
 - A column of text that may be long (a transform, a reason) is in no index but as a hash; see `uq_delivery_open`.
 - A partial index says its condition as `sqlite_where` and `postgresql_where`; a default of a Boolean is `sa.false()`, never `"0"`.
 - `startswith(x, autoescape=True)`; bytes within bytes by `dialects.contains`; upserts by `ON CONFLICT (columns) DO UPDATE`.

@@ -277,8 +277,9 @@ def _count(connection: Connection, level: Level, identifier: str, since: int = -
 def _makers(connection: Connection, level: Level, identifier: str, *, since: int) -> tuple[str | None, int]:
     """Return the script that made all new members, None where others have part in them, and the acts of scripts that led to them."""
     origin = t.instance.c.origin
-    query = sa.select(origin["script"].as_string(), sa.func.max(origin["hops"].as_integer()))
-    new = query.where(column(level) == identifier, t.instance.c.told > since).group_by(origin["script"].as_string())
+    script = origin["script"].as_string().label("script")
+    query = sa.select(script, sa.func.max(origin["hops"].as_integer()))
+    new = query.where(column(level) == identifier, t.instance.c.told > since).group_by(script)
     found = [(script, hops) for script, hops in connection.execute(new)]
     return found[0][0] if len(found) == 1 else None, max((hops or 0 for _, hops in found), default=0)
 

@@ -1,4 +1,5 @@
 import json
+from contextlib import closing
 
 import sqlalchemy as sa
 from typer.testing import CliRunner
@@ -61,12 +62,11 @@ def test_it_says_which_nodes_of_a_shared_index_run_and_who_holds_what(tmp_path, 
     for name in "ab":
         (tmp_path / name).mkdir()
         opened[name] = Archive(Place(tmp_path / name, tmp_path / "blobs", postgresql_url), name, SystemClock())
-    archive = opened["a"]
-    archive.writer.do(lambda c: leases.acquire(c, "destination:modality:x", "a", 0.0, leases.SECONDS))
     opened["b"].close()
-    facts = json.loads(shown(config, "--json"))
-    text = shown(config)
-    archive.close()
+    with closing(opened["a"]) as archive:
+        archive.writer.do(lambda c: leases.acquire(c, "destination:modality:x", "a", 0.0, leases.SECONDS))
+        facts = json.loads(shown(config, "--json"))
+        text = shown(config)
     assert facts["nodes"] == {"a": "runs", "b": "was stopped"}
     assert facts["leases"] == {"destination:modality:x": "a"}
     assert "node a runs" in text

@@ -24,8 +24,6 @@ from hostd.transcoding.pool import CodecPool
 from hostd.transcoding.products import Products
 from hostd.transcoding.transform import Transcode, Transform
 
-BOTH_DATABASES = True
-
 J2K, J2K_LOSSY = (syntaxes.lookup(name).uid for name in ("j2k", "JPEG2000"))
 RENAMED = Transform((Modify(set={"PatientID": "OTHER"}),))
 COMPRESSED = Transform.into(J2K)
