@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 import structlog
 
-from hostd.archive import instances, notices, scripts
+from hostd.archive import instances, notices, retention, scripts
 from hostd.archive.archive import Archive
 from hostd.archive.pseudonyms import IndexPseudonyms
 from hostd.archive.records import Origin
@@ -60,7 +60,7 @@ _log = structlog.get_logger(__name__)
 
 _DAY_S = 86_400.0
 _HOUSEKEEPING_S = 60.0
-_FORGETTING_S = 6 * 3600.0
+_FORGETTING_S = 3600.0
 _STOP_GRACE_S = 10.0
 _MODIFYING_SYSTEM = 64
 """Characters of the name under which changes are recorded (Modifying System, VR LO)."""
@@ -427,6 +427,7 @@ class Node:
                 if self._clock.now() - self._forgot_at >= _FORGETTING_S:
                     self._forgot_at = self._clock.now()
                     self.archive.forget_finished(seconds=node.finished_days * _DAY_S)
+                    self._expire()
                 self._forget_scripts()
                 self._look_around()
             except Exception:  # noqa: BLE001 - a thread that must not end; the next round tries again
@@ -444,6 +445,18 @@ class Node:
             {name: source.silent_after_h * 3600 for name, source in settings.sources.items()},
             {name: (modality.aet, modality.host) for name, modality in settings.modalities.items()},
         )
+
+    def _expire(self) -> None:
+        """Delete what is stored for longer than `[retention]` says."""
+        for name, kept in self.settings.retention.items():
+            now, gone = self._clock.now(), 0
+            unit = partial(
+                retention.expire, before=now - kept.keep_days * _DAY_S, now=now, source=kept.source, label=kept.label
+            )
+            while count := self.archive.writer.do(unit, topics=("event",)):
+                gone += count
+            if gone:
+                _log.info("instances were deleted by age", retention=name, count=gone)
 
     def _forget_scripts(self) -> None:
         absent_before = self._clock.now() - self.settings.scripting.forget_after_days * _DAY_S

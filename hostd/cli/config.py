@@ -93,7 +93,17 @@ def chosen(config: Path | None) -> Path | None:
 def _values(loaded: Loaded) -> Iterator[tuple[Loc, Any]]:
     # pydantic's JSON form of a secret is a row of asterisks.
     for section, table in loaded.settings.model_dump(mode="json").items():
-        if section in {"dicomweb", "folders", "modalities", "notify", "peers", "scripts", "sources", "users"}:
+        if section in {
+            "dicomweb",
+            "folders",
+            "modalities",
+            "notify",
+            "peers",
+            "retention",
+            "scripts",
+            "sources",
+            "users",
+        }:
             for name, entry in table.items():
                 yield from (((section, name, key), value) for key, value in entry.items())
         else:

@@ -24,6 +24,7 @@ from hostd.config.notify import Channel
 from hostd.config.permissions import refuse_writable_by_others
 from hostd.config.problems import InvalidConfigurationError, Loc, Problem, place, problems_of
 from hostd.config.projects import Project
+from hostd.config.retention import Retention
 from hostd.config.sections import (
     Delivery,
     Dicom,
@@ -41,7 +42,16 @@ from hostd.config.sections import (
 from hostd.config.sources import Source
 from hostd.config.targets import Target
 from hostd.config.tools import Tool
-from hostd.config.values import ChannelName, DestinationName, ProjectName, ScriptName, ToolName, UserName, relative_to
+from hostd.config.values import (
+    ChannelName,
+    DestinationName,
+    ProjectName,
+    RetentionName,
+    ScriptName,
+    ToolName,
+    UserName,
+    relative_to,
+)
 from hostd.errors import ConfigurationError, NotFoundError
 
 DestinationKind = Literal["modality", "peer", "dicomweb", "folder"]
@@ -85,6 +95,7 @@ class Settings(BaseSettings):
     notify: dict[ChannelName, Channel] = Field(default={}, description=Channel.__doc__)
     targets: dict[ChannelName, Target] = Field(default={}, description=Target.__doc__)
     sources: dict[DestinationName, Source] = Field(default={}, description=Source.__doc__)
+    retention: dict[RetentionName, Retention] = Field(default={}, description=Retention.__doc__)
     scripts: dict[ScriptName, Script] = Field(default={}, description=Script.__doc__)
     users: dict[UserName, User] = Field(default={}, description=User.__doc__)
 
@@ -360,6 +371,9 @@ def _contradictions_of_telling(settings: Settings) -> Iterator[tuple[Loc, str]]:
                 near = get_close_matches(channel, settings.notify, n=1, cutoff=0.5)
                 hint = f"did you mean {near[0]!r}?" if near else f"add [notify.{channel}]"
                 yield ("scripts", name, "channels"), f"there is no channel {channel!r} in the configuration; {hint}"
+    for name, kept in settings.retention.items():
+        if kept.source is not None and kept.source not in settings.modalities:
+            yield ("retention", name, "source"), f"there is no modality {kept.source!r} in the configuration"
     for name in settings.sources.keys() - settings.modalities.keys():
         near = get_close_matches(name, settings.modalities, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]!r}?" if near else f"add [modalities.{name}]"

@@ -149,5 +149,6 @@ DestinationName = Annotated[str, AfterValidator(_name_of("the name of a destinat
 ChannelName = Annotated[str, AfterValidator(_name_of("the name of a channel", "default"))]
 ToolName = Annotated[str, AfterValidator(_name_of("the name of a tool", "gdcmconv"))]
 ProjectName = Annotated[str, AfterValidator(_name_of("the name of a project", "TRIAL7"))]
+RetentionName = Annotated[str, AfterValidator(_name_of("the name of a retention", "teaching"))]
 UserName = Annotated[str, AfterValidator(_name_of("a user's name", "anna"))]
 ScriptName = Annotated[str, AfterValidator(_script_name)]
