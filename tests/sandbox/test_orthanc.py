@@ -326,6 +326,37 @@ def test_keys_and_values_are_what_the_script_keeps():
     assert failure("StoreKeyValue('counts', 'CT', 8)").type == "TypeError"
 
 
+def test_other_systems_are_asked_and_told_by_the_names_of_targets():
+    def web(path, verb="value", of="", about="", more=None, actions=None):
+        assert (verb, more) == ("http_get", {"target": "registry", "path": "doses?limit=1"})
+        return [STATUS[0], '{"count": 3}']
+
+    granted = {"may": ["http"], "targets": ["registry"]}
+    text = "print(HttpGet('registry/doses?limit=1'))"
+    for status, line in [(200, '{"count": 3}'), (404, "None")]:
+        STATUS[:] = [status]
+        assert said(text, ask=web, **granted) == [line]
+    (post, put) = plan(
+        "HttpPost('registry/doses', DumpJson({'uid': '1.2'}))\nHttpPut('registry/doses/7', {'uid': '1.3'})", **granted
+    )
+    assert (post.verb, post.target, post.path, post.line) == ("post", "registry", "doses", 2)
+    assert (put.verb, put.path) == ("put", "doses/7")
+    assert "[targets.registry]" in failure("HttpPost('https://registry/doses', '{}')", **granted).message
+    assert "a setting of the target" in failure("HttpGet('registry/x', {'Authorization': 'x'})", **granted).message
+    assert failure("HttpGet('registry/x')", may=[], targets=["registry"]).type == "NotAllowed"
+
+
+STATUS = []
+
+
+def test_quiet_time_can_be_ended():
+    source = "def OnUpdatedStudy(studyId):\n    SetStableStatus(studyId, True)\n"
+    (declared,) = run(source, level_event(handler="on_updated_study"), answers).actions
+    assert declared.x == WHO.study
+    refused = run(source.replace("True", "False"), level_event(handler="on_updated_study"), answers).failure
+    assert "[stable]" in refused.message
+
+
 def test_one_project_is_what_orthancs_anonymize_means():
     (anonymize, sent) = plan(
         "SendToPeer(RestApiPost('/instances/' + instanceId + '/anonymize', '{}'), 'archive')", projects=["TRIAL7"]
@@ -591,9 +622,8 @@ def findings(source, **load):
         ("RestApiGet('/patients/' + instanceId + '/protected')", "GET /patients/…/protected is not answered"),
         ("RestApiGet(f'/jobs/{instanceId}')", "hostd retries deliveries"),
         ("RestApiPut('/modalities/x', '')", "PUT /modalities/x is not answered"),
-        ("HttpPost('http://x/', '')", "reaches no network"),
+        ("HttpDelete('http://x/')", "delete nothing elsewhere"),
         ("SetHttpTimeout(3)", "settings of each destination"),
-        ("SetStableStatus(instanceId, True)", "[stable]"),
     ],
 )
 def test_what_has_no_counterpart_is_reported_before_the_script_runs(text, says):
@@ -611,7 +641,7 @@ def test_what_has_no_counterpart_is_reported_before_the_script_runs(text, says):
         "RestApiGet('/' + what)",
         "RestApiPost('/modalities/' + what, instanceId)",
         "RestApiPost('/' + what + '/archive/store', instanceId)",
-        "def HttpGet(x):\n    pass\nHttpGet('x')",
+        "def HttpDelete(x):\n    pass\nHttpDelete('x')",
     ],
 )
 def test_what_may_be_answered_is_not_reported(text):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -127,6 +128,59 @@ def get_key_value(session: Session, store: str, key: str) -> str | None:
 def delete_key_value(session: Session, store: str, key: str) -> None:
     """Forget what is kept under a key."""
     _store(session, store).pop(key, None)
+
+
+def http_get(session: Session, url: str, headers: object = None) -> str | None:
+    """Ask another system something: `HttpGet("registry/doses?limit=1")` asks the target `registry` of the configuration.
+
+    Its answer as text, None where its status is not 2xx; no answer at all fails the run. Addresses, headers and secrets stand in
+    `[targets.NAME]`. Needs the capability "http".
+    """
+    target, path = _target(url, headers, "HttpGet")
+    answer = session.host.http_get(target, path)
+    return answer.text if answer.is_good else None
+
+
+def http_post(session: Session, url: str, body: object = None, headers: object = None) -> str:
+    """Tell another system something as JSON, by the name of its target: `HttpPost("registry/doses", DumpJson(dose))`.
+
+    It is done after the run, and tried again until there is an answer, which `on_action_done` tells; what is returned is an empty text.
+    Needs the capability "http".
+    """
+    session.host.post(*_target(url, headers, "HttpPost"), _json_of(body))
+    return ""
+
+
+def http_put(session: Session, url: str, body: object = None, headers: object = None) -> str:
+    """Tell another system something by PUT; otherwise as `HttpPost`."""
+    session.host.put(*_target(url, headers, "HttpPut"), _json_of(body))
+    return ""
+
+
+def _target(url: object, headers: object, verb: str) -> tuple[str, str]:
+    """Return the target and the path of what stands in the place of an address."""
+    if not isinstance(url, str):
+        raise TypeError(f"{verb} takes a target and a path as a text, not {shown(url)}")
+    if headers:
+        raise ValueError(f"headers are a setting of the target: [targets.NAME] headers; {verb} takes none")
+    name, _, path = str.__str__(url).partition("/")
+    if "://" in str.__str__(url):
+        raise ValueError(
+            f'{verb} takes the name of a target in place of an address: [targets.registry] url = "…", {verb}("registry/path")'
+        )
+    return name, path
+
+
+def _json_of(body: object) -> Any:
+    return json.loads(body) if isinstance(body, str) and body else plain(body)
+
+
+def set_stable_status(session: Session, resource_id: object, is_stable: bool) -> None:
+    """End the quiet time of the event's series, study or patient, as `host.declare_stable` does; it cannot be made longer."""
+    meant = session.meant(resource_id, "SetStableStatus")
+    if is_stable is not True:
+        raise ValueError("what is stable is so until more of it comes; quiet time is a setting: [stable]")
+    session.host.declare_stable(meant.x)
 
 
 def _store(session: Session, name: object) -> dict[str, Any]:

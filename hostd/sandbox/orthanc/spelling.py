@@ -34,6 +34,10 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "RestApiPost": rest.rest_api_post,
     "RestApiPut": rest.rest_api_put,
     "RestApiDelete": rest.rest_api_delete,
+    "HttpGet": functions.http_get,
+    "HttpPost": functions.http_post,
+    "HttpPut": functions.http_put,
+    "SetStableStatus": functions.set_stable_status,
     "StoreKeyValue": functions.store_key_value,
     "GetKeyValue": functions.get_key_value,
     "DeleteKeyValue": functions.delete_key_value,
@@ -48,13 +52,9 @@ PLAIN: dict[str, Callable[..., Any]] = {"ParseJson": toolbox.parse_json, "DumpJs
 """What only works on what it is given."""
 PRINT = "PrintRecursive"
 WITHOUT_COUNTERPART: dict[str, str] = {
-    **dict.fromkeys(
-        ("HttpGet", "HttpPost", "HttpPut", "HttpDelete"),
-        "a script reaches no network by itself; name the system in [targets], then `host.http_get`, `host.post` and `host.put`",
-    ),
+    "HttpDelete": "scripts delete nothing elsewhere; HttpPost tells another system to",
     "SetHttpCredentials": "secrets stand in the configuration, where no script sees them",
     "SetHttpTimeout": "time limits are settings of each destination",
-    "SetStableStatus": "quiet time is a setting: [stable]",
 }
 """Functions of Orthanc's that a script does not have → why, or what to use instead."""
 NAMES: tuple[str, ...] = (*FUNCTIONS, *ALIASES, *PLAIN, PRINT)
