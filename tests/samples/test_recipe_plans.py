@@ -138,9 +138,10 @@ def test_the_numbers_of_a_dose_report_are_noted(write):
         plan = dose.on(
             "stored_instance", write(REPORT, ContentSequence=Sequence([text, container, number("113813", "480")]))
         )
-        assert len(plan) == 2
+        assert len(plan) == 3
         assert "MeanCTDIvol" in plan[0]
         assert "DLPTotal" in plan[1]
+        assert "registry" in plan[2]
         assert dose.on("stored_instance", sample(REPORT)) == []
         assert dose.on("stored_instance", sample(CT)) == []
         assert "not asked" in dose.log[0]

@@ -55,7 +55,7 @@ HANDLERS = dict.fromkeys(RECIPES, "on_stored_instance, on_conflicting_instance")
     "daily-report": "on_association_closed, report at 0 7 * * MON-FRI",
     "delete-old-studies": "on_stored_instance, on_conflicting_instance, clean at 0 3 * * *",
     "destination-alarms": "on_destination_down, on_delivery_failed, on_destination_up",
-    "dose-reports": "on_stored_instance",
+    "dose-reports": "on_stored_instance, on_action_done",
     "filters": "filter_received_instance, filter_outgoing_instance, filter_http_request",
     "label-by-sender": "on_new_study",
     "patient-id-padding": "filter_received_instance",
