@@ -124,7 +124,7 @@ def test_a_level_in_which_others_have_part_is_told_to_the_script_too(bench, cloc
 def test_the_same_product_again_is_a_repeat_and_leaves_no_file(bench):
     bench.receive()
     for position in range(2):
-        bench.ask("store", RENAMED, position, event=told(bench.archive)[0])
+        bench.ask("store", RENAMED, event=told(bench.archive)[0], script=f"{position}.py")
         bench.run_out()
     assert ended(bench)["result"]["outcome"] == "already stored"
     with bench.archive.read() as connection:
