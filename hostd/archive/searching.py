@@ -111,18 +111,23 @@ def _equals(keyword: str, text: str, level: str) -> ColumnElement[bool]:
     return sa.func.coalesce(value, "") == text
 
 
-def _had(one: sa.FromClause, destination: str) -> ColumnElement[bool]:
+def _had(one: sa.FromClause, destination: str, *, committed: bool = False) -> ColumnElement[bool]:
+    is_kept = (t.delivery.c.commitment == "committed",) if committed else ()
     return sa.exists().where(
         t.delivery.c.instance == one.c.id,
         t.delivery.c.content == one.c.received_sha256,
         t.delivery.c.destination == destination,
         t.delivery.c.state.in_(_HAD),
+        *is_kept,
     )
 
 
-def has_had(connection: Connection, many: Many, destination: str) -> bool:
-    """Tell whether a destination (`kind:name`) has had each of these instances, in whatever form; False when there is none."""
-    had = sa.case((_had(t.instance, destination), 1), else_=0)
+def has_had(connection: Connection, many: Many, destination: str, *, committed: bool = False) -> bool:
+    """Tell whether a destination (`kind:name`) has had each of these instances, in whatever form; False when there is none.
+
+    With `committed`, whether it has also committed to keep it.
+    """
+    had = sa.case((_had(t.instance, destination, committed=committed), 1), else_=0)
     row = connection.execute(
         sa.select(sa.func.count().label("all"), sa.func.coalesce(sa.func.sum(had), 0).label("had")).where(
             many.condition
@@ -131,12 +136,16 @@ def has_had(connection: Connection, many: Many, destination: str) -> bool:
     return bool(row.all) and row.all == row.had
 
 
-def content_had(connection: Connection, instance: str, content: str, destination: str) -> bool:
-    """Tell whether a destination has had that content of an instance, also if it was replaced or deleted since."""
+def content_had(
+    connection: Connection, instance: str, content: str, destination: str, *, committed: bool = False
+) -> bool:
+    """Tell whether a destination has had that content of an instance, and committed to it, also if it was replaced or deleted since."""
     query = sa.select(t.delivery.c.id).where(
         t.delivery.c.instance == instance,
         t.delivery.c.content == content,
         t.delivery.c.destination == destination,
         t.delivery.c.state.in_(_HAD),
     )
+    if committed:
+        query = query.where(t.delivery.c.commitment == "committed")
     return connection.execute(query.limit(1)).first() is not None

@@ -72,7 +72,9 @@ class Searching(Granted):
     def delivered_to(self, x: Instance | Level, destination: str, committed: bool = False) -> bool:
         """Tell whether a destination has had an instance, or each instance of a series, study or patient, in whatever form.
 
-        Storage commitment (`committed=True`) is not in this release, and asking for it is an error.
+        With `committed`, whether it has also committed to keep what it got (storage commitment, PS3.4 Annex J), which is asked of
+        destinations with `commitment = true`. A lossy form counts, too: only `host.delete(x, after="committed")` sees to it that the
+        instance itself is kept.
         """
         self._run.check_open()
         if not isinstance(x, (Instance, Level)):
@@ -80,10 +82,8 @@ class Searching(Granted):
         run: Run = object.__getattribute__(x, "_run")
         if run is not self._run:
             raise RuntimeError("host.delivered_to was given something of an earlier event")
-        if committed:
-            raise ValueError("whether a destination has committed to keep it is not known in this release")
         name = self._known_destination(destination)
-        (answer,) = self._run.ask([], "delivered_to", x.id, more={"destination": name})
+        (answer,) = self._run.ask([], "delivered_to", x.id, more={"destination": name, "committed": bool(committed)})
         return answer is True
 
     @property

@@ -173,16 +173,18 @@ class Beyond:
 
     def _delivered_to(self, question: frames.Question) -> bool:
         name = str(question.more.get("destination", ""))
-        destination = self._means.destinations(name)
+        destination, committed = self._means.destinations(name), bool(question.more.get("committed"))
         own = question.of == self._event.subject and LevelFacts.of(self._event.facts) is None
         with self._read() as connection:
             if own and question.of not in self._source.given:
                 content = self._event.content or ""
-                had = searching.content_had(connection, question.of, content, destination)
+                had = searching.content_had(connection, question.of, content, destination, committed=committed)
             else:
                 many = plan.Scope(self._event, self._source.given).subject(question.of)
-                had = many is not None and searching.has_had(connection, many, destination)
-        self._record({"verb": "delivered_to", "of": question.of, "destination": name, "answer": had})
+                had = many is not None and searching.has_had(connection, many, destination, committed=committed)
+        self._record(
+            {"verb": "delivered_to", "of": question.of, "destination": name, "committed": committed, "answer": had}
+        )
         return had
 
     # -- products

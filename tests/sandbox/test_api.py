@@ -139,7 +139,6 @@ REFUSALS = {
     "host.find('study', delivered_to='archiv')": ("ValueError", "did you mean archive?"),
     "host.find('study', stored_before='now')": ("ValueError", "stored_before must be an aware datetime"),
     "host.delivered_to('x', 'archive')": ("TypeError", "host.delivered_to takes an instance"),
-    "host.delivered_to(instance, 'archive', committed=True)": ("ValueError", "not known in this release"),
     "host.state = {}": ("TypeError", "read-only"),
     "host.set_metadata(instance, 'a b', 'x')": ("ValueError", 'the key of a metadata has 1 to 64 letters, digits, "_"'),
     "host.set_metadata(instance, 'ModifiedFrom', 'x')": ("ValueError", "ModifiedFrom is kept by hostd itself"),

@@ -214,6 +214,21 @@ def test_a_destination_that_has_had_it_is_known(bench):
     assert bench.logged("a.py")[-1] == "True True"
 
 
+def test_a_destination_that_has_committed_to_keep_all_of_it_is_known(bench):
+    bench.put("f.py", handler("host.forward(instance, to='archive')"))
+    bench.arrive(2)
+    bench.until_passed("f.py")
+    delivered(bench)
+    asked = "print(*(host.delivered_to(x, 'archive', committed=True) for x in (instance, host.find('study')[0])))"
+    assert asks(bench, asked) == ["False False"]
+    own = sa.update(t.delivery).where(t.delivery.c.sop_instance_uid == "1.2.3.4.2").values(commitment="committed")
+    bench.archive.writer.do(lambda c: c.execute(own))
+    bench.count -= 1
+    bench.arrive()
+    bench.until_passed("a.py")
+    assert bench.logged("a.py")[-1] == "True False"
+
+
 # -- products
 
 
