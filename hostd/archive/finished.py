@@ -1,4 +1,4 @@
-"""What is finished is forgotten after a time, in pieces: deliveries with their attempts, runs with their actions, receipts.
+"""What is finished is forgotten after a time, in pieces: deliveries, what was done after runs, runs, receipts.
 
 What still says something is kept whatever its age: that a stored instance was delivered, that a delivery failed, what a delete waits for,
 what is parked, and every receipt of a file that is there.
@@ -51,6 +51,15 @@ def deliveries(connection: Connection, before: float, after: int) -> tuple[int, 
     return looked[-1], len(old)
 
 
+def tasks(connection: Connection, before: float, after: int) -> tuple[int, int] | None:
+    """Forget what was done after runs before that time; what failed stays until somebody tries it again."""
+    looked = _next(connection, t.task.c.id, after)
+    if not looked:
+        return None
+    old = t.task.c.id.in_(looked), t.task.c.state == "done", t.task.c.finished_at < before
+    return looked[-1], connection.execute(sa.delete(t.task).where(*old)).rowcount
+
+
 def runs(connection: Connection, before: float, after: int) -> tuple[int, int] | None:
     """Forget runs of before that time with their actions, where nothing that they asked for is left."""
     looked = _next(connection, t.run.c.id, after)
@@ -93,8 +102,8 @@ def receipts(connection: Connection, before: float, after: int) -> tuple[int, in
     return looked[-1], gone.rowcount
 
 
-ALL: dict[str, Purge] = {"deliveries": deliveries, "runs": runs, "receipts": receipts}
-"""In this order: a run goes when its deliveries have gone."""
+ALL: dict[str, Purge] = {"deliveries": deliveries, "tasks": tasks, "runs": runs, "receipts": receipts}
+"""In this order: a run goes when its deliveries and tasks have gone."""
 
 
 def step(purge: Purge, before: float, after: int, connection: Connection) -> tuple[int, int] | None:

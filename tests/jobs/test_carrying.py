@@ -6,7 +6,7 @@ import pytest
 import sqlalchemy as sa
 from tasks_kit import Steady, ask, later, rows, told
 
-from hostd.archive import leases, removal, tasks
+from hostd.archive import finished, leases, removal, tasks
 from hostd.archive import tables as t
 from hostd.archive.fanout import Many
 from hostd.errors import ActionFault, NotFoundError
@@ -230,3 +230,20 @@ def test_a_queue_does_not_wait_for_another(archive, greeter):
         gate.set()
         assert carriers.stop(30) == []
     assert [row.state for row in rows(archive, t.task)] == ["done", "done"]
+
+
+def test_what_is_done_is_forgotten_after_a_time_with_its_run_and_what_failed_is_not(archive, clock, carrier, greeter):
+    for number in (1, 2):
+        arrive(archive, f"1.2.3.4.{number}")
+        ask(archive, later(), event=told(archive)[-1])
+    greeter.raises = [ActionFault("no")]
+    run_out(carrier)
+
+    def forgotten(before):
+        return [archive.writer.do(lambda c, p=p: p(c, before, 0))[1] for p in (finished.tasks, finished.runs)]
+
+    assert forgotten(clock.now()) == [0, 0]
+    clock.advance(10)
+    assert forgotten(clock.now()) == [1, 1]
+    assert [row.state for row in rows(archive, t.task)] == ["failed"]
+    assert [row.state for row in rows(archive, t.action)] == ["failed"]
