@@ -18,7 +18,7 @@ from hostd.archive.room import Room
 from hostd.clock import Clock, SystemClock
 from hostd.config.loopback import is_loopback
 from hostd.config.permissions import private_folder, refuse_writable_by_others
-from hostd.config.settings import Settings
+from hostd.config.settings import DESTINATION_TABLES, Settings
 from hostd.config.startup import startup_problems
 from hostd.delivery import commissioner, watching
 from hostd.delivery.channels import channels_of
@@ -59,6 +59,8 @@ from hostd.web.listener import HttpListener
 _log = structlog.get_logger(__name__)
 
 _DAY_S = 86_400.0
+_RELOADED = frozenset({"users", "scripts", "sources", *DESTINATION_TABLES.values()})
+"""The sections of the configuration that may change while the node runs."""
 _HOUSEKEEPING_S = 60.0
 _FORGETTING_S = 3600.0
 _STOP_GRACE_S = 10.0
@@ -144,6 +146,26 @@ class Node:
             except Exception:  # noqa: BLE001 - the others are stopped all the same
                 _log.exception("stopping failed", part=what)
 
+    def reconfigure(self, wanted: Settings) -> None:
+        """Go on with other settings: what can change while the node runs does, and the log names what cannot.
+
+        Users, scripts' entries, destinations and watched sources change; a script gets a new worker, with what it may do now, for its next event.
+        """
+        changed = [name for name in Settings.model_fields if getattr(wanted, name) != getattr(self.settings, name)]
+        taken = [name for name in changed if name in _RELOADED]
+        if left := [name for name in changed if name not in _RELOADED]:
+            _log.warning(
+                "parts of the configuration changed that take effect with the next start of the node", sections=left
+            )
+        if not taken:
+            return
+        self.settings = self.settings.model_copy(update={name: getattr(wanted, name) for name in taken})
+        if set(taken) & set(DESTINATION_TABLES.values()):
+            self._couriers.use(destinations_of(self.settings), terms_of(self.settings))
+        if self._scripts is not None:
+            self._scripts.reconfigure(dict(self.settings.scripts), list(self.settings.destination_names()))
+        _log.info("the configuration was read again", sections=taken)
+
     def _start(self) -> None:
         settings = self.settings
         self._projects = projects.configured(settings.projects)
@@ -188,6 +210,7 @@ class Node:
             terms=terms_of(settings),
             ask_filters=self._filters.outgoing,
         )
+        self._couriers = couriers
         couriers.start()
         self._undo.append(("couriers", lambda: couriers.stop(_STOP_GRACE_S)))
         workers.start()
@@ -252,7 +275,7 @@ class Node:
             settings.node.scripts,
             entries=dict(settings.scripts),
             destinations=list(settings.destination_names()),
-            resolve_destination=lambda name: ":".join(settings.resolve_destination(name)),
+            resolve_destination=lambda name: ":".join(self.settings.resolve_destination(name)),
             isolation=settings.scripting.isolation,
             attempts=settings.scripting.attempts,
             manual=settings.scripting.reload == "manual",
@@ -322,7 +345,7 @@ class Node:
                 dicom_aet=settings.dicom.aets[0],
                 dicom_port=self.dicom.port if self.dicom else None,
                 max_upload_bytes=settings.http.max_upload_mb << 20,
-                users=lambda: settings.users,
+                users=lambda: self.settings.users,
                 hosts=[settings.http.host],
                 layers=lambda: self._scripts.layers if self._scripts else {},
                 filters=self._filters,

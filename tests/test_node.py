@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import requests
+from structlog.testing import capture_logs
 
 from hostd.archive.archive import Archive
 from hostd.archive.records import Origin
@@ -127,3 +128,22 @@ def test_importing_hostd_imports_nothing_else():
         capture_output=True, text=True, check=True, cwd=Path(__file__).parent.parent,
     )  # fmt: skip
     assert listed.stdout.strip() == "['hostd']"
+
+
+def test_users_destinations_and_scripts_change_while_it_runs_and_the_log_names_what_does_not(tmp_path):
+    node = Node(settings(tmp_path))
+    node.start()
+    try:
+        modality = {"aet": "A", "host": "127.0.0.1", "port": 1}
+        wanted = settings(tmp_path, modalities={"archive": modality}, dicom={"port": 0, "aets": ["OTHER"]})
+        with capture_logs() as logs:
+            node.reconfigure(wanted)
+        assert node.settings.destination_names() == ("archive",)
+        assert node.settings.dicom.aets == ("HOSTD",)
+        assert list(node._couriers.health()) == ["modality:archive"]
+        left = [line["sections"] for line in logs if "next start" in line["event"]]
+        assert "dicom" in left[0]
+        node.reconfigure(settings(tmp_path))
+        assert node._couriers.health() == {}
+    finally:
+        node.stop()

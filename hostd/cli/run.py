@@ -10,6 +10,7 @@ import typer
 from hostd.cli import log
 from hostd.cli.config import ConfigPath, chosen
 from hostd.cli.signals import on_stop_signal
+from hostd.config.rereading import Rereading
 from hostd.config.settings import load
 
 
@@ -22,12 +23,16 @@ def run(
     """Run a node until SIGTERM or Ctrl-C, which stops it cleanly."""
     from hostd.node import Node  # noqa: PLC0415 - the HTTP face takes a second to load, which other commands need not wait for
 
-    settings = load(chosen(config))
+    file = chosen(config)
+    settings = load(file)
     log.configure(settings.log.format, settings.log.level)
-    wait_for_stop = on_stop_signal()
     node = Node(settings, run_scripts=not no_scripts)
+    rereading = Rereading(file, node.reconfigure) if file is not None else None
+    wait_for_stop = on_stop_signal(rereading.ask if rereading is not None else None)
     node.start()
     try:
+        if rereading is not None:
+            rereading.start()
         facts = node.facts()
         for sentence in facts.sentences():
             typer.echo(sentence)
@@ -35,4 +40,6 @@ def run(
         wait_for_stop()
         structlog.get_logger(__name__).info("stopping")
     finally:
+        if rereading is not None:
+            rereading.stop()
         node.stop()

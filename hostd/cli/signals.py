@@ -12,8 +12,10 @@ _STOP = (signal.SIGTERM, signal.SIGINT)
 _NO_SIGNAL = 0
 
 
-def on_stop_signal() -> Callable[[], None]:
+def on_stop_signal(hang_up: Callable[[], None] | None = None) -> Callable[[], None]:
     """Take SIGTERM and Ctrl-C from now on; return what waits for the first of them, also for one that came already.
+
+    With `hang_up`, SIGHUP stops nothing: that is called for it, while it is waited.
 
     The interpreter's own C handler writes to a pipe. A handler in Python would not do: it runs in the main thread only, which the
     kernel does not wake when it gives the signal to another thread.
@@ -21,11 +23,12 @@ def on_stop_signal() -> Callable[[], None]:
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
-    for number in _STOP:
+    for number in (*_STOP, *((signal.SIGHUP,) if hang_up else ())):
         signal.signal(number, lambda *_: None)
 
     def wait() -> None:
-        os.read(reading, 1)
+        while os.read(reading, 1)[0] == signal.SIGHUP and hang_up is not None:
+            hang_up()
 
     return wait
 

@@ -76,15 +76,17 @@ class Filters:
 
     # -- which there are
 
-    def use(self, name: str, version: Version, start: Callable[[], ScriptWorker]) -> None:
+    def use(self, name: str, version: Version, start: Callable[[], ScriptWorker], *, anew: bool = False) -> None:
         """From now on ask this version of a script, which may have no filter at all; what the former is deciding counts still.
+
+        With `anew` its workers are started anew also if it is asked already.
 
         Raises `ScriptError` when no worker can be started; then what was asked before is asked on.
         """
         handlers = filters_among(version.handlers)
         with self._guard:
             present = self._scripts.get(name)
-        if present is not None and present.workers is not None and present.version == version.hash:
+        if not anew and present is not None and present.workers is not None and present.version == version.hash:
             return
         workers = FilterWorkers(name, start, self._count) if handlers else None
         self._put(name, _Script(name, version.hash, handlers, workers) if handlers else None)

@@ -133,6 +133,8 @@ class ScriptHost:
         self._isolation = isolation
         self._attempts = attempts
         self._runners: dict[str, Runner] = {}
+        self._renewed: set[str] = set()
+        """Scripts whose entry changed, and that are to be loaded anew with what they may do now."""
         self._sharing = Sharing(archive) if archive.is_shared else None
         self._refused: dict[str, tuple[str, int]] = {}
         """Script → hash of the newest edit that was not taken, and how often it was tried."""
@@ -154,6 +156,16 @@ class ScriptHost:
         self._decided = self._decisions()
         self._watch.start()
         self._follower.start()
+
+    def reconfigure(self, entries: dict[str, Script], destinations: Sequence[str]) -> None:
+        """Go on with other entries and destinations: each script that they concern gets a new worker, for its next event."""
+        others = list(destinations) != list(self._destinations)
+        former, self._entries, self._destinations = self._entries, entries, destinations
+        for name in {*former, *entries, *self._runners} if others else {*former, *entries}:
+            if others or former.get(name) != entries.get(name):
+                self._renewed.add(name)
+                self._refused.pop(name, None)
+        self._watch.look_again()
 
     def stop(self) -> None:
         """Let each script end its current run, then end its worker."""
@@ -342,7 +354,11 @@ class ScriptHost:
                 )
         if not version.handlers:
             _log.warning("script has no handler, so nothing calls it", script=name)
-        self._runner(name).offer(Candidate(version, worker))
+        runner = self._runner(name)
+        if name in self._renewed:
+            self._renewed.discard(name)
+            runner.change_rules(self._rules(self._entry(name)), self._entry(name).workers)
+        runner.offer(Candidate(version, worker))
 
     # -- edits that are not taken
 
@@ -354,6 +370,8 @@ class ScriptHost:
         if is_final:
             tries = self._attempts
         self._refused[name] = source.hash, tries
+        if is_final and name in self._renewed:
+            self._revoke(name)
         goes_on = self._has_version(name) or self._fall_back(known)
         if not goes_on and not self._filter_parked(known):
             self._block_filters(name, known, str(error))
@@ -364,6 +382,13 @@ class ScriptHost:
         what_now = "; its last good version goes on" if goes_on else ""
         _log.error(f"script not taken{what_now}", script=name, reason=str(error))
         return tries >= self._attempts
+
+    def _revoke(self, name: str) -> None:
+        """Let nothing go on under an entry that is no more: what it allowed may be what was taken away."""
+        self._renewed.discard(name)
+        if self._has_version(name):
+            self._runner(name).rest()
+        self._withdraw_filters(name, "it cannot be loaded with what its entry allows now")
 
     def _fall_back(self, known: KnownScript) -> bool:
         """After a restart, have the version go on that ran last."""
@@ -403,7 +428,12 @@ class ScriptHost:
         if self._filters is None:
             return
         try:
-            self._filters.use(name, version, lambda: self._load(name, version.source, version.helpers))
+            self._filters.use(
+                name,
+                version,
+                lambda: self._load(name, version.source, version.helpers),
+                anew=name in self._renewed,
+            )
         except BaseException:
             worker.stop()
             raise
@@ -440,22 +470,10 @@ class ScriptHost:
     def _runner(self, name: str) -> Runner:
         if name not in self._runners:
             entry = self._entry(name)
-            rules = Rules(
-                entry.time_limit_s,
-                self._attempts,
-                self._resolve_destination,
-                self._resolve_tool,
-                self._park_after,
-                Quota(entry.actions_per_day, entry.bytes_per_day),
-                self._resolve_project,
-                {channel: phi for channel, phi in self._channels.items() if channel in entry.channels},
-                self._work_out,
-                self._get,
-            )
             self._runners[name] = Runner(
                 name,
                 self._archive,
-                rules,
+                self._rules(entry),
                 lambda version: self._load(name, version.source, version.helpers),
                 self._timetable,
                 workers=entry.workers,
@@ -469,12 +487,26 @@ class ScriptHost:
     def _runs(self, known: KnownScript, version: str) -> bool:
         """Tell whether that version runs or is about to, and is not about to rest: a runner learns last that its script was parked."""
         runner = self._runners.get(known.name)
-        if runner is None or runner.version != version:
+        if runner is None or runner.version != version or known.name in self._renewed:
             return False
         if runner.is_to_take_up(version):
             return True
         now_known = self._find(known.name)  # it may have been taken up just now
         return now_known is not None and now_known.state == "running"
+
+    def _rules(self, entry: Script) -> Rules:
+        return Rules(
+            entry.time_limit_s,
+            self._attempts,
+            self._resolve_destination,
+            self._resolve_tool,
+            self._park_after,
+            Quota(entry.actions_per_day, entry.bytes_per_day),
+            self._resolve_project,
+            {channel: phi for channel, phi in self._channels.items() if channel in entry.channels},
+            self._work_out,
+            self._get,
+        )
 
     def _entry(self, name: str) -> Script:
         return self._entries.get(name) or Script()

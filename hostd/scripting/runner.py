@@ -76,6 +76,10 @@ class Runner:
         """Tell whether that version was handed over and is not taken up yet."""
         return self._orders.is_to_take_up(version)
 
+    def change_rules(self, rules: Rules, workers: int) -> None:
+        """Have other rules hold, and so many workers run, from the version on that is offered next."""
+        self._rules, self._workers = rules, workers
+
     def offer(self, candidate: Candidate) -> None:
         """Hand over a version that takes the place of the running one after the current run."""
         self._tell(Order(candidate))

@@ -1,0 +1,71 @@
+"""A changed configuration is read again once it stands still, and a broken one changes nothing."""
+
+import pytest
+from structlog.testing import capture_logs
+
+from hostd.config.rereading import Rereading
+
+GOOD = '[node]\nname = "a"\n'
+
+
+@pytest.fixture
+def file(tmp_path):
+    made = tmp_path / "hostd.toml"
+    made.write_text(GOOD)
+    return made
+
+
+@pytest.fixture
+def taken():
+    return []
+
+
+@pytest.fixture
+def reading(file, taken):
+    return Rereading(file, lambda settings: taken.append(settings.node.name))
+
+
+def test_a_change_is_taken_once_it_stands_still(file, reading, taken):
+    assert not reading.look()
+    file.write_text('[node]\nname = "b"\n')
+    assert not reading.look(), "it may be half written"
+    assert reading.look()
+    assert not reading.look()
+    assert taken == ["b"]
+
+
+def test_what_changes_from_look_to_look_waits(file, reading, taken):
+    for name in "bcd":
+        file.write_text(f'[node]\nname = "{name}"\n')
+        assert not reading.look()
+    assert reading.look()
+    assert taken == ["d"]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[node\n", "line 1: this is not TOML"),
+        ('[node]\nnam = "b"\n', "line 2: node.nam: there is no such setting: did you mean node.name?"),
+        ("", "its file is empty, or gone"),
+    ],
+)
+def test_a_broken_one_changes_nothing_and_says_why(file, reading, taken, text, says):
+    file.write_text(text)
+    with capture_logs() as logs:
+        assert not reading.look()
+        assert not reading.look()
+        assert not reading.look(), "it is said once"
+    assert taken == []
+    (line,) = logs
+    assert says in line["event"] + str(line.get("reason"))
+    assert str(file) in str(line)
+    file.write_text('[node]\nname = "c"\n')
+    reading.look()
+    assert reading.look()
+    assert taken == ["c"]
+
+
+def test_it_can_be_asked_to_read_what_has_not_changed(reading, taken):
+    assert reading.look(at_once=True)
+    assert taken == ["a"]
