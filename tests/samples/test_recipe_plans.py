@@ -5,6 +5,7 @@ import os
 import msgspec
 import pytest
 import requests
+from channels_kit import HookServer
 from peer_kit import SAMPLES, LiveNode, sample, until
 from ports import free_port
 from pydicom import dcmread
@@ -293,3 +294,23 @@ def test_what_is_compressed_takes_the_place_of_its_original_here_and_reaches_the
     finally:
         node.stop()
         archive.stop()
+
+
+def test_the_registry_is_told_and_its_answer_stands_with_the_report(tmp_path, write):
+    report = write(REPORT, ContentSequence=Sequence([number("113813", "480")]))
+    script = (SAMPLES / "dose-reports" / "dose.py").read_text()
+    with HookServer() as registry:
+        more = f'[targets.registry]\nurl = "http://127.0.0.1:{registry.port}/"\n[scripts."dose.py"]\nmay = ["http"]\n'
+        node = LiveNode(tmp_path / "node", {"dose.py": script}, more)
+        try:
+            requests.post(f"{node.url}/instances", data=report.read_bytes(), timeout=30).raise_for_status()
+
+            def noted():
+                (instance,) = node.instances()
+                return instance.metadata.get("RegistryStatus")
+
+            assert until(noted, "the answer is noted", 60) == "200"
+            assert node.instances()[0].metadata["DLPTotal"] == "480.0"
+        finally:
+            node.stop()
+    assert registry.bodies[0]["values"] == {"DLPTotal": [480.0]}
