@@ -82,11 +82,12 @@ def totals(connection: Connection) -> list[Figure]:
 def _grouped(
     above: int, upto: int | None, day: sa.ColumnElement[int]
 ) -> sa.Select[tuple[str, str, int, int, int, float]]:
+    named = day.label("day")
     query = (
         sa.select(
             t.delivery.c.destination,
             t.attempt.c.outcome,
-            day.label("day"),
+            named,
             sa.func.count().label("attempts"),
             sa.func.coalesce(sa.func.sum(t.blob.c.size), 0).label("size"),
             sa.func.coalesce(sa.func.sum(t.attempt.c.seconds), 0.0).label("seconds"),
@@ -95,7 +96,7 @@ def _grouped(
         .join(t.delivery, t.delivery.c.id == t.attempt.c.delivery)
         .outerjoin(t.blob, t.blob.c.name == t.delivery.c.blob)
         .where(t.attempt.c.id > above)
-        .group_by(t.delivery.c.destination, t.attempt.c.outcome, day)
+        .group_by(t.delivery.c.destination, t.attempt.c.outcome, named)
     )
     return query if upto is None else query.where(t.attempt.c.id <= upto)
 

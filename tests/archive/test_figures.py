@@ -10,6 +10,8 @@ from hostd.testing.made import arrive
 
 BOTH_DATABASES = True
 
+BOTH_DATABASES = True
+
 ARCHIVE, BUFFER = "modality:archive", "peer:buffer"
 BLOB = Blob("test/00/a", 3000, "s", "1.2")
 DAY = 86_400.0
