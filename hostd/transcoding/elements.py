@@ -31,6 +31,8 @@ _LONG_VRS = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
 _SHORT_VRS = frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split())
 _UNDEFINED_VRS = frozenset(b"OB OW SQ UN".split())
 _MAX_DEPTH = 64
+_HEAD, _HEAD_BIG = struct.Struct("<HH2sH"), struct.Struct(">HH2sH")
+"""Group, element, VR and the length of a VR that has a short one (PS3.5 §7.1.2)."""
 _WIDTHS = (
     dict.fromkeys(b"AT OW SS US".split(), 2)
     | dict.fromkeys(b"FL OF OL SL UL".split(), 4)
@@ -215,6 +217,7 @@ class _Reader:
         self._source = source
         self._is_big = big_endian
         self._order: Literal["big", "little"] = "big" if big_endian else "little"
+        self._unpacked = _HEAD_BIG.unpack if big_endian else _HEAD.unpack
         self.position = source.tell()
         self._end = source.seek(0, os.SEEK_END)
         source.seek(self.position)
@@ -231,20 +234,20 @@ class _Reader:
 
     def head(self, *, implicit: bool) -> tuple[int, bytes | None, int]:
         head = self._read(8)
-        group, number, vr = struct.unpack(">HH2s" if self._is_big else "<HH2s", head[:6])
+        group, number, vr, length = self._unpacked(head)
         tag = group << 16 | number
         if group == 0xFFFE or implicit:
             return tag, None, int.from_bytes(head[4:], self._order)
+        if vr in _SHORT_VRS:
+            return tag, vr, length
         if vr in _LONG_VRS:
             return tag, vr, int.from_bytes(self._read(4), self._order)
-        if vr in _SHORT_VRS:
-            return tag, vr, int.from_bytes(head[6:], self._order)
         raise CannotTranscodeError(
             f"({group:04X},{number:04X}) has no VR that exists ({vr!r}), so the data set cannot be read"
         )
 
     def element(self, tag: int, vr: bytes | None, length: int, depth: int = 0) -> Element:
-        read = self._element(tag, vr, length, depth)
+        read = Element(tag, vr, self._read(length)) if length != UNDEFINED else self._undefined_length(tag, vr, depth)
         return self._turned(read) if self._is_big else read
 
     def _turned(self, element: Element) -> Element:
@@ -256,11 +259,9 @@ class _Reader:
             raise CannotTranscodeError("encapsulated data inside a big endian header cannot be")
         return replace(element, value=turned(element.value, _WIDTHS.get(element.vr or b"", 1)))
 
-    def _element(self, tag: int, vr: bytes | None, length: int, depth: int) -> Element:
-        if length != UNDEFINED:
-            return Element(tag, vr, self._read(length))
+    def _undefined_length(self, tag: int, vr: bytes | None, depth: int) -> Element:
         begin = self.position
-        self.skip(vr, length, depth)
+        self.skip(vr, UNDEFINED, depth)
         end = self.position
         self._seek(begin)
         value = self._read(end - begin - 8)
@@ -327,9 +328,10 @@ class _Reader:
             self._seek(self.position + length)
 
     def _read(self, count: int) -> bytes:
-        if count < 0 or self.position + count > self._end:
+        end = self.position + count
+        if count < 0 or end > self._end:
             raise CannotTranscodeError(f"the data set is cut off or broken near byte {self.position}")
-        self.position += count
+        self.position = end
         return self._source.read(count)
 
     def _seek(self, position: int) -> None:
