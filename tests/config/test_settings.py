@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from hostd.cli.config import show
 from hostd.config.problems import InvalidConfigurationError
 from hostd.config.settings import Settings, load, load_with_origins
 from hostd.errors import ConfigurationError, NotFoundError
@@ -511,3 +512,19 @@ def test_every_value_knows_where_it_comes_from(config):
 def test_a_password_from_the_environment_is_taken_to_the_letter(config, password):
     peer = config.load(PEER, HOSTD_PEERS__BUFFER__USERNAME="u", HOSTD_PEERS__BUFFER__PASSWORD=password).peers["buffer"]
     assert peer.password.get_secret_value() == password
+
+
+def test_no_listing_shows_a_token_or_a_password_of_a_destination(config, monkeypatch, capsys):
+    monkeypatch.setenv("TOKEN", "Bearer hunter2secret")
+    path = config.write(
+        '[dicomweb.cloud]\nurl = "https://x/"\nheader_env = { Authorization = "TOKEN" }\n'
+        '[peers.buffer]\nurl = "https://y/"\nusername = "u"\npassword = "hunter2secret"\n'
+    )
+    settings = load(path)
+    assert settings.dicomweb["cloud"].headers["Authorization"].get_secret_value() == "Bearer hunter2secret"
+    for as_json in (True, False):
+        show(path, as_json)
+    shown = capsys.readouterr()
+    assert "dicomweb.cloud" in shown.out
+    for text in (shown.out, shown.err, repr(settings), settings.model_dump_json()):
+        assert "hunter2secret" not in text
