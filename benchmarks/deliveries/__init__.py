@@ -1,0 +1,1 @@
+"""How fast deliveries go, beside Orthanc's own ways of sending, in one run."""
