@@ -61,9 +61,9 @@ def test_so_many_events_a_second_reach_ten_scripts_within_a_second(bench, a_seco
 def test_a_script_that_waits_and_one_that_is_killed_delay_nobody(bench, monkeypatch):
     answered, gate = execution.questions.answer_from, threading.Event()
 
-    def waits(source, question):
+    def waits(*asked):
         assert gate.wait(60)
-        return answered(source, question)
+        return answered(*asked)
 
     monkeypatch.setattr(execution.questions, "answer_from", waits)
     bench.attempts = 1
