@@ -79,6 +79,7 @@ class Lane:
         self._load = load
         self._is_lost = False
         self._entered: deque[_Entered] = deque()
+        self._settled: list[Event] = []
         self._log = _log.bind(script=script)
 
     def attempt(self, event: Event, *, after: int | None, first: int | None = None) -> bool:
@@ -87,7 +88,7 @@ class Lane:
         `after` and `first` are as for `plans.enter`. Raises `ScriptError` when no worker can be started, and what `settle` raises.
         """
         if len(self._entered) >= _MOST_UNSETTLED:
-            self._settle_one()
+            self._settled.append(self._settle_one())
         worker = self._living()
         plan, self._is_lost = execute(
             self._archive, worker, event, self._rules, script=self._script, version=self._version.hash
@@ -103,9 +104,9 @@ class Lane:
         Raises `StaleTokenError` and `StorageError` when it is for the index to say how far the script is, and the errors of this module.
         What was handed over after the plan that they are about is not committed, or will be found in the index.
         """
-        settled = []
         while self._entered and (wait or self._entered[0].commit.done()):
-            settled.append(self._settle_one())
+            self._settled.append(self._settle_one())
+        settled, self._settled = self._settled, []
         return settled
 
     def give_back(self) -> None:
