@@ -549,3 +549,16 @@ def test_a_lost_answer_deletes_nothing(node, fake):
     node.couriers(fake)
     node.until(lambda: node.outcomes(number) == ["lost"])
     assert is_there(node, instance)
+
+
+def test_what_was_held_with_its_destination_goes_in_the_order_of_reception_after_the_probe(node, fake):
+    fake.refuses = "connection refused"
+    numbers = [node.ask(NAME)]
+    couriers = node.couriers(fake)
+    node.until(lambda: couriers.health()[NAME].failures == 1)
+    numbers += [node.ask(NAME) for _ in range(3)]
+    fake.refuses = None
+    node.advance(11)
+    node.until(lambda: all(node.get(number).state == "delivered" for number in numbers))
+    (probe,), *connections = fake.connections[1:]
+    assert [number for connection in connections for number in connection] == sorted({*numbers} - {probe})

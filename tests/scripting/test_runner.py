@@ -259,7 +259,7 @@ def test_an_event_that_hostd_itself_stumbles_over_is_parked(bench, monkeypatch):
 
 def test_a_run_under_a_stale_token_is_discarded(bench, monkeypatch):
     # Otherwise the host, which notices within seconds, takes the script up again while this looks.
-    monkeypatch.setattr("hostd.scripting.host.orders.decided", lambda _connection: None)
+    monkeypatch.setattr("hostd.scripting.host.orders.decided", lambda _connection: ())
     bench.write(
         "a.py",
         "import time\n"
