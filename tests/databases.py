@@ -120,10 +120,14 @@ def place(request, tmp_path, prepared):
 
 
 def pytest_generate_tests(metafunc):
-    """Give the tests of a module that says `BOTH_DATABASES` an archive on each, besides those marked `sqlite_only`."""
+    """Give the tests of a module that says `BOTH_DATABASES` an archive on each, besides those marked `sqlite_only`.
+
+    On PostgreSQL they are marked `postgresql`, and belong to the long runs.
+    """
     if (
         "place" in metafunc.fixturenames
         and getattr(metafunc.module, "BOTH_DATABASES", False)
         and metafunc.definition.get_closest_marker("sqlite_only") is None
     ):
-        metafunc.parametrize("place", ["sqlite", "postgresql"], indirect=True)
+        on_postgresql = pytest.param("postgresql", marks=pytest.mark.postgresql)
+        metafunc.parametrize("place", ["sqlite", on_postgresql], indirect=True)
