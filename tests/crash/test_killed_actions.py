@@ -30,7 +30,7 @@ def unfinished(place):
 
 
 @pytest.mark.crash
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(900)
 def test_products_are_stored_and_files_replaced_once_each_over_kills(tmp_path):
     chance = random.Random(7)
     place = Place(tmp_path, "victim", script=SCRIPT, more=MAY)

@@ -61,7 +61,7 @@ def cluster(tmp_path, postgresql_url):
 
 
 @pytest.mark.crash
-@pytest.mark.timeout(280)
+@pytest.mark.timeout(900)
 def test_three_nodes_deliver_all_once_though_one_is_killed_and_one_is_paused_past_its_leases(cluster):
     made = make_instances(COUNT)
     acknowledged = [set() for _ in cluster.places]

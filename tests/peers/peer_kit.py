@@ -25,7 +25,7 @@ SAMPLES = REPOSITORY / "samples"
 COMPRESS = (SAMPLES / "jpeg2000-compression" / "compress.py").read_text()
 FORWARD = "def on_stored_instance(instance, host):\n    host.forward(instance, to='archive')\n"
 DATA = REPOSITORY.parent / "shared" / "data"
-PATIENCE_S = 15.0
+PATIENCE_S = 60.0
 
 
 def needs(*tools):
