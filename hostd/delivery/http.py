@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import TracebackType
 from typing import IO, Any, Self
 
 import requests
@@ -15,7 +16,7 @@ from requests.adapters import HTTPAdapter
 from requests.auth import HTTPBasicAuth
 
 from hostd.config.http_access import HttpReach
-from hostd.delivery.destinations import Answer
+from hostd.delivery.destinations import Answer, Outgoing
 
 PIECE = 1 << 20
 _MAX_ANSWER = 256 << 10
@@ -221,3 +222,31 @@ def _inner(error: BaseException) -> BaseException | None:
 
 
 __all__ = ["PIECE", "Access", "Body", "HttpConnection", "Said", "broken", "why"]
+
+
+class HttpSession:
+    """What the sessions of all destinations by HTTP are beside how they send: one kept connection."""
+
+    def __init__(self, http: HttpConnection) -> None:
+        self._http = http
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether another instance can be sent over this connection."""
+        return self._http.is_open
+
+    def takes(self, outgoing: Outgoing) -> bool:  # noqa: ARG002 - HTTP negotiates nothing
+        """Tell that any instance can go over this connection."""
+        return True
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._http.close()

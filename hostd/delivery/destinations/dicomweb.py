@@ -6,15 +6,14 @@ import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from io import BytesIO
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import requests
 
 from hostd.delivery import faults
 from hostd.delivery.destinations import Answer, Outgoing, deviation
 from hostd.delivery.faults import Verdict
-from hostd.delivery.http import Access, Body, HttpConnection, Said, broken, why
+from hostd.delivery.http import Access, Body, HttpConnection, HttpSession, Said, broken, why
 from hostd.dicom import statuses
 from hostd.errors import DestinationFault
 
@@ -51,33 +50,12 @@ class DicomWeb:
             return ["answers, but not to queries (QIDO-RS): it may only take instances, or the url may be wrong"]
 
 
-class DicomWebSession:
+class DicomWebSession(HttpSession):
     """One kept connection to a DICOMweb server."""
 
     def __init__(self, destination: DicomWeb) -> None:
         self._url = destination.access.url
-        self._http = HttpConnection(destination.access, accept="application/dicom+json")
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
-
-    @property
-    def is_open(self) -> bool:
-        """Whether another instance can be sent over this connection."""
-        return self._http.is_open
-
-    def takes(self, outgoing: Outgoing) -> bool:  # noqa: ARG002 - HTTP negotiates nothing
-        """Tell that any instance can go over this connection."""
-        return True
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._http.close()
+        super().__init__(HttpConnection(destination.access, accept="application/dicom+json"))
 
     def check(self) -> bool:
         """See whether the server answers at all; return whether it can be asked what it has. Raises `DestinationFault`."""

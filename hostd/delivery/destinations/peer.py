@@ -8,14 +8,13 @@ import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from types import TracebackType
-from typing import IO, Self
+from typing import IO
 
 import requests
 
 from hostd.delivery import faults
 from hostd.delivery.destinations import Answer, Outgoing, deviation
-from hostd.delivery.http import PIECE, Access, Body, HttpConnection, Said, broken, why
+from hostd.delivery.http import PIECE, Access, Body, HttpConnection, HttpSession, Said, broken, why
 from hostd.errors import DestinationFault
 
 _IN_MEMORY = 32 << 20
@@ -54,33 +53,12 @@ class Peer:
         return [", ".join(f"{key} {value}" for key, value in known.items()) or "answers, and does not say what it is"]
 
 
-class PeerSession:
+class PeerSession(HttpSession):
     """One kept connection to a peer."""
 
     def __init__(self, peer: Peer) -> None:
         self._peer = peer
-        self._http = HttpConnection(peer.access, accept="application/json")
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
-
-    @property
-    def is_open(self) -> bool:
-        """Whether another instance can be sent over this connection."""
-        return self._http.is_open
-
-    def takes(self, outgoing: Outgoing) -> bool:  # noqa: ARG002 - HTTP negotiates nothing
-        """Tell that any instance can go over this connection."""
-        return True
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._http.close()
+        super().__init__(HttpConnection(peer.access, accept="application/json"))
 
     def check(self) -> None:
         """See whether the peer answers at all, before anything is made for it. Raises `DestinationFault`."""
