@@ -32,6 +32,8 @@ that claims more than this is garbage."""
 _BUFFER = 256 << 10
 _HEADER = struct.Struct(">BxI")
 _ABORT_GRACE_S = 1.0
+_QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)
+"""Linux has it."""
 
 
 class PduType(IntEnum):
@@ -158,6 +160,7 @@ class Connection:
         self._use_timeout(self._timeout_s if self._patience_s is None else min(self._timeout_s, self._patience_s))
         began = time.monotonic()
         try:
+            self._acknowledge()
             received = self._socket.recv_into(self._view[self._end :])
         except TimeoutError as error:
             raise TimedOutError("the peer was silent or too slow for longer than is waited") from error
@@ -172,6 +175,15 @@ class Connection:
             self._patience_s -= time.monotonic() - began
             if self._patience_s <= 0:
                 raise TimedOutError("the peer was too slow to finish what it had begun")
+
+    def _acknowledge(self) -> None:
+        """Have TCP acknowledge at once what has come, so that the peer sends on.
+
+        DCMTK and others write a PDU's header and its body apart, and the network stack of the peer (Nagle) keeps the body back until the
+        header is acknowledged, which ours would delay by 40 ms: with every answer to a C-STORE. The option does not last.
+        """
+        if _QUICKACK is not None:
+            self._socket.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
 
     def _use_timeout(self, timeout_s: float) -> None:
         if timeout_s != self._current_timeout_s:
