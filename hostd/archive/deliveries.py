@@ -390,6 +390,13 @@ def get(connection: Connection, number: int) -> Delivery | None:
     return _delivery(row) if row else None
 
 
+def stand_in_of(connection: Connection, number: int) -> Delivery | None:
+    """Return the newest delivery that was asked for instead of one that failed."""
+    query = sa.select(t.delivery).where(t.delivery.c.alternate_of == number).order_by(t.delivery.c.id.desc()).limit(1)
+    row = connection.execute(query).first()
+    return _delivery(row) if row else None
+
+
 def listing(
     connection: Connection,
     *,

@@ -135,7 +135,7 @@ def _stored_as(name: str) -> dict[str, sa.Select[str]]:
         "Series Instance UID": t.instance.c.series_instance_uid,
         "Study Instance UID": t.instance.c.study_instance_uid,
         "Patient ID": t.instance.c.patient_id,
-        "Accession Number": t.instance.c.attributes["study"]["AccessionNumber"].as_string(),
+        "Accession Number": t.instance.c.accession_number,
     }
     sources: dict[str, ColumnElement[Any]] = {
         "identifier of what it was made of": t.derived.c.source,

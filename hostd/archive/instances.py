@@ -291,6 +291,7 @@ def _received(blob: str, content: str, origin: Origin, at: float) -> dict[str, A
 
 def _described(header: Header) -> dict[str, Any]:
     identity = header.identity
+    attributes = main_tags(header)
     return {
         "id": identity.instance,
         "patient": identity.patient,
@@ -301,7 +302,8 @@ def _described(header: Header) -> dict[str, Any]:
         "series_instance_uid": identity.series_instance_uid,
         "sop_instance_uid": identity.sop_instance_uid,
         "sop_class_uid": header.sop_class_uid,
-        "attributes": main_tags(header),
+        "accession_number": attributes["study"].get("AccessionNumber", ""),
+        "attributes": attributes,
     }
 
 

@@ -124,7 +124,9 @@ class Delivery:
     """One instance to one destination.
 
     `destination` is `kind:name`; `transform` the canonical form of what is to be done to the file first, '' for nothing; `alternate_of`
-    the number of the failed delivery for which this one stands in.
+    the number of the failed delivery for which this one stands in. `commitment` is wanted, asked, committed or refused, None where
+    the destination is not asked for it; `commitment_uid` is the transaction with which it was asked last, and `is_original` says
+    whether the same instance was sent, without loss.
     """
 
     id: int
@@ -146,6 +148,10 @@ class Delivery:
     finished_at: float | None
     script: str | None
     alternate_of: int | None = None
+    commitment: str | None = None
+    commitment_uid: str | None = None
+    commitment_asked_at: float | None = None
+    is_original: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

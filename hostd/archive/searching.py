@@ -22,6 +22,7 @@ _AT_ONCE = 500
 _HAD = ("delivered", "warning")
 _COLUMNS: dict[str, ColumnElement[str]] = {
     "PatientID": t.instance.c.patient_id,
+    "AccessionNumber": t.instance.c.accession_number,
     "StudyInstanceUID": t.instance.c.study_instance_uid,
     "SeriesInstanceUID": t.instance.c.series_instance_uid,
     "SOPInstanceUID": t.instance.c.sop_instance_uid,

@@ -58,6 +58,7 @@ instance = sa.Table(
     sa.Column("study", sa.Text, nullable=False),
     sa.Column("series", sa.Text, nullable=False),
     sa.Column("patient_id", sa.Text, nullable=False),
+    sa.Column("accession_number", sa.Text, nullable=False, server_default=""),  # also among the attributes
     sa.Column("study_instance_uid", sa.Text, nullable=False, index=True),
     sa.Column("series_instance_uid", sa.Text, nullable=False, index=True),
     sa.Column("sop_instance_uid", sa.Text, nullable=False, index=True),
@@ -70,6 +71,7 @@ instance = sa.Table(
     sa.Column("received_at", sa.Float, nullable=False, index=True),
     sa.Column("told", sa.BigInteger),  # number of the event that told its content; None while that is put off
     sa.Index(None, "patient_id", postgresql_using="hash"),  # a sender may write as long a one as it likes
+    sa.Index(None, "accession_number", postgresql_using="hash"),
     sa.Index(None, "patient", "told"),
     sa.Index(None, "study", "told"),
     sa.Index(None, "series", "told"),
@@ -361,6 +363,10 @@ delivery = sa.Table(
         sqlite_where=sa.text(_DUE), postgresql_where=sa.text(_DUE),
     ),
     sa.Index("ix_delivery_state", "state", "id"),
+    sa.Index(
+        "ix_delivery_alternate_of", "alternate_of",
+        sqlite_where=sa.text("alternate_of IS NOT NULL"), postgresql_where=sa.text("alternate_of IS NOT NULL"),
+    ),
     sqlite_autoincrement=True,
 )  # fmt: skip
 
@@ -379,6 +385,16 @@ commitment = sa.Table(  # a request for storage commitment
     sa.Column("count", sa.Integer, nullable=False),
     sa.Column("state", sa.Text, nullable=False, server_default="asked"),  # asked | reported | withdrawn
     sa.Column("reported_at", sa.Float),
+)
+
+accepted = sa.Table(  # what a destination said last of the transfer syntaxes that it was proposed, UIDs
+    "accepted",
+    metadata,
+    sa.Column("destination", sa.Text, primary_key=True),
+    sa.Column("sop_class_uid", sa.Text, primary_key=True),
+    sa.Column("accepted", sa.JSON, nullable=False),
+    sa.Column("refused", sa.JSON, nullable=False),
+    sa.Column("at", sa.Float, nullable=False),
 )
 
 waiting_delete = sa.Table(

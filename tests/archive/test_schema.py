@@ -97,7 +97,7 @@ def test_what_an_older_index_holds_is_not_told_as_new_and_becomes_stable_only_wi
         )
         connection.exec_driver_sql(
             "INSERT INTO instance VALUES (?, ?, ?, ?, 'P1', ?, '1.2.3.4', '1.2.3.4.1', '1.2', "
-            """'{"patient": {}, "study": {}, "series": {}, "instance": {}}', 'node/a', 'x', '{"kind": "import"}', '{}', '[]', 1.0)""",
+            """'{"patient": {}, "study": {"AccessionNumber": "A1"}, "series": {}, "instance": {}}', 'node/a', 'x', '{"kind": "import"}', '{}', '[]', 1.0)""",
             (identity.instance, identity.patient, identity.study, identity.series, STUDY),
         )
         for kind in ("stored_instance", "received_again"):
@@ -113,7 +113,8 @@ def test_what_an_older_index_holds_is_not_told_as_new_and_becomes_stable_only_wi
     clock.advance(60)
     assert tell_due(archive) == 3
     with archive.read() as connection:
-        assert connection.exec_driver_sql("SELECT told FROM instance ORDER BY told").scalars().all() == [1, 3]
+        found = connection.exec_driver_sql("SELECT told, accession_number FROM instance ORDER BY told").all()
+        assert found == [(1, "A1"), (3, "")]
         kinds = connection.exec_driver_sql("SELECT kind FROM event ORDER BY number").scalars().all()
     assert kinds[2:] == ["stored_instance", "stable_series", "stable_study", "stable_patient"]
     archive.close()

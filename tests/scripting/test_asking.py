@@ -90,6 +90,7 @@ def test_a_search_by_identifier_label_or_age_walks_an_index(bench):
     with bench.archive.read() as connection:
         for search, index in (
             (Search("study", {"PatientID": "P1"}), "ix_instance_patient_id"),
+            (Search("study", {"AccessionNumber": "A1"}), "ix_instance_accession_number"),
             (Search("series", {"SeriesInstanceUID": "1"}), "ix_instance_series_instance_uid"),
             (Search("study", stored_before=1.0), "ix_instance_received_at"),
             (Search("study", label="x"), "ix_instance_study_told"),
