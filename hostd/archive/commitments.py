@@ -113,6 +113,11 @@ def settle(connection: Connection, report: Report, now: float) -> int | None:
     return count
 
 
+def reported_at(connection: Connection, uid: str | None) -> float | None:
+    """Return when a transaction was reported on, seconds since 1970 UTC; None while it was not."""
+    return connection.execute(sa.select(t.commitment.c.reported_at).where(t.commitment.c.uid == uid)).scalar()
+
+
 def _is_open(asked_before: float) -> sa.ColumnElement[bool]:
     late = sa.and_(t.delivery.c.commitment == "asked", t.delivery.c.commitment_asked_at < asked_before)
     return sa.and_(t.IS_UNCOMMITTED, sa.or_(t.delivery.c.commitment == "wanted", late))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from typing import Protocol
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
@@ -66,6 +67,38 @@ class Decided:
     done: list[int] = field(default_factory=list)
     left: dict[int, str] = field(default_factory=dict)
     made: dict[int, int] = field(default_factory=dict)
+
+    def add(self, more: Decided) -> None:
+        """Add what was decided of others."""
+        self.done += more.done
+        self.left |= more.left
+        self.made |= more.made
+
+
+class Writes(Protocol):
+    """Carries out one unit of the writer, from within the node or from outside."""
+
+    def __call__(self, unit: Callable[[Connection], tuple[list[int], Decided]], /) -> tuple[list[int], Decided]:
+        """Return what the unit returns, once it is committed."""
+        ...
+
+
+def decide_all(writes: Writes, order: Order, wanted: Matching, *, limit: int | None = None) -> Decided:
+    """Decide of all that match, or of the first so many, some hundred at one time; what cannot be decided is left."""
+    decided, above, looked = Decided(), 0, 0
+    while True:
+        count = AT_ONCE if limit is None else min(AT_ONCE, limit - looked)
+
+        def unit(connection: Connection, above: int = above, count: int = count) -> tuple[list[int], Decided]:
+            numbers = matching(connection, order.verb, wanted, above=above, limit=count)
+            return numbers, decide(connection, order, numbers)
+
+        numbers, more = writes(unit)
+        decided.add(more)
+        looked += len(numbers)
+        if len(numbers) < AT_ONCE:
+            return decided
+        above = numbers[-1]
 
 
 def decide(connection: Connection, order: Order, numbers: Sequence[int]) -> Decided:
@@ -192,4 +225,15 @@ _DECIDERS: Mapping[str, Callable[[Connection, Order, Delivery, Decided], None]] 
     "discard": _discard,
 }
 
-__all__ = ["AT_ONCE", "DISCARDED", "VERBS", "Decided", "Matching", "Order", "decide", "matching"]
+__all__ = [
+    "AT_ONCE",
+    "DISCARDED",
+    "VERBS",
+    "Decided",
+    "Matching",
+    "Order",
+    "Writes",
+    "decide",
+    "decide_all",
+    "matching",
+]

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from hostd.archive import commitments
 from hostd.archive import deliveries as rows
 from hostd.archive.archive import attach
 from hostd.archive.records import Attempt, Delivery
@@ -39,6 +40,12 @@ Study = Annotated[str | None, typer.Option("--study", help="Only those of this S
 Instance = Annotated[str | None, typer.Option("--instance", help="Only those of this instance, by its id.")]
 
 _STATES = frozenset({"preparing", "waiting", "sending", "held", "delivered", "warning", "failed", "discarded"})
+_COMMITMENTS = {
+    "wanted": "commitment wanted",
+    "asked": "commitment asked",
+    "committed": "committed",
+    "refused": "not committed",
+}
 _COLUMNS = ("number", "destination", "state", "attempts", "asked", "next", "instance", "last error")
 
 
@@ -96,13 +103,19 @@ def show(
     """Show one delivery with all its attempts. Exit code 1: there is none of that number."""
     with attach(settings_of(config).node.place) as connection:
         delivery = rows.get(connection, number)
+        if delivery is None:
+            raise refuse(f"there is no delivery {number}")
         attempts = rows.attempts(connection, number)
-    if delivery is None:
-        raise refuse(f"there is no delivery {number}")
-    facts = _facts(delivery)
+        stand_in = rows.stand_in_of(connection, number)
+        reported_at = commitments.reported_at(connection, delivery.commitment_uid)
+    facts = _facts(delivery) | {"commitment_reported_at": iso_time(reported_at), "stand_in": None}
     if as_json:
+        if stand_in is not None:
+            facts["stand_in"] = {"id": stand_in.id, "destination": stand_in.destination, "state": stand_in.state}
         print_json(facts | {"history": [_attempt_facts(attempt) for attempt in attempts]})
         return
+    if stand_in is not None:
+        facts["stand_in"] = f"delivery {stand_in.id} to {stand_in.destination}, {stand_in.state}"
     for name, value in facts.items():
         typer.echo(f"{name.replace('_', ' ')}: {'-' if value in {None, ''} else value}")
     columns = ("attempt", "when", "outcome", "status", "seconds", "transfer syntax", "sent as", "answer")
@@ -127,6 +140,10 @@ def _facts(delivery: Delivery) -> dict[str, Any]:
         "not_before": iso_time(delivery.not_before or None),
         "next_attempt_at": iso_time(_next_attempt(delivery)),
         "finished_at": iso_time(delivery.finished_at),
+        "stands_in_for": delivery.alternate_of,
+        "commitment": delivery.commitment,
+        "commitment_transaction": delivery.commitment_uid,
+        "commitment_asked_at": iso_time(delivery.commitment_asked_at),
     }
 
 
@@ -137,8 +154,8 @@ def _next_attempt(delivery: Delivery) -> float | None:
 def _cells(delivery: Delivery) -> list[object]:
     return [
         delivery.id,
-        delivery.destination,
-        delivery.state,
+        delivery.destination + (f", for {delivery.alternate_of}" if delivery.alternate_of is not None else ""),
+        delivery.state + (f", {_COMMITMENTS[delivery.commitment]}" if delivery.commitment is not None else ""),
         delivery.attempts,
         local_time(delivery.created_at),
         local_time(_next_attempt(delivery)),

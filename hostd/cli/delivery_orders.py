@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import getpass
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from sqlalchemy import Connection
 
 from hostd.archive import delivery_orders
 from hostd.archive.archive import attach
@@ -29,51 +31,37 @@ Failure = Annotated[
 Why = Annotated[str, typer.Option("--why", help="Why, for the record.")]
 
 
-def retry(
-    numbers: Numbers = None,
-    destination: Destination = None,
-    reason: Failure = None,
-    study: Study = None,
-    every: Every = False,
-    why: Why = "",
-    config: Config = None,
-    as_json: AsJson = False,
-) -> None:
-    """Try again, at once, what failed or is held. Exit code 1: some cannot be."""
-    _decide("retry", numbers, Matching(destination, reason, study), every, why, config, as_json)
+def _command(verb: str, what: str) -> Callable[..., None]:
+    """Return the command that decides `verb`; `what` is its help."""
+
+    def command(
+        numbers: Numbers = None,
+        destination: Destination = None,
+        reason: Failure = None,
+        study: Study = None,
+        every: Every = False,
+        why: Why = "",
+        config: Config = None,
+        as_json: AsJson = False,
+    ) -> None:
+        _decide(verb, numbers, Matching(destination, reason, study), every, why, config, as_json)
+
+    command.__name__, command.__doc__ = verb, what
+    return command
 
 
-def hold(
-    numbers: Numbers = None,
-    destination: Destination = None,
-    reason: Failure = None,
-    study: Study = None,
-    every: Every = False,
-    why: Why = "",
-    config: Config = None,
-    as_json: AsJson = False,
-) -> None:
-    """Keep back what waits, until it is released. Exit code 1: some cannot be."""
-    _decide("hold", numbers, Matching(destination, reason, study), every, why, config, as_json)
-
-
-def release(
-    numbers: Numbers = None,
-    destination: Destination = None,
-    reason: Failure = None,
-    study: Study = None,
-    every: Every = False,
-    why: Why = "",
-    config: Config = None,
-    as_json: AsJson = False,
-) -> None:
-    """Let go on what was held. Exit code 1: some cannot be."""
-    _decide("release", numbers, Matching(destination, reason, study), every, why, config, as_json)
+retry = _command("retry", "Try again, at once, what failed or is held. Exit code 1: some cannot be.")
+hold = _command("hold", "Keep back what waits, until it is released. Exit code 1: some cannot be.")
+release = _command("release", "Let go on what was held. Exit code 1: some cannot be.")
+discard = _command(
+    "discard",
+    "Give up what waits, is held or failed: it is never sent. Needs --why. Exit code 1: some cannot be.",
+)
 
 
 def redirect(
+    to: Annotated[str, typer.Option("--to", help="The destination to send to instead.")],
     numbers: Numbers = None,
-    to: Annotated[str, typer.Option("--to", help="The destination to send to instead.")] = "",
     destination: Destination = None,
     reason: Failure = None,
     study: Study = None,
@@ -83,25 +71,7 @@ def redirect(
     as_json: AsJson = False,
 ) -> None:
     """Send to another destination what waits, is held or failed. Exit code 1: some cannot be."""
-    if not to:
-        raise typer.BadParameter("say where: --to DESTINATION")
     _decide("redirect", numbers, Matching(destination, reason, study), every, why, config, as_json, to)
-
-
-def discard(
-    numbers: Numbers = None,
-    destination: Destination = None,
-    reason: Failure = None,
-    study: Study = None,
-    every: Every = False,
-    why: Why = "",
-    config: Config = None,
-    as_json: AsJson = False,
-) -> None:
-    """Give up what waits, is held or failed: it is never sent. Needs --why. Exit code 1: some cannot be."""
-    if not why:
-        raise typer.BadParameter("say why, for the record: --why TEXT")
-    _decide("discard", numbers, Matching(destination, reason, study), every, why, config, as_json)
 
 
 def _decide(
@@ -114,6 +84,8 @@ def _decide(
     as_json: bool,
     to: str | None = None,
 ) -> None:
+    if verb == "discard" and not why:
+        raise typer.BadParameter("say why, for the record: --why TEXT")
     if bool(numbers) == every:
         raise typer.BadParameter("name the deliveries by their numbers, or say --all")
     if not every and wanted != Matching():
@@ -132,7 +104,7 @@ def _of_these(settings: Settings, order: Order, numbers: list[int]) -> Decided:
     decided = Decided()
     with contextlib.suppress(_SomeCannotError), attach(settings.node.place, writes=True) as connection:
         for at in range(0, len(numbers), AT_ONCE):
-            _add(decided, delivery_orders.decide(connection, order, numbers[at : at + AT_ONCE]))
+            decided.add(delivery_orders.decide(connection, order, numbers[at : at + AT_ONCE]))
         if decided.left:
             raise _SomeCannotError  # which undoes what was decided of the others
     return Decided(left=decided.left) if decided.left else decided
@@ -143,21 +115,13 @@ class _SomeCannotError(Exception):
 
 
 def _of_all(settings: Settings, order: Order, wanted: Matching) -> Decided:
-    """Decide of all that match, some hundred at one time; what cannot be decided is left."""
-    decided, above = Decided(), 0
-    while True:
+    """Decide of all that match; what cannot be decided is left."""
+
+    def writes(unit: Callable[[Connection], tuple[list[int], Decided]]) -> tuple[list[int], Decided]:
         with attach(settings.node.place, writes=True) as connection:
-            numbers = delivery_orders.matching(connection, order.verb, wanted, above=above)
-            _add(decided, delivery_orders.decide(connection, order, numbers))
-        if len(numbers) < AT_ONCE:
-            return decided
-        above = numbers[-1]
+            return unit(connection)
 
-
-def _add(decided: Decided, more: Decided) -> None:
-    decided.done += more.done
-    decided.left |= more.left
-    decided.made |= more.made
+    return delivery_orders.decide_all(writes, order, wanted)
 
 
 def _say(decided: Decided, order: Order, as_json: bool) -> None:

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query
 from sqlalchemy import Connection
 from starlette.responses import Response
 
-from hostd.archive import associations, deliveries
+from hostd.archive import associations, commitments, deliveries
 from hostd.archive.archive import Archive
 from hostd.archive.associations import AssociationRow
 from hostd.archive.records import Attempt, Delivery
@@ -68,8 +68,13 @@ def with_history(connection: Connection, number: int) -> dict[str, Any]:
     delivery = deliveries.get(connection, number)
     if delivery is None:
         raise unknown_resource()
-    history = [attempt_form(attempt) for attempt in deliveries.attempts(connection, number)]
-    return {**delivery_form(delivery), "History": history}
+    stand_in = deliveries.stand_in_of(connection, number)
+    return {
+        **delivery_form(delivery),
+        "CommitmentReported": iso_time(commitments.reported_at(connection, delivery.commitment_uid)),
+        "StandIn": stand_in.id if stand_in is not None else None,
+        "History": [attempt_form(attempt) for attempt in deliveries.attempts(connection, number)],
+    }
 
 
 def delivery_form(delivery: Delivery) -> dict[str, Any]:
@@ -91,6 +96,10 @@ def delivery_form(delivery: Delivery) -> dict[str, Any]:
         "NotBefore": iso_time(delivery.not_before or None),
         "NextAttempt": None if delivery.finished_at else iso_time(delivery.next_attempt_at),
         "CompletionTime": iso_time(delivery.finished_at),
+        "StandsInFor": delivery.alternate_of,
+        "Commitment": delivery.commitment,
+        "CommitmentTransaction": delivery.commitment_uid,
+        "CommitmentAsked": iso_time(delivery.commitment_asked_at),
     }
 
 
@@ -104,6 +113,7 @@ def attempt_form(attempt: Attempt) -> dict[str, Any]:
         "Status": attempt.status,
         "Seconds": attempt.seconds,
         "TransferSyntax": attempt.sent_syntax,
+        "SentSOPInstanceUID": attempt.sent_sop_instance_uid,
     }
 
 

@@ -4,8 +4,8 @@ from datetime import datetime
 import pytest
 from typer.testing import CliRunner
 
+from hostd.archive import commitments, instances
 from hostd.archive import deliveries as rows
-from hostd.archive import instances
 from hostd.archive.records import Attempt, Blob
 from hostd.cli import destinations
 from hostd.cli.deliveries import app
@@ -116,6 +116,30 @@ def test_one_is_shown_with_all_its_attempts(config, filled):
     assert "state: failed" in text
     assert "0.50" in text
     assert "not tried yet" in run(config, "show", "5").stdout
+
+
+def test_what_stands_in_for_what_and_how_commitment_stands_is_shown(config, filled):
+    def unit(connection):
+        failed = rows.get(connection, 1)
+        made, _ = rows.ask(
+            connection, instance="i1", sop_instance_uid="1.2", sop_class_uid="1.3", destination="modality:other",
+            content="1", blob=failed.blob, now=2000.0, alternate_of=1,
+        )  # fmt: skip
+        rows.claim(connection, "modality:other", 7, 2000.0, 1)
+        rows.finish(connection, Attempt(made, 1, 2001.0, "delivered", "0x0000"), 7, commits=True)
+        commitments.ask(connection, "modality:other", "2.25.1", 2002.0, asked_before=0.0, limit=9)
+
+    filled.writer.do(unit)
+    failed, instead = (json.loads(run(config, "show", number, "--json").stdout) for number in ("1", "6"))
+    assert failed["stand_in"] == {"id": 6, "destination": "modality:other", "state": "delivered"}
+    assert (instead["stands_in_for"], instead["stand_in"], instead["commitment"]) == (1, None, "asked")
+    assert (instead["commitment_transaction"], instead["commitment_reported_at"]) == ("2.25.1", None)
+    assert datetime.fromisoformat(instead["commitment_asked_at"]).timestamp() == 2002.0
+    assert "stand in: delivery 6 to modality:other, delivered" in run(config, "show", "1").stdout
+    assert "commitment: asked" in run(config, "show", "6").stdout
+    table = run(config).stdout
+    assert "modality:other, for 1" in table
+    assert "delivered, commitment asked" in table
 
 
 def test_an_unknown_number_is_one_line_and_exit_code_1(config, filled):

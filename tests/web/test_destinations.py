@@ -77,6 +77,29 @@ def test_what_is_decided_stands_in_the_history_with_who_decided_it(client, numbe
     assert discarded["LastError"] == "discarded by anna: wrong"
 
 
+def test_many_are_decided_of_by_destination_study_and_reason_and_only_on_purpose(client, face, number):
+    def ask(connection, content):
+        return deliveries.ask(
+            connection, destination="modality:archive", instance="i", sop_instance_uid="1.2", sop_class_uid="1.3",
+            content=content, blob="test/00/gone", now=1000.0,
+        )[0]  # fmt: skip
+
+    others = [face.archive.writer.do(lambda c, i=i: ask(c, f"c{i}")) for i in range(3)]
+    for wrong in ("hold", "hold?all=false", "discard?all=true", "redirect?all=true", "hold?all=true&to=peer:buffer"):
+        assert is_orthanc_error(client.post(f"/deliveries/{wrong}"), 400, 5), wrong
+    assert client.post("/deliveries/burn?all=true").status_code == 400
+    assert client.post("/deliveries/hold?all=true&destination=peer:buffer").json()["Done"] == []
+    held = client.post("/deliveries/hold?all=true&destination=modality:archive&why=service&limit=3").json()
+    assert held == {"Done": [number, *others[:2]], "Left": [], "Redirected": []}
+    assert client.post("/deliveries/release?all=true&study=1.2.3").json()["Done"] == []
+    moved = client.post("/deliveries/redirect?all=true&to=peer:buffer&reason=service").json()
+    assert moved["Done"] == [number]
+    assert moved["Redirected"] == [{"ID": number, "To": others[-1] + 1}]
+    assert [left["ID"] for left in moved["Left"]] == others[:2]
+    assert "no longer in the archive" in moved["Left"][0]["Reason"]
+    assert client.post("/deliveries/discard?all=true&why=test&destination=modality:archive").json()["Done"] == others
+
+
 def test_what_cannot_be_decided_is_refused_and_changes_nothing(client, face, number):
     assert is_orthanc_error(client.post(f"/deliveries/{number}/release"), 409, 46)
     assert is_orthanc_error(client.post(f"/deliveries/{number}/discard"), 400, 5)

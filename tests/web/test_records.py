@@ -3,8 +3,9 @@
 import pytest
 from web_support import is_orthanc_error
 
-from hostd.archive import associations, deliveries, instances
+from hostd.archive import associations, commitments, deliveries, instances
 from hostd.archive.records import Attempt, Blob
+from hostd.dicom.commitment import Report
 from hostd.testing.made import arrive
 
 
@@ -57,6 +58,12 @@ def test_a_delivery_tells_its_attempts(client, asked):
         "NotBefore": None,
         "NextAttempt": None,
         "CompletionTime": "1970-01-01T00:16:42.500+00:00",
+        "StandsInFor": None,
+        "StandIn": None,
+        "Commitment": None,
+        "CommitmentTransaction": None,
+        "CommitmentAsked": None,
+        "CommitmentReported": None,
         "History": [
             {
                 "Number": 1,
@@ -66,9 +73,34 @@ def test_a_delivery_tells_its_attempts(client, asked):
                 "Status": 0xA900,
                 "Seconds": 0.25,
                 "TransferSyntax": "1.2",
+                "SentSOPInstanceUID": None,
             }
         ],
     }
+
+
+def test_a_delivery_tells_what_stands_in_for_it_and_how_commitment_stands(face, client, asked):
+    def unit(connection):
+        first = deliveries.get(connection, asked[0])
+        made, _ = deliveries.ask(
+            connection, instance="i", sop_instance_uid="1.2", sop_class_uid="1.3", destination="modality:other",
+            content="c", blob=first.blob, now=1000.0, alternate_of=first.id,
+        )  # fmt: skip
+        deliveries.claim(connection, "modality:other", 7, 2000.0, 1)
+        deliveries.finish(connection, Attempt(made, 1, 2001.0, "delivered", "0x0000"), 7, commits=True)
+        commitments.ask(connection, "modality:other", "2.25.1", 2002.0, asked_before=0.0, limit=9)
+        return made
+
+    made = face.archive.writer.do(unit)
+    assert client.get(f"/deliveries/{asked[0]}").json()["StandIn"] == made
+    told = client.get(f"/deliveries/{made}").json()
+    assert (told["StandsInFor"], told["Commitment"], told["CommitmentTransaction"]) == (asked[0], "asked", "2.25.1")
+    assert (told["CommitmentAsked"], told["CommitmentReported"]) == ("1970-01-01T00:33:22.000+00:00", None)
+    report = Report("2.25.1", frozenset(("1.2",)), {})
+    face.archive.writer.do(lambda c: commitments.settle(c, report, 2003.0))
+    told = client.get(f"/deliveries/{made}").json()
+    assert (told["Commitment"], told["CommitmentReported"]) == ("committed", "1970-01-01T00:33:23.000+00:00")
+    assert client.get("/deliveries").json()[0]["Commitment"] == "committed"
 
 
 def test_a_failed_delivery_is_tried_again_at_once(client, asked):

@@ -30,9 +30,7 @@ def upgrade() -> None:
     instance = sa.table("instance", sa.column("accession_number", sa.Text), sa.column("attributes", sa.JSON))
     number = instance.c.attributes["study"]["AccessionNumber"].as_string()
     op.execute(sa.update(instance).values(accession_number=sa.func.coalesce(number, "")))
-    op.create_index(
-        op.f("ix_instance_accession_number"), "instance", ["accession_number"], postgresql_using="hash"
-    )
+    op.create_index(op.f("ix_instance_accession_number"), "instance", ["accession_number"], postgresql_using="hash")
 
 
 def downgrade() -> None:
