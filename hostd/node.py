@@ -337,7 +337,6 @@ class Node:
             listener.start()
             self._undo.append(("DICOM", lambda: listener.stop(_STOP_GRACE_S)))
         if settings.http.enabled:
-            destinations = destinations_of(settings)
             app = create_app(
                 self.archive,
                 intake,
@@ -349,7 +348,7 @@ class Node:
                 hosts=[settings.http.host],
                 layers=lambda: self._scripts.layers if self._scripts else {},
                 filters=self._filters,
-                destinations=lambda: destinations,
+                destinations=self._couriers.destinations,
             )
             self.http = HttpListener(app, settings.http.host, settings.http.port)
             self.http.start()

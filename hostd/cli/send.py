@@ -65,11 +65,13 @@ def send(
 
 
 def _couriers(settings: Settings, kind: str, name: str) -> AbstractContextManager[None]:
-    """Make sure that somebody carries: the node that runs, or else a node without doors and scripts, to this destination alone."""
+    """Make sure that somebody carries: the node that runs, or else a node without doors and scripts, to this destination and its alternate."""
     if is_held(settings.node.data):
         return nullcontext()
+    alternate = settings.destinations()[kind][name].alternate
+    needed = {(kind, name)} | ({settings.resolve_destination(alternate)} if alternate else set())
     alone = {
-        table: {one: entry for one, entry in getattr(settings, table).items() if (each, one) == (kind, name)}
+        table: {one: entry for one, entry in getattr(settings, table).items() if (each, one) in needed}
         for each, table in DESTINATION_TABLES.items()
     }
     closed = {face: getattr(settings, face).model_copy(update={"enabled": False}) for face in ("dicom", "http")}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import AfterValidator, Field
 
@@ -24,6 +24,8 @@ def _name(text: str) -> str:
 
 class Folder(Forwarding):
     """A destination that is a folder of this machine, or mounted on it. Files are never overwritten there."""
+
+    KIND: ClassVar[str] = "folder"
 
     path: FilePath = Field(
         description="The folder. It must exist: hostd does not make it, lest it fill the disk below a share that is not mounted."

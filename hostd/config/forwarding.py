@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from pydantic import Field
 
 from hostd.config.section import Section
@@ -10,7 +12,10 @@ from hostd.config.windows import Windows
 
 
 class Forwarding(Section):
-    """On what terms a destination is sent to."""
+    """On what terms a destination is sent to; each kind of destination adds where it is."""
+
+    KIND: ClassVar[str]
+    """The word for this kind, as `modality`: in `kind:name`."""
 
     batch: Count | None = Field(
         default=None, description="How many deliveries go over one connection. Absent: that of `[delivery]`."
@@ -40,3 +45,8 @@ class Forwarding(Section):
         default=None,
         description="The destination that gets what this one failed to take, as `other` or `peer:other`; both are recorded. Absent: none.",
     )
+
+    @property
+    def commitment_wait_s(self) -> float | None:
+        """Seconds after which it is asked for storage commitment anew; None: it is not asked."""
+        return None

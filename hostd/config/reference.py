@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from inspect import get_annotations
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
@@ -132,9 +133,20 @@ def _sections(name: str) -> Iterator[str]:
 
 
 def _section(heading: str, model: type[BaseModel]) -> str:
-    rows = [_row(field_name, field) for field_name, field in model.model_fields.items()]
+    rows = [_row(field_name, field) for field_name, field in sorted(model.model_fields.items(), key=_place_in(model))]
     head = ["| setting | value | default | meaning |", "|---|---|---|---|"]
     return "\n".join([f"## {heading}", "", (model.__doc__ or "").strip(), "", *head, *rows, ""])
+
+
+def _place_in(model: type[BaseModel]) -> Callable[[tuple[str, FieldInfo]], tuple[bool, int]]:
+    """Return the order of a model's rows: what must be there first, then its own settings, then what it shares with others."""
+
+    def place(item: tuple[str, FieldInfo]) -> tuple[bool, int]:
+        name, field = item
+        depth = next(i for i, one in enumerate(model.__mro__) if name in get_annotations(one))
+        return not field.is_required(), depth
+
+    return place
 
 
 def _row(name: str, field: FieldInfo) -> str:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from argon2 import extract_parameters
 from argon2.exceptions import InvalidHashError
 from argon2.low_level import Type
 from pydantic import Field, SecretStr, field_validator, model_validator
 
+from hostd.config.credentials import Certified
 from hostd.config.forwarding import Forwarding
 from hostd.config.http_access import HttpAccess
 from hostd.config.index_access import IndexAccess
@@ -216,8 +217,10 @@ class Delivery(Section):
         return self
 
 
-class Modality(Forwarding):
+class Modality(Certified, Forwarding):
     """A destination that speaks DICOM, by C-STORE."""
+
+    KIND: ClassVar[str] = "modality"
 
     aet: AeTitle = Field(description="Its AE title.")
     host: Host = Field(description="Its host name or address.")
@@ -233,16 +236,6 @@ class Modality(Forwarding):
         description="The transfer syntax to bring an instance to when it does not take the one it has: UID, keyword or short name.",
     )
     tls: bool = Field(default=False, description="Whether it is spoken to over TLS.")
-    ca_file: FilePath | None = Field(
-        default=None, description="With `tls`: the certificates (PEM) to trust for it. Absent: those of the system."
-    )
-    client_certificate_file: FilePath | None = Field(
-        default=None,
-        description="With `tls`: the certificate (PEM) to show, with those that lead to its root. Absent: none.",
-    )
-    client_key_file: FilePath | None = Field(
-        default=None, description="The key (PEM, without a passphrase) of that certificate."
-    )
     tls_minimum: Literal["1.2", "1.3"] = Field(default="1.2", description="The oldest version of TLS to speak.")
     tls_name: Host | None = Field(default=None, description="The name that its certificate must bear. Absent: `host`.")
     tls_check_name: bool = Field(
@@ -252,17 +245,9 @@ class Modality(Forwarding):
 
     @model_validator(mode="after")
     def _certificates_need_tls(self) -> Self:
-        if (self.client_certificate_file is None) != (self.client_key_file is None):
-            raise ValueError("should have client_certificate_file with its client_key_file, or neither")
-        if not self.tls and (self.ca_file or self.client_certificate_file or self.tls_name):
+        if not self.tls and (self.ca_file or self.client_certificate or self.tls_name):
             raise ValueError("has settings of TLS, but tls is off: write tls = true")
         return self
-
-    @property
-    def files(self) -> dict[str, Path]:
-        """The files that must be there, by the setting that names them."""
-        keys = ("ca_file", "client_certificate_file", "client_key_file")
-        return {key: path for key in keys if (path := getattr(self, key)) is not None}
 
     require: str | None = Field(
         default=None,
@@ -298,6 +283,11 @@ class Modality(Forwarding):
         return self
 
     @property
+    def commitment_wait_s(self) -> float | None:
+        """Seconds after which it is asked for storage commitment anew; None: it is not asked."""
+        return self.commit_timeout_s if self.commitment else None
+
+    @property
     def preferred_syntax(self) -> TransferSyntax:
         """The transfer syntax that `prefer` names."""
         return lookup(self.prefer)
@@ -305,6 +295,8 @@ class Modality(Forwarding):
 
 class Peer(HttpAccess):
     """A destination that speaks Orthanc's HTTP interface."""
+
+    KIND: ClassVar[str] = "peer"
 
     compress: bool = Field(
         default=False, description="Send compressed (gzip): for slow lines and uncompressed instances."

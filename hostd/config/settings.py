@@ -8,17 +8,18 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar, get_args
 
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from hostd.config import environment
-from hostd.config.channel_secrets import with_secrets
+from hostd.config.credentials import Certified, Credentials
 from hostd.config.dicomweb import DicomWeb
 from hostd.config.folders import Folder
-from hostd.config.http_access import HttpAccess, HttpReach
+from hostd.config.forwarding import Forwarding
 from hostd.config.ingest import Ingest
 from hostd.config.notify import Channel
 from hostd.config.permissions import refuse_writable_by_others
@@ -54,18 +55,7 @@ from hostd.config.values import (
 )
 from hostd.errors import ConfigurationError, NotFoundError
 
-DestinationKind = Literal["modality", "peer", "dicomweb", "folder"]
-
-DESTINATION_TABLES: Mapping[DestinationKind, str] = {
-    "modality": "modalities",
-    "peer": "peers",
-    "dicomweb": "dicomweb",
-    "folder": "folders",
-}
-"""The kinds of destination → the table of the configuration that each is in."""
-
-_Http = TypeVar("_Http", bound=HttpAccess)
-_Reached = TypeVar("_Reached", bound=HttpReach)
+_Entry = TypeVar("_Entry")
 
 
 class Settings(BaseSettings):
@@ -119,34 +109,13 @@ class Settings(BaseSettings):
             return delivery
         return delivery.model_copy(update={"calling_aet": dicom.aets[0]})
 
-    @field_validator("modalities")
+    @field_validator("*")
     @classmethod
-    def _modalities_inherit(cls, modalities: dict[str, Modality], info: ValidationInfo) -> dict[str, Modality]:
+    def _destinations_inherit(cls, value: Any, info: ValidationInfo) -> Any:
         delivery = info.data.get("delivery")
-        if delivery is None:
-            return modalities
-        return {
-            name: modality.model_copy(
-                update={
-                    "calling_aet": modality.calling_aet or delivery.calling_aet,
-                    "timeout_s": modality.timeout_s if "timeout_s" in modality.model_fields_set else delivery.timeout_s,
-                }
-            )
-            for name, modality in modalities.items()
-        }
-
-    @field_validator("peers", "dicomweb")
-    @classmethod
-    def _http_inherits(cls, entries: dict[str, _Http], info: ValidationInfo) -> dict[str, _Http]:
-        delivery = info.data.get("delivery")
-        if delivery is None:
-            return entries
-        return {
-            name: entry
-            if "timeout_s" in entry.model_fields_set
-            else entry.model_copy(update={"timeout_s": delivery.timeout_s})
-            for name, entry in entries.items()
-        }
+        if delivery is None or info.field_name not in destination_tables(cls).values():
+            return value
+        return {name: _inheriting(entry, delivery) for name, entry in value.items()}
 
     def destination_names(self) -> tuple[str, ...]:
         """Return what scripts may write in `to=`, sorted; a name of several kinds is there as `modality:x` and `peer:x`."""
@@ -155,7 +124,7 @@ class Settings(BaseSettings):
             sorted(name if len(found) == 1 else f"{kind}:{name}" for name, found in kinds.items() for kind in found)
         )
 
-    def resolve_destination(self, name: str) -> tuple[DestinationKind, str]:
+    def resolve_destination(self, name: str) -> tuple[str, str]:
         """Return the kind and the plain name of a destination, written `x`, `modality:x`, `peer:x` and so on.
 
         Raises `NotFoundError` when there is none of that name, and `ConfigurationError` when there are several.
@@ -171,16 +140,20 @@ class Settings(BaseSettings):
             )
             raise ConfigurationError(f"{name!r} is both {kinds}: write {written}")
         near = get_close_matches(name, self.destination_names(), n=2, cutoff=0.5)
-        tables = ", ".join(f"[{table}.NAME]" for table in DESTINATION_TABLES.values())
+        tables = ", ".join(f"[{table}.NAME]" for table in destination_tables(type(self)).values())
         hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"add one of {tables}."
         raise NotFoundError(f"there is no destination {name!r} in the configuration; {hint}")
 
-    def _kinds_by_name(self) -> dict[str, list[DestinationKind]]:
-        found: dict[str, list[DestinationKind]] = {}
-        for kind, table in DESTINATION_TABLES.items():
-            for name in getattr(self, table):
+    def _kinds_by_name(self) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        for kind, entries in self.destinations().items():
+            for name in entries:
                 found.setdefault(name, []).append(kind)
         return found
+
+    def destinations(self) -> dict[str, Mapping[str, Forwarding]]:
+        """Return the destinations: kind → name → entry."""
+        return {kind: getattr(self, table) for kind, table in destination_tables(type(self)).items()}
 
     def script(self, name: str) -> Script:
         """Return the entry of the script file of that name; the defaults when it has none."""
@@ -193,6 +166,27 @@ class Settings(BaseSettings):
             return self.destination_names()
         resolved = {self.resolve_destination(name) for name in allowed}
         return tuple(name for name in self.destination_names() if self.resolve_destination(name) in resolved)
+
+
+def _inheriting(entry: Forwarding, delivery: Delivery) -> Forwarding:
+    """Return an entry with what `[delivery]` says where it says nothing itself."""
+    common = {"calling_aet": delivery.calling_aet, "timeout_s": delivery.timeout_s}
+    missing = type(entry).model_fields.keys() & common.keys() - entry.model_fields_set
+    return entry.model_copy(update={key: common[key] for key in missing})
+
+
+@cache
+def destination_tables(settings: type[BaseSettings]) -> Mapping[str, str]:
+    """Return the kinds of destination → the table of the configuration that each is in."""
+    found = {}
+    for table, field in settings.model_fields.items():
+        section = get_args(field.annotation)[-1:]
+        if section and isinstance(section[0], type) and issubclass(section[0], Forwarding):
+            found[section[0].KIND] = table
+    return found
+
+
+DESTINATION_TABLES = destination_tables(Settings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,8 +208,8 @@ class Loaded:
         if loc == ("node", "database_password"):
             keys = ("database_password_file", "database_password_env")
             return next((key for key in keys if getattr(self.settings.node, key)), "default")
-        if loc[0] in ("peers", "dicomweb", "targets") and loc[-1] == "password":
-            entry = getattr(self.settings, str(loc[0]))[str(loc[1])]
+        entry = getattr(self.settings, str(loc[0])).get(loc[1]) if loc[-1] == "password" and len(loc) > 2 else None
+        if isinstance(entry, Credentials):
             return next((key for key in ("password_file", "password_env") if getattr(entry, key)), "default")
         return "default"
 
@@ -289,42 +283,36 @@ def _with_secrets(settings: Settings, environ: Mapping[str, str]) -> tuple[Setti
         key = "database_password_file" if node.database_password_file else "database_password_env"
         problems.append((("node", key), str(error)))
 
-    def reached(table: str, entries: Mapping[str, _Reached]) -> dict[str, _Reached]:
-        found = dict(entries)
-        for name, entry in entries.items():
-            try:
-                found[name] = entry.with_secrets(environ)
-            except ValueError as error:
-                from_elsewhere = ("password_file", "password_env", "header_files", "header_env")
-                problems.append(((table, name, next(key for key in from_elsewhere if getattr(entry, key))), str(error)))
-        return found
-
-    peers, dicomweb = reached("peers", settings.peers), reached("dicomweb", settings.dicomweb)
-    targets = reached("targets", settings.targets)
-    channels: dict[str, Channel] = {}
-    for name, channel in settings.notify.items():
-        channels[name] = channel
+    tables: dict[str, dict[str, Any]] = {}
+    for table, name, entry in _entries(settings, Credentials):
+        entries = tables.setdefault(table, dict(getattr(settings, table)))
         try:
-            channels[name] = with_secrets(channel, environ)
+            entries[name] = entry.with_secrets(environ)
         except ValueError as error:
-            problems.append((("notify", name), str(error)))
-    return settings.model_copy(
-        update={"node": node, "peers": peers, "dicomweb": dicomweb, "targets": targets, "notify": channels}
-    ), problems
+            problems.append(((table, name, entry.secret_source), str(error)))
+    return settings.model_copy(update={"node": node, **tables}), problems
+
+
+def _entries(settings: Settings, kind: type[_Entry]) -> Iterator[tuple[str, str, _Entry]]:
+    """Yield table, name and entry of all that are of that kind."""
+    for table in type(settings).model_fields:
+        entries = getattr(settings, table)
+        for name, entry in entries.items() if isinstance(entries, dict) else ():
+            if isinstance(entry, kind):
+                yield table, name, entry
 
 
 def _contradictions_of_alternates(settings: Settings) -> Iterator[tuple[Loc, str]]:
-    for kind, table in DESTINATION_TABLES.items():
-        for name, entry in getattr(settings, table).items():
-            if entry.alternate is None:
-                continue
-            try:
-                is_itself = settings.resolve_destination(entry.alternate) == (kind, name)
-            except (ConfigurationError, NotFoundError) as error:
-                yield (table, name, "alternate"), str(error)
-            else:
-                if is_itself:
-                    yield (table, name, "alternate"), "is this destination itself: name another"
+    for table, name, entry in _entries(settings, Forwarding):
+        if entry.alternate is None:
+            continue
+        try:
+            is_itself = settings.resolve_destination(entry.alternate) == (entry.KIND, name)
+        except (ConfigurationError, NotFoundError) as error:
+            yield (table, name, "alternate"), str(error)
+        else:
+            if is_itself:
+                yield (table, name, "alternate"), "is this destination itself: name another"
 
 
 def _contradictions(settings: Settings) -> Iterator[tuple[Loc, str]]:
@@ -351,17 +339,10 @@ def _contradictions(settings: Settings) -> Iterator[tuple[Loc, str]]:
 
 
 def _missing_files(settings: Settings) -> Iterator[tuple[Loc, str]]:
-    tables: tuple[tuple[str, Mapping[str, HttpReach | Modality]], ...] = (
-        ("modalities", settings.modalities),
-        ("peers", settings.peers),
-        ("dicomweb", settings.dicomweb),
-        ("targets", settings.targets),
-    )
-    for table, entries in tables:
-        for name, entry in entries.items():
-            for key, path in entry.files.items():
-                if not path.is_file():
-                    yield (table, name, key), f"there is no file {path}"
+    for table, name, entry in _entries(settings, Certified):
+        for key, path in entry.files.items():
+            if not path.is_file():
+                yield (table, name, key), f"there is no file {path}"
 
 
 def _contradictions_of_telling(settings: Settings) -> Iterator[tuple[Loc, str]]:
@@ -378,9 +359,6 @@ def _contradictions_of_telling(settings: Settings) -> Iterator[tuple[Loc, str]]:
         near = get_close_matches(name, settings.modalities, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]!r}?" if near else f"add [modalities.{name}]"
         yield ("sources", name), f"there is no modality {name!r} in the configuration; {hint}"
-    for name, entry in settings.notify.items():
-        if entry.ca_file and not entry.ca_file.is_file():
-            yield ("notify", name, "ca_file"), f"there is no file {entry.ca_file}"
 
 
 def _keys(values: Mapping[str, Any], at: Loc = ()) -> Iterator[Loc]:

@@ -86,6 +86,11 @@ class Couriers:
             _log.warning("couriers are still sending and are left behind", destinations=late)
         return late
 
+    def destinations(self) -> dict[str, Destination]:
+        """Return the destinations as they are now, by `kind:name`."""
+        with self._lock:
+            return dict(self._destinations)
+
     def health(self) -> dict[str, Health]:
         """Return how each destination does, by its name."""
         with self._lock:

@@ -43,14 +43,13 @@ class Access:
     @classmethod
     def of(cls, settings: HttpReach) -> Self:
         """Return what the configuration says of a destination."""
-        certificate, key = settings.client_certificate_file, settings.client_key_file
         return cls(
             url=settings.url,
             username=settings.username,
             password=settings.password.get_secret_value() if settings.password else None,
             headers={name: value.get_secret_value() for name, value in settings.headers.items()},
             ca_file=settings.ca_file,
-            client_certificate=(certificate, key) if certificate and key else None,
+            client_certificate=settings.client_certificate,
             timeout_s=settings.timeout_s,
         )
 
@@ -62,18 +61,11 @@ class HttpConnection:
         self.access = access
         self.is_open = True
         self._root = access.url.rstrip("/") + "/"
-        self._http = requests.Session()
-        self._http.trust_env = False
+        self._http = trusting(access.ca_file, access.client_certificate)
         if access.username is not None:
             # As bytes, since requests would encode text as Latin-1 and quote what does not fit.
             self._http.auth = HTTPBasicAuth(access.username.encode(), (access.password or "").encode())
         self._http.headers.update({**access.headers, "Accept": accept})
-        if access.ca_file is not None:
-            self._http.verify = str(access.ca_file)
-        else:
-            self._http.mount("https://", _SystemTrust())
-        if access.client_certificate is not None:
-            self._http.cert = (str(access.client_certificate[0]), str(access.client_certificate[1]))
 
     def close(self) -> None:
         """Close it."""
@@ -121,6 +113,22 @@ class HttpConnection:
                 self.is_open = False  # the rest of it still stands on the connection
                 break
         return bytes(content)
+
+
+def trusting(ca_file: Path | None, client_certificate: tuple[Path, Path] | None) -> requests.Session:
+    """Return a session that trusts the certificates of that file, absent those of the system, and shows that one with its key.
+
+    It does not use what the environment says of proxies and credentials.
+    """
+    http = requests.Session()
+    http.trust_env = False
+    if ca_file is not None:
+        http.verify = str(ca_file)
+    else:
+        http.mount("https://", _SystemTrust())
+    if client_certificate is not None:
+        http.cert = (str(client_certificate[0]), str(client_certificate[1]))
+    return http
 
 
 class _SystemTrust(HTTPAdapter):
@@ -221,7 +229,7 @@ def _inner(error: BaseException) -> BaseException | None:
     return argument or error.__cause__
 
 
-__all__ = ["PIECE", "Access", "Body", "HttpConnection", "Said", "broken", "why"]
+__all__ = ["PIECE", "Access", "Body", "HttpConnection", "Said", "broken", "trusting", "why"]
 
 
 class HttpSession:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Self
 
 from hostd.config.forwarding import Forwarding
-from hostd.config.sections import Modality
 from hostd.config.windows import Window
 
 _HOUR_S = 3600.0
@@ -47,9 +46,5 @@ class Terms:
             max_age_s=None if destination.max_age_h is None else destination.max_age_h * _HOUR_S,
             accept_warnings=destination.accept_warnings,
             alternate=alternate,
-            commit_timeout_s=_commit_timeout_s(destination),
+            commit_timeout_s=destination.commitment_wait_s,
         )
-
-
-def _commit_timeout_s(destination: Forwarding) -> float | None:
-    return destination.commit_timeout_s if isinstance(destination, Modality) and destination.commitment else None

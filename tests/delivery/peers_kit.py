@@ -3,6 +3,7 @@
 import json
 import shutil
 import socket
+import ssl
 import subprocess
 import time
 import uuid
@@ -152,6 +153,15 @@ class Certificates:
         )
         _openssl("x509", "-req", "-in", request, "-out", certificate, *signing)
         return certificate, key
+
+
+def secured(server, certificates):
+    """Have an HTTP server of the standard library speak TLS, and want a certificate of its authority from who calls."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*certificates.server)
+    context.load_verify_locations(certificates.ca)
+    context.verify_mode = ssl.CERT_REQUIRED
+    server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
 
 
 def _openssl(*arguments):

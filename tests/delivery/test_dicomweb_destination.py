@@ -1,13 +1,12 @@
 """STOW-RS: what counts as delivered is what the server says of this instance, and nothing else; bodies are never in memory."""
 
 import json
-import ssl
 import tracemalloc
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from delivery_kit import EXPLICIT, small_file
-from peers_kit import DICOMWEB, Certificates, needs_dicomweb, needs_openssl, needs_orthanc, orthanc, shipped
+from peers_kit import DICOMWEB, Certificates, needs_dicomweb, needs_openssl, needs_orthanc, orthanc, secured, shipped
 from ports import free_port
 from test_peer_destination import serving
 
@@ -269,11 +268,7 @@ def certificates(tmp_path_factory):
 @pytest.fixture
 def secure(server, certificates):
     """A server that wants a certificate of its authority from who calls."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(*certificates.server)
-    context.load_verify_locations(certificates.ca)
-    context.verify_mode = ssl.CERT_REQUIRED
-    server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    secured(server, certificates)
     server.url = server.url.replace("http:", "https:")
     return server
 

@@ -3,6 +3,7 @@
 import pytest
 from channels_kit import HookServer, MailServer
 from delivery_kit import ANSWERED, FakeDestination, small_file
+from peers_kit import Certificates, needs_openssl, secured
 from ports import free_port
 
 from hostd.archive import notices
@@ -310,3 +311,24 @@ def test_a_destination_is_told_as_down_once_and_as_up_once_over_restarts(node, f
     assert down.subject == up.subject == NAME
     assert "no route to host" in up.facts["reason"]
     assert up.facts["since"] == down.at
+
+
+@needs_openssl
+@pytest.mark.parametrize("missing", [None, "ca_file", "client_certificate_file"])
+def test_a_webhook_is_called_with_own_authority_and_client_certificate(web, tmp_path, missing):
+    certificates = Certificates(tmp_path / "certificates")
+    secured(web.server, certificates)
+    certificate, key = certificates.client
+    options = {"ca_file": certificates.ca, "client_certificate_file": certificate, "client_key_file": key}
+    if missing == "client_certificate_file":
+        del options["client_certificate_file"], options["client_key_file"]
+    elif missing is not None:
+        del options[missing]
+    channel = channel_of("ops", Channel(url=f"https://127.0.0.1:{web.port}/hook", timeout_s=20, **options), "node")
+    if missing is None:
+        channel.send(NOTE)
+        assert [body["id"] for body in web.bodies] == [NOTE.id]
+    else:
+        with pytest.raises(ChannelError):
+            channel.send(NOTE)
+        assert web.bodies == []

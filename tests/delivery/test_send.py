@@ -28,7 +28,7 @@ def place(tmp_path, prepared):
     config = tmp_path / "hostd.toml"
     config.write_text(
         '[node]\ndata = "./data"\n[dicom]\nport = 0\n[http]\nport = 0\n[delivery]\nfirst_retry_s = 0.1\nmax_retry_s = 0.2\n'
-        '[folders.export]\npath = "./out"\ntemplate = "{SOPInstanceUID}.dcm"\n[folders.gone]\npath = "./gone"\n'
+        '[folders.export]\npath = "./out"\ntemplate = "{SOPInstanceUID}.dcm"\nalternate = "gone"\n[folders.gone]\npath = "./gone"\n'
     )
     config.chmod(0o600)
     return tmp_path

@@ -9,6 +9,7 @@ import requests
 
 from hostd.config.notify import Channel as Settings
 from hostd.delivery.channels import ChannelError, Message
+from hostd.delivery.http import trusting
 
 _FINAL = frozenset({400, 405, 410, 413, 415, 422})
 """What says that this request will never be taken; others, such as 401 or 404, an administrator may put right."""
@@ -25,7 +26,7 @@ class Webhook:
         self.give_up_after_s = settings.give_up_after_h * 3600
         self._url = settings.url.get_secret_value()
         self._headers = {name: value.get_secret_value() for name, value in settings.headers.items()}
-        self._verify: str | bool = str(settings.ca_file) if settings.ca_file else True
+        self._certificates = settings.ca_file, settings.client_certificate
         self._timeouts = min(_CONNECT_S, settings.timeout_s), settings.timeout_s
         self._node = node
 
@@ -40,9 +41,7 @@ class Webhook:
             "script": message.script,
         }
         try:
-            with requests.Session() as http:
-                http.trust_env = False
-                http.verify = self._verify
+            with trusting(*self._certificates) as http:
                 answer = http.post(
                     self._url,
                     json=body,
@@ -55,7 +54,9 @@ class Webhook:
         except requests.Timeout as error:
             raise ChannelError(f"{host} did not answer in time") from error
         except requests.exceptions.SSLError as error:
-            raise ChannelError(f"{host} has no certificate that is trusted: see ca_file") from error
+            raise ChannelError(
+                f"{host} has no certificate that is trusted, or does not take the one that is shown: see ca_file"
+            ) from error
         except requests.RequestException as error:
             raise ChannelError(f"{host} could not be reached ({type(error).__name__})") from error
         if not 200 <= status < 300:

@@ -1,4 +1,7 @@
-"""Destinations: where deliveries go. A kind is one file here, with a class that has the methods of `Destination`.
+"""Destinations: where deliveries go, one file a kind.
+
+A kind has a class with the methods of `Destination`, the `SECTION` of the configuration that describes one, whose `KIND` is the word
+for it, and a function `configured(name, section)`, which makes one of it.
 
 A courier connects once for a batch and sends one instance after another; when more come meanwhile, they go over the same
 connection if it `takes` them. A destination decides nothing about retries: it says

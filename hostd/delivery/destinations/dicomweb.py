@@ -10,6 +10,7 @@ from typing import Any
 
 import requests
 
+from hostd.config.dicomweb import DicomWeb as Section
 from hostd.delivery import faults
 from hostd.delivery.destinations import Answer, Outgoing, deviation
 from hostd.delivery.faults import Verdict
@@ -48,6 +49,14 @@ class DicomWeb:
             if session.check():
                 return ["answers queries (QIDO-RS); whether it takes instances (STOW-RS) shows when one is sent"]
             return ["answers, but not to queries (QIDO-RS): it may only take instances, or the url may be wrong"]
+
+
+SECTION = Section
+
+
+def configured(name: str, section: Section) -> DicomWeb:
+    """Return the server that a section of the configuration describes."""
+    return DicomWeb(name, Access.of(section))
 
 
 class DicomWebSession(HttpSession):

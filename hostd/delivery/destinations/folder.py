@@ -19,6 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
+from hostd.config.folders import Folder as Section
 from hostd.delivery.destinations import Answer, Outgoing, deviation
 from hostd.dicom import part10
 from hostd.dicom.file_paths import PathTemplate, numbered
@@ -64,6 +65,14 @@ class Folder:
         with FolderSession(self) as session:
             free_mb = session.try_out() >> 20
         return [f"{self.path} can be written to, and {free_mb} MiB are free"]
+
+
+SECTION = Section
+
+
+def configured(name: str, section: Section) -> Folder:
+    """Return the folder that a section of the configuration describes."""
+    return Folder(name, path=section.path, template=section.parsed, missing=section.missing)
 
 
 class FolderSession:

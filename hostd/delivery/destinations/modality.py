@@ -8,11 +8,13 @@ from types import TracebackType
 from typing import Self
 
 from hostd.archive.deliveries import PRIORITIES
+from hostd.config.sections import Delivery
+from hostd.config.sections import Modality as Section
 from hostd.delivery import examination, faults
 from hostd.delivery.destinations import Answer, Outgoing, deviation, named
 from hostd.dicom import commitment, part10, statuses
 from hostd.dicom.commitment import Reference, Report
-from hostd.dicom.syntaxes import EXPLICIT_LE, IMPLICIT_LE
+from hostd.dicom.syntaxes import EXPLICIT_LE, IMPLICIT_LE, lookup
 from hostd.dimse import scu
 from hostd.dimse.associate import CONTEXTS_LIMIT
 from hostd.dimse.commands import CommandSet
@@ -142,6 +144,32 @@ class Modality:
             hindrances.append(product.reason or f"what was made of it is in {named(product.transfer_syntax)}")
         text = _no_common_syntax(outgoing, accepted, hindrances, self._require)
         raise InstanceFault(text) if hindrances else NoCommonSyntaxError(text)
+
+
+def configured(name: str, section: Section) -> Modality:
+    """Return the modality that a section of the configuration describes."""
+    tls = Tls(
+        ca_file=section.ca_file,
+        client_certificate=section.client_certificate,
+        minimum=section.tls_minimum,
+        name=section.tls_name,
+        check_name=section.tls_check_name,
+    )
+    return Modality(
+        name,
+        host=section.host,
+        port=section.port,
+        aet=section.aet,
+        calling_aet=section.calling_aet or Delivery().calling_aet,
+        timeout_s=section.timeout_s,
+        prefer=section.preferred_syntax.uid,
+        require=lookup(section.require).uid if section.require else None,
+        transcode=section.allow_transcoding,
+        tls=tls if section.tls else None,
+    )
+
+
+SECTION = Section
 
 
 class ModalitySession:

@@ -12,6 +12,7 @@ from typing import IO
 
 import requests
 
+from hostd.config.sections import Peer as Section
 from hostd.delivery import faults
 from hostd.delivery.destinations import Answer, Outgoing, deviation
 from hostd.delivery.http import PIECE, Access, Body, HttpConnection, HttpSession, Said, broken, why
@@ -51,6 +52,14 @@ class Peer:
             )
         known = {key: str(system[key])[:64] for key in ("Name", "Software", "Version", "DicomAet") if system.get(key)}
         return [", ".join(f"{key} {value}" for key, value in known.items()) or "answers, and does not say what it is"]
+
+
+SECTION = Section
+
+
+def configured(name: str, section: Section) -> Peer:
+    """Return the peer that a section of the configuration describes."""
+    return Peer(name, Access.of(section), compress=section.compress)
 
 
 class PeerSession(HttpSession):
