@@ -292,6 +292,7 @@ class Node:
             work_out=lambda stored, transform: products.bring(stored, transform).path.stat().st_size,
             targets=tuple(settings.targets),
             get=partial(get, self._targets),
+            max_hops=settings.scripting.max_hops,
         )
         self._undo.append(("scripts", self._scripts.stop))
         self._scripts.start()

@@ -182,6 +182,11 @@ class Scripting(Section):
         default=10,
         description="How many events parked in a row park the script itself: it rests, and its events wait. 0: never.",
     )
+    max_hops: Count = Field(
+        default=10,
+        description="How many acts of scripts (deliveries, changes, requests) may follow from one another, each asked for at the event of the"
+        " one before; after them nothing more is done, and what was asked for says so.",
+    )
     reload: Literal["auto", "manual"] = Field(
         default="auto",
         description="`auto`: a good edit of a script takes over at once; `manual`: it waits for `hostd deploy`.",

@@ -20,7 +20,7 @@ class Keeping(Granted):
         Needs the capability "store". It is done after the run, and ends in the open: `on_action_done` tells how, and if the product cannot
         be made nothing enters the archive. It comes in like anything else that arrives, but for filters and transcoding on ingest: a repeat
         changes nothing, and other content under the same identity is kept as `on_conflict` says. `instance.origin.kind` is "script". Its
-        events are told to all other scripts, not to this one. Where `store` leads to `store`, it comes to an end after 10 hops.
+        events are told to all other scripts, not to this one. Where `store` leads to `store`, it ends after `scripting.max_hops` hops.
 
         Raises `TypeError` for what is no handle, `NotAllowed` without the capability. A lossless transcode is the same instance, and fails
         the run: that is what `replace` is for.

@@ -18,7 +18,7 @@ from hostd.sandbox import frames
 from hostd.scripting import questions
 from hostd.scripting.asking import Beyond, Means, WorkOut
 from hostd.scripting.edits import Projects, no_projects
-from hostd.scripting.plan import Channels, Destinations, Tools, as_frames_event, no_tools, resolve
+from hostd.scripting.plan import MAX_HOPS, Channels, Destinations, Tools, as_frames_event, no_tools, resolve
 from hostd.scripting.requesting import Get
 from hostd.scripting.runtime import ScriptWorker, WorkerLost
 from hostd.scripting.sources import ArchiveSource, with_header
@@ -31,6 +31,7 @@ class Rules:
     """How runs are judged: wall seconds a run, failures of one event before it is parked, and what a destination's or tool's name means.
 
     So many events parked in a row (`park_after`; 0: never) park the script itself, and so does more than its `quota`.
+    After `max_hops` acts of scripts that followed from one another nothing more follows.
     """
 
     time_limit_s: float
@@ -43,6 +44,7 @@ class Rules:
     channels: Channels = field(default_factory=dict)
     work_out: WorkOut | None = None
     get: Get | None = None
+    max_hops: int = MAX_HOPS
 
 
 def execute(
@@ -79,7 +81,7 @@ def execute(
         if not error:
             actions = resolve(
                 result.actions, event, rules.destinations, rules.tools, rules.projects, rules.channels, result.tags_read,
-                source.given,
+                source.given, rules.max_hops,
             )  # fmt: skip
             state = further.changed(result.state)
     except WorkerLost as lost:

@@ -23,7 +23,7 @@ from hostd.scripting.execution import Rules
 from hostd.scripting.filters import Filters
 from hostd.scripting.folder import Check, FolderWatch, Source
 from hostd.scripting.ordering import Candidate
-from hostd.scripting.plan import Channels, Destinations, Tools, no_tools
+from hostd.scripting.plan import MAX_HOPS, Channels, Destinations, Tools, no_tools
 from hostd.scripting.requesting import Get
 from hostd.scripting.runner import Runner
 from hostd.scripting.runtime import Isolation, RefusedScriptError, ScriptWorker
@@ -113,9 +113,11 @@ class ScriptHost:
         work_out: WorkOut | None = None,
         targets: Sequence[str] = (),
         get: Get | None = None,
+        max_hops: int = MAX_HOPS,
     ) -> None:
         self._targets = targets
         self._get = get
+        self._max_hops = max_hops
         self._timetable = timetable or Timetable()
         self._work_out = work_out
         self._manual = manual
@@ -506,6 +508,7 @@ class ScriptHost:
             {channel: phi for channel, phi in self._channels.items() if channel in entry.channels},
             self._work_out,
             self._get,
+            self._max_hops,
         )
 
     def _entry(self, name: str) -> Script:

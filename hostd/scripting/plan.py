@@ -41,7 +41,10 @@ Channels = Mapping[str, bool]
 """Channels that the script may use, by name → whether patient data may go there."""
 
 MAX_HOPS = 10
-"""How many acts of scripts (deliveries, changes) may follow from one another, each asked for at the event of the one before it."""
+"""How many acts of scripts (deliveries, changes) may follow from one another, each asked for at the event of the one before it.
+
+The default of `scripting.max_hops`.
+"""
 
 
 def no_tools(name: str, args: Sequence[str]) -> RunTool:  # noqa: ARG001 - a `Tools`
@@ -121,6 +124,7 @@ class Scope:
 
     event: Event
     given: Mapping[str, Many]
+    max_hops: int = MAX_HOPS
     made: dict[int, Transform] = field(default_factory=dict)
     about: dict[int, Many | None] = field(default_factory=dict)
 
@@ -145,6 +149,12 @@ class Scope:
         if x in self.given and x != self.event.subject:
             return self.given[x]
         return Many.of(self.event, x) if LevelFacts.of(self.event.facts) is not None else None
+
+    def cut(self) -> str | None:
+        """Say why nothing more may follow from the event; None where it may."""
+        if events.hops_of(self.event) < self.max_hops:
+            return None
+        return f"{self.max_hops} acts of scripts followed from one another already, and nothing follows from this one"
 
     def make(self, position: int, action: frames.Makes, tools: Tools, projects: Projects) -> None:
         """Note what an action makes. Raises `HostdError` for what cannot be carried out."""
@@ -178,12 +188,14 @@ def resolve(
     channels: Channels | None = None,
     tags_read: Sequence[str] = (),
     given: Mapping[str, Many] | None = None,
+    max_hops: int = MAX_HOPS,
 ) -> tuple[PlannedAction, ...]:
     """Turn the actions of a run on `event`, which read those elements and was given those subjects besides, into a plan.
 
+    Where more than `max_hops` acts of scripts would follow from one another, the plan says so instead (`skip`).
     Raises `ScriptError`, naming the line of the script, for what cannot be carried out.
     """
-    scope = Scope(event, given or {})
+    scope = Scope(event, given or {}, max_hops)
     planned: list[PlannedAction] = []
     for position, action in enumerate(actions):
         try:
@@ -196,11 +208,11 @@ def resolve(
                 case Notify():
                     planned.append(_notify(position, action, event, channels or {}, tags_read))
                 case acts.Request():
-                    planned.append(requesting.planned(position, action, _cut(event)))
+                    planned.append(requesting.planned(position, action, scope.cut()))
                 case frames.Delete():
                     planned.append(_delete(position, action, scope, planned))
                 case acts.Deal():
-                    planned.append(dealing.planned(position, action, event, destinations, _cut(event)))
+                    planned.append(dealing.planned(position, action, event, destinations, scope.cut()))
                 case _:
                     planned.append(_act(position, action, scope))
         except HostdError as error:
@@ -221,7 +233,7 @@ def _product(position: int, action: frames.Makes) -> PlannedAction:
 def _act(position: int, action: acts.Mark | acts.Keep | acts.DeclareStable, scope: Scope) -> PlannedAction:
     """Return what is entered of an action on what is stored, or is to be."""
     product, of = scope.source(action.x), scope.subject(action.x)
-    skip = _why_not_made(scope.event, of)
+    skip = _why_not_made(scope, of)
     if isinstance(action, acts.Store):
         return keeping.store(position, _inputs(action), product, of, skip)
     if isinstance(action, acts.Replace):
@@ -229,7 +241,7 @@ def _act(position: int, action: acts.Mark | acts.Keep | acts.DeclareStable, scop
         return keeping.replace(position, _inputs(action), product, of, whose, skip)
     if isinstance(action, acts.DeclareStable):
         return dealing.stable(position, action, of)
-    return marking.planned(position, action, of, _cut(scope.event))
+    return marking.planned(position, action, of, scope.cut())
 
 
 def _transcode(action: frames.Transcode) -> Transcode:
@@ -277,39 +289,34 @@ def _forward(position: int, action: frames.Forward, scope: Scope, destinations: 
         transform=transform.canonical(),
         priority=PRIORITIES[action.priority],
         not_before=not_before,
-        skip=_why_skipped(destination, scope.event, of, back=action.back),
+        skip=_why_skipped(destination, scope, of, back=action.back),
         of=of,
         again=action.again,
         back=action.back,
     )
 
 
-def _why_not_made(event: Event, of: Many | None) -> str | None:
+def _why_not_made(scope: Scope, of: Many | None) -> str | None:
     """Say why nothing can be made of what an action at an event is about; None where it can."""
+    event = scope.event
     is_own = of is None or of.id == event.subject
     if is_own and event.kind.startswith("deleted_"):
         return "it was deleted, so there is nothing to send"
     if of is None and event.blob is None:
         return "its content was refused, so there is nothing to send"
-    return _cut(event)
+    return scope.cut()
 
 
-def _why_skipped(destination: str, event: Event, of: Many | None, *, back: bool) -> str | None:
-    if (why := _why_not_made(event, of)) is not None:
+def _why_skipped(destination: str, scope: Scope, of: Many | None, *, back: bool) -> str | None:
+    if (why := _why_not_made(scope, of)) is not None:
         return why
     if of is not None:
         return None  # each instance of it may have come from elsewhere
-    sender = event.origin.modality if event.origin else None
+    origin = scope.event.origin
+    sender = origin.modality if origin else None
     if not back and sender is not None and destination == f"modality:{sender}":
         return f"it came from {destination}; back=True would send it back"
     return None
-
-
-def _cut(event: Event) -> str | None:
-    """Say why nothing more may follow from an event; None where it may."""
-    if events.hops_of(event) < MAX_HOPS:
-        return None
-    return f"{MAX_HOPS} acts of scripts followed from one another already, and nothing follows from this one"
 
 
 def _notify(position: int, action: Notify, event: Event, channels: Channels, tags_read: Sequence[str]) -> PlannedNotify:

@@ -28,7 +28,7 @@ from hostd.scripting.edits import Projects, no_projects
 from hostd.scripting.execution import why
 from hostd.scripting.filters import changes_of
 from hostd.scripting.interest import concerns
-from hostd.scripting.plan import Channels, Destinations, Tools, as_frames_event, no_tools, resolve
+from hostd.scripting.plan import MAX_HOPS, Channels, Destinations, Tools, as_frames_event, no_tools, resolve
 from hostd.scripting.runtime import ScriptWorker
 from hostd.transcoding.edits import Anonymize, Modify, Redact
 from hostd.transcoding.transform import RunTool, Step, Transcode, Transform
@@ -176,6 +176,7 @@ def rehearse_event(
     projects: Projects = no_projects,
     channels: Channels | None = None,
     given: Mapping[str, Many] | None = None,
+    max_hops: int = MAX_HOPS,
 ) -> Outcome:
     """Run the handler of an event, which answers may have `given` more to act upon, and carry out nothing of what it asks for. Raises `WorkerLost` when the script had to be killed."""
     if not concerns(worker.ready.handles, event):
@@ -189,7 +190,7 @@ def rehearse_event(
     if error is None:
         try:
             found = resolve(
-                result.actions, event, destinations, tools, projects, channels, result.tags_read, found_besides
+                result.actions, event, destinations, tools, projects, channels, result.tags_read, found_besides, max_hops
             )
             kept = (
                 [f"keep for itself: {', '.join(sorted(result.state)) or 'nothing'}"] if result.state is not None else []

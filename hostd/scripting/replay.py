@@ -16,7 +16,7 @@ from hostd.errors import HostdError
 from hostd.scripting import questions
 from hostd.scripting.asking import Beyond, Means, kept_by
 from hostd.scripting.edits import Projects, no_projects
-from hostd.scripting.plan import Channels, Destinations, Tools, no_tools
+from hostd.scripting.plan import MAX_HOPS, Channels, Destinations, Tools, no_tools
 from hostd.scripting.rehearsal import Outcome, rehearse_event
 from hostd.scripting.runtime import ScriptWorker
 from hostd.scripting.sources import ArchiveSource, with_header
@@ -78,6 +78,7 @@ class Replayer:
         projects: Projects = no_projects,
         channels: Channels | None = None,
         script: str = "",
+        max_hops: int = MAX_HOPS,
     ) -> None:
         self._script = script
         self._start = start
@@ -88,6 +89,7 @@ class Replayer:
         self._tools = tools
         self._projects = projects
         self._channels = channels
+        self._max_hops = max_hops
 
     def replay(self, events: Iterable[Event]) -> Iterator[Replayed]:
         """Run the script on each event. Raises `ScriptError` when it cannot be loaded; what it does wrong is in the outcomes."""
@@ -125,6 +127,7 @@ class Replayer:
             projects=self._projects,
             channels=self._channels,
             given=source.given,
+            max_hops=self._max_hops,
         )
 
 

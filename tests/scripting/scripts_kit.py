@@ -56,6 +56,7 @@ class Bench:
         self.manual = False
         self.park_after = 10
         self.work_out = None
+        self.max_hops = 10
         self.host = None
         self.count = 0
 
@@ -64,6 +65,7 @@ class Bench:
             self.archive, self.folder, entries=self.entries, destinations=sorted(KNOWN), resolve_destination=resolve,
             isolation="required", attempts=self.attempts, rescan_s=self.rescan_s, check_file=lambda _path: None,
             manual=self.manual, park_after=self.park_after, work_out=self.work_out,
+            max_hops=self.max_hops,
         )  # fmt: skip
         self.host.start()
         return self

@@ -75,6 +75,20 @@ def test_a_script_may_send_elsewhere_what_failed_and_a_chain_of_failures_ends(be
     assert "followed from one another" in ended[0].result["reason"]
 
 
+def test_the_configuration_says_after_how_many_hops_a_chain_ends(bench):
+    bench.max_hops = 2
+    bench.start()
+    bench.put("x.py", FORWARD + FAILED + "host.forward(delivery.instance, to='ai')\n")
+    bench.arrive()
+    for count in range(2):
+        bench.until(lambda count=count: len(bench.rows(t.delivery)) == count + 1)
+        finish(bench)
+    bench.until_passed("x.py")
+    (ended,) = [row for row in bench.rows(t.action) if row.state == "skipped"]
+    assert len(bench.rows(t.delivery)) == 2
+    assert ended.result["reason"] == "2 acts of scripts followed from one another already, and nothing follows from this one"
+
+
 def test_other_events_reach_scripts_with_what_they_tell(bench):
     bench.start()
     bench.put(
