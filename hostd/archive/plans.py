@@ -157,7 +157,7 @@ def enter(
         scripts.advance(connection, plan.script, token, after=after, first=first, to=plan.event.number)
     if plan.state is not None:
         states.put(connection, plan.script, plan.state.value, over=plan.state.version)
-    if plan.actions or plan.log or plan.error:
+    if plan.actions or plan.log or plan.error or plan.asked:  # a change of its state alone stands in the state
         run = write_run(connection, plan)
         _enter_actions(connection, plan, run)
     if plan.actions:

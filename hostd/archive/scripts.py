@@ -47,6 +47,8 @@ class KnownScript:
     parked: str | None = None
     """The version that the node gave up; `parked_why` says why."""
     parked_why: str | None = None
+    warning: str | None = None
+    """What of the version that runs, or ran last, will not work."""
 
     @property
     def standing(self) -> str:
@@ -60,7 +62,7 @@ class KnownScript:
     @property
     def trouble(self) -> str | None:
         """Why it does not run as it should; None when it does."""
-        return "; ".join(why for why in (self.parked_why, self.error) if why) or None
+        return "; ".join(why for why in (self.parked_why, self.error, self.warning) if why) or None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,7 @@ class Version:
     helpers: Mapping[str, str] = field(default_factory=dict)
 
 
-_DECIDED = ("pinned", "pinned_over", "approved", "waiting", "disabled", "parked", "parked_why")
+_DECIDED = ("pinned", "pinned_over", "approved", "waiting", "disabled", "parked", "parked_why", "warning")
 
 
 def known(connection: Connection) -> list[KnownScript]:
@@ -202,6 +204,11 @@ def refuse(connection: Connection, name: str, error: str | None, *, goes_on: boo
     connection.execute(sa.update(t.script).where(t.script.c.name == name).values(**values))
 
 
+def warn(connection: Connection, name: str, warning: str | None) -> None:
+    """Note what of the version that is to run will not work; None: nothing that is known of."""
+    connection.execute(sa.update(t.script).where(t.script.c.name == name).values(warning=warning))
+
+
 def vanish(connection: Connection, name: str, at: float) -> None:
     """Note that a script's file is gone. Its cursor stays, and no run of it can commit any more."""
     connection.execute(
@@ -271,4 +278,5 @@ __all__ = [
     "rest",
     "vanish",
     "versions",
+    "warn",
 ]

@@ -185,6 +185,7 @@ script = sa.Table(
     sa.Column("disabled", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("parked", sa.Text),  # the version that the node gave up
     sa.Column("parked_why", sa.Text),
+    sa.Column("warning", sa.Text),  # what of the version that runs will not work
 )
 
 script_version = sa.Table(

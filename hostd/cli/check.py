@@ -29,8 +29,6 @@ Config = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
-_FAULTS = frozenset({"problem", "unknown_handler", "unknown_keyword"})
-
 
 def check(scripts: Scripts, config: Config = None, as_json: AsJson = False) -> None:
     """Compile scripts under the policy; name what is wrong with file and line. Exit code 0: nothing, 1: something is."""
@@ -93,7 +91,7 @@ def _findings(path: Path, configuration: Configuration) -> list[Finding]:
 
 
 def _faults(findings: Sequence[Finding]) -> list[Finding]:
-    return [f for f in findings if f.kind in _FAULTS or (f.kind == "destination" and f.message)]
+    return [finding for finding in findings if finding.is_fault]
 
 
 def _handlers(findings: Sequence[Finding]) -> list[str]:

@@ -24,7 +24,7 @@ from hostd.sandbox.marking import Marking
 from hostd.sandbox.notifying import Notifying
 from hostd.sandbox.refusals import SCRIPT_EXCEPTIONS, NotAllowed, TooManyActions, UnknownKeyword, ValueTooLarge
 from hostd.sandbox.requesting import HttpAnswer, Requesting
-from hostd.sandbox.run import Run, World, near
+from hostd.sandbox.run import Run, World, missing, near
 from hostd.sandbox.searching import Searching
 from hostd.sandbox.tags import Tags
 from hostd.sandbox.told import Destination, Disk, EndedAction, EndedDelivery, FailedTranscode, ParkedScript, Source
@@ -397,9 +397,10 @@ class Host(Notifying, Marking, Keeping, Searching, Dealing, Requesting):
         source = self._source(x, "run_tool")
         self._need("tools")
         known = self._run.world.load.tools
-        if not isinstance(name, str) or str.__str__(name) not in known:
-            hint = near(name, known) if isinstance(name, str) else ""
-            raise ValueError(f"no tool is called {shown(name)}; there are: {', '.join(known) or 'none'}{hint}")
+        if not isinstance(name, str):
+            raise TypeError(f"a tool is named by a text, not {shown(name)}")
+        if str.__str__(name) not in known:
+            raise ValueError(missing("tool", str.__str__(name), known))
         if not isinstance(args, (list, tuple)) or not all(isinstance(one, str) for one in args):
             raise TypeError(f"args must be a list of texts, not {shown(args)}")
         if len(args) > _MAX_ARGUMENTS:
@@ -466,9 +467,10 @@ class Host(Notifying, Marking, Keeping, Searching, Dealing, Requesting):
         source = self._source(x, "anonymize")
         self._need("anonymize")
         known = self._run.world.load.projects
-        if not isinstance(project, str) or str.__str__(project) not in known:
-            hint = near(project, known) if isinstance(project, str) else ""
-            raise ValueError(f"no project is called {shown(project)}; there are: {', '.join(known) or 'none'}{hint}")
+        if not isinstance(project, str):
+            raise TypeError(f"a project is named by a text, not {shown(project)}")
+        if str.__str__(project) not in known:
+            raise ValueError(missing("project", str.__str__(project), known))
         action = frames.Anonymize(source, str.__str__(project), bool(allow_burned_in), line())
         return Handle(self._run, self._run.add(action))
 

@@ -229,12 +229,20 @@ class Finding(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `file` is that of a helper module ("lib/rules.py"), '' the script's own.
     """
 
-    kind: Literal["handler", "unknown_handler", "schedule", "destination", "keyword", "unknown_keyword", "problem"]
+    kind: Literal[
+        "handler", "unknown_handler", "schedule", "keyword", "unknown_keyword", "problem", "argument", "not_allowed",
+        "destination", "tool", "project", "channel", "target", "syntax",
+    ]  # fmt: skip
     line: int
     column: int
     name: str
     message: str = ""
     file: str = ""
+
+    @property
+    def is_fault(self) -> bool:
+        """Whether what was found is wrong; `message` says how. A script with faults runs, unless one is a "problem"."""
+        return bool(self.message) and self.kind != "schedule"
 
     @property
     def place(self) -> str:

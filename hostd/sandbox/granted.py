@@ -8,7 +8,7 @@ import sys
 
 from hostd.sandbox.read_only import ReadOnly
 from hostd.sandbox.refusals import NotAllowed
-from hostd.sandbox.run import Run, near
+from hostd.sandbox.run import Run, missing
 
 
 class Granted(ReadOnly):
@@ -43,11 +43,7 @@ class Granted(ReadOnly):
         return text
 
     def _unknown_destination(self, text: str) -> ValueError:
-        load = self._run.world.load
-        known = ", ".join(load.known_destinations) or "none is configured"
-        return ValueError(
-            f"no destination is called {shown(text)}; there are: {known}{near(text, load.known_destinations)}"
-        )
+        return ValueError(missing("destination", text, self._run.world.load.known_destinations))
 
     def _need(self, capability: str) -> None:
         load = self._run.world.load

@@ -6,7 +6,7 @@ import datetime as dt
 
 from hostd.sandbox.granted import Granted, line, shown, text_of
 from hostd.sandbox.refusals import NotAllowed
-from hostd.sandbox.run import near
+from hostd.sandbox.run import missing
 from hostd.sandbox.situations import Notify
 
 MAX_TEXT = 4000
@@ -48,12 +48,11 @@ class Notifying(Granted):
         if text in load.channels:
             return text
         if text in load.known_channels:
-            missing = self._run.world.config_line("channels", [*load.channels, text])
+            allowing = self._run.world.config_line("channels", [*load.channels, text])
             raise NotAllowed(
-                f"this script may not notify {text!r}; this line of the configuration would allow it: {missing}"
+                f"this script may not notify {text!r}; this line of the configuration would allow it: {allowing}"
             )
-        known = ", ".join(load.known_channels) or "none is configured"
-        raise ValueError(f"no channel is called {shown(text)}; there are: {known}{near(text, load.known_channels)}")
+        raise ValueError(missing("channel", text, load.known_channels))
 
 
 def _text(what: str, value: object, longest: int) -> str:

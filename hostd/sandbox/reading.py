@@ -1,4 +1,4 @@
-"""What a script's text says before it runs: its handlers, and the destinations and keywords it names.
+"""What a script's text says before it runs: its handlers, the keywords it names, and what it asks of `host`.
 
 This reads, it does not judge: names that are only known when the script runs are not found. It works on the tree that the
 worker has parsed, so that no stranger's text is parsed in the host.
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from hostd.sandbox import api, filters, handles
+from hostd.sandbox import api, filters, handles, naming
 from hostd.sandbox.frames import Finding
 from hostd.sandbox.orthanc import callbacks
 from hostd.sandbox.orthanc import reading as orthanc
@@ -22,7 +22,7 @@ _READERS = ("get", "text", "private", "keys", "items")
 
 def read(tree: ast.Module, world: World, file: str = "") -> list[Finding]:
     """Return what the text of a script, or with `file` of a helper module, says, in the order of its lines. The tree is not changed."""
-    findings = [*_destinations(tree, world), *_keywords(tree, world)]
+    findings = [*naming.findings(tree, world), *_keywords(tree, world)]
     if not file:  # functions of a helper are called by scripts only, whatever they are called
         findings += [*_handlers(tree, world), *handles.problems(tree, world), *orthanc.findings(tree)]
     findings = [msgspec.structs.replace(finding, file=file) for finding in findings]
@@ -82,31 +82,6 @@ def _wrong_parameters(node: ast.FunctionDef) -> str:
     if required <= len(wanted) and (positional >= len(wanted) or takes.vararg) and not keyword_only:
         return ""
     return f"{node.name} is called with ({', '.join(wanted)}): write `def {node.name}({', '.join(wanted)}):`"
-
-
-# -- destinations -----------------------------------------------------------------------------------------------------
-
-
-def _destinations(tree: ast.Module, world: World) -> Iterator[Finding]:
-    load = world.load
-    for node in ast.walk(tree):
-        if not isinstance(node, ast.Call):
-            continue
-        named = orthanc.destinations(node)
-        if isinstance(node.func, ast.Attribute) and node.func.attr == "forward":
-            named = [keyword.value for keyword in node.keywords if keyword.arg == "to"] or node.args[1:2]
-        for to in named:
-            if isinstance(to, ast.Constant) and isinstance(to.value, str):
-                message = ""
-                if to.value in load.destinations:
-                    pass
-                elif to.value in load.known_destinations:
-                    line = world.config_line("destinations", [*load.destinations, to.value])
-                    message = f"this script may not send to {to.value!r}; this line of the configuration would allow it: {line}"
-                else:
-                    known = ", ".join(load.known_destinations) or "none is configured"
-                    message = f"no destination is called {to.value!r}; there are: {known}{near(to.value, load.known_destinations)}"
-                yield Finding("destination", to.lineno, to.col_offset, to.value, message)
 
 
 # -- keywords ---------------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from urllib.parse import unquote
 from hostd.sandbox import acts
 from hostd.sandbox.granted import Granted, line, shown, text_of
 from hostd.sandbox.read_only import ReadOnly
-from hostd.sandbox.run import near
+from hostd.sandbox.run import missing
 
 MAX_PATH = 2000
 """Characters of a path, with its query."""
@@ -131,8 +131,7 @@ class Requesting(Granted):
         self._need(_CAPABILITY)
         text, known = str.__str__(name), self._run.world.load.targets
         if text not in known:
-            there = ", ".join(known) or "none is configured"
-            raise ValueError(f"no target is called {shown(text)}; there are: {there}{near(text, known)}")
+            raise ValueError(missing("target", text, known))
         return text
 
     def _path(self, path: object) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from difflib import get_close_matches
 from typing import Any, Literal, Protocol
 
@@ -62,6 +63,12 @@ class World:
         """Return the lines of the configuration that would give this script those values."""
         listed = ", ".join(f'"{value}"' for value in values)
         return f'[scripts."{self.load.name}"] {key} = [{listed}]'
+
+
+def missing(what: str, name: str, known: Collection[str]) -> str:
+    """Say that the configuration has no tool, say, of that name, which there are, and which is near."""
+    there_are = ", ".join(known) or "none is configured"
+    return f"no {what} is called {name[:64]!r}; there are: {there_are}{near(name, known)}"
 
 
 def near(name: str, known: Any) -> str:

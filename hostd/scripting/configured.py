@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
 from hostd.config.settings import Settings
@@ -59,14 +60,33 @@ class Configuration:
         return {name: self.settings.notify[name].phi for name in self.settings.script(script).channels}
 
     def explain(self, finding: Finding) -> Finding:
-        """Say of a destination that is not configured which line is missing where."""
-        known = self.settings.destination_names()
-        if finding.kind != "destination" or not finding.message or finding.name in known:
+        """Say of a name that is not configured which table is missing where."""
+        known, what, table = self._named(finding)
+        if not what or not finding.message or finding.name in known:
             return finding
+        near = get_close_matches(finding.name, known, n=1, cutoff=0.6)
+        hint = f"did you mean {near[0]}? Otherwise " if near else ""
         where = str(self.file or "hostd.toml")
-        message = f"no modality or peer is called {finding.name!r} in {where}; add [modalities.{finding.name}]"
+        message = f"no {what} is called {finding.name!r} in {where}; {hint}add [{table}.{finding.name}]"
         if self.file is None:
             message += " (there is no hostd.toml in this folder; --config names one elsewhere)"
         elif known:
             message += f"; there are: {', '.join(known)}"
         return Finding(finding.kind, finding.line, finding.column, finding.name, message, finding.file)
+
+    def _named(self, finding: Finding) -> tuple[Sequence[str], str, str]:
+        """Return the names that there are of what a finding names, what these are of, and their table; nothing for other findings."""
+        settings = self.settings
+        match finding.kind:
+            case "destination":
+                return settings.destination_names(), "modality or peer", "modalities"
+            case "tool":
+                return tuple(settings.tools), "tool", "tools"
+            case "project":
+                return tuple(settings.projects), "project", "projects"
+            case "channel":
+                return tuple(settings.notify), "channel", "notify"
+            case "target":
+                return tuple(settings.targets), "target", "targets"
+            case _:
+                return (), "", ""

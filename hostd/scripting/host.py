@@ -34,6 +34,8 @@ from hostd.scripting.zones import zones_for
 _log = structlog.get_logger(__name__)
 
 _AGAIN_S = 5.0
+_SAID = 3
+"""How much of what will not work in a script is noted."""
 
 
 def load_frame(
@@ -79,6 +81,12 @@ def load_frame(
         helpers=dict(helpers or {}),
         zones=zones_for([source, *(helpers or {}).values()], granted.config),
     )
+
+
+def _summary(said: Sequence[str]) -> str | None:
+    """Return the first of what is to be said, and how much more there is; None for nothing."""
+    more = [f"and {len(said) - _SAID} more, which hostd check lists"] if len(said) > _SAID else []
+    return "; ".join([*said[:_SAID], *more]) or None
 
 
 class ScriptHost:
@@ -346,16 +354,15 @@ class ScriptHost:
         return self._load(source.name, source.text, source.helpers)
 
     def _offer(self, name: str, version: Version, worker: ScriptWorker) -> None:
-        for finding in worker.ready.findings:
-            if finding.kind in {"unknown_handler", "unknown_keyword", "destination"} and finding.message:
-                _log.warning(
-                    "script: this line will not work",
-                    script=name,
-                    line=finding.place if finding.file else finding.line,
-                    reason=finding.message,
-                )
+        faults = [finding for finding in worker.ready.findings if finding.is_fault]
+        for fault in faults:
+            where = fault.place if fault.file else fault.line
+            _log.warning("script: this line will not work", script=name, line=where, reason=fault.message)
+        said = [f"{fault.place}: {fault.message}" for fault in faults]
         if not version.handlers:
+            said.append("it has no handler, so nothing calls it")
             _log.warning("script has no handler, so nothing calls it", script=name)
+        self._archive.writer.do(lambda c: scripts.warn(c, name, _summary(said)))
         runner = self._runner(name)
         if name in self._renewed:
             self._renewed.discard(name)

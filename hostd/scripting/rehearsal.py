@@ -190,7 +190,15 @@ def rehearse_event(
     if error is None:
         try:
             found = resolve(
-                result.actions, event, destinations, tools, projects, channels, result.tags_read, found_besides, max_hops
+                result.actions,
+                event,
+                destinations,
+                tools,
+                projects,
+                channels,
+                result.tags_read,
+                found_besides,
+                max_hops,
             )
             kept = (
                 [f"keep for itself: {', '.join(sorted(result.state)) or 'nothing'}"] if result.state is not None else []

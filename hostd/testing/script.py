@@ -150,9 +150,9 @@ class Script:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What `hostd check` would say of it: unknown keywords, handlers and destinations, with lines."""
+        """What `hostd check` would say of it: unknown keywords, handlers, arguments and destinations and their like, with lines."""
         told = (self._configuration.explain(finding) for finding in self._worker.ready.findings)
-        return tuple(f"{one.place}: {one.message}" for one in told if one.message and one.kind != "schedule")
+        return tuple(f"{one.place}: {one.message}" for one in told if one.is_fault)
 
     # -- events
 

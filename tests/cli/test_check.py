@@ -25,6 +25,10 @@ port = 11112
 [peers.ai]
 url = "http://127.0.0.1:1/"
 
+[tools.crop]
+command = ["/usr/bin/true", "{input}", "{output}"]
+reads = ["explicit"]
+
 [scripts."may.py"]
 may = ["delete"]
 destinations = ["archive"]
@@ -72,7 +76,14 @@ def test_a_good_script_is_good(configured):
         ("def on_stored_instnace(instance, host): pass\n", "a.py:1: no event of this release calls on_stored_instnace; did you mean on_stored_instance?"),
         ("def on_stored_instance(instance, host):\n    instance.tags.PatentID\n", "a.py:2: no element has the keyword 'PatentID'; did you mean PatientID?"),
         ("def on_stored_instance(instance, host):\n    host.forward(instance, to='archiv')\n",
-         "a.py:2: no modality or peer is called 'archiv' in hostd.toml; add [modalities.archiv]; there are: ai, archive"),
+         "a.py:2: no modality or peer is called 'archiv' in hostd.toml; did you mean archive? Otherwise add [modalities.archiv]; there are: ai, archive"),
+        ("def on_start(host):\n    host.run_tool('crp', None)\n",
+         "a.py:2: no tool is called 'crp' in hostd.toml; did you mean crop? Otherwise add [tools.crp]; there are: crop"),
+        ("def on_start(host):\n    host.notify('ops', 'x')\n", "a.py:2: no channel is called 'ops' in hostd.toml; add [notify.ops]"),
+        ("def on_start(host):\n    host.http_get('reg')\n", "a.py:2: no target is called 'reg' in hostd.toml; add [targets.reg]"),
+        ("def on_start(host):\n    host.anonymize(None, 'T')\n", "a.py:2: no project is called 'T' in hostd.toml; add [projects.T]"),
+        ("def on_start(host):\n    host.delete(None)\n", 'a.py:2: this script may not delete; this line of the configuration would allow it: [scripts."a.py"] may = ["delete"]'),
+        ("def on_start(host):\n    host.forward(None, destnation='ai')\n", "a.py:2: host.forward has no 'destnation'"),
         ("x = 1\nimport os\n", "a.py:2: module `os`"),
         ("def on_stored_instance(instance, host)\n    pass\n", "a.py:1: "),
         ("def on_stored_instance(instance): pass\n", "a.py:1: on_stored_instance is called with (instance, host)"),

@@ -152,6 +152,29 @@ def test_lines_that_will_not_work_are_reported_when_the_script_is_taken(bench, c
     assert "no handler" in said
 
 
+def test_what_will_not_work_stands_with_the_script_until_a_version_without_it_runs(bench):
+    bench.start()
+    wrong = handler("instance.tags.PatentID", "host.forward(instance, to='archive', priorty='stat')")
+    bench.put("a.py", wrong)
+    expected = (
+        "line 2: no element has the keyword 'PatentID'; did you mean PatientID?; "
+        "line 3: host.forward has no 'priorty'; did you mean priority?"
+    )
+    assert (bench.known("a.py").trouble, bench.known("a.py").standing) == (expected, "running")
+    bench.write("a.py", "def on_start(host)\n")
+    bench.until(lambda: bench.known("a.py").error)
+    assert bench.known("a.py").trouble.endswith(f"; {expected}")
+    bench.put("a.py", FORWARD)
+    assert bench.known("a.py").trouble is None
+
+
+def test_of_much_that_will_not_work_the_first_lines_are_noted(bench):
+    bench.start()
+    bench.put("a.py", handler(*(f"instance.tags.Nothing{number}" for number in range(5))))
+    assert "line 4" in bench.known("a.py").trouble
+    assert bench.known("a.py").trouble.endswith("; and 2 more, which hostd check lists")
+
+
 def test_an_edit_that_never_ends_loading_is_tried_again_and_then_left(bench, monkeypatch):
     tries = []
     bench.write("a.py", ONE)

@@ -60,6 +60,16 @@ def test_an_answer_reaches_the_script_and_is_recorded_with_the_run(outside, aske
     ]
 
 
+def test_a_run_that_only_asked_is_recorded_so_that_it_can_be_rehearsed(outside):
+    outside.may("a.py", may=["http"])
+    outside.write("a.py", handler("host.http_get('registry', 'x')"))
+    outside.start()
+    outside.arrive()
+    outside.until_passed("a.py")
+    (run,) = outside.rows(t.run)
+    assert [one["path"] for one in run.asked] == ["x"]
+
+
 def test_a_replay_answers_from_the_record_and_asks_nobody(outside, asked):
     outside.may("a.py", may=["http"])
     outside.write("a.py", ASKS)

@@ -85,7 +85,7 @@ def test_tools_and_transcodes_make_a_chain():
 REFUSED = {
     "without the capability": ("host.run_tool('crop', instance)", {"may": []}, "NotAllowed", r'may = \["tools"\]'),
     "a tool that is not there": ("host.run_tool('corp', instance)", {}, "ValueError", "did you mean crop"),
-    "no text for a name": ("host.run_tool(5, instance)", {}, "ValueError", "no tool is called 5"),
+    "no text for a name": ("host.run_tool(5, instance)", {}, "TypeError", "a tool is named by a text, not 5"),
     "one text for a list": ("host.run_tool('crop', instance, '17')", {}, "TypeError", "list of texts"),
     "numbers for texts": ("host.run_tool('crop', instance, [17])", {}, "TypeError", "list of texts"),
     "too many": ("host.run_tool('crop', instance, ['1'] * 11)", {}, "ValueError", "up to 10"),

@@ -8,7 +8,7 @@ import time
 import pytest
 from scripts_kit import FORWARD, Fails, handler
 
-from hostd.archive import scripts
+from hostd.archive import scripts, states
 from hostd.archive import tables as t
 from hostd.archive.records import Origin
 from hostd.errors import StorageError
@@ -37,6 +37,16 @@ def test_a_run_leaves_its_plan_its_log_and_what_it_read(bench):
         "a.py",
     )
     assert action.inputs["line"] == 4
+
+
+def test_a_run_that_only_changed_its_state_leaves_no_row(bench):
+    bench.start()
+    bench.put("a.py", handler("host.state['n'] = host.state.get('n', 0) + 1"))
+    bench.arrive(20)
+    bench.until_passed("a.py")
+    with bench.archive.read() as connection:
+        assert states.get(connection, "a.py") == states.State(20, {"n": 20})
+    assert bench.rows(t.run) == []
 
 
 def test_a_run_that_did_and_said_nothing_leaves_no_row(bench):

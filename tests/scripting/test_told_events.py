@@ -86,7 +86,10 @@ def test_the_configuration_says_after_how_many_hops_a_chain_ends(bench):
     bench.until_passed("x.py")
     (ended,) = [row for row in bench.rows(t.action) if row.state == "skipped"]
     assert len(bench.rows(t.delivery)) == 2
-    assert ended.result["reason"] == "2 acts of scripts followed from one another already, and nothing follows from this one"
+    assert (
+        ended.result["reason"]
+        == "2 acts of scripts followed from one another already, and nothing follows from this one"
+    )
 
 
 def test_other_events_reach_scripts_with_what_they_tell(bench):

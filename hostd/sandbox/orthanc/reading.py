@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from typing import Literal
 
 from hostd.sandbox.frames import Finding
 from hostd.sandbox.orthanc import rest
 from hostd.sandbox.orthanc.callbacks import CALLBACKS, WITHOUT_COUNTERPART, defined, wrong_parameters
 from hostd.sandbox.orthanc.spelling import NAMES
 from hostd.sandbox.orthanc.spelling import WITHOUT_COUNTERPART as FUNCTIONS_WITHOUT
+from hostd.sandbox.run import World
 
-_SENDS = ("SendToModality", "SendToPeer")
+_SENDS = {"SendToModality": "modality", "SendToPeer": "peer"}
+_TABLES = {"modalities": "modality", "peers": "peer"}
+_ASKS = ("HttpGet", "HttpPost", "HttpPut")
 _METHODS = {"RestApiGet": "GET", "RestApiPost": "POST", "RestApiPut": "PUT", "RestApiDelete": "DELETE"}
 
 
@@ -29,9 +33,26 @@ def findings(tree: ast.Module) -> Iterator[Finding]:
     yield from _calls(tree)
 
 
-def destinations(node: ast.Call) -> list[ast.expr]:
-    """Return what a call of Orthanc's sending functions names as destination."""
-    return node.args[1:2] if isinstance(node.func, ast.Name) and node.func.id in _SENDS else []
+def names(node: ast.Call, world: World) -> Iterator[tuple[Literal["destination", "tool", "target"], str, ast.expr]]:
+    """Return what a call of one of Orthanc's functions names of the configuration, with its place."""
+    function = node.func.id if isinstance(node.func, ast.Name) else ""
+    at = 1 if function in _SENDS or function == "CallSystem" else 0
+    text = _known_text(node.args[at]) if len(node.args) > at else rest.UNKNOWN
+    if function in _SENDS and rest.UNKNOWN not in text:
+        yield "destination", _destination(_SENDS[function], text, world), node.args[at]
+    elif function == "RestApiPost":
+        match text.strip("/").split("/"):
+            case [("modalities" | "peers") as table, name, "store" | "store-straight"] if rest.UNKNOWN not in name:
+                yield "destination", _destination(_TABLES[table], name, world), node.args[at]
+    elif function == "CallSystem" and rest.UNKNOWN not in text:
+        yield "tool", text.rpartition("/")[2], node.args[at]
+    elif function in _ASKS and rest.UNKNOWN not in (name := text.partition("/")[0]) and "://" not in text:
+        yield "target", name, node.args[at]
+
+
+def _destination(kind: str, name: str, world: World) -> str:
+    qualified = f"{kind}:{name}"
+    return qualified if qualified in world.load.known_destinations else name
 
 
 def _told_twice(tree: ast.Module) -> Iterator[Finding]:

@@ -1,0 +1,17 @@
+"""What of a script that runs will not work."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0020"
+down_revision = "0019"
+
+
+def upgrade() -> None:
+    """Add the column `warning` of a script."""
+    op.add_column("script", sa.Column("warning", sa.Text()))
+
+
+def downgrade() -> None:
+    """Drop it."""
+    op.drop_column("script", "warning")
