@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -10,11 +11,12 @@ from sqlalchemy import Connection
 
 from hostd.archive import delivery_orders
 from hostd.archive import tables as t
-from hostd.archive.delivery_orders import Matching, Order
+from hostd.archive.delivery_orders import Order
 
 Verb = Literal["retry", "hold", "redirect", "discard"]
 
 _WAITING = ("preparing", "waiting")
+_ON_THE_WAY = "sending"
 _OF_A_QUEUE: dict[Verb, tuple[str, ...]] = {
     "retry": (*_WAITING, "held"),
     "hold": _WAITING,
@@ -65,15 +67,36 @@ def deal(connection: Connection, number: int, what: Deal, at: float) -> tuple[st
 
 def some_of(
     connection: Connection, destination: str, what: Deal, at: float, *, after: int, limit: int
-) -> tuple[int, int]:
+) -> tuple[int, int, list[int]]:
     """Deal with some of the deliveries that wait for a destination, those with numbers above `after`.
 
-    Return how many were dealt with, and the number of the last one that was looked at: `after` when there are no more.
+    Return how many were dealt with, the number of the last one that was looked at (`after` when there are no more), and which of those
+    that were looked at are being sent just now, and cannot be dealt with before it is known what came of it.
     """
-    wanted = Matching(destination, states=_OF_A_QUEUE[what.verb])
-    numbers = delivery_orders.matching(connection, what.verb, wanted, above=after, limit=limit)
-    dealt = [deal(connection, number, what, at)[0] for number in numbers]
-    return dealt.count("done"), numbers[-1] if numbers else after
+    states = _OF_A_QUEUE[what.verb] + (() if what.verb == "retry" else (_ON_THE_WAY,))  # to send it is to try it again
+    query = (
+        sa.select(t.delivery.c.id, t.delivery.c.state)
+        .where(t.delivery.c.destination == destination, t.delivery.c.state.in_(states), t.delivery.c.id > after)
+        .order_by(t.delivery.c.id)
+        .limit(limit)
+    )
+    looked_at = connection.execute(query).all()
+    on_the_way = [number for number, state in looked_at if state == _ON_THE_WAY]
+    dealt = [deal(connection, number, what, at)[0] for number, state in looked_at if state != _ON_THE_WAY]
+    return dealt.count("done"), looked_at[-1].id if looked_at else after, on_the_way
+
+
+def on_the_way(connection: Connection, numbers: Sequence[int]) -> list[int]:
+    """Return those deliveries of the numbers that are being sent."""
+    query = sa.select(t.delivery.c.id).where(t.delivery.c.id.in_(numbers), t.delivery.c.state == _ON_THE_WAY)
+    return list(connection.execute(query.order_by(t.delivery.c.id)).scalars())
+
+
+def come_back(connection: Connection, numbers: Sequence[int], what: Deal, at: float) -> tuple[int, list[int]]:
+    """Deal with deliveries that were being sent; return how many were dealt with, and which are being sent still, or again."""
+    still = on_the_way(connection, numbers)
+    dealt = [deal(connection, number, what, at)[0] for number in numbers if number not in still]
+    return dealt.count("done"), still
 
 
 def _came_from(connection: Connection, number: int, to: str) -> str:

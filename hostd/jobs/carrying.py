@@ -6,7 +6,7 @@ How a verb gets here, in three steps:
 2. An `Executor` for that queue. `prepare(task)` does the slow part, outside of any transaction, and may be called again after a crash: what
    must not be done twice belongs into `Done.commit`, which runs in the very transaction that ends the row. It raises `ActionFault` (or
    `InstanceFault`, or a `TranscodeError`) for what will never work: the task fails, in the open. Whatever else it raises is tried again with
-   growing waits, `MAX_TRIES` times.
+   growing waits, `MAX_TRIES` times; but for `NotYetError`, which is no failure: the task goes on when it says.
 3. The node hands `{queue: executor}` to `Carriers`. A queue is served by one node at a time, one task after another; two queues do
    not wait for one another.
 
@@ -71,6 +71,14 @@ class Waits(Protocol):
     def next_attempt(self, now: float, attempts: int, random: float) -> float:
         """Return the time of the next try after so many failed ones; `random` is from 0 to 1."""
         ...
+
+
+class NotYetError(Exception):
+    """A task has to wait for something else, named in the text, and goes on in `seconds`; those behind it in the queue do not wait for it."""
+
+    def __init__(self, message: str, seconds: float) -> None:
+        super().__init__(message)
+        self.seconds = seconds
 
 
 class LostError(Exception):
@@ -175,6 +183,9 @@ class Carrier:
         except LostError:
             _undo(done)
             raise
+        except NotYetError as wait:
+            reason, seconds = str(wait), wait.seconds
+            self._record(task, lambda c, now: tasks.put_off(c, task.id, now + seconds, reason))
         except (ActionFault, InstanceFault, TranscodeError) as fault:
             _undo(done)
             if self._closing.is_set():

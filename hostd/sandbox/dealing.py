@@ -18,7 +18,7 @@ class Dealing(Granted):
         """Have a delivery that failed, or waits, tried again at once; of a destination all that wait for it or are held.
 
         What is being sent, or has arrived, is left alone. Of a destination it is done after the run, and `on_action_done` tells how many
-        there were. Who did it stands with each delivery: `hostd deliveries show`. The destination must be one that this script is given.
+        there were; to hold, redirect or discard all that wait includes what is being sent just then, should it not arrive. Who did it stands with each delivery: `hostd deliveries show`. The destination must be one that this script is given.
         """
         self._deal("retry", x)
 

@@ -20,7 +20,7 @@ from hostd.node import Node
 from hostd.scripting.folder import read_source
 from hostd.testing.instances import Sample
 
-_PATIENCE_S = 15.0
+_PATIENCE_S = 60.0
 
 
 class TestedNode:

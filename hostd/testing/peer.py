@@ -13,7 +13,7 @@ from pynetdicom import AE, ALL_TRANSFER_SYNTAXES, AllStoragePresentationContexts
 
 from hostd.dicom import syntaxes
 
-_PATIENCE_S = 15.0
+_PATIENCE_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)

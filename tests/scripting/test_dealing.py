@@ -1,5 +1,7 @@
 """What scripts decide of deliveries and of quiet time: done, recorded with who did it, and never without an end (P3)."""
 
+import threading
+
 import pytest
 from scripts_kit import FORWARD, resolve
 from test_plan import event
@@ -119,6 +121,48 @@ def test_all_that_waits_for_a_destination_is_dealt_with_after_the_run(bench, ver
     assert [row[:2] for row in rows(bench)][3:] == ([("peer:ai", "waiting")] * 3 if verb == "redirect" else [])
     (action,) = bench.rows(t.action, script="a.py")
     assert (action.state, action.result) == ("done", {"outcome": verb, "destination": "modality:archive", "count": 3})
+
+
+def probe(bench):
+    """Begin to send one that waits for the archive; return what ends that, without success."""
+    now = bench.archive.clock.now()
+    (probed,) = bench.archive.writer.do(lambda c: deliveries.claim(c, "modality:archive", 1, now, 1))
+    attempt = Attempt(probed.id, 1, now, "unreached", "no")
+    return lambda: bench.archive.writer.do(lambda c: deliveries.put_off(c, attempt, 1, now + 60), topics=("delivery",))
+
+
+@pytest.mark.parametrize("comes_back", ["at once", "later"])
+@pytest.mark.parametrize(("verb", "state"), [("redirect", "discarded"), ("hold", "held")])
+def test_what_is_being_sent_to_a_destination_that_is_down_is_dealt_with_once_it_is_known_not_to_arrive(
+    bench, monkeypatch, verb, state, comes_back
+):
+    to = ", to='ai'" if verb == "redirect" else ""
+    bench.put("a.py", on("on_destination_down", f"host.{verb}(destination{to})"))
+    arrived(bench, count=3)
+    bench.archive.writer.do(lambda c: occurrences.destination_down(c, "modality:archive", "no", 1.0), topics=("event",))
+    bench.until_passed("a.py")
+    end_probe = probe(bench)
+    carrier = Carrier(bench.archive, QUEUE, Dealing(bench.archive), None)
+    if comes_back == "later":
+        monkeypatch.setattr("hostd.jobs.dealing._PATIENCE_S", 0.0)
+        carrier.turn()
+        assert [row[1] for row in rows(bench)][:3] == ["sending", state, state]
+        (task,) = bench.rows(t.task)
+        assert (task.state, task.last_error) == (
+            "waiting",
+            "1 of the deliveries to modality:archive are being sent just now",
+        )
+        end_probe()
+        monkeypatch.undo()
+        bench.archive.clock.advance(61)
+    else:
+        monkeypatch.setattr("hostd.jobs.dealing._PATIENCE_S", 60.0)
+        threading.Thread(target=lambda: (bench.until(lambda: rows(bench)[2][1] == state), end_probe())).start()
+    while carrier.turn() == 0:
+        pass
+    assert [row[1] for row in rows(bench)][:3] == [state] * 3
+    (action,) = bench.rows(t.action, script="a.py")
+    assert (action.state, action.result["count"]) == ("done", 3)
 
 
 def test_only_destinations_that_the_script_is_given_are_dealt_with(bench):
