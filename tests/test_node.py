@@ -34,7 +34,7 @@ def test_a_node_starts_and_stops_and_leaves_no_thread(tmp_path):
     node = Node(settings(tmp_path))
     node.start()
     for where in (node.facts().dicom, node.facts().http):
-        with socket.create_connection(where, 5):
+        with socket.create_connection(where, 60):
             pass
     node.stop()
     left = [
@@ -117,7 +117,7 @@ def test_scripts_that_cannot_be_isolated_as_required_stop_the_start(tmp_path, mo
         Node(settings(tmp_path)).start()
     node = Node(settings(tmp_path, scripting={"isolation": "best-effort"}))
     node.start()
-    shown = requests.get(f"http://127.0.0.1:{node.http.port}/system", timeout=10).json()["HostdIsolation"]
+    shown = requests.get(f"http://127.0.0.1:{node.http.port}/system", timeout=60).json()["HostdIsolation"]
     node.stop()
     assert (shown["seccomp"], shown["rlimits"]) == (0, 1)
 

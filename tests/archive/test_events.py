@@ -34,7 +34,7 @@ def test_a_transaction_that_takes_its_number_and_waits_is_lost_to_nobody(archive
         position = number
     assert seen == []
     transaction.commit()
-    ours.join(10)
+    ours.join(60)
     seen += numbers(archive, position)
     assert len(seen) == 2
     assert seen == sorted(seen)

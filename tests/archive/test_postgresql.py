@@ -53,7 +53,7 @@ def cut_all(server):
         )
 
 
-def until(condition, within=20):
+def until(condition, within=60):
     end = time.monotonic() + within
     while not condition():
         assert time.monotonic() < end, "what was waited for did not happen"
@@ -246,7 +246,7 @@ def test_what_one_node_commits_wakes_the_others(nodes):
     one, other = nodes("a"), nodes("b")
     seen = other.bulletin.seen("event")
     arrive(one)
-    assert other.bulletin.wait("event", seen, 20) > seen
+    assert other.bulletin.wait("event", seen, 60) > seen
 
 
 def test_what_a_command_line_changes_wakes_all(nodes):
@@ -255,7 +255,7 @@ def test_what_a_command_line_changes_wakes_all(nodes):
     with attach(one.place, writes=True) as connection:
         events.append(connection, "x", "s", 1.0)
     for archive, before in zip((one, other), seen, strict=True):
-        assert archive.bulletin.wait("delivery", before, 20) > before
+        assert archive.bulletin.wait("delivery", before, 60) > before
 
 
 def test_a_command_line_refuses_a_database_of_another_version(nodes):
@@ -328,14 +328,14 @@ def test_a_node_that_hangs_in_a_transaction_holds_others_up_for_a_while_only(nod
     def hang(connection):
         calls.append(events.append(connection, "x", "hung", 1.0))
         entered.set()
-        goes_on.wait(30)
+        goes_on.wait(60)
         return calls[-1]
 
     future = hanging.writer.submit(hang)
-    assert entered.wait(10)
+    assert entered.wait(60)
     arrive(other)
     goes_on.set()
-    assert future.result(30) == calls[-1]
+    assert future.result(60) == calls[-1]
     assert len(calls) == 2
     with other.read() as connection:
         kinds = connection.execute(sa.select(t.event.c.kind).order_by(t.event.c.number)).scalars().all()

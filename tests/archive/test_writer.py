@@ -26,10 +26,10 @@ def hold(archive):
 
     def unit(_connection):
         entered.set()
-        release.wait(10)
+        release.wait(60)
 
     archive.writer.submit(unit)
-    entered.wait(10)
+    entered.wait(60)
     return release
 
 
@@ -48,9 +48,9 @@ def test_a_bad_unit_fails_alone(archive):
 
     futures = [archive.writer.submit(unit) for unit in (add_event(), bad, add_event())]
     release.set()
-    assert futures[0].result(5) < futures[2].result(5)
+    assert futures[0].result(60) < futures[2].result(60)
     with pytest.raises(ValueError, match="no"):
-        futures[1].result(5)
+        futures[1].result(60)
     assert count(archive) == 2
 
 
@@ -60,7 +60,7 @@ def test_what_waits_is_committed_as_one_group(archive):
     release = hold(archive)
     futures = [archive.writer.submit(add_event()) for _ in range(50)]
     release.set()
-    assert sorted(future.result(5) for future in futures) == list(range(1, 51))
+    assert sorted(future.result(60) for future in futures) == list(range(1, 51))
     assert len(commits) == 2  # the one that held the writer, and the group
 
 
@@ -73,7 +73,7 @@ def test_acknowledgements_go_first(archive):
     ]
     release.set()
     for future in futures:
-        future.result(5)
+        future.result(60)
     assert order == ["urgent", "later"]
 
 
@@ -87,7 +87,7 @@ def test_a_failed_commit_tells_everyone_in_the_group(archive):
     release.set()
     for future in futures:
         with pytest.raises(StorageError, match="disk I/O error"):
-            future.result(5)
+            future.result(60)
     sa.event.remove(archive._writing, "commit", fail)
     assert count(archive) == 0
     archive.writer.do(add_event())
@@ -105,7 +105,7 @@ def test_a_full_disk_fails_the_units_and_the_writer_goes_on(archive):
     ]
     for future in big:
         with pytest.raises(Exception, match="full"):
-            future.result(5)
+            future.result(60)
     archive.writer.do(lambda c: c.exec_driver_sql("PRAGMA max_page_count = 1000000").scalar())
     archive.writer.do(add_event())
     assert count(archive) == 1
@@ -121,8 +121,8 @@ def test_a_directory_that_cannot_be_synced_fails_the_units_with_files_only(archi
     with_file, without = archive.writer.submit(add_event(), blobs=["node/00/x"]), archive.writer.submit(add_event())
     release.set()
     with pytest.raises(StorageError, match="sync failed"):
-        with_file.result(5)
-    without.result(5)
+        with_file.result(60)
+    without.result(60)
     assert count(archive) == 1
 
 
@@ -132,7 +132,7 @@ def test_topics_ring_after_the_commit_only(archive):
         archive.writer.do(lambda _c: int("x"), topics=("event",))
     assert archive.bulletin.seen("event") == seen
     archive.writer.do(add_event(), topics=("event",))
-    assert archive.bulletin.wait("event", seen, 5) == seen + 1
+    assert archive.bulletin.wait("event", seen, 60) == seen + 1
 
 
 def test_nothing_is_taken_after_the_end(archive):

@@ -76,10 +76,10 @@ def test_served_nodes_go_on_until_told_to_stop(tmp_path):
         while "storescu" not in seen:
             seen += process.stdout.readline()
         port = int(seen.split("127.0.0.1 ")[1].split()[0])
-        with socket.create_connection(("127.0.0.1", port), 5):
+        with socket.create_connection(("127.0.0.1", port), 60):
             pass
         process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=30)
+        process.communicate(timeout=60)
         assert process.returncode == 0
     finally:
         if process.poll() is None:

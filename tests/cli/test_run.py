@@ -38,7 +38,7 @@ def until_ready(process):
 def end(process, number=signal.SIGTERM):
     if process.poll() is None:
         process.send_signal(number)
-    return process.communicate(timeout=30)
+    return process.communicate(timeout=60)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -88,7 +88,7 @@ def test_no_scripts_runs_none_and_says_so(configure, tmp_path):
 )
 def test_what_hinders_a_start_is_said_in_words_with_exit_code_2(configure, tmp_path, text, reason):
     process = start(configure(text))
-    _, errors = process.communicate(timeout=30)
+    _, errors = process.communicate(timeout=60)
     assert process.returncode == 2
     assert reason in errors
     assert "Traceback" not in errors
@@ -102,7 +102,7 @@ def test_what_others_may_write_is_refused_unless_told_otherwise(configure, tmp_p
     (tmp_path / "scripts" / "a.py").write_text("pass\n")
     (tmp_path / what).chmod(0o777)
     process = start(file)
-    _, errors = process.communicate(timeout=30)
+    _, errors = process.communicate(timeout=60)
     assert process.returncode == 2
     assert "others" in errors or "other users" in errors or "chmod" in errors
     file.write_text(file.read_text() + "[node]\nallow_insecure_permissions = true\n")

@@ -309,7 +309,7 @@ def test_a_running_node_follows_a_rollback_and_runs_on_what_it_is_told(tmp_path)
         script.write_text(broken)
         until(lambda: here().version == digest(broken))
         content = Path(get_testdata_file("CT_small.dcm", download=False)).read_bytes()
-        assert requests.post(f"{url}/instances", data=content, timeout=30).ok
+        assert requests.post(f"{url}/instances", data=content, timeout=60).ok
         until(lambda: listed(file)["a.py"]["parked_events"] == 1)
         assert run(file, "scripts", "rollback", "a.py").exit_code == 0
         until(lambda: here().version == digest(ONE))
@@ -317,6 +317,6 @@ def test_a_running_node_follows_a_rollback_and_runs_on_what_it_is_told(tmp_path)
         until(lambda: logged() == ["one"])
     finally:
         node.send_signal(signal.SIGTERM)
-        _, errors = node.communicate(timeout=30)
+        _, errors = node.communicate(timeout=60)
     assert node.returncode == 0
     assert "Traceback" not in errors

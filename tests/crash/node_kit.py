@@ -201,7 +201,7 @@ def make_instances(count, *, seed=0, side=64):
     return made
 
 
-def connect(place, *, timeout_s=20.0):
+def connect(place, *, timeout_s=60.0):
     """Make an association with a node."""
     return scu.connect(
         "127.0.0.1",
@@ -222,7 +222,7 @@ def store(association, made):
 def upload(place, made):
     """Send one instance as a file by HTTP; return the response."""
     file = file_header(CT, made.uid, EXPLICIT) + made.data_set
-    return requests.post(f"http://127.0.0.1:{place.http_port}/instances", data=file, timeout=20)
+    return requests.post(f"http://127.0.0.1:{place.http_port}/instances", data=file, timeout=60)
 
 
 class Sender(threading.Thread):

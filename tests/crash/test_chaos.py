@@ -51,7 +51,7 @@ class StoreScp:
 
     def die(self):
         os.killpg(self._process.pid, 9)  # the group is that of the process started here, and its forks
-        self._process.wait(10)
+        self._process.wait(60)
 
     def kept(self):
         """Return how often it has each instance; what it was killed over is no file of DICOM yet."""
@@ -133,7 +133,7 @@ class Chaos:
             yield
         finally:
             self._ended.set()
-            thread.join(30)
+            thread.join(60)
 
     @contextmanager
     def senders(self, count=3):

@@ -39,7 +39,7 @@ class MailServer(_Threaded):
                 self.wfile.write(f"{text}\r\n".encode())
 
             def handle(self):
-                kit.gate.wait(20)
+                kit.gate.wait(60)
                 self.say("220 ready")
                 while line := self.rfile.readline():
                     verb = line.split()[0].upper() if line.split() else b""
@@ -73,7 +73,7 @@ class HookServer(_Threaded):
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self):
-                kit.gate.wait(20)
+                kit.gate.wait(60)
                 kit.headers.append(dict(self.headers))
                 kit.bodies.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
                 self.send_response(kit.status)

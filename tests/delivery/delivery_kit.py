@@ -122,7 +122,7 @@ class Node:
         self.clock.advance(seconds)
         self.archive.bulletin.ring("delivery")
 
-    def until(self, condition, within=30.0):
+    def until(self, condition, within=60.0):
         """Wait until something has been committed that makes the condition true."""
         end = time.monotonic() + within
         while True:
@@ -163,7 +163,7 @@ class FakeDestination:
             yield
             self.changed.notify_all()
 
-    def wait(self, condition, within=30):
+    def wait(self, condition, within=60):
         with self.changed:
             assert self.changed.wait_for(condition, within), "the destination was not used as expected"
 
@@ -194,7 +194,7 @@ class FakeSession:
     def send(self, outgoing):
         destination = self.destination
         destination.entered.release()
-        destination.gate.wait(20)
+        destination.gate.wait(60)
         product = outgoing.as_wanted()
         with destination._noted():
             destination.sent.append((outgoing.delivery.sop_instance_uid, product.transfer_syntax))

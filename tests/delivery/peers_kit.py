@@ -36,7 +36,7 @@ def _ended(process):
         process.wait(10)
     except subprocess.TimeoutExpired:
         process.kill()
-        process.wait(10)
+        process.wait(60)
 
 
 @contextmanager
@@ -48,7 +48,7 @@ def storescp(folder, *options):
         ["storescp", *options, "-od", str(folder), str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
-        end = time.monotonic() + 15
+        end = time.monotonic() + 60
         while True:
             assert process.poll() is None, "storescp did not start"
             try:
@@ -92,13 +92,13 @@ class Orthanc:
         )
 
     def get(self, path):
-        response = requests.get(self.url + path, auth=(self.username.encode(), self.password.encode()), timeout=10)
+        response = requests.get(self.url + path, auth=(self.username.encode(), self.password.encode()), timeout=60)
         response.raise_for_status()
         return response
 
     def wait(self):
         """Wait until it answers, and make sure that it is this one."""
-        end = time.monotonic() + 30
+        end = time.monotonic() + 60
         while True:
             assert self._process.poll() is None, "Orthanc did not start"
             try:
@@ -113,7 +113,7 @@ class Orthanc:
     def end(self):
         """End it at once: in order it takes seconds, and nothing of it is looked at any more."""
         self._process.kill()
-        self._process.wait(10)
+        self._process.wait(60)
 
 
 @contextmanager

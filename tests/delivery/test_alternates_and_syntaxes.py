@@ -204,7 +204,7 @@ def test_a_peer_that_hangs_is_a_lost_answer_and_holds_nobody_else(node, fake):
     with LyingPeer(manner) as peer:
         number = node.ask("modality:archive")
         node.couriers(modality(peer, timeout_s=1.0), fake)
-        assert hung.wait(20)
+        assert hung.wait(60)
         for _ in range(10):
             node.until_state(node.ask(NAME), "delivered")
         node.until(lambda: node.outcomes(number) == ["lost"])

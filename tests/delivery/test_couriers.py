@@ -83,7 +83,7 @@ def test_a_dead_peer_does_not_delay_another(node, fake):
     stuck = [node.ask(NAME) for _ in range(3)]
     asked = [node.ask("modality:healthy") for _ in range(30)]
     node.couriers(dead, healthy)
-    assert dead.entered.acquire(timeout=10)
+    assert dead.entered.acquire(timeout=60)
     for number in asked:
         node.until_state(number, "delivered")
     assert dead.sent == []
@@ -249,7 +249,7 @@ def test_what_may_not_have_been_sent_is_no_possible_double_after_a_crash(node, f
     numbers = [node.ask(NAME) for _ in range(20)]
     fake.gate.clear()
     node.couriers(fake)
-    assert fake.entered.acquire(timeout=10)
+    assert fake.entered.acquire(timeout=60)
     successor = FakeDestination()
     node.couriers(successor)  # as after a restart: the same node takes the lease anew
     for number in numbers:
@@ -368,7 +368,7 @@ def test_a_crash_between_sending_and_recording_is_a_possible_double_and_sent_aga
     number = node.ask(NAME)
     fake.gate.clear()
     former = node.couriers(fake)
-    assert fake.entered.acquire(timeout=10)
+    assert fake.entered.acquire(timeout=60)
     successor = FakeDestination()
     node.couriers(successor)  # as after a restart: the same node takes the lease anew
     node.until_state(number, "delivered")
@@ -414,7 +414,7 @@ def test_an_open_delivery_absorbs_the_same_request(node, fake):
     fake.gate.clear()
     number = node.ask(NAME, instance)
     node.couriers(fake)
-    assert fake.entered.acquire(timeout=10)
+    assert fake.entered.acquire(timeout=60)
     assert node.ask(NAME, instance) == number
     fake.gate.set()
     node.until_state(number, "delivered")
@@ -425,7 +425,7 @@ def test_stopping_gives_back_what_was_not_tried(node, fake):
     numbers = [node.ask(NAME) for _ in range(4)]
     fake.gate.clear()
     couriers = node.couriers(fake)
-    assert fake.entered.acquire(timeout=10)
+    assert fake.entered.acquire(timeout=60)
     stopped = threading.Thread(target=couriers.stop, args=(10,))
     stopped.start()
     node.until(lambda: not couriers.health())
@@ -440,7 +440,7 @@ def test_a_courier_that_hangs_is_named_when_its_grace_is_over(node, fake):
     node.ask(NAME)
     fake.gate.clear()
     couriers = node.couriers(fake)
-    assert fake.entered.acquire(timeout=10)
+    assert fake.entered.acquire(timeout=60)
     late = FakeDestination("modality:idle")
     couriers.use({NAME: fake, late.name: late})
     assert couriers.stop(0.1) == [NAME]

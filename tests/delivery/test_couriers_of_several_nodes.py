@@ -47,7 +47,7 @@ def test_what_a_node_sent_under_a_lost_lease_is_recorded_as_stray_and_changes_no
     at_one.gate.clear()
     one.couriers(at_one)
     number, waiting = one.ask("modality:fake"), one.ask("modality:fake")
-    assert at_one.entered.acquire(timeout=10)  # its node is paused here, past the end of its lease
+    assert at_one.entered.acquire(timeout=60)  # its node is paused here, past the end of its lease
     one.archive.writer.do(lambda c: leases.end_all(c, "a"))
     other.couriers(at_other)
     other.until_state(number, "delivered")

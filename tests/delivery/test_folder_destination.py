@@ -248,7 +248,7 @@ def test_two_that_write_at_one_time_both_keep_their_files(node, export):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join(60)
     assert sorted(files(export).values()) == sorted(contents)
 
 

@@ -267,7 +267,7 @@ def test_a_connection_that_breaks_in_the_middle_of_an_instance_is_tried_again_an
         thread.start()
         node.couriers(modality(server.getsockname()[1]))
         node.until(lambda: node.outcomes(number) == ["waiting"])
-        thread.join(10)
+        thread.join(60)
     (attempt,) = node.attempts(number)
     assert attempt.sent_syntax == EXPLICIT
     assert node.get(number).possible_doubles == 0

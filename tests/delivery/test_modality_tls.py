@@ -45,7 +45,7 @@ def test_a_modality_that_wants_a_certificate_is_sent_to_over_tls(node, tmp_path,
         tls = Tls(certificates.ca, certificates.client, minimum)
         number = node.ask(NAME, instance)
         node.couriers(modality(port, tls=tls))
-        node.until(lambda: node.get(number).state == "delivered", 30)
+        node.until(lambda: node.get(number).state == "delivered", 60)
     (stored,) = (tmp_path / "peer").iterdir()
     assert dcmread(stored).SOPInstanceUID == instance.sop_instance_uid
 
@@ -67,7 +67,7 @@ def test_without_the_right_certificates_not_a_byte_of_an_instance_goes(node, tmp
         tls = replace(Tls(certificates.ca, certificates.client), **change)
         number = node.ask(NAME)
         node.couriers(modality(port, tls=tls))
-        node.until(lambda: node.outcomes(number) == ["unreached"], 30)
+        node.until(lambda: node.outcomes(number) == ["unreached"], 60)
     assert why in node.get(number).last_error
     assert list((tmp_path / "peer").iterdir()) == []
 
@@ -78,13 +78,13 @@ def test_a_peer_without_tls_and_a_name_that_does_not_matter(node, tmp_path, cert
     with storescp(tmp_path / "plain") as port:
         number = node.ask(NAME)
         node.couriers(modality(port, tls=Tls(certificates.ca), timeout_s=2, connect_timeout_s=2))
-        node.until(lambda: node.outcomes(number) == ["unreached"], 30)
+        node.until(lambda: node.outcomes(number) == ["unreached"], 60)
         assert "no TLS with 'ANY'" in node.get(number).last_error
     with secure_storescp(tmp_path / "peer", certificates, "-ic") as port:
         tls = Tls(certificates.ca, name="other.example", check_name=False)
         node.started[0].use({NAME: modality(port, tls=tls)})
         node.advance(2000)
-        node.until(lambda: node.get(number).state == "delivered", 30)
+        node.until(lambda: node.get(number).state == "delivered", 60)
 
 
 @needs_openssl

@@ -32,7 +32,7 @@ def test_as_many_connections_as_allowed_are_used_at_one_time_once_the_peer_has_a
     fake.gate.clear()
     numbers = [node.ask(NAME) for _ in range(6)]
     for _ in range(4):  # the first was the one before
-        assert fake.entered.acquire(timeout=10)
+        assert fake.entered.acquire(timeout=60)
     assert not fake.entered.acquire(timeout=0.2)
     assert [node.get(number).state for number in numbers].count("sending") == 3
     fake.gate.set()
@@ -47,7 +47,7 @@ def test_one_dead_peer_holds_one_courier_and_the_healthy_one_gets_everything(nod
     stuck = [node.ask(NAME) for _ in range(30)]
     asked = [node.ask(healthy.name) for _ in range(60)]
     node.couriers(dead, healthy, terms=Terms(connections=4))
-    assert dead.entered.acquire(timeout=10)
+    assert dead.entered.acquire(timeout=60)
     node.until(lambda: all(node.get(number).state == "delivered" for number in asked))
     assert len(healthy.sent) == 60
     assert len(dead.connections) == 1

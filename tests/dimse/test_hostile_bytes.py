@@ -67,10 +67,10 @@ def test_any_truncation(length):
 def test_a_request_made_to_be_slow_is_refused_fast():
     syntaxes = b"".join(struct.pack(">BxH", 0x40, 4) + b"%04d" % number for number in range(8000))
     context = struct.pack(">BxHB3x", 0x20, len(syntaxes) + 4, 1) + syntaxes
-    began = time.monotonic()
+    began = time.thread_time()
     with pytest.raises(ProtocolError, match="transfer syntaxes"):
         decode_request(GOOD[:68] + context * 10)
-    assert time.monotonic() - began < 1
+    assert time.thread_time() - began < 1
 
 
 @settings(max_examples=300, deadline=None)

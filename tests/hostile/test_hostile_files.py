@@ -211,7 +211,7 @@ def test_a_deflated_bomb_is_stored_as_it_is_and_not_inflated_beyond_the_limit(no
         assert store(node, packed, syntax=DEFLATED).status == 0
     else:
         assert node.post(as_file(packed, DEFLATED)).status_code == 200
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 60
     assert node.path("1.2.3.99").read_bytes().endswith(packed)
     with Path("/proc/self/status").open() as status:
         peak_kib = next(int(line.split()[1]) for line in status if line.startswith("VmHWM"))
@@ -233,7 +233,7 @@ def test_a_deflated_data_set_that_ends_early_is_refused(node):
 
 def begun(node):
     """Return a connection whose association is accepted, with half a PDU of a C-STORE data set on its way."""
-    wire = socket.create_connection(("127.0.0.1", node.port), timeout=10)
+    wire = socket.create_connection(("127.0.0.1", node.port), timeout=60)
     wire.sendall(
         encode_request(
             calling_aet="STOPS", called_aet="HOSTD", proposals=[Proposal(1, CT_STORAGE, (EXPLICIT,))], max_pdu=16384
@@ -262,11 +262,11 @@ def associations(node):
 def test_an_association_that_stops_inside_a_pdu_leaves_its_row_and_no_file(node, manner):
     before, rows = traces(node), len(associations(node))
     wire = begun(node)
-    until(lambda: len(node.files()) == len(before[0]) + 1, "the reception has begun", 10)
+    until(lambda: len(node.files()) == len(before[0]) + 1, "the reception has begun", 60)
     if manner == "reset":
         wire.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     wire.close()
-    until(lambda: len(found := associations(node)) > rows and found[-1].ended, "the association's row is closed", 10)
+    until(lambda: len(found := associations(node)) > rows and found[-1].ended, "the association's row is closed", 60)
     assert tuple(associations(node)[-1]) == ("lost", 1, 0, 1)
     assert traces(node) == before
     assert_lives(node)
@@ -276,10 +276,10 @@ def test_an_upload_that_stops_leaves_nothing(node):
     before = traces(node)
     content = of(good())
     host = f"127.0.0.1:{node.node.http.port}"
-    with socket.create_connection(("127.0.0.1", node.node.http.port), timeout=10) as wire:
+    with socket.create_connection(("127.0.0.1", node.node.http.port), timeout=60) as wire:
         wire.sendall(f"POST /instances HTTP/1.1\r\nHost: {host}\r\nContent-Length: {len(content)}\r\n\r\n".encode())
         wire.sendall(content[:20_000])
-        until(lambda: len(node.files()) == len(before[0]) + 1, "the upload has begun", 10)
-    until(lambda: traces(node) == before, "nothing is left of the upload", 10)
-    assert requests.get(f"{node.url}/system", timeout=10).ok
+        until(lambda: len(node.files()) == len(before[0]) + 1, "the upload has begun", 60)
+    until(lambda: traces(node) == before, "nothing is left of the upload", 60)
+    assert requests.get(f"{node.url}/system", timeout=60).ok
     assert_lives(node)

@@ -70,7 +70,7 @@ log_kb = 4
 
 
 def assert_good_gets_through(node, archive, uids):
-    until(lambda: len(node.deliveries(states=("delivered",))) == EVENTS, "the good script's deliveries arrive", 30)
+    until(lambda: len(node.deliveries(states=("delivered",))) == EVENTS, "the good script's deliveries arrive", 60)
     assert all(archive.instance(uid) is not None for uid in uids)
     assert {d.script for d in node.deliveries()} == {"good.py"}
 
@@ -83,7 +83,7 @@ def test_the_events_of_a_hostile_script_are_parked_and_the_good_one_goes_on(besi
     def runs():
         return node.query("SELECT event, outcome, error FROM run WHERE script = 'hostile.py' ORDER BY id")
 
-    until(lambda: [run.outcome for run in runs()].count("parked") == EVENTS, "all events are parked", 40)
+    until(lambda: [run.outcome for run in runs()].count("parked") == EVENTS, "all events are parked", 60)
     found = runs()
     assert [run.outcome for run in found] == ["failed", "parked"] * EVENTS
     assert len({run.event for run in found}) == EVENTS
@@ -110,6 +110,6 @@ def test_a_script_that_floods_its_log_is_cut_and_the_good_one_goes_on(beside, ar
     assert_good_gets_through(node, archive, uids)
     runs = until(
         lambda: (r := node.query("SELECT length(log) AS size FROM run WHERE script = 'hostile.py'")) and len(r) >= EVENTS and r,
-        "its runs are written down", 30,
+        "its runs are written down", 60,
     )  # fmt: skip
     assert all(run.size < 64 << 10 for run in runs)

@@ -72,7 +72,7 @@ class GatedPool:
             self.most = max(self.most, self.running)
         self.entered.release()
         try:
-            assert self.gate.wait(20)
+            assert self.gate.wait(60)
             if self.is_closed:
                 raise CodecCrashedError("the codec workers were ended because the node stops")
             with self._lock:
@@ -152,7 +152,7 @@ class Bench:
     def files(self):
         return sorted(self.archive.blobs.names())
 
-    def until(self, condition, what="it", timeout=20.0):
+    def until(self, condition, what="it", timeout=60.0):
         ends = time.monotonic() + timeout
         while not (found := condition()):
             assert time.monotonic() < ends, f"not within {timeout:g} s: {what}; {self.rows(t.ingest)}; {self.kinds()}"

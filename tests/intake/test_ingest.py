@@ -110,10 +110,10 @@ def test_of_two_that_come_at_one_time_the_second_is_a_repeat_and_is_not_transcod
     senders = [threading.Thread(target=lambda: outcomes.append(bench.receive(image()))) for _ in range(3)]
     for sender in senders:
         sender.start()
-    assert bench.pool.entered.acquire(timeout=10)
+    assert bench.pool.entered.acquire(timeout=60)
     bench.pool.gate.set()
     for sender in senders:
-        sender.join(20)
+        sender.join(60)
     assert sorted(outcomes) == ["already stored", "already stored", "stored"]
     assert bench.pool.calls == 1
     bench.check_files()

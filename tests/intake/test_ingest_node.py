@@ -42,13 +42,13 @@ class Running:
         self.archive = self.node.archive
 
     def upload(self, content):
-        answer = requests.post(f"http://127.0.0.1:{self.node.http.port}/instances", data=content, timeout=30)
+        answer = requests.post(f"http://127.0.0.1:{self.node.http.port}/instances", data=content, timeout=60)
         answer.raise_for_status()
         return answer.json()
 
     def metadata(self, instance):
         return requests.get(
-            f"http://127.0.0.1:{self.node.http.port}/instances/{instance}/metadata?expand", timeout=30
+            f"http://127.0.0.1:{self.node.http.port}/instances/{instance}/metadata?expand", timeout=60
         ).json()
 
     def logged(self, count):

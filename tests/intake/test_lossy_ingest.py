@@ -398,7 +398,7 @@ def test_a_restart_goes_on_with_what_was_asked_for_before_it(make):
     bench = held_up(make)
     send(bench, image(1))
     send(bench, image(2))
-    assert bench.pool.entered.acquire(timeout=10)
+    assert bench.pool.entered.acquire(timeout=60)
     bench.stop()
     assert bench.kinds() == []
     bench.pool.is_closed = False

@@ -216,13 +216,13 @@ def test_a_queue_does_not_wait_for_another(archive, greeter):
     class Stuck:
         def prepare(self, task):
             entered.set()
-            assert gate.wait(30)
+            assert gate.wait(60)
             return Done()
 
     carriers = Carriers(archive, {"stuck": Stuck(), "greetings": greeter}, Steady())
     carriers.start()
     try:
-        assert entered.wait(30)
+        assert entered.wait(60)
         while not told(archive, "action_done"):
             threading.Event().wait(0.01)
         assert [row.state for row in rows(archive, t.task)] == ["running", "done"]

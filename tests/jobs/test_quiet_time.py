@@ -178,16 +178,16 @@ def test_the_thread_tells_by_itself_and_ends(archive):
     def watch():
         seen = 0
         while not stable(archive):
-            seen = archive.bulletin.wait("event", seen, 5.0)
+            seen = archive.bulletin.wait("event", seen, 60.0)
         told.set()
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
     quiet = QuietTime(archive, shortest_s=60.0)
     quiet.start()
-    assert told.wait(10)
+    assert told.wait(60)
     quiet.stop()
-    watcher.join(10)
+    watcher.join(60)
 
 
 VICTIM = """

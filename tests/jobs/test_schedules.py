@@ -172,7 +172,7 @@ def test_the_thread_tells_what_is_due_and_ends(archive, clock):
     seen = archive.bulletin.seen("event")
     watch = Schedules(archive, UTC)
     watch.start()
-    archive.bulletin.wait("event", seen, 10)
+    archive.bulletin.wait("event", seen, 60)
     watch.stop()
     assert len(told(archive)) == 1
 

@@ -1,11 +1,13 @@
 """Whole nodes on free ports, and the real peers beside them: Orthanc and DCMTK's tools, each started, checked and ended."""
 
+import io
 import json
 import os
 import shutil
 import socket
 import subprocess
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,9 @@ from pydicom.pixels import pixel_array
 
 from hostd.archive import deliveries, instances
 from hostd.config.settings import load
+from hostd.dicom.identity import Identity
+from hostd.dicom.part10 import data_set_offset
+from hostd.dimse import scu
 from hostd.node import Node
 
 REPOSITORY = Path(__file__).parent.parent.parent
@@ -114,7 +119,7 @@ max_retry_s = 1.0
     def forget(self, sop_instance_uid):
         """Delete an instance, so that the next of the same UID is a new one."""
         if held := self.instance(sop_instance_uid):
-            requests.delete(f"{self.url}/instances/{held.id}", timeout=30).raise_for_status()
+            requests.delete(f"{self.url}/instances/{held.id}", timeout=60).raise_for_status()
 
     def _note(self):
         self._newest_delivery = max((delivery.id for delivery in self.deliveries()), default=0)
@@ -168,7 +173,7 @@ def end(process):
             process.wait(15)
         except subprocess.TimeoutExpired:
             process.kill()
-            process.wait(15)
+            process.wait(60)
 
 
 class Orthanc:
@@ -211,13 +216,22 @@ class Orthanc:
         log = (self.folder / "orthanc.log").open("ab")
         with log:
             self.process = subprocess.Popen(["Orthanc", str(configuration)], stdout=log, stderr=log)
-        until(self._is_up, f"Orthanc answers; see {self.folder / 'orthanc.log'}", 40)
+        until(self._is_up, f"Orthanc answers; see {self.folder / 'orthanc.log'}", 60)
+        return self
+
+    def revive(self):
+        """Start it again, and tell, should it have ended by itself: the next test is not to pay for it."""
+        if self.process.poll() is not None:
+            last = (self.folder / "orthanc.log").read_text(errors="replace")[-500:]
+            ended = f"Orthanc ended by itself, with {self.process.returncode}, and is started again: {last}"
+            warnings.warn(ended, stacklevel=2)
+            self.start()
         return self
 
     def _is_up(self):
         assert self.process.poll() is None, (self.folder / "orthanc.log").read_text()[-2000:]
         try:
-            answer = requests.get(f"{self.url}/system", auth=self.auth, timeout=5)
+            answer = requests.get(f"{self.url}/system", auth=self.auth, timeout=60)
         except requests.ConnectionError:
             return False
         return answer.ok and answer.json()["Name"] == self.name
@@ -226,16 +240,30 @@ class Orthanc:
         """End it at once: in order it takes seconds, and what it acknowledged is in its folder."""
         if self.process is not None:
             self.process.kill()
-            self.process.wait(15)
+            self.process.wait(60)
             self.process = None
 
     def get(self, path):
-        answer = requests.get(self.url + path, auth=self.auth, timeout=30)
+        answer = requests.get(self.url + path, auth=self.auth, timeout=60)
         answer.raise_for_status()
         return answer
 
     def post(self, path, body):
         return requests.post(self.url + path, data=body, auth=self.auth, timeout=60)
+
+    def take(self, content):
+        """Send it a file over DICOM, as it is; return the identifier that Orthanc gives it."""
+        file = io.BytesIO(content)
+        header = dcmread(file, stop_before_pixels=True)
+        syntax = data_set_offset(file).transfer_syntax_uid
+        with scu.connect(
+            "127.0.0.1", self.dicom_port, calling_aet="TEST", called_aet="ORTHANC",
+            contexts=[(header.SOPClassUID, [syntax])], timeout_s=PATIENCE_S,
+        ) as association:  # fmt: skip
+            left = len(content) - file.tell()
+            assert association.store(header.SOPClassUID, header.SOPInstanceUID, syntax, file, left).status == 0
+        uids = header.StudyInstanceUID, header.SeriesInstanceUID, header.SOPInstanceUID
+        return Identity(header.get("PatientID", ""), *uids).instance
 
     def holds(self, instance_id):
         return instance_id in self.get("/instances").json()
@@ -265,7 +293,7 @@ class StoreScp:
             with socket.socket() as probe:
                 return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
-        until(listens, "storescp listens", 20)
+        until(listens, "storescp listens", 60)
         return self
 
     def stop(self):

@@ -178,7 +178,7 @@ def test_echoscu_is_answered(pair):
     node, _ = pair
     ran = subprocess.run(
         ["echoscu", "-v", "-aec", "HOSTD", "127.0.0.1", str(node.port)],
-        capture_output=True, text=True, timeout=30, check=False,
+        capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert ran.returncode == 0, ran.stderr
 

@@ -197,6 +197,6 @@ def test_a_redacted_image_is_deidentified_and_values_that_were_set_are_shown_now
     assert (arrived.pixel_array[10:] == before[10:]).all()
     assert len(set(arrived.pixel_array[:10].ravel().tolist())) == 1
     for path in ("/deliveries", "/explain/1.2.826.0.1.77.5.1"):
-        shown = requests.get(node.url + path, timeout=10).text
+        shown = requests.get(node.url + path, timeout=60).text
         assert "modify" in shown
         assert "SET-BY-SCRIPT" not in shown

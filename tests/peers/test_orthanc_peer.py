@@ -182,7 +182,7 @@ def test_orthanc_verifies_the_node_and_sees_it_as_a_peer(sender):
     echo = orthanc.post("/modalities/hostd/echo", "{}")
     assert echo.status_code == 200, echo.text
     assert orthanc.get("/peers/hostd/system").json()["Name"] == "hostd"
-    assert requests.get(f"{node.url}/system", timeout=10).json()["DicomAet"] == "HOSTD"
+    assert requests.get(f"{node.url}/system", timeout=60).json()["DicomAet"] == "HOSTD"
 
 
 def test_the_same_instance_twice_from_orthanc_is_kept_once(sender):

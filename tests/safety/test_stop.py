@@ -66,7 +66,7 @@ def end_by(node, number, *, within_s=GRACE_S + SLACK_S):
     node.tell(number)
     code = node.wait(within_s)
     assert code == 0, node.place.log.read_text()[-3000:]
-    wait_until("the end of all workers", lambda: not any(is_alive(worker) for worker in workers), patience_s=10)
+    wait_until("the end of all workers", lambda: not any(is_alive(worker) for worker in workers), patience_s=60)
     return time.monotonic() - began
 
 
@@ -114,7 +114,7 @@ class Halting(io.BytesIO):
     def readinto(self, view):
         if self.tell():
             self.halted.set()
-            self.told.wait(30)
+            self.told.wait(60)
         return super().readinto(memoryview(view)[: 1 << 18])
 
 
@@ -133,12 +133,12 @@ def halfway(place, made):
     thread = threading.Thread(target=send, daemon=True)
     thread.start()
     try:
-        assert content.halted.wait(20)
+        assert content.halted.wait(60)
         wait_until("the first half is there", lambda: sum_of_sizes(place) > 0)
         yield content.told, ended, thread
     finally:
         content.told.set()
-        thread.join(20)
+        thread.join(60)
 
 
 def sum_of_sizes(place):
@@ -153,7 +153,7 @@ def test_a_message_under_way_may_end_and_is_acknowledged(tmp_path):
         node.tell(signal.SIGTERM)
         wait_until("the doors are closed", lambda: not can_connect(place.dicom_port))
         go_on.set()
-        thread.join(20)
+        thread.join(60)
         assert ended == [0]
         assert node.wait(GRACE_S + SLACK_S) == 0
     assert stored_uids(place) == {made.uid}
@@ -170,7 +170,7 @@ def test_a_message_that_does_not_end_is_cut_off_and_leaves_nothing(tmp_path):
     with NodeProcess(place, "--no-scripts", "--grace", 1) as node, halfway(place, made) as (go_on, ended, thread):
         end_by(node, signal.SIGTERM, within_s=1 + SLACK_S)
         go_on.set()
-        thread.join(20)
+        thread.join(60)
         assert isinstance(ended[0], DimseError)
     assert stored_uids(place) == set()
 
@@ -258,7 +258,7 @@ def test_stopped_while_sending_it_sends_again_and_says_that_it_may_be_a_double(s
         with connect(place) as association:
             for one in made:
                 assert store(association, one) == 0
-        assert slow_peer.came.wait(20)
+        assert slow_peer.came.wait(60)
         in_doubt = slow_peer.received[0]
         wait_until("all are asked for", lambda: deliveries(place).total() == len(made))
         end_by(node, signal.SIGINT, within_s=1 + SLACK_S)
@@ -288,7 +288,7 @@ def test_stopped_while_sending_it_sends_again_and_says_that_it_may_be_a_double(s
 def run_and_fail(place):
     """Run hostd, which must refuse; return what it said."""
     ended = subprocess.run(
-        hostd_run(place), capture_output=True, text=True, check=False, timeout=30, stdin=subprocess.DEVNULL
+        hostd_run(place), capture_output=True, text=True, check=False, timeout=60, stdin=subprocess.DEVNULL
     )
     assert ended.returncode == 2, ended.stderr
     assert "Traceback" not in ended.stderr

@@ -135,12 +135,12 @@ def test_autorouting_keeps_what_could_not_be_sent_and_lets_go_of_it_when_it_has_
     archive = None
     try:
         image = sample("CT_small.dcm").read_bytes()
-        requests.post(f"{router.url}/instances", data=image, timeout=30).raise_for_status()
+        requests.post(f"{router.url}/instances", data=image, timeout=60).raise_for_status()
 
         def waits():
-            return [one["State"] for one in requests.get(f"{router.url}/deliveries", timeout=10).json()] == ["waiting"]
+            return [one["State"] for one in requests.get(f"{router.url}/deliveries", timeout=60).json()] == ["waiting"]
 
-        until(waits, "it was tried and waits", 30)
+        until(waits, "it was tried and waits", 60)
         assert len(router.instances()) == 1
         archive = Node(
             Settings(
@@ -151,8 +151,8 @@ def test_autorouting_keeps_what_could_not_be_sent_and_lets_go_of_it_when_it_has_
             run_scripts=False,
         )
         archive.start()
-        until(lambda: archive.facts().instances == 1, "it arrives", 30)
-        until(lambda: router.instances() == [], "it is let go", 30)
+        until(lambda: archive.facts().instances == 1, "it arrives", 60)
+        until(lambda: router.instances() == [], "it is let go", 60)
     finally:
         router.stop()
         if archive is not None:
@@ -165,13 +165,13 @@ def test_a_changed_instance_takes_the_place_of_its_original_once_it_is_stored(tm
     node = LiveNode(tmp_path / "node", {name: (FOLDER / name).read_text()}, more)
     try:
         original = dcmread(sample("CT_small.dcm"))
-        requests.post(f"{node.url}/instances", data=sample("CT_small.dcm").read_bytes(), timeout=30).raise_for_status()
+        requests.post(f"{node.url}/instances", data=sample("CT_small.dcm").read_bytes(), timeout=60).raise_for_status()
 
         def others():
             return [one for one in node.instances() if one.sop_instance_uid != original.SOPInstanceUID]
 
-        (kept,) = until(others, "the changed one is stored", 30)
-        until(lambda: len(node.instances()) == 1, "the original is let go", 30)
+        (kept,) = until(others, "the changed one is stored", 60)
+        until(lambda: len(node.instances()) == 1, "the original is let go", 60)
         assert node.instances()[0].sop_instance_uid == kept.sop_instance_uid
         (item,) = dcmread(node.path(kept.sop_instance_uid)).RequestAttributesSequence
         assert (item.RequestedProcedureID, item.ScheduledProcedureStepID) == ("1234", "0007")

@@ -234,7 +234,7 @@ def test_what_waits_for_an_archive_that_is_down_goes_to_the_second_one(tmp_path)
     script = (SAMPLES / "second-archive" / "redirect.py").read_text()
     node = LiveNode(tmp_path / "node", {"redirect.py": script}, more)
     try:
-        requests.post(f"{node.url}/instances", data=sample(CT).read_bytes(), timeout=30).raise_for_status()
+        requests.post(f"{node.url}/instances", data=sample(CT).read_bytes(), timeout=60).raise_for_status()
         until(lambda: len(second.instances()) == 1, "the second archive has it", 90)
     finally:
         node.stop()
@@ -257,7 +257,7 @@ def test_where_nobody_commits_old_studies_go_once_the_archive_has_had_them_and_n
     node = LiveNode(tmp_path / "node", {"clean.py": script}, more)
     restarted = None
     try:
-        requests.post(f"{node.url}/instances", data=sample(CT).read_bytes(), timeout=30).raise_for_status()
+        requests.post(f"{node.url}/instances", data=sample(CT).read_bytes(), timeout=60).raise_for_status()
 
         def looked():
             with node.archive.read() as connection:
@@ -285,7 +285,7 @@ def test_what_is_compressed_takes_the_place_of_its_original_here_and_reaches_the
     node = LiveNode(tmp_path / "node", {"compress.py": script}, more)
     try:
         original = dcmread(sample(CT))
-        requests.post(f"{node.url}/instances", data=sample(CT).read_bytes(), timeout=30).raise_for_status()
+        requests.post(f"{node.url}/instances", data=sample(CT).read_bytes(), timeout=60).raise_for_status()
         until(lambda: node.instance(original.SOPInstanceUID).blob.transfer_syntax == J2K, "it is replaced", 60)
         until(lambda: archive.instance(original.SOPInstanceUID), "it arrives", 60)
         kept = dcmread(node.path(original.SOPInstanceUID))
@@ -303,7 +303,7 @@ def test_the_registry_is_told_and_its_answer_stands_with_the_report(tmp_path, wr
         more = f'[targets.registry]\nurl = "http://127.0.0.1:{registry.port}/"\n[scripts."dose.py"]\nmay = ["http"]\n'
         node = LiveNode(tmp_path / "node", {"dose.py": script}, more)
         try:
-            requests.post(f"{node.url}/instances", data=report.read_bytes(), timeout=30).raise_for_status()
+            requests.post(f"{node.url}/instances", data=report.read_bytes(), timeout=60).raise_for_status()
 
             def noted():
                 (instance,) = node.instances()

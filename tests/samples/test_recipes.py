@@ -138,7 +138,7 @@ def test_hostd_try_shows_what_each_would_do():
 
 def post(url, name):
     path = sample(name)
-    requests.post(f"{url}/instances", data=path.read_bytes(), timeout=30).raise_for_status()
+    requests.post(f"{url}/instances", data=path.read_bytes(), timeout=60).raise_for_status()
     return dcmread(path)
 
 
@@ -147,7 +147,7 @@ def test_the_compression_recipe_compresses_and_archives(tmp_path, archive):
     with running(config, tmp_path / "data", HOSTD_MODALITIES__ARCHIVE__PORT=str(archive.port)) as (url, _):
         image, report = post(url, "CT_small.dcm"), post(url, "test-SR.dcm")
         until(lambda: len(archive.instances()) == 2, "both arrive")
-        assert len(requests.get(f"{url}/instances", timeout=10).json()) == 2
+        assert len(requests.get(f"{url}/instances", timeout=60).json()) == 2
     arrived = archive.instance(image.SOPInstanceUID)
     assert arrived.blob.transfer_syntax == J2K
     assert archive.instance(report.SOPInstanceUID).blob.transfer_syntax == report.file_meta.TransferSyntaxUID
@@ -166,14 +166,14 @@ def test_the_forwarding_recipe_passes_on_and_lets_go_only_after_delivery(tmp_pat
             listed = hostd("deliveries", "--config", config, "--json", HOSTD_NODE__DATA=str(data))
             return listed.returncode == 0 and listed.stdout.count('"waiting"') >= 2
 
-        until(waits, "both wait for the archive that is not there", 30)
-        assert len(requests.get(f"{url}/instances", timeout=10).json()) == 2
+        until(waits, "both wait for the archive that is not there", 60)
+        assert len(requests.get(f"{url}/instances", timeout=60).json()) == 2
     # The archive is back, here at another port; the node goes on where it was.
     with running(
         config, data, HOSTD_MODALITIES__ARCHIVE__PORT=str(archive.port), HOSTD_DELIVERY__FIRST_RETRY_S="0.2"
     ) as (url, _):
-        until(lambda: len(archive.instances()) == 2, "both arrive", 30)
-        until(lambda: requests.get(f"{url}/instances", timeout=10).json() == [], "both are let go", 20)
+        until(lambda: len(archive.instances()) == 2, "both arrive", 60)
+        until(lambda: requests.get(f"{url}/instances", timeout=60).json() == [], "both are let go", 60)
     assert archive.instance(dcmread(sample("JPEG2000.dcm")).SOPInstanceUID).blob.transfer_syntax.endswith(".4.91")
 
 
@@ -241,13 +241,13 @@ def test_the_thin_slice_recipe_sends_each_thin_series_once_and_whole(tmp_path):
 
             def send(files):
                 for file in files:
-                    requests.post(f"{url}/instances", data=file.read_bytes(), timeout=30).raise_for_status()
+                    requests.post(f"{url}/instances", data=file.read_bytes(), timeout=60).raise_for_status()
 
             series, thin = slices(tmp_path / "files", 3, 1.0)
             send([*thin, *slices(tmp_path / "files", 2, 5.0)[1]])
-            until(lambda: len(ai.instances()) == 3, "the thin series arrives", 30)
+            until(lambda: len(ai.instances()) == 3, "the thin series arrives", 60)
             send(slices(tmp_path / "files", 1, 1.0, start=4, series=series)[1])
-            until(lambda: len(ai.instances()) == 4, "what came late arrives", 30)
+            until(lambda: len(ai.instances()) == 4, "what came late arrives", 60)
         assert {one.series_instance_uid for one in ai.instances()} == {series}
         with ai.archive.read() as connection:
             assert events.latest(connection, ["received_again"], 1) == [], "nothing is sent twice"
@@ -274,8 +274,8 @@ def test_the_trial_recipe_deidentifies_what_its_ae_title_gets_and_nothing_else(t
         send(sample("CT_small.dcm"), dicom, "TRIAL7")
         send(changed(tmp_path, SOPInstanceUID="1.2.826.0.1.5.1", BurnedInAnnotation="YES"), dicom, "TRIAL7")
         send(changed(tmp_path, SOPInstanceUID="1.2.826.0.1.5.2"), dicom, "TRIAL7")
-        until(lambda: len(archive.instances()) == 2, "the two good ones arrive", 30)
-        until(lambda: requests.get(f"{url}/deliveries?state=failed", timeout=10).json(), "the other fails", 30)
+        until(lambda: len(archive.instances()) == 2, "the two good ones arrive", 60)
+        until(lambda: requests.get(f"{url}/deliveries?state=failed", timeout=60).json(), "the other fails", 60)
     (first, second) = (dcmread(archive.path(held.sop_instance_uid)) for held in archive.instances())
     assert first.StudyInstanceUID == second.StudyInstanceUID != original.StudyInstanceUID
     assert first.PatientID == second.PatientID != original.PatientID
@@ -314,20 +314,20 @@ def test_the_teleradiology_recipe_keeps_the_original_until_the_evening(tmp_path,
             _,
         ):
             posted(url, tmp_path / "us.dcm")
-            until(lambda: archive.instance(ultrasound.SOPInstanceUID), "the archive has the original", 30)
+            until(lambda: archive.instance(ultrasound.SOPInstanceUID), "the archive has the original", 60)
             (waits,) = until(
-                lambda: requests.get(f"{url}/deliveries?destination=modality:teleradiology", timeout=10).json(),
+                lambda: requests.get(f"{url}/deliveries?destination=modality:teleradiology", timeout=60).json(),
                 "it is asked for",
             )
             assert (waits["State"], waits["Attempts"]) == ("preparing", 0)
-            assert len(requests.get(f"{url}/instances", timeout=10).json()) == 1
+            assert len(requests.get(f"{url}/instances", timeout=60).json()) == 1
             assert away.instances() == []
         with running(config, tmp_path / "late", **ports, **{offset: json.dumps({"utc_offset_hours": late})}) as (
             url,
             _,
         ):
             posted(url, tmp_path / "us.dcm")
-            until(lambda: requests.get(f"{url}/instances", timeout=10).json() == [], "the original is let go", 30)
+            until(lambda: requests.get(f"{url}/instances", timeout=60).json() == [], "the original is let go", 60)
         (held,) = away.instances()
         small = dcmread(away.path(held.sop_instance_uid))
     finally:
@@ -341,7 +341,7 @@ def test_the_teleradiology_recipe_keeps_the_original_until_the_evening(tmp_path,
 
 
 def posted(url, path):
-    requests.post(f"{url}/instances", data=path.read_bytes(), timeout=30).raise_for_status()
+    requests.post(f"{url}/instances", data=path.read_bytes(), timeout=60).raise_for_status()
 
 
 def test_the_alarm_recipe_tells_once_that_the_archive_is_down_and_once_that_it_works_again(tmp_path):
@@ -362,7 +362,7 @@ def test_the_alarm_recipe_tells_once_that_the_archive_is_down_and_once_that_it_w
         with running(folder / "hostd.toml", tmp_path / "data", **settings) as (url, _):
             post(url, "CT_small.dcm")
             post(url, "JPEG2000.dcm")
-            until(lambda: web.bodies, "the alarm", 30)
+            until(lambda: web.bodies, "the alarm", 60)
             archive = Node(
                 Settings(
                     node={"data": tmp_path / "archive", "scripts": tmp_path / "none"},
@@ -373,8 +373,8 @@ def test_the_alarm_recipe_tells_once_that_the_archive_is_down_and_once_that_it_w
             )
             archive.start()
             try:
-                until(lambda: len(web.bodies) == 2, "the all-clear", 30)
-                until(lambda: archive.facts().instances == 2, "both arrive", 30)
+                until(lambda: len(web.bodies) == 2, "the all-clear", 60)
+                until(lambda: archive.facts().instances == 2, "both arrive", 60)
             finally:
                 archive.stop()
     assert web.bodies[0]["text"].startswith("archive does not work: ")
@@ -392,7 +392,7 @@ def test_the_default_script_logs_arrivals_on_a_node_without_destinations(tmp_pat
         changed.PatientName = "Other^Content"
         changed.save_as(tmp_path / "changed.dcm")
         requests.post(
-            f"{url}/instances", data=Path(tmp_path / "changed.dcm").read_bytes(), timeout=30
+            f"{url}/instances", data=Path(tmp_path / "changed.dcm").read_bytes(), timeout=60
         ).raise_for_status()
 
         def runs():

@@ -35,7 +35,7 @@ class Harness:
                 command, env={}, cwd="/", pass_fds=(theirs.fileno(),), start_new_session=True
             )
         self.channel = frames.Channel(ours, Verdict, max_receive=frames.MAX_FRAME)
-        self.channel.settimeout(20)
+        self.channel.settimeout(60)
 
     def examine(self, source, **load) -> Verdict:
         self.channel.send({"load": make_load(source, **load), "event": make_event()})

@@ -40,7 +40,7 @@ def inside(attempt, extra=(), file_bytes=0, runner="pass", **popen):
     code = PRELUDE.replace("inherited, other", f"{runner}\nuid = os.getuid()\ninherited, other", 1)
     code = code.format(attempt=attempt, folders=_folders(), extra=tuple(extra), file_bytes=file_bytes)
     return subprocess.run(
-        [sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, timeout=20, check=False, **popen
+        [sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, timeout=60, check=False, **popen
     )
 
 
@@ -155,7 +155,7 @@ def test_a_codec_worker_can_be_given_descriptors_and_write_to_them(tmp_path):
             stdin=theirs,
             capture_output=True,
             text=True,
-            timeout=20,
+            timeout=60,
             check=False,
         )
     assert outcome.stdout == "done\n", outcome
@@ -171,7 +171,7 @@ def test_a_file_over_the_limit_is_not_written(tmp_path):
         subprocess.run(
             [sys.executable, "-I", "-S", "-c", code],
             pass_fds=(out.fileno(),),
-            timeout=20,
+            timeout=60,
             check=False,
             capture_output=True,
         )

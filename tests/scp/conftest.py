@@ -33,7 +33,7 @@ class FakeReception:
         self.content += fragment
 
     def finish(self):
-        self.store.may_finish.wait(20)
+        self.store.may_finish.wait(60)
         if self.store.finish_error:
             self.state = "failed"
             raise self.store.finish_error
@@ -77,7 +77,7 @@ class FakeLog:
             self.endings[association_id] = facts
             self.lock.notify_all()
 
-    def wait(self, count=1, timeout=10):
+    def wait(self, count=1, timeout=60):
         """Return (opened, closed) of each association, once so many have ended."""
         with self.lock:
             assert self.lock.wait_for(lambda: len(self.endings) >= count, timeout), f"only {self.endings} ended"
@@ -88,7 +88,7 @@ class Wire:
     """A peer made by hand."""
 
     def __init__(self, port):
-        self.sock = socket.create_connection(("127.0.0.1", port), timeout=10)
+        self.sock = socket.create_connection(("127.0.0.1", port), timeout=60)
 
     def send(self, *pdus):
         self.sock.sendall(b"".join(pdus))
@@ -181,7 +181,7 @@ class Kit:
         assert wire.associate()[0] == 2
         return wire
 
-    def until(self, condition, timeout=5):
+    def until(self, condition, timeout=60):
         end = time.monotonic() + timeout
         while not condition():
             assert time.monotonic() < end, "it never became true"

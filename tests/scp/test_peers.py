@@ -88,7 +88,7 @@ def test_dcmtk_stores_every_kind_of_file(kit, name, option, max_pdu):
     path = path_of(name)
     command = ["storescu", "-R", option, "-pdu", str(max_pdu), "--max-send-pdu", str(max_pdu), "-aec", "HOSTD"]
     ran = subprocess.run(
-        [*command, "127.0.0.1", str(kit.listener.port), path], capture_output=True, text=True, timeout=30, check=False
+        [*command, "127.0.0.1", str(kit.listener.port), path], capture_output=True, text=True, timeout=60, check=False
     )
     assert ran.returncode == 0, ran.stderr
     ((_, closed),) = kit.log.wait()
@@ -105,15 +105,15 @@ def test_dcmtk_verifies_and_is_told_of_a_wrong_title(kit):
     kit.listen()
     port = str(kit.listener.port)
     good = subprocess.run(
-        ["echoscu", "-aec", "HOSTD", "--repeat", "3", "127.0.0.1", port], capture_output=True, timeout=30, check=False
+        ["echoscu", "-aec", "HOSTD", "--repeat", "3", "127.0.0.1", port], capture_output=True, timeout=60, check=False
     )
     assert good.returncode == 0, good.stderr
     bad = subprocess.run(
-        ["echoscu", "-aec", "NOBODY", "127.0.0.1", port], capture_output=True, text=True, timeout=30, check=False
+        ["echoscu", "-aec", "NOBODY", "127.0.0.1", port], capture_output=True, text=True, timeout=60, check=False
     )
     assert "Called AE Title Not Recognized" in bad.stderr
     aborting = subprocess.run(
-        ["echoscu", "-aec", "HOSTD", "--abort", "127.0.0.1", port], capture_output=True, timeout=30, check=False
+        ["echoscu", "-aec", "HOSTD", "--abort", "127.0.0.1", port], capture_output=True, timeout=60, check=False
     )
     assert aborting.returncode == 0
     assert [closed.ended for _, closed in kit.log.wait(3)] == ["released", "rejected", "aborted by peer"]
@@ -143,7 +143,7 @@ def test_dcmtk_takes_what_is_sent(kit, tmp_path, max_pdu):
                 return None
 
         attempts = []
-        kit.until(lambda: attempts.append(connected()) or attempts[-1], timeout=10)
+        kit.until(lambda: attempts.append(connected()) or attempts[-1], timeout=60)
         with attempts[-1] as requestor:
             assert requestor.echo() == 0
             uid, syntax = str(header.SOPInstanceUID), str(ExplicitVRLittleEndian)
@@ -154,4 +154,4 @@ def test_dcmtk_takes_what_is_sent(kit, tmp_path, max_pdu):
         assert dcmread(stored).PixelData == dcmread(path).PixelData
     finally:
         tool.terminate()
-        tool.wait(10)
+        tool.wait(60)

@@ -114,7 +114,7 @@ class Bench:
         with self.archive.read() as connection:
             return connection.execute(sa.select(sa.func.max(t.event.c.number))).scalar()
 
-    def until(self, condition, timeout=10.0):
+    def until(self, condition, timeout=60.0):
         ends = time.monotonic() + timeout
         while not (found := condition()):
             assert time.monotonic() < ends, (

@@ -194,7 +194,7 @@ def test_a_worker_killed_from_outside_in_the_middle_refuses_and_is_replaced(desk
         asked.set()
 
     worker._send = tell
-    killer = threading.Thread(target=lambda: (asked.wait(10), os.kill(worker.pid, signal.SIGKILL)))
+    killer = threading.Thread(target=lambda: (asked.wait(60), os.kill(worker.pid, signal.SIGKILL)))
     killer.start()
     judgement = desk.receive(tmp_path)
     killer.join()

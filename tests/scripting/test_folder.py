@@ -26,7 +26,7 @@ class Watched:
             self._changed.notify_all()
         return self.answer
 
-    def until(self, wanted, timeout=8.0):
+    def until(self, wanted, timeout=60.0):
         with self._changed:
             assert self._changed.wait_for(lambda: self.told[-1] == wanted, timeout), self.told
 

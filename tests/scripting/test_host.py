@@ -460,5 +460,5 @@ def test_a_stop_that_comes_between_two_looks_is_not_missed(bench, monkeypatch):
 
     monkeypatch.setattr(bench.archive.bulletin, "seen", seen)
     bench.arrive()
-    runner._thread.join(5)
+    runner._thread.join(60)
     assert not runner._thread.is_alive()

@@ -159,7 +159,9 @@ def test_a_script_that_fails_always_is_parked_and_the_rest_of_its_events_wait(fr
     fragile.arrive(4)
     until_parked(fragile)
     known = fragile.known("a.py")
-    assert (known.standing, known.cursor.low_water) == ("parked", of_arrivals(fragile)[1])
+    assert known.standing == "parked"
+    _, second, third, _ = of_arrivals(fragile)
+    assert second <= known.cursor.low_water < third  # between them may be events that concern no script
     assert known.trouble.startswith("2 events were parked in a row, the last because of ValueError: no (line 2)")
     fragile.until(lambda: "script parked" in capsys.readouterr().out)
     fragile.stop()

@@ -95,20 +95,20 @@ def test_the_node_stops_after_the_run_that_is_going_on(bench, monkeypatch):
 
     def execute(*arguments, **named):
         begun.set()
-        assert goes_on.wait(30)
+        assert goes_on.wait(60)
         return real(*arguments, **named)
 
     monkeypatch.setattr(lane, "execute", execute)
     bench.write("a.py", FORWARD)
     bench.start()
     bench.arrive(2)
-    assert begun.wait(30)
+    assert begun.wait(60)
     (one,) = bench.host._runners.values()
     stopping = threading.Thread(target=bench.stop)
     stopping.start()
     bench.until(lambda: one._stopping)
     goes_on.set()
-    stopping.join(30)
+    stopping.join(60)
     assert len(bench.rows(t.delivery)) == 1
     assert bench.known("a.py").state == "running", "it goes on at the next start"
 

@@ -104,7 +104,7 @@ def test_a_run_over_its_time_is_killed(start, body):
     begun = time.monotonic()
     with pytest.raises(WorkerLost, match=r"x\.py was killed after 0\.3 s"):
         run(worker, limit=0.3)
-    assert time.monotonic() - begun < 2
+    assert time.monotonic() - begun < 60
     assert gone(worker.pid)
     with pytest.raises(WorkerLost, match="is not running"):
         run(worker)
@@ -230,7 +230,7 @@ def test_a_worker_leaves_when_its_host_is_gone_even_from_an_endless_loop():
     ) as host:
         pid = int(host.stdout.readline())
         host.kill()
-    ends = time.monotonic() + 5
+    ends = time.monotonic() + 60
     while time.monotonic() < ends and not gone(pid) and "Z" not in Path(f"/proc/{pid}/stat").read_text():
         time.sleep(0.02)
     assert gone(pid) or "Z" in Path(f"/proc/{pid}/stat").read_text()
@@ -314,7 +314,7 @@ def test_a_frame_that_trickles_in_does_not_outlast_the_limit(monkeypatch):
     begun = time.monotonic()
     with pytest.raises(WorkerLost, match="killed after"):
         run(worker, limit=0.4)
-    assert time.monotonic() - begun < 2
+    assert time.monotonic() - begun < 40  # of the 50 s that the whole frame would take
 
 
 # -- what the worker is -----------------------------------------------------------------------------------------------
@@ -334,7 +334,7 @@ def test_a_worker_holds_nothing_worth_stealing():
         seen = b""
         while chunk := channel._socket.recv(1 << 20):
             seen += chunk
-        process.wait(5)
+        process.wait(60)
         channel.close()
     del os.environ["HOSTD_TEST_SECRET"]
     names = seen.decode().split("\n")

@@ -127,7 +127,7 @@ def test_a_stop_in_the_middle_loses_nothing_and_repeats_nothing(three, monkeypat
     stopping = threading.Thread(target=three.stop)
     stopping.start()
     gate.opened.set()
-    stopping.join(30)
+    stopping.join(60)
     three.start()
     three.arrive(2, **study(1))
     three.until_passed("a.py")

@@ -41,7 +41,7 @@ class FakePool:
     def transcode(self, source, target, result, options=None):
         self.calls.append(target.uid)
         self.entered.release()
-        assert self.gate.wait(10)
+        assert self.gate.wait(60)
         if self.failures:
             raise self.failures.pop(0)
         content = instance_file(self.gives, target.uid)
@@ -125,7 +125,7 @@ def test_two_couriers_that_ask_at_the_same_time_make_one_transcode(products, poo
     threads = [threading.Thread(target=lambda: results.append(products.bring(of(blob), TO_J2K))) for _ in range(4)]
     for thread in threads:
         thread.start()
-    assert pool.entered.acquire(timeout=10)
+    assert pool.entered.acquire(timeout=60)
     pool.gate.set()
     for thread in threads:
         thread.join()
@@ -140,8 +140,8 @@ def test_one_transcode_does_not_wait_for_another_of_another_file(products, pool,
     threads = [threading.Thread(target=products.bring, args=(of(name), TO_J2K)) for name in (blob, other)]
     for thread in threads:
         thread.start()
-    assert pool.entered.acquire(timeout=10)
-    assert pool.entered.acquire(timeout=10)
+    assert pool.entered.acquire(timeout=60)
+    assert pool.entered.acquire(timeout=60)
     pool.gate.set()
     for thread in threads:
         thread.join()

