@@ -34,7 +34,6 @@ _COMMAND = (sys.executable, "-I", "-c", _BOOTSTRAP, _CODE)
 WORKER = "hostd.transcoding.worker"
 """The module that a worker runs."""
 _START_LIMIT_S = 60.0
-_TOO_LONG = "the codec took longer than it may, and was ended"
 _ENVIRONMENT = {
     # No thread pools: a worker is one job, and the machine's other processors belong to others.
     "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONHASHSEED": "random",
@@ -66,7 +65,10 @@ class CodecPool:
         self._idle_s = idle_s
         self._turns = threading.BoundedSemaphore(workers)
         self._lock = threading.Lock()
-        self._idle: dict[_Worker, threading.Timer] = {}
+        self._idle: dict[_Worker, float] = {}
+        """When each leaves, in seconds of the monotonic clock."""
+        self._leaving: threading.Timer | None = None
+        """One for all: a thread for every job would cost as much as a small job does."""
         self._busy: set[_Worker] = set()
         self._closed = False
 
@@ -100,15 +102,17 @@ class CodecPool:
 
         With `is_new_instance` the receipt names the SOP instance that the result is.
         """
-        with self._worker() as worker, source.open("rb") as original:
-            began = time.monotonic()
+        with source.open("rb") as original:
             try:
                 source_syntax = part10.data_set_offset(original).transfer_syntax_uid
             except UnparsableError as error:
                 raise CannotTranscodeError(f"{source.name}: {error}") from error
             made = os.open(result, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             try:
-                reply = worker.run(job, [original.fileno(), made], self._time_limit_s)
+                with self._worker() as worker:
+                    began = time.monotonic()
+                    reply = worker.run(job, [original.fileno(), made], self._time_limit_s)
+                # The worker goes on with another job while this result is synced and hashed.
                 if not isinstance(reply, Made):
                     raise CodecCrashedError("the codec worker gave an answer to another question")
                 os.fsync(made)
@@ -157,10 +161,11 @@ class CodecPool:
         """End all workers; a job that is still running fails with `CodecCrashedError`. Later calls fail too."""
         with self._lock:
             self._closed = True
-            idle, busy = dict(self._idle), set(self._busy)
+            idle, busy = list(self._idle), set(self._busy)
             self._idle.clear()
-        for worker, timer in idle.items():
-            timer.cancel()
+            if self._leaving:
+                self._leaving.cancel()
+        for worker in idle:
             worker.end()
         for worker in busy:
             worker.kill()
@@ -179,8 +184,7 @@ class CodecPool:
         with self._lock:
             self._refuse_when_closed()
             while self._idle:
-                worker, timer = self._idle.popitem()
-                timer.cancel()
+                worker, _ = self._idle.popitem()
                 if worker.is_alive():
                     self._busy.add(worker)
                     return worker
@@ -197,19 +201,30 @@ class CodecPool:
         with self._lock:
             self._busy.discard(worker)
             if worker.is_usable and not self._closed:
-                timer = threading.Timer(self._idle_s, self._leave, (worker,))
-                timer.daemon = True
-                timer.name = f"codec-idle-{worker.pid}"
-                self._idle[worker] = timer
-                timer.start()
+                self._idle[worker] = time.monotonic() + self._idle_s
+                if self._leaving is None:
+                    self._leave_after(self._idle_s)
                 return
         worker.end()
 
-    def _leave(self, worker: _Worker) -> None:
+    def _leave_after(self, seconds: float) -> None:
+        self._leaving = threading.Timer(seconds, self._leave)
+        self._leaving.daemon = True
+        self._leaving.name = "codec-idle"
+        self._leaving.start()
+
+    def _leave(self) -> None:
+        """End the workers that had no work for long enough, and come back for the others."""
         with self._lock:
-            if self._idle.pop(worker, None) is None:
-                return  # it was lent out again in the meantime
-        worker.end()
+            self._leaving = None
+            now = time.monotonic()
+            left = [worker for worker, leaves_at in self._idle.items() if leaves_at <= now]
+            for worker in left:
+                del self._idle[worker]
+            if self._idle:
+                self._leave_after(min(self._idle.values()) - now)
+        for worker in left:
+            worker.end()
 
     def _refuse_when_closed(self) -> None:
         if self._closed:
@@ -237,11 +252,9 @@ class _Worker:
             self._socket.close()
             raise
         self.is_usable = False
-        self._took_too_long = False
         self.layers: dict[str, int] = {}
         try:
-            with self._limited(_START_LIMIT_S):
-                reply = self._reply()
+            reply = self._reply(time.monotonic() + _START_LIMIT_S)
             if not isinstance(reply, Ready):
                 raise CodecCrashedError("the codec worker did not start as it should")
             self.layers = reply.layers
@@ -260,15 +273,16 @@ class _Worker:
     def run(self, job: msgspec.Struct, descriptors: list[int], time_limit_s: float) -> Made | Hash | Compared:
         """Do one job. Raises what the worker reports; after `CodecCrashedError` the worker is not usable."""
         self.is_usable = False  # until it is known how this job ended
-        with self._limited(time_limit_s):
-            try:
-                self._channel.send(job)
-                socket.send_fds(self._socket, [b"F"], descriptors)
-            except OSError as error:
-                raise CodecCrashedError(f"the codec worker is gone ({self._ending()}); nothing was done") from error
-            reply = self._reply()
-        if self._took_too_long:
-            raise CodecCrashedError(_TOO_LONG)
+        deadline = time.monotonic() + time_limit_s
+        self._channel.settimeout(time_limit_s)
+        try:
+            self._channel.send(job)
+            socket.send_fds(self._socket, [b"F"], descriptors)
+        except TimeoutError as error:
+            raise self._too_long() from error
+        except OSError as error:
+            raise CodecCrashedError(f"the codec worker is gone ({self._ending()}); nothing was done") from error
+        reply = self._reply(deadline)
         if isinstance(reply, Failed):
             self.is_usable = reply.kind in ("cannot", "wrong", "system")
             raise _error(reply)
@@ -287,33 +301,22 @@ class _Worker:
         self._process.kill()
         self._process.wait()
 
-    @contextlib.contextmanager
-    def _limited(self, seconds: float) -> Iterator[None]:
-        """Kill the process when this takes longer, whatever the process does meanwhile."""
-        timer = threading.Timer(seconds, self._expire)
-        timer.daemon = True
-        timer.start()
+    def _reply(self, deadline: float) -> FromWorker:
+        """Return what the worker says by the deadline (seconds of the monotonic clock), and end it when it has not."""
         try:
-            yield
-        finally:
-            timer.cancel()
-            timer.join()  # either it has killed by now, and said so, or it never will
-
-    def _expire(self) -> None:
-        self._took_too_long = True
-        self._process.kill()
-
-    def _reply(self) -> FromWorker:
-        try:
-            reply: FromWorker = self._channel.receive()
+            reply: FromWorker = self._channel.receive(deadline=deadline)
         except FrameError as error:
             self._process.kill()
             raise CodecCrashedError(f"the codec worker sent what it should not: {error}") from error
+        except TimeoutError as error:
+            raise self._too_long() from error
         except (EOFError, OSError) as error:
-            if self._took_too_long:
-                raise CodecCrashedError(_TOO_LONG) from error
             raise CodecCrashedError(f"the codec worker died on this file ({self._ending()})") from error
         return reply
+
+    def _too_long(self) -> CodecCrashedError:
+        self._process.kill()
+        return CodecCrashedError("the codec took longer than it may, and was ended")
 
     def _ending(self) -> str:
         try:

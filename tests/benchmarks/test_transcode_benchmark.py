@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 
 from benchmarks import document
+from benchmarks.transcode import report
 from benchmarks.transcode.__main__ import SECTION
+from benchmarks.transcode.report import Run
 from benchmarks.transcode.rounds import Cell, Effort, Sample, measured, measured_together, ratio
 from benchmarks.transcode.subjects import Task
-from hostd.dicom.syntaxes import EXPLICIT_LE, IMPLICIT_LE
+from hostd.dicom.syntaxes import EXPLICIT_LE, IMPLICIT_LE, JPEG2000_LOSSLESS, JPEG_LOSSLESS_SV1
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -122,3 +124,19 @@ def test_a_ratio_is_taken_round_by_round():
     theirs = Cell("theirs", task, [Sample(2, 3), Sample(30, 3), Sample(8, 3)])
     found = ratio(ours, theirs)
     assert (found.median, found.low, found.high, found.cpu) == (3, 2, 4, 3)
+
+
+def test_two_workers_are_judged_for_each_syntax_over_all_images():
+    def cells(image, syntax, *seconds):
+        task = Task(image, syntax, False, Path("none"), syntax)
+        return tuple(Cell("", task, [Sample(wall, 0.0)]) for wall in seconds)
+
+    two = [
+        cells("CT", JPEG2000_LOSSLESS, 0.2, 0.1), cells("CT", JPEG_LOSSLESS_SV1, 0.2, 0.1), cells("CR", JPEG2000_LOSSLESS, 1.6, 1.0),
+    ]  # fmt: skip
+    rows = report.section(Run("none", 1, [], {}, two, {}), "").splitlines()
+    rows = [row for row in rows if "two workers on two cores" in row]
+    assert len(rows) == 2
+    assert rows[0].startswith("| `.90` with two workers")
+    assert "**1.79**; CT 2.00 [2.00 to 2.00], CR 1.60 [1.60 to 1.60] | **not on CR**; mean yes |" in rows[0]
+    assert "**2.00**; CT 2.00 [2.00 to 2.00] | yes |" in rows[1]

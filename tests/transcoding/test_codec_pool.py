@@ -212,6 +212,38 @@ def test_an_idle_worker_leaves(source):
     pool.close()
 
 
+def test_only_workers_that_had_no_work_for_long_enough_leave(source):
+    pool = CodecPool(workers=1, idle_s=3600)
+    pool.pixel_hash(source)
+    (pid,) = idle_pids(pool)
+    pool._leave()
+    assert idle_pids(pool) == [pid]
+    assert pool._leaving
+    pool._leaving.cancel()
+    (worker,) = pool._idle
+    pool._idle[worker] = time.monotonic()
+    pool._leave()
+    assert not idle_pids(pool)
+    assert not pool._leaving
+    assert gone(pid)
+    pool.close()
+
+
+def test_a_worker_does_the_next_job_while_a_result_is_synced(source, tmp_path, monkeypatch):
+    pool = CodecPool(workers=1)
+    hashes = []
+
+    def sync(descriptor):
+        other = threading.Thread(target=lambda: hashes.append(pool.pixel_hash(source)), daemon=True)
+        other.start()
+        other.join(60)
+
+    monkeypatch.setattr(module.os, "fsync", sync)
+    receipt = pool.transcode(source, JPEG2000_LOSSLESS, tmp_path / "result")
+    assert hashes == [receipt.pixel_hash_before]
+    pool.close()
+
+
 def test_closing_ends_running_jobs_and_all_workers(odd, source, tmp_path):
     pool = odd("hang")
 
