@@ -84,8 +84,12 @@ def taken(folder: Path, effort: Effort, *, quick: bool, compared: bool) -> Run:
     finally:
         os.sched_setaffinity(0, processors)
     wanted = COMPARED[:1] if quick else COMPARED[:4]
-    ct = measured_images[0]
-    tasks = [Task(ct.name, syntax, False, ct.path, syntax) for syntax in wanted if registry.encoders(syntax)]
+    tasks = [
+        Task(image.name, syntax, False, image.path, syntax)
+        for syntax in wanted
+        if registry.encoders(syntax)
+        for image in measured_images
+    ]
     two = two_cores.compared(tasks, effort, folder) if len(processors) > 1 else []
     return Run(machine.described(), effort.rounds, measured_images, cells, two, codecs)
 

@@ -13,6 +13,10 @@ from benchmarks.transcode.rounds import Cell, Effort, Sample
 from benchmarks.transcode.subjects import Task
 from hostd.transcoding.pool import CodecPool
 
+_LEAST_INSTANCES = 8
+_ENOUGH_S = 1.0
+"""A sample of large images needs no more of them than take so long."""
+
 
 def compared(tasks: Iterable[Task], effort: Effort, folder: Path) -> list[tuple[Cell, Cell]]:
     """Do each task many times with one worker and with two, in turns. Both may use two processors."""
@@ -30,11 +34,12 @@ def compared(tasks: Iterable[Task], effort: Effort, folder: Path) -> list[tuple[
 def _compared(task: Task, effort: Effort, pools: dict[int, CodecPool], folder: Path) -> tuple[Cell, Cell]:
     cells = Cell("one worker", task), Cell("two workers", task)
     for workers, pool in pools.items():
-        _seconds(pool, task, 2 * workers, folder, workers)  # starts the workers, which is not measured
+        once = _seconds(pool, task, 2 * workers, folder, workers)  # starts the workers, which is not measured
     machine.without_niceness()
+    instances = min(effort.instances, max(_LEAST_INSTANCES, round(_ENOUGH_S / once.wall)))
     for _ in range(effort.rounds):
         for cell, (workers, pool) in zip(cells, pools.items(), strict=True):
-            cell.samples.append(_seconds(pool, task, effort.instances, folder, workers))
+            cell.samples.append(_seconds(pool, task, instances, folder, workers))
     return cells
 
 
