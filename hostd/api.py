@@ -19,12 +19,13 @@ from hostd.sandbox.api import (
     Instance,
     Origin,
     ParkedScript,
+    Pixels,
     Receipt,
     Source,
     Tags,
     TransferSyntax,
 )
-from hostd.sandbox.refusals import NotAllowed, TooManyActions, UnknownKeyword, ValueTooLarge
+from hostd.sandbox.refusals import NotAllowed, PixelsUnknown, TooManyActions, UnknownKeyword, ValueTooLarge
 from hostd.sandbox.schedules import cron, every
 from hostd.sandbox.values import DateText, DateTimeText, PersonName, TimeText
 
@@ -45,6 +46,8 @@ __all__ = [
     "Origin",
     "ParkedScript",
     "PersonName",
+    "Pixels",
+    "PixelsUnknown",
     "Receipt",
     "Source",
     "Tags",

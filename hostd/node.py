@@ -190,7 +190,7 @@ class Node:
         self._undo.append(("codecs", pool.close))
         self._undo.append(("tools", tools.close))
         products = Products(self.archive, for_delivery, tools, editor)
-        self._start_scripts(products)  # before anything that filters must be asked about can come or go
+        self._start_scripts(products, pool)  # before anything that filters must be asked about can come or go
         notifiers = Notifiers(
             self.archive,
             channels_of(settings.notify, settings.node.name),
@@ -252,7 +252,7 @@ class Node:
         self._undo.append(("housekeeping", housekeeper.join))
         self._open_doors(intake)
 
-    def _start_scripts(self, products: Products) -> None:
+    def _start_scripts(self, products: Products, pool: CodecPool) -> None:
         self._scripts: ScriptHost | None = None
         settings = self.settings
         self._filters = Filters(
@@ -293,6 +293,7 @@ class Node:
             targets=tuple(settings.targets),
             get=partial(get, self._targets),
             max_hops=settings.scripting.max_hops,
+            measure=pool.measure,
         )
         self._undo.append(("scripts", self._scripts.stop))
         self._scripts.start()

@@ -171,7 +171,12 @@ def _run_lines(run: dict[str, Any]) -> Iterator[str]:
     yield f"{run['script']} version {run['version'][:_SHORT]}: {run['outcome']}, {1000 * run['seconds']:.0f} ms, at {run['at']}"
     read = run["tags_read"]
     if read:
-        names = [f"{name}={_shown(read[name])}" for name in read] if isinstance(read, dict) else read
+        # What pixels come to is no value of the header: it is among what was asked.
+        names = (
+            [name if name == "pixels" else f"{name}={_shown(read[name])}" for name in read]
+            if isinstance(read, dict)
+            else read
+        )
         yield f"  read {', '.join(names)}"
     for asked in run["asked"]:
         yield f"  asked {asked if isinstance(asked, str) else ', '.join(f'{name} {value}' for name, value in asked.items())}"

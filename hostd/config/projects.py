@@ -65,6 +65,6 @@ class Project(Section):
     )
     allow_burned_in: bool = Field(
         default=False,
-        description="Let images through that may have text burned into their pixels. hostd does not read pixels: say this only where"
+        description="Let images through that may have text burned into their pixels. hostd recognises no text in pixels: say this only where"
         " somebody else sees to it.",
     )

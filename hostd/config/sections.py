@@ -123,7 +123,9 @@ class Transcoding(Section):
     memory_mb: Annotated[int, Field(ge=128)] = Field(
         default=2048, description="Megabytes (MiB) that one codec process may use."
     )
-    time_limit_s: Seconds = Field(default=600.0, description="Seconds that one transcode may take.")
+    time_limit_s: Seconds = Field(
+        default=600.0, description="Seconds that one transcode may take, or one look at the pixels for a script."
+    )
     builtin: Literal["before", "after", "disabled"] = Field(
         default="before",
         description="Where hostd's own codecs stand relative to `[tools]`: `before`, a tool only where they cannot do it; `after`,"

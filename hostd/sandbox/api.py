@@ -22,7 +22,15 @@ from hostd.sandbox.keeping import Keeping
 from hostd.sandbox.levels import Association, Instances, Level, LevelTags, Patient, Series, Study
 from hostd.sandbox.marking import Marking
 from hostd.sandbox.notifying import Notifying
-from hostd.sandbox.refusals import SCRIPT_EXCEPTIONS, NotAllowed, TooManyActions, UnknownKeyword, ValueTooLarge
+from hostd.sandbox.pixels import Pixels
+from hostd.sandbox.refusals import (
+    SCRIPT_EXCEPTIONS,
+    NotAllowed,
+    PixelsUnknown,
+    TooManyActions,
+    UnknownKeyword,
+    ValueTooLarge,
+)
 from hostd.sandbox.requesting import HttpAnswer, Requesting
 from hostd.sandbox.run import Run, World, missing, near
 from hostd.sandbox.searching import Searching
@@ -32,7 +40,7 @@ from hostd.sandbox.values import DateText, DateTimeText, PersonName, TimeText
 from hostd.sandbox.views import Delivery, Handle, Instance, Origin, Receipt, TransferSyntax
 
 __all__ = [
-    "EVENTS", "HANDLERS", "LEVELS", "SCRIPT_EXCEPTIONS", "TYPES", "VALUES", "ActionDone", "Association", "AssociationClosed", "ConflictingInstance", "DateText", "DateTimeText", "DeletedInstance", "DeletedPatient", "DeletedSeries", "DeletedStudy", "Delivery", "DeliveryDone", "DeliveryFailed", "Destination", "DestinationDown", "DestinationUp", "Disk", "DiskLow", "DiskRecovered", "EndedAction", "EndedDelivery", "FailedTranscode", "Handle", "Host", "HttpAnswer", "Instance", "Instances", "LevelTags", "NewPatient", "NewSeries", "NewStudy", "NotAllowed", "Notification", "Origin", "ParkedScript", "Patient", "PersonName", "Receipt", "ReceivedAgain", "ScriptParked", "Series", "Source", "SourceSilent", "StablePatient", "StableSeries", "StableStudy", "Start", "Stop", "StoredInstance", "Study", "Tags", "TimeText", "TooManyActions", "TranscodeFailed", "TransferSyntax", "UnknownKeyword", "UpdatedInstance", "UpdatedPatient", "UpdatedSeries", "UpdatedStudy", "ValueTooLarge", "World", "handler_name", "parameters",
+    "EVENTS", "HANDLERS", "LEVELS", "SCRIPT_EXCEPTIONS", "TYPES", "VALUES", "ActionDone", "Association", "AssociationClosed", "ConflictingInstance", "DateText", "DateTimeText", "DeletedInstance", "DeletedPatient", "DeletedSeries", "DeletedStudy", "Delivery", "DeliveryDone", "DeliveryFailed", "Destination", "DestinationDown", "DestinationUp", "Disk", "DiskLow", "DiskRecovered", "EndedAction", "EndedDelivery", "FailedTranscode", "Handle", "Host", "HttpAnswer", "Instance", "Instances", "LevelTags", "NewPatient", "NewSeries", "NewStudy", "NotAllowed", "Notification", "Origin", "ParkedScript", "Patient", "PersonName", "Pixels", "PixelsUnknown", "Receipt", "ReceivedAgain", "ScriptParked", "Series", "Source", "SourceSilent", "StablePatient", "StableSeries", "StableStudy", "Start", "Stop", "StoredInstance", "Study", "Tags", "TimeText", "TooManyActions", "TranscodeFailed", "TransferSyntax", "UnknownKeyword", "UpdatedInstance", "UpdatedPatient", "UpdatedSeries", "UpdatedStudy", "ValueTooLarge", "World", "handler_name", "parameters",
 ]  # fmt: skip
 
 
@@ -626,7 +634,7 @@ class Host(Notifying, Marking, Keeping, Searching, Dealing, Requesting):
 
 
 TYPES: tuple[type, ...] = (
-    Host, Instance, Tags, TransferSyntax, Origin, Receipt, Handle, Delivery,
+    Host, Instance, Tags, Pixels, TransferSyntax, Origin, Receipt, Handle, Delivery,
     EndedDelivery, EndedAction, FailedTranscode, Destination, ParkedScript, Disk, Source, HttpAnswer,
 )  # fmt: skip
 """What scripts are given and cannot make: `from hostd.api import Instance` gives a name for annotations and `isinstance`."""

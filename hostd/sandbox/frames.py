@@ -13,7 +13,7 @@ from __future__ import annotations
 import socket
 import struct
 import time
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -27,6 +27,8 @@ MAX_VALUE = 1 << 20
 """Bytes, as encoded, of one value that a script asks for."""
 MAX_VALUES = 8 << 20
 """Bytes of all values that one run asks for."""
+MAX_BINS = 256
+"""Bins of a histogram."""
 
 Elements = dict[int, tuple[str, list[Any] | None]]
 """Tag → (VR, values); an item of a sequence is again `Elements`."""
@@ -130,6 +132,22 @@ class Instance(msgspec.Struct, frozen=True):
     """What was changed: content, metadata, labels; empty unless the event is about a change."""
 
 
+class PixelFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the samples of an instance come to, those of all channels of all frames together.
+
+    They are the stored values: shifted to bit 0, masked to Bits Stored, with their sign; no lookup table is applied. Colours are red,
+    green and blue. Bin i counts the values from `min + i * bin_width` up to the next bin.
+    """
+
+    min: int
+    max: int
+    mean: float
+    histogram: Annotated[tuple[int, ...], msgspec.Meta(max_length=MAX_BINS)]
+    bin_width: int
+    is_blank: bool
+    """All pixels are alike, those left out that have Pixel Padding Value or lie between it and Pixel Padding Range Limit."""
+
+
 class Level(msgspec.Struct, frozen=True):
     """A series, study or patient as it was at an event. UIDs of lower levels are ''."""
 
@@ -204,7 +222,8 @@ class Answer(msgspec.Struct, frozen=True, tag="answer"):
     To `value`: the list of values, as in `Elements`; empty when the element is absent. To `members`: the next of them as pairs of place
     and `Instance`, empty after the last. To `first`: a list of one `Instance` or none. To `origins`: a list of `Origin`. To `marks`: its metadata,
     and the list of its labels. To `find`: the number of the search, and how many were found. To `found`: the next of them, `Instance` or
-    `Level`, None for what is gone. To `delivered_to`: a truth. To `state`: a dict. To `product`: its size, and that of its source.
+    `Level`, None for what is gone. To `delivered_to`: a truth. To `state`: a dict. To `product`: its size, and that of its source. To
+    `pixels`: a list of one `PixelFacts`.
     """
 
     id: int
@@ -378,7 +397,8 @@ class Failure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Question(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="question"):
     """A question of a running script.
 
-    For `value`, `path` is that of the element (tag, item, tag and so on), and `of` the id of a member, '' for the event's own instance.
+    For `value`, `path` is that of the element (tag, item, tag and so on), and `of` the id of a member, '' for the event's own instance;
+    `of` is the same for `pixels`.
     For `members`, `path` is 1 for those that are new, 0 for all, and the place of the last one that is known (-1: none), whose id is `of`.
     For `marks`, `of` is the id of what they are of; for `delivered_to` too, and `more` names the destination. `find` has what is sought in
     `more`; for `found`, `path` is the number of that search and how many of its answers are known. For `product`, `actions` are those that
@@ -387,7 +407,18 @@ class Question(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="que
 
     id: int
     verb: Literal[
-        "value", "members", "first", "origins", "marks", "find", "found", "delivered_to", "state", "product", "http_get"
+        "value",
+        "members",
+        "first",
+        "origins",
+        "marks",
+        "find",
+        "found",
+        "delivered_to",
+        "state",
+        "product",
+        "http_get",
+        "pixels",
     ]
     path: list[int]
     of: str = ""

@@ -11,6 +11,10 @@ class ValueTooLarge(Exception):  # noqa: N818 - the name is part of the public i
     """The value of an element is over 1 MiB, or this run has read more than 8 MiB of such values."""
 
 
+class PixelsUnknown(ValueError):  # noqa: N818 - see NotAllowed
+    """What the pixels of an instance come to cannot be worked out; the message says why: they cannot be decoded, or the file is gone."""
+
+
 class TooManyActions(Exception):  # noqa: N818 - see NotAllowed
     """This run has asked for as many actions as one run may."""
 
@@ -20,6 +24,6 @@ class UnknownKeyword(AttributeError):  # noqa: N818 - see NotAllowed
 
 
 SCRIPT_EXCEPTIONS: dict[str, type[Exception]] = {
-    error.__name__: error for error in (NotAllowed, ValueTooLarge, TooManyActions, UnknownKeyword)
+    error.__name__: error for error in (NotAllowed, PixelsUnknown, ValueTooLarge, TooManyActions, UnknownKeyword)
 }
 """Which of them scripts find by name, without an import."""

@@ -9,13 +9,24 @@ from typing import Any, Literal, Protocol
 import msgspec
 
 from hostd.sandbox import frames, state
-from hostd.sandbox.refusals import TooManyActions, UnknownKeyword
+from hostd.sandbox.refusals import PixelsUnknown, TooManyActions, UnknownKeyword
 
 MAX_NAMES_READ = 1000
 """How many different tags a run records as read; more are read, but not recorded."""
 
 Verb = Literal[
-    "value", "members", "first", "origins", "marks", "find", "found", "delivered_to", "state", "product", "http_get"
+    "value",
+    "members",
+    "first",
+    "origins",
+    "marks",
+    "find",
+    "found",
+    "delivered_to",
+    "state",
+    "product",
+    "http_get",
+    "pixels",
 ]
 
 
@@ -105,7 +116,7 @@ class Run:
     """One run: what the host and the views of the API write to. Closed at its end, so that nothing kept in a global acts later."""
 
     __slots__ = (
-        "_ask", "_fetched", "_marks", "_products", "_state", "_state_before", "actions", "closed", "log", "now", "read", "world",
+        "_ask", "_fetched", "_marks", "_pixels", "_products", "_state", "_state_before", "actions", "closed", "log", "now", "read", "world",
     )  # fmt: skip
 
     def __init__(self, world: World, now: float, ask: Ask) -> None:
@@ -121,6 +132,7 @@ class Run:
         self._state: dict[str, Any] | None = None
         self._state_before = b""
         self._marks: dict[str, tuple[dict[str, str], list[str]]] = {}
+        self._pixels: dict[str, frames.PixelFacts] = {}
 
     def check_open(self) -> None:
         """Raise `RuntimeError` when this run is over."""
@@ -154,6 +166,17 @@ class Run:
             metadata, labels = self.ask([], "marks", of)
             self._marks[of] = metadata, labels
         return self._marks[of]
+
+    def pixels(self, of: str = "") -> frames.PixelFacts:
+        """Return what the samples of the event's instance, or of a member, come to. Raises `PixelsUnknown` with the reason why it is not known."""
+        self.note("pixels")
+        if of not in self._pixels:
+            try:
+                (facts,) = self.ask([], "pixels", of)
+            except ValueError as error:
+                raise PixelsUnknown(str(error)) from None
+            self._pixels[of] = msgspec.convert(facts, frames.PixelFacts)
+        return self._pixels[of]
 
     def state(self) -> dict[str, Any]:
         """Return what the script keeps for itself, to be changed by it."""

@@ -6,6 +6,7 @@ Every attribute that holds something begins with an underscore, which the langua
 from __future__ import annotations
 
 from hostd.sandbox import frames as wire
+from hostd.sandbox.pixels import Pixels
 from hostd.sandbox.read_only import ReadOnly
 from hostd.sandbox.run import Run
 from hostd.sandbox.tags import Tags
@@ -150,14 +151,16 @@ class Receipt(ReadOnly):
 class Instance(ReadOnly):
     """An instance as it was at the event, also if it was replaced since."""
 
-    __slots__ = ("_instance", "_run", "_tags")
+    __slots__ = ("_instance", "_of", "_run", "_tags")
     _instance: wire.Instance
+    _of: str
     _run: Run
     _tags: Tags
 
     def __init__(self, run: Run, instance: wire.Instance, *, of: str = "") -> None:
         _set(self, "_run", run)
         _set(self, "_instance", instance)
+        _set(self, "_of", of)
         _set(self, "_tags", Tags(run, instance.tags, of=of))
 
     @property
@@ -205,6 +208,11 @@ class Instance(ReadOnly):
     def frames(self) -> int:
         """How many frames it has; 0 without pixel data."""
         return self._instance.frames
+
+    @property
+    def pixels(self) -> Pixels | None:
+        """What its pixels come to, worked out by hostd when a script first asks; None when it has no pixel data."""
+        return Pixels(self._run, self._of) if self._instance.has_pixels else None
 
     @property
     def size(self) -> int:

@@ -26,11 +26,12 @@ from hostd.sandbox import frames, state
 from hostd.sandbox.requesting import MAX_GETS
 from hostd.scripting import plan, requesting, subjects
 from hostd.scripting.edits import Projects, no_projects
+from hostd.scripting.measuring import Measure
 from hostd.scripting.plan import Destinations, Tools, no_tools
 from hostd.scripting.requesting import Get
 from hostd.scripting.sources import ArchiveSource, Source
 from hostd.transcoding.products import Stored
-from hostd.transcoding.public import transcode
+from hostd.transcoding.public import measure, transcode
 from hostd.transcoding.transform import Transcode, Transform
 
 WorkOut = Callable[[Stored, Transform], int]
@@ -59,6 +60,8 @@ class Means:
     work_out: WorkOut | None = None
     get: Get | None = None
     """Asks other systems; None where nobody outside is asked: then only records tell what the answer was."""
+    measure: Measure = measure
+    """Works out what the pixels of a file come to."""
 
 
 class Beyond:
@@ -112,6 +115,19 @@ class Beyond:
             case _:
                 self.state = self.state or self._read_state()
                 return [self.state.value]
+
+    def measure(self, file: Path, of: str) -> frames.PixelFacts:
+        """Return what the pixels of a file come to, and record it of the instance `of`, '' for the event's own. Raises `HostdError` or `OSError`."""
+        about = {"verb": "pixels"} | ({"of": of} if of else {})
+        try:
+            facts = self._means.measure(file)
+        except (HostdError, OSError) as error:
+            self._record(about | {"error": str(error)})
+            raise
+        self._record(
+            about | {"min": facts.min, "max": facts.max, "mean": round(facts.mean, 3), "is_blank": facts.is_blank}
+        )
+        return facts
 
     def changed(self, value: dict[str, Any] | None) -> State | None:
         """Return what the script is to keep in the place of what this run read. Raises `ScriptError` for what cannot be kept."""
@@ -280,6 +296,11 @@ class OfFiles:
                 raise AskedError(_NOBODY)
             case _:
                 return []
+
+    def measure(self, file: Path, of: str) -> frames.PixelFacts:
+        """Return what the pixels of a file come to. Raises `HostdError` or `OSError`."""
+        del of
+        return self._means.measure(file)
 
     def _product(self, actions: Sequence[frames.Makes]) -> tuple[int, int]:
         """Transcode the file, in memory; nothing else is made in a rehearsal on files."""

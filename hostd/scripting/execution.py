@@ -18,10 +18,12 @@ from hostd.sandbox import frames
 from hostd.scripting import questions
 from hostd.scripting.asking import Beyond, Means, WorkOut
 from hostd.scripting.edits import Projects, no_projects
+from hostd.scripting.measuring import Measure
 from hostd.scripting.plan import MAX_HOPS, Channels, Destinations, Tools, as_frames_event, no_tools, resolve
 from hostd.scripting.requesting import Get
 from hostd.scripting.runtime import ScriptWorker, WorkerLost
 from hostd.scripting.sources import ArchiveSource, with_header
+from hostd.transcoding.public import measure
 
 _log = structlog.get_logger(__name__)
 
@@ -45,6 +47,7 @@ class Rules:
     work_out: WorkOut | None = None
     get: Get | None = None
     max_hops: int = MAX_HOPS
+    measure: Measure = measure
 
 
 def execute(
@@ -65,7 +68,7 @@ def execute(
     try:
         event = with_header(event, archive.blobs.path)
         source = ArchiveSource(event, archive.read, archive.blobs.path)
-        means = Means(rules.destinations, rules.tools, rules.projects, rules.work_out, rules.get)
+        means = Means(rules.destinations, rules.tools, rules.projects, rules.work_out, rules.get, rules.measure)
         # Through the writer, so that it is read as the plans of this script leave it that are not committed yet.
         beyond = further = Beyond(
             event, source, archive.read, archive.blobs.path, means,

@@ -22,6 +22,7 @@ from hostd.scripting.edits import Projects, no_projects
 from hostd.scripting.execution import Rules
 from hostd.scripting.filters import Filters
 from hostd.scripting.folder import Check, FolderWatch, Source
+from hostd.scripting.measuring import Measure, Measurements
 from hostd.scripting.ordering import Candidate
 from hostd.scripting.plan import MAX_HOPS, Channels, Destinations, Tools, no_tools
 from hostd.scripting.requesting import Get
@@ -30,6 +31,7 @@ from hostd.scripting.runtime import Isolation, RefusedScriptError, ScriptWorker
 from hostd.scripting.sharing import Sharing
 from hostd.scripting.vocabulary import vocabulary
 from hostd.scripting.zones import zones_for
+from hostd.transcoding.public import measure
 
 _log = structlog.get_logger(__name__)
 
@@ -122,7 +124,9 @@ class ScriptHost:
         targets: Sequence[str] = (),
         get: Get | None = None,
         max_hops: int = MAX_HOPS,
+        measure: Measure = measure,
     ) -> None:
+        self._measure = Measurements(measure)
         self._targets = targets
         self._get = get
         self._max_hops = max_hops
@@ -516,6 +520,7 @@ class ScriptHost:
             self._work_out,
             self._get,
             self._max_hops,
+            self._measure,
         )
 
     def _entry(self, name: str) -> Script:

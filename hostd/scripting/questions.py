@@ -1,4 +1,4 @@
-"""What a running script may ask its host: the value of an element that did not travel with the event, and the instances of a level."""
+"""What a running script may ask its host: an element that did not travel with the event, what pixels come to, and the instances of a level."""
 
 from __future__ import annotations
 
@@ -27,26 +27,38 @@ class Further(Protocol):
         """Return the answer. Raises `HostdError`, `LookupError` or `OSError` with the reason why there is none."""
         ...
 
+    def measure(self, file: Path, of: str) -> frames.PixelFacts:
+        """Return what the pixels of a file come to, that of the instance `of`. Raises `HostdError` or `OSError` with the reason why it is not known."""
+        ...
+
 
 _OF_THE_EVENT = frozenset(("value", "members", "first", "origins", "marks"))
+_NOT_FOR_FILTERS = "a filter decides by the header, while somebody waits: pixels are not looked at for it"
 
 
 def answer_from(source: Source, question: frames.Question, further: Further | None = None) -> frames.Answer:
     """Answer any question of a run; without `further`, as for a filter, those about what it is given. Whatever the worker asks for, nothing is raised."""
     try:
-        if further is None and (question.about or question.verb not in _OF_THE_EVENT):
-            return frames.Answer(question.id, error="that is not answered here")
-        if further is not None and question.verb not in _OF_THE_EVENT:
+        if further is None:
+            return _to_filter(source, question)
+        if question.verb not in _OF_THE_EVENT and question.verb != "pixels":
             return _beyond(further, question)
-        if further is not None and question.about:
+        if question.about:
             source = further.about(question.about)
-        if question.verb == "value":
-            return answer(question, source.file(question.of))
-        return _answered(source, question)
+        if question.verb == "pixels":
+            return _measured(further, question, source.file(question.of))
+        return _of_the_event(source, question)
     except LookupError as error:
         return frames.Answer(question.id, error=str(error))
     except (OSError, HostdError) as error:
         return frames.Answer(question.id, error=f"a file of the archive cannot be read: {error}")
+
+
+def _to_filter(source: Source, question: frames.Question) -> frames.Answer:
+    if question.about or question.verb not in _OF_THE_EVENT:
+        reason = _NOT_FOR_FILTERS if question.verb == "pixels" else "that is not answered here"
+        return frames.Answer(question.id, error=reason)
+    return _of_the_event(source, question)
 
 
 def _beyond(further: Further, question: frames.Question) -> frames.Answer:
@@ -56,9 +68,18 @@ def _beyond(further: Further, question: frames.Question) -> frames.Answer:
         return frames.Answer(question.id, error=str(error))
 
 
-def _answered(source: Source, question: frames.Question) -> frames.Answer:
+def _measured(further: Further, question: frames.Question, file: Path) -> frames.Answer:
+    try:
+        return frames.Answer(question.id, [further.measure(file, question.of)])
+    except (OSError, HostdError) as error:
+        return frames.Answer(question.id, error=f"the pixels cannot be read: {error}")
+
+
+def _of_the_event(source: Source, question: frames.Question) -> frames.Answer:
     found: list[Any] = []
     match question.verb:
+        case "value":
+            return answer(question, source.file(question.of))
         case "members":
             return _members(source, question)
         case "first":
@@ -82,6 +103,8 @@ def _members(source: Source, question: frames.Question) -> frames.Answer:
 def answer(question: frames.Question, file: Path) -> frames.Answer:
     """Answer a question from a DICOM file. Whatever the worker asks for, nothing is raised, and pixel data is not given."""
     path = question.path
+    if question.verb == "pixels":
+        return frames.Answer(question.id, error=_NOT_FOR_FILTERS)
     if len(path) % 2 == 0 or len(path) > _DEEPEST or any(not 0 <= number <= 0xFFFFFFFF for number in path):
         return frames.Answer(question.id, error="that is not the path of an element")
     if path[-1] >> 16 == _PIXEL_GROUP:

@@ -71,6 +71,7 @@ def subjects() -> str:
         "instance": api.Instance,
         "instance.transfer_syntax": api.TransferSyntax,
         "instance.origin": api.Origin,
+        "instance.pixels": api.Pixels,
         "series": api.Series,
         "study": api.Study,
         "patient": api.Patient,
@@ -93,6 +94,11 @@ def subjects() -> str:
 def tags() -> str:
     """Return how elements are read."""
     return _text(api.Tags) + "\n"
+
+
+def pixels() -> str:
+    """Return what is told of pixels."""
+    return _text(api.Pixels) + "\n"
 
 
 def limits() -> str:
@@ -140,6 +146,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "schedules": schedules,
     "subjects": subjects,
     "tags": tags,
+    "pixels": pixels,
     "language": language,
     "modules": modules,
     "limits": limits,

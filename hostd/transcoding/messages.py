@@ -9,6 +9,7 @@ from typing import Literal
 
 import msgspec
 
+from hostd.sandbox.frames import PixelFacts
 from hostd.transcoding.options import EncodeOptions
 from hostd.transcoding.receipt import Facts
 
@@ -29,6 +30,10 @@ class Compare(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="comp
     """Compare two files; the second is what an external tool made of the first."""
 
 
+class Measure(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="measure"):
+    """Work out what the samples come to."""
+
+
 class Ready(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="ready"):
     """The worker is in its jail; which layers are in force."""
 
@@ -45,6 +50,12 @@ class Hash(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="hash"):
     """The pixel hash."""
 
     value: str
+
+
+class Measured(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="measured"):
+    """What the samples come to."""
+
+    facts: PixelFacts
 
 
 class Compared(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="compared"):
@@ -72,5 +83,5 @@ class Failed(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="faile
     number: int = 0
 
 
-ToWorker = Job | Compare
-FromWorker = Ready | Made | Hash | Compared | Failed
+ToWorker = Job | Compare | Measure
+FromWorker = Ready | Made | Hash | Measured | Compared | Failed

@@ -22,8 +22,20 @@ import msgspec
 from hostd.dicom import part10
 from hostd.dicom.syntaxes import TransferSyntax
 from hostd.errors import CannotTranscodeError, CodecCrashedError, UnparsableError, WrongPixelsError
-from hostd.sandbox.frames import Channel, FrameError
-from hostd.transcoding.messages import MAX_MESSAGE, Compare, Compared, Failed, FromWorker, Hash, Job, Made, Ready
+from hostd.sandbox.frames import Channel, FrameError, PixelFacts
+from hostd.transcoding.messages import (
+    MAX_MESSAGE,
+    Compare,
+    Compared,
+    Failed,
+    FromWorker,
+    Hash,
+    Job,
+    Made,
+    Measure,
+    Measured,
+    Ready,
+)
 from hostd.transcoding.options import EncodeOptions
 from hostd.transcoding.receipt import Receipt
 
@@ -149,6 +161,14 @@ class CodecPool:
                 raise CodecCrashedError("the codec worker gave an answer to another question")
             return reply.value
 
+    def measure(self, source: Path) -> PixelFacts:
+        """Return what the samples of a file come to. Raises as `transcode` does."""
+        with self._worker() as worker, source.open("rb") as original:
+            reply = worker.run(Measure(), [original.fileno()], self._time_limit_s)
+            if not isinstance(reply, Measured):
+                raise CodecCrashedError("the codec worker gave an answer to another question")
+            return reply.facts
+
     def compare(self, source: Path, result: Path) -> Compared:
         """Return what distinguishes the second file from the first, beyond their transfer syntax. Raises as `transcode` does."""
         with self._worker() as worker, source.open("rb") as before, result.open("rb") as after:
@@ -270,7 +290,9 @@ class _Worker:
     def is_alive(self) -> bool:
         return self._process.poll() is None
 
-    def run(self, job: msgspec.Struct, descriptors: list[int], time_limit_s: float) -> Made | Hash | Compared:
+    def run(
+        self, job: msgspec.Struct, descriptors: list[int], time_limit_s: float
+    ) -> Made | Hash | Measured | Compared:
         """Do one job. Raises what the worker reports; after `CodecCrashedError` the worker is not usable."""
         self.is_usable = False  # until it is known how this job ended
         deadline = time.monotonic() + time_limit_s

@@ -14,6 +14,7 @@ from pathlib import Path
 from hostd.dicom import part10, syntaxes
 from hostd.dicom.syntaxes import TransferSyntax
 from hostd.errors import CannotTranscodeError, StorageError, TranscodeError, UnparsableError
+from hostd.sandbox.frames import PixelFacts
 from hostd.transcoding.options import EncodeOptions
 from hostd.transcoding.placing import placed
 from hostd.transcoding.pool import CodecPool
@@ -139,6 +140,11 @@ def bring(
         spare.unlink(missing_ok=True)
         raise
     return Receipt.kept_original(reason=already_there(wanted.target), sha256=sha256, syntax=syntax, size=size)
+
+
+def measure(source: Path) -> PixelFacts:
+    """Return what the samples of a file come to, by codec processes as `transcode` has them. Raises as `CodecPool.measure` does."""
+    return _shared.pool().measure(source)
 
 
 def in_words(error: Exception) -> str:

@@ -27,7 +27,20 @@ from hostd.transcoding import elements as el
 from hostd.transcoding import registry
 from hostd.transcoding import transcode as work
 from hostd.transcoding.comparison import compare
-from hostd.transcoding.messages import MAX_MESSAGE, Compare, Compared, Failed, Hash, Job, Made, Ready, ToWorker
+from hostd.transcoding.measuring import measure
+from hostd.transcoding.messages import (
+    MAX_MESSAGE,
+    Compare,
+    Compared,
+    Failed,
+    Hash,
+    Job,
+    Made,
+    Measure,
+    Measured,
+    Ready,
+    ToWorker,
+)
 from hostd.transcoding.options import EncodeOptions
 from hostd.transcoding.receipt import Facts
 
@@ -71,6 +84,7 @@ def warm_up() -> None:
     """Load everything that is loaded on first use, by transcoding small images there and back; no file opens afterwards."""
     for samples, bits in ((1, 12), (1, 8), (3, 8)):
         native = _small_image(samples, bits)
+        measure(io.BytesIO(native))
         for syntax in syntaxes.ALL:
             if not registry.encoders(syntax):
                 continue
@@ -93,7 +107,7 @@ def _answer(sock: socket.socket, channel: Channel, others: Others | None) -> Non
         ("rb", "rb")
         if isinstance(job, Compare)
         else ("rb",)
-        if isinstance(job, Job) and job.target is None
+        if isinstance(job, Measure) or (isinstance(job, Job) and job.target is None)
         else ("rb", "w+b")
     )
     if len(descriptors) != len(modes):
@@ -110,9 +124,14 @@ def _answer(sock: socket.socket, channel: Channel, others: Others | None) -> Non
 
 
 def _done(
-    job: Job | Compare | msgspec.Struct, others: Others | None, source: BinaryIO, result: BinaryIO | None = None
-) -> Made | Hash | Compared | Failed:
+    job: Job | Compare | Measure | msgspec.Struct,
+    others: Others | None,
+    source: BinaryIO,
+    result: BinaryIO | None = None,
+) -> Made | Hash | Measured | Compared | Failed:
     try:
+        if isinstance(job, Measure):
+            return Measured(measure(source))
         if isinstance(job, Compare):
             assert result is not None
             return compare(source, result)

@@ -7,6 +7,7 @@ from hostd.archive import deliveries, events, filterings, instances
 from hostd.archive.filterings import Filtering, FilterRun
 from hostd.archive.records import Attempt
 from hostd.cli import build
+from hostd.cli.explain import _run_lines
 from hostd.testing.made import arrive
 
 SOP = "1.2.3.4.5"
@@ -104,3 +105,15 @@ def test_what_a_filter_changed_is_not_routed_by_that(config, archive):
     filtering = Filtering("filtered_instance", event.header, "hash", event.origin, 1.0, (run_of,))
     archive.writer.do(lambda c: filterings.enter(c, filtering, event.subject))
     assert SOP in run(config, "instances", "--unrouted").output
+
+
+def test_pixels_among_what_was_read_have_no_value_beside_those_that_were_told():
+    run = {
+        "script": "a.py", "version": "f" * 64, "outcome": "done", "seconds": 0.1, "at": "2026-01-01T00:00:00+00:00",
+        "tags_read": {"pixels": None, "Modality": ["CT"], "ImageComments": None},
+        "asked": [{"verb": "pixels", "min": 0, "max": 9, "is_blank": False}], "actions": [],
+    }  # fmt: skip
+    assert list(_run_lines(run))[1:] == [
+        "  read pixels, Modality=CT, ImageComments=?",
+        "  asked verb pixels, min 0, max 9, is_blank False",
+    ]

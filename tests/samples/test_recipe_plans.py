@@ -91,6 +91,19 @@ def test_filters_discard_refuse_and_let_pass(write):
             assert len(filters.judges("filter_http_request", request=request)) == said
 
 
+def test_only_images_on_which_there_is_something_to_see_are_sent(write):
+    blank = write(PixelData=bytes(2 * 128 * 128))
+    speck = write(PixelData=bytes(2 * 128 * 128 - 2) + b"\1\0")
+    cut_off = write(PixelData=bytes(100))
+    with recipe("drop-blank-images") as drop:
+        assert drop.on("stored_instance", blank) == ["delete once all its deliveries have arrived"]
+        assert drop.log == ["there is nothing to see on it"]
+        for file in (sample(CT), sample(JPEG), speck, sample(REPORT)):
+            assert drop.on("conflicting_instance", file) == ["forward to modality:archive"]
+        assert drop.on("stored_instance", cut_off) == ["forward to modality:archive"]
+        assert "kept, for the pixels cannot be read: the pixel data has 100 bytes" in drop.log[0]
+
+
 def test_a_new_study_is_labelled_with_its_sender(write):
     with recipe("label-by-sender") as label:
         plan = label.on("new_study", write(AccessionNumber=""))

@@ -36,6 +36,7 @@ RECIPES = {
     "delete-old-studies": "clean.py",
     "destination-alarms": "alarms.py",
     "dose-reports": "dose.py",
+    "drop-blank-images": "drop.py",
     "filters": "filters.py",
     "jpeg2000-compression": "compress.py",
     "label-by-sender": "label.py",

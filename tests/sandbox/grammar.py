@@ -30,12 +30,12 @@ MODULES = {
     "math": ["pi", "floor"], "json": ["dumps", "loads"], "re": ["compile", "I"], "datetime": ["datetime", "timezone"],
     "functools": ["partial", "reduce", "cache", "wraps"], "operator": ["attrgetter", "itemgetter", "methodcaller"],
     "collections": ["Counter", "deque", "defaultdict", "OrderedDict"], "itertools": ["chain", "count", "islice"], "uuid": ["uuid4", "UUID"],
-    "hostd.api": ["Host", "Instance", "PersonName", "Handle"], "lib.rules": ["word", "TABLE", "Thing"], "os": ["path"], "copy": ["deepcopy"],
+    "hostd.api": ["Host", "Instance", "PersonName", "Handle", "Pixels"], "lib.rules": ["word", "TABLE", "Thing"], "os": ["path"], "copy": ["deepcopy"],
     "decimal": ["Decimal"], "typing": ["Any", "cast"], "fractions": ["Fraction"], "textwrap": ["fill"], "string": ["capwords"],
 }  # fmt: skip
 BUILTINS = [
     "getattr", "hasattr", "print", "len", "sorted", "map", "list", "dict", "str", "type", "isinstance", "sum", "iter", "next", "property", "classmethod",
-    "format", "repr", "zip",  "object", "super", "bytes", "int", "ValueError", "NotAllowed",
+    "format", "repr", "zip",  "object", "super", "bytes", "int", "ValueError", "NotAllowed", "PixelsUnknown",
 ]  # fmt: skip
 OPERATORS = ["+", "-", "*", "%", "|", "&", "@", "==", "<", "in", "is", "and", "or"]
 

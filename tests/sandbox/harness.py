@@ -37,6 +37,7 @@ from hostd.sandbox import (
     levels,
     library,
     namespace,
+    pixels,
     policy,
     run,
     script,
@@ -57,6 +58,7 @@ VIEWS = (
     api.Host,
     views.Instance,
     tags.Tags,
+    pixels.Pixels,
     views.Origin,
     views.TransferSyntax,
     views.Receipt,
@@ -309,6 +311,8 @@ def answered(path, verb="value", of="", about="", more=None, actions=None) -> li
             return [500, 1000 * len(actions)]
         case "members" | "first" | "origins":
             return []
+        case "pixels":
+            return [msgspec.to_builtins(frames.PixelFacts(0, 4095, 7.5, (3, 1), 2048, is_blank=False))]
         case _:
             return [f"fetched {path}"]
 

@@ -1,7 +1,7 @@
 """What scripts read, ask for and are refused, each line of the public interface, in a real jailed worker."""
 
 import pytest
-from sandbox_support import make_event, make_load
+from sandbox_support import make_event, make_instance, make_load
 
 from hostd.sandbox import api, frames
 from hostd.sandbox.script import Script
@@ -79,6 +79,10 @@ VALUES = {
     "host.transcode(host.transcode(instance, 'j2k'), 'rle').ratio": "4.0",
     "host.state": "{'kept': ['x']}",
     "(instance.metadata, instance.labels)": "({'Seen': 'of 11111111'}, ('TRIAL7',))",
+    "(instance.pixels.min, instance.pixels.max, instance.pixels.mean)": "(0, 4095, 7.5)",
+    "(instance.pixels.histogram, instance.pixels.bin_width, instance.pixels.is_blank)": "((3, 1), 2048, False)",
+    "(instance.pixels, bool(instance.pixels))": "(<pixels>, True)",
+    "host.find('instance')[0].pixels.max": "4095",
     "str(host.now())": "'2023-11-14 22:13:20+00:00'",
     "host.config": "{'limit': 3}",
 }
@@ -148,6 +152,11 @@ REFUSALS = {
     "host.label(instance)": ("ValueError", "name 1 to 20 labels, not 0"),
     "host.unlabel(instance, ('a', 'b'))": ("TypeError", "a label must be a text, not a tuple"),
     "instance.labels = ()": ("TypeError", "read-only"),
+    "instance.pixels = None": ("TypeError", "read-only"),
+    "instance.pixels.is_blank = True": ("TypeError", "read-only"),
+    "instance.pixels[0]": ("TypeError", "not subscriptable"),
+    "instance.pixels.median": ("AttributeError", ""),
+    "host.find('study')[1].pixels": ("AttributeError", ""),
     "host.log('x', 'loud')": ("ValueError", "level must be one of debug, info, warning, error"),
     "host.x": ("AttributeError", ""),
     "instance.patient_id = 'x'": ("TypeError", "read-only"),
@@ -194,6 +203,46 @@ def test_loss_may_be_asked_for_in_each_way(run):
     assert [(one.quality, one.ratio, one.near, one.lossy) for one in result.actions] == [
         (None, None, None, True), (1, None, None, False), (None, 20.0, None, False), (100, None, None, True),
     ]  # fmt: skip
+
+
+def test_what_was_read_of_pixels_is_in_the_record_and_asked_once_a_run(run):
+    result, log = run("print(instance.pixels)\nprint(instance.tags.Modality)")
+    assert (result.tags_read, log) == (["Modality"], ["<pixels>", "CT"])
+    result, _ = run("instance.pixels.mean\ninstance.pixels.is_blank")
+    assert result.tags_read == ["pixels"]
+
+
+def test_without_pixel_data_nobody_is_asked():
+    asked = []
+    loaded = Script(make_load("def on_stored_instance(instance, host):\n    print(instance.pixels)\n"))
+    event = frames.Event(1, "on_stored_instance", 0.0, make_instance(has_pixels=False))
+    result = loaded.run(event, lambda *question: asked.append(question))
+    assert (result.failure, result.log, result.tags_read, asked) == (None, [("info", "None")], [], [])
+
+
+def test_a_script_can_catch_that_pixels_are_not_known():
+    source = """
+from hostd.api import Instance, Pixels, PixelsUnknown as Unknown
+
+def on_stored_instance(instance: Instance, host):
+    facts: Pixels | None = instance.pixels
+    try:
+        facts.max
+    except Unknown as unknown:
+        print(unknown, isinstance(facts, Pixels), issubclass(Unknown, ValueError))
+    try:
+        facts.min
+    except PixelsUnknown as unknown:
+        print(unknown)
+"""
+
+    def refuse(path, verb="value", of="", *more):
+        assert (path, verb, of) == ([], "pixels", "")
+        raise ValueError("no decoder")
+
+    result = Script(make_load(source)).run(make_event(), refuse)
+    assert (result.failure, result.tags_read) == (None, ["pixels"])
+    assert [text for _, text in result.log] == ["no decoder True True", "no decoder"]
 
 
 def test_a_failed_run_has_no_plan(run):

@@ -19,6 +19,7 @@ from hostd.dicom.header import read_header
 from hostd.dicom.part10 import data_set_offset
 from hostd.errors import NotFoundError
 from hostd.scripting.host import ScriptHost
+from hostd.transcoding.public import measure
 
 KNOWN = {"archive": "modality:archive", "ai": "peer:ai", "ct1": "modality:ct1"}
 
@@ -57,6 +58,7 @@ class Bench:
         self.park_after = 10
         self.work_out = None
         self.max_hops = 10
+        self.measure = measure
         self.host = None
         self.count = 0
 
@@ -65,7 +67,7 @@ class Bench:
             self.archive, self.folder, entries=self.entries, destinations=sorted(KNOWN), resolve_destination=resolve,
             isolation="required", attempts=self.attempts, rescan_s=self.rescan_s, check_file=lambda _path: None,
             manual=self.manual, park_after=self.park_after, work_out=self.work_out,
-            max_hops=self.max_hops,
+            max_hops=self.max_hops, measure=self.measure,
         )  # fmt: skip
         self.host.start()
         return self

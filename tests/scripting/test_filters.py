@@ -28,10 +28,10 @@ def source(*lines, handler=RECEIVED, takes="instance"):
     return f"def {handler}({takes}, host):\n" + "".join(f"    {line}\n" for line in lines)
 
 
-def header(patient_id="42"):
+def header(patient_id="42", *, has_pixels=False):
     return Header(
         patient_id=patient_id, study_instance_uid="1.2", series_instance_uid="1.3", sop_instance_uid="1.4",
-        sop_class_uid="1.2.840.10008.5.1.4.1.1.2", transfer_syntax="1.2.840.10008.1.2.1", has_pixels=False, frames=0, size=10,
+        sop_class_uid="1.2.840.10008.5.1.4.1.1.2", transfer_syntax="1.2.840.10008.1.2.1", has_pixels=has_pixels, frames=int(has_pixels), size=10,
         tags={PATIENT_ID: ("LO", [patient_id])},
     )  # fmt: skip
 
@@ -96,6 +96,21 @@ def test_a_filter_sees_the_header_as_received_its_origin_and_its_own_settings(de
     (run,) = desk.receive(tmp_path).runs
     assert run.log == (("info", "42 CT1 {'site': 'A'}"),)
     assert run.tags_read == ("PatientID",)
+
+
+def test_a_filter_sees_whether_there_are_pixels_and_nothing_of_what_they_come_to(desk, tmp_path):
+    lines = (
+        "print(bool(instance.pixels))",
+        "try:",
+        "    instance.pixels.max",
+        "except PixelsUnknown as why:",
+        "    print(why)",
+    )
+    desk.put("a.py", *lines)
+    (run,) = desk.receive(tmp_path, has_pixels=True).runs
+    assert [text for _, text in run.log] == [
+        "True", "a filter decides by the header, while somebody waits: pixels are not looked at for it",
+    ]  # fmt: skip
 
 
 def test_changes_of_two_filters_add_up_in_the_order_of_file_names(desk, tmp_path):

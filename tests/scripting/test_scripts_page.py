@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+from pydicom import dcmread
 from pydicom.data import get_testdata_file
 from scripts_kit import resolve
 
@@ -67,6 +68,27 @@ def test_the_example_of_the_page_does_what_it_says(page):
         worker.stop()
     assert shown.error is None
     assert shown.plan[1].startswith("forward to modality:archive in JPEG 2000 Lossless")
+
+
+def test_the_example_of_pixels_does_what_it_says(page, tmp_path):
+    example = re.search(r"### `instance.pixels`\n\n```python\n(.*?)```", page, re.DOTALL)[1]
+    ct = Path(get_testdata_file("CT_small.dcm", download=False))
+    blank, cut_off = tmp_path / "blank.dcm", tmp_path / "cut_off.dcm"
+    for file, value in ((blank, bytes(2 * 128 * 128)), (cut_off, bytes(8))):
+        ds = dcmread(ct)
+        ds.PixelData = value
+        ds.save_as(file)
+    worker = ScriptWorker.start(load_frame("blank.py", example, Script(), ["archive"], resolve))
+    try:
+        shown = [
+            rehearse(worker, file, kind="stored_instance", now=1.7e9, destinations=resolve, time_limit_s=20.0)
+            for file in (ct, blank, cut_off)
+        ]
+    finally:
+        worker.stop()
+    assert [one.error for one in shown] == [None] * 3
+    assert [one.plan[0].split()[0] for one in shown] == ["forward", "label", "forward"]
+    assert shown[2].log[0][1].startswith("nobody can look at it: the pixels cannot be read")
 
 
 def test_the_page_is_written_where_it_is_told(tmp_path, page):

@@ -184,3 +184,30 @@ def test_a_peer_takes_refuses_and_is_down_as_it_is_told(hostd, tmp_path):
 def test_a_peer_that_got_less_says_how_much():
     with Peer() as peer, pytest.raises(AssertionError, match="got 0 of 2 instances"):
         peer.wait(2, timeout_s=0.01)
+
+
+def test_what_pixels_come_to_is_that_of_the_file_or_of_what_it_was_made_of(hostd):
+    lines = (
+        "if instance.pixels is None:",
+        "        return print('none')",
+        "try:",
+        "        p = instance.pixels",
+        "        print(p.min, p.max, p.mean, sum(p.histogram), p.is_blank)",
+        "except PixelsUnknown as why:",
+        "        print(why)",
+    )
+    script = hostd.script(body(*lines))
+    assert script.stored(hostd.instance()).log == ("0 225 56.25 256 False",)
+    assert script.stored(hostd.instance(syntax="j2k")).log == ("0 225 56.25 256 False",)
+    run = script.stored(hostd.instance(PixelData=bytes(512)))
+    assert (run.log, run.tags_read) == (("0 0 0.0 256 True",), ("pixels",))
+    assert script.stored(hostd.instance(Modality="SR")).log == ("none",)
+    (why,) = script.stored(hostd.instance(BitsAllocated=64)).log
+    assert why.startswith("the pixels cannot be read: BitsAllocated is 64")
+
+
+def test_a_filter_is_told_that_pixels_are_not_looked_at(hostd):
+    script = hostd.script(
+        body("instance.pixels.min", handler="filter_received_instance(instance, host)"), may=["filters"]
+    )
+    assert script.received(hostd.instance()).error.startswith("PixelsUnknown: a filter decides by the header")

@@ -14,7 +14,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the code under test, which -I does not find by itself
 
-from hostd.transcoding import worker
+from hostd.dicom import syntaxes
+from hostd.transcoding import registry, worker
 from hostd.transcoding.codecs import imagecodecs_jpeg2000
 
 behaviour, marker = sys.argv[1:3]
@@ -40,6 +41,15 @@ def hang(frame, options):
 
 def eat(frame, options):
     return bytearray(1 << 40)
+
+
+def die_decoding(stream):
+    ctypes.string_at(0)
+
+
+def hang_decoding(stream):
+    while True:
+        time.sleep(1)
 
 
 def look(frame, options):
@@ -81,7 +91,11 @@ elif armed:
 
     def warm_up_then_misbehave():
         warm_up()
-        imagecodecs_jpeg2000.encode = globals()[behaviour]
+        if behaviour.endswith("decoding"):
+            for codec in registry.decoders(syntaxes.JPEG2000_LOSSLESS):
+                codec.decode = globals()[behaviour]
+        else:
+            imagecodecs_jpeg2000.encode = globals()[behaviour]
 
     worker.warm_up = warm_up_then_misbehave
 worker.main()

@@ -167,6 +167,17 @@ def test_a_worker_that_fails_costs_its_job_and_the_next_works(odd, source, tmp_p
     assert pool.transcode(source, JPEG2000_LOSSLESS, result).outcome == "made"
 
 
+@pytest.mark.parametrize(
+    ("behaviour", "says"), [("die_decoding", "died on this file .*SIGSEGV"), ("hang_decoding", "took longer")]
+)
+def test_pixels_that_end_a_worker_are_not_measured(odd, pool, source, tmp_path, behaviour, says):
+    bad = tmp_path / "bad.dcm"
+    pool.transcode(source, JPEG2000_LOSSLESS, bad)
+    with pytest.raises(CodecCrashedError, match=says):
+        odd(behaviour, time_limit_s=1 if behaviour == "hang_decoding" else 60).measure(bad)
+    assert pool.measure(bad) == pool.measure(source)
+
+
 def test_a_worker_killed_in_the_middle_of_a_job_costs_that_job_only(odd, source, tmp_path):
     pool = odd("hang")
     killed = []
@@ -306,6 +317,8 @@ def test_memory_stays_bounded_whatever_the_size_of_the_file(source, tmp_path):
     receipt = pool.transcode(large, IMPLICIT_LE, tmp_path / "result")
     assert receipt.bytes_after > 390 << 20
     assert not receipt.pixel_hash_after.startswith("raw:")
+    facts = pool.measure(large)
+    assert (facts.is_blank, facts.histogram) == (True, (frames * side * side,))
     assert idle_pids(pool) == [pid]
     assert resident("VmHWM") - before < 150 << 10
     pool.close()
