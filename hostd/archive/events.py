@@ -62,7 +62,7 @@ def append(
         t.event,
         kind=kind,
         subject=subject,
-        study=study if header is None else study_of(header),
+        study=study_of(header) if study is None and header is not None else study,
         blob=blob,
         content=content,
         header=header,

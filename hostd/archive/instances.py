@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import msgspec
 import sqlalchemy as sa
 from sqlalchemy import Connection, Row
 
-from hostd.archive import derived, events, filterings, labels, levels, pending
+from hostd.archive import derived, events, filterings, labels, levels, pending, rows
 from hostd.archive import tables as t
 from hostd.archive.filterings import Filtering
 from hostd.archive.records import Blob, Instance, Origin
@@ -94,6 +94,9 @@ def take_in(connection: Connection, arrival: Arrival, on_conflict: OnConflict) -
     identity = arrival.header.identity.instance
     if arrival.filtering is not None:
         filterings.enter(connection, arrival.filtering, identity)
+    if connection.execute(_KNOWN, {"instance": identity}).first() is None:
+        _take_in_new(connection, arrival)
+        return "stored"
     again = derived.find(connection, identity, arrival.content)
     if again is not None:
         _tell_repeat(connection, replace(arrival, header=again.header), again.blob)
@@ -107,10 +110,7 @@ def take_in(connection: Connection, arrival: Arrival, on_conflict: OnConflict) -
             _take_place_of(connection, arrival, same.blob)
             _tell(connection, arrival, "received_again")
         case "stored":
-            add_blob(connection, arrival.blob, arrival.at)
-            connection.execute(sa.insert(t.instance).values(**_columns(arrival), metadata={}))
-            _note_levels(connection, arrival)
-            _tell(connection, arrival, "stored_instance")
+            _take_in_new(connection, arrival)
         case "already stored":
             assert same is not None
             _tell_repeat(connection, arrival, same.blob)
@@ -128,6 +128,31 @@ def take_in(connection: Connection, arrival: Arrival, on_conflict: OnConflict) -
             _note_levels(connection, arrival)
             _tell(connection, arrival, "conflicting_instance")
     return outcome
+
+
+# Made once, as it is executed for each instance that comes.
+_KNOWN = (
+    sa.select(t.instance.c.id)
+    .where(t.instance.c.id == sa.bindparam("instance"))
+    .union_all(sa.select(t.derived.c.source).where(t.derived.c.source == sa.bindparam("instance")))
+    .limit(1)
+)
+"""Whether anything is known of an instance: it is stored, or something that was made of it."""
+
+
+def _take_in_new(connection: Connection, arrival: Arrival) -> None:
+    """Enter an instance that is not there, with its event, and what begins with it."""
+    add_blob(connection, arrival.blob, arrival.at)
+    if arrival.put_off_for is not None:
+        rows.add(connection, t.instance, **_columns(arrival), metadata={})
+        _note_levels(connection, arrival)
+        _tell(connection, arrival, "stored_instance")
+        return
+    number = _append(connection, arrival, "stored_instance", kept=True)
+    rows.add(connection, t.instance, **_columns(arrival), metadata={}, told=number)
+    identity = arrival.header.identity
+    levels.new_instance(connection, identity.instance, _levels(arrival), arrival.at + arrival.quiet_s, arrival.at)
+    _tell_kept(connection, arrival)
 
 
 _Present = Row[str, str, dict[str, Any], float, dict[str, str]]
@@ -196,9 +221,12 @@ def _take_place_of(connection: Connection, arrival: Arrival, missing: str) -> No
 
 
 def _note_levels(connection: Connection, arrival: Arrival) -> None:
+    levels.arrived(connection, _levels(arrival), arrival.at + arrival.quiet_s)
+
+
+def _levels(arrival: Arrival) -> dict[levels.Level, str]:
     identity = arrival.header.identity
-    of: dict[levels.Level, str] = {"series": identity.series, "study": identity.study, "patient": identity.patient}
-    levels.arrived(connection, of, arrival.at + arrival.quiet_s)
+    return {"series": identity.series, "study": identity.study, "patient": identity.patient}
 
 
 def _tell(connection: Connection, arrival: Arrival, kind: str, *, kept: bool = True) -> None:
@@ -218,31 +246,39 @@ def _tell(connection: Connection, arrival: Arrival, kind: str, *, kept: bool = T
             keep_original=arrival.keep_original,
         )
         return
-    identity = arrival.header.identity.instance
-    number = events.append(
+    number = _append(connection, arrival, kind, kept=kept)
+    if kept:
+        levels.told(connection, arrival.header.identity.instance, arrival.blob.name, number, kind, arrival.at)
+        _tell_kept(connection, arrival)
+
+
+def _append(connection: Connection, arrival: Arrival, kind: str, *, kept: bool) -> int:
+    return events.append(
         connection,
         kind,
-        identity,
+        arrival.header.identity.instance,
         arrival.at,
         blob=arrival.blob.name if kept else None,
         content=arrival.content,
         header=arrival.header.encode(),
+        study=arrival.header.study_instance_uid,
         origin=arrival.origin,
         receipt=arrival.receipt if kept else None,
         facts=_hops(arrival.origin),
         by=arrival.origin.script,
     )
-    if kept:
-        levels.told(connection, identity, arrival.blob.name, number, kind, arrival.at)
-        pending.tell_kept(
-            connection,
-            arrival.header.identity.instance,
-            arrival.at,
-            blob=arrival.blob.name,
-            content=arrival.content,
-            receipt=arrival.receipt,
-            study=arrival.header.study_instance_uid,
-        )
+
+
+def _tell_kept(connection: Connection, arrival: Arrival) -> None:
+    pending.tell_kept(
+        connection,
+        arrival.header.identity.instance,
+        arrival.at,
+        blob=arrival.blob.name,
+        content=arrival.content,
+        receipt=arrival.receipt,
+        study=arrival.header.study_instance_uid,
+    )
 
 
 def _tell_repeat(connection: Connection, arrival: Arrival, stored: str) -> None:
@@ -309,7 +345,15 @@ def _described(header: Header) -> dict[str, Any]:
 
 def add_blob(connection: Connection, blob: Blob, at: float) -> None:
     """Enter a file. From now on the sweep leaves it alone."""
-    connection.execute(sa.insert(t.blob).values(**asdict(blob), created_at=at))
+    rows.add(
+        connection,
+        t.blob,
+        name=blob.name,
+        size=blob.size,
+        sha256=blob.sha256,
+        transfer_syntax=blob.transfer_syntax,
+        created_at=at,
+    )
 
 
 def _insert_version(

@@ -6,7 +6,7 @@ instances whose content was told before that event and is still current: `instan
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -79,7 +79,16 @@ class Due:
 
 def arrived(connection: Connection, identity: dict[Level, str], due_at: float) -> None:
     """Note that content of a series, study and patient came: none of them is stable before `due_at`."""
-    connection.execute(_ARRIVED, [{"level": level, "id": identity[level], "due_at": due_at} for level in LEVELS])
+    connection.execute(_ARRIVED, identity | {"due_at": due_at})
+
+
+def new_instance(connection: Connection, instance: str, identity: dict[Level, str], due_at: float, at: float) -> None:
+    """Do as `arrived` and `told` do, for an instance that was not there and whose row says already which event told it."""
+    noted = connection.execute(_ARRIVED, identity | {"due_at": due_at}).all()
+    begun = {row.level for row in noted if not row.announced}
+    if begun:
+        connection.execute(_ANNOUNCED, identity)
+        _tell_begun(connection, _instance(connection, instance), begun, at)
 
 
 def told(connection: Connection, instance: str, blob: str, number: int, kind: str, at: float) -> None:
@@ -92,28 +101,38 @@ def told(connection: Connection, instance: str, blob: str, number: int, kind: st
     row = connection.execute(_TOLD, {"instance": instance, "current": blob, "number": number}).first()
     if row is None:
         return  # a version beside what is current
-    by, hops = row.origin.get("script"), row.origin.get("hops", 0)
     if kind == "conflicting_instance":
+        by, hops = _maker(row)
         _tell_instance(connection, "updated_instance", row, at, _changes(("content",), hops), by=by)
         _tell_updated(connection, row, at, ("content",), by=by, hops=hops)
         return
-    for level in _begun(connection, row):
-        _tell(connection, f"new_{level}", row, level, at, by=by, hops=hops)
-
-
-def _begun(connection: Connection, row: Row[Any]) -> list[Level]:
-    """Return the levels that begin with an instance, the highest first."""
     of: dict[str, str] = {level: row._mapping[level] for level in LEVELS}  # noqa: SLF001 - SQLAlchemy's public name
     begun = set(connection.execute(_BEGUN, of).scalars())
     if begun:
         connection.execute(_ANNOUNCED, of)
-    return [level for level in reversed(LEVELS) if level in begun]
+        _tell_begun(connection, row, begun, at)
+
+
+def _tell_begun(connection: Connection, row: Row[Any], begun: Collection[str], at: float) -> None:
+    """Tell of the levels that begin with an instance, the highest first."""
+    by, hops = _maker(row)
+    for level in reversed(LEVELS):
+        if level in begun:
+            _tell(connection, f"new_{level}", row, level, at, by=by, hops=hops)
+
+
+def _maker(row: Row[Any]) -> tuple[str | None, int]:
+    """Return the script that made an instance, None for one that was received, and the acts of scripts that led to it."""
+    return row.origin.get("script"), row.origin.get("hops", 0)
 
 
 # Made once: to make a statement takes longer than to execute it, and these are executed for each instance that comes.
 _ARRIVED = sa.text(
-    "INSERT INTO stable (level, id, due_at) VALUES (:level, :id, :due_at) ON CONFLICT (level, id) DO UPDATE"
+    "INSERT INTO stable (level, id, due_at)"
+    " VALUES ('series', :series, :due_at), ('study', :study, :due_at), ('patient', :patient, :due_at)"
+    " ON CONFLICT (level, id) DO UPDATE"
     " SET due_at = CASE WHEN stable.due_at > excluded.due_at THEN stable.due_at ELSE excluded.due_at END"
+    " RETURNING level, announced"
 )
 _TOLD = (
     sa.update(t.instance)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 SCHEDULE = "schedule"
@@ -29,7 +29,10 @@ class Origin:
 
     def to_json(self) -> dict[str, Any]:
         """Return what is set, for a JSON column."""
-        return {key: value for key, value in asdict(self).items() if value is not None}
+        return {name: value for name in _ORIGIN if (value := getattr(self, name)) is not None}
+
+
+_ORIGIN = tuple(field.name for field in fields(Origin))
 
 
 @dataclass(frozen=True, slots=True)

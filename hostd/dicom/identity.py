@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 # PS3.5 §9.1: at most 64 characters, components of digits. Leading zeros are not allowed by the standard but occur in
 # practice and harm nobody; anything else (a path, say) is refused, though no received text ever names a file.
@@ -16,6 +17,7 @@ def is_uid(text: str) -> bool:
     return len(text) <= 64 and _UID.fullmatch(text) is not None
 
 
+@lru_cache(maxsize=4096)
 def orthanc_id(*parts: str) -> str:
     """Return Orthanc's identifier: SHA-1 of the joined parts, in five groups of eight hexadecimal digits."""
     digest = hashlib.sha1("|".join(parts).encode(), usedforsecurity=False).hexdigest()
