@@ -6,7 +6,6 @@ may not ask for; a text that is no number under a DS is still that text.
 
 from __future__ import annotations
 
-import struct
 import zlib
 from collections.abc import Iterator
 from io import BytesIO
@@ -14,38 +13,28 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 import msgspec
-from pydicom.charset import convert_encodings, decode_bytes
-from pydicom.datadict import dictionary_VR
 from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.tag import BaseTag
-from pydicom.valuerep import TEXT_VR_DELIMS
 
-from hostd.dicom import syntaxes
+from hostd.dicom import element_values, plain_header, syntaxes
+from hostd.dicom.element_values import DEFAULT_ENCODINGS, TEXT, Elements, chosen_vr, encodings_of, known_vr
 from hostd.dicom.identity import Identity, is_uid
 from hostd.dicom.part10 import data_set_offset
+from hostd.dicom.plain_header import ITEM_BYTES, MAX_DEPTH, PIXELS
+from hostd.dicom.syntaxes import TransferSyntax
 from hostd.dicom.truncation import missing_bytes
 from hostd.errors import UnparsableError
-
-Elements = dict[int, tuple[str, list[Any] | None]]
-"""Tag → (VR, values); items of a sequence are `Elements` again; None instead of a list: too large to travel."""
 
 MAX_VALUE = 1024
 """Bytes of an element that travel with an event; a larger one is asked for when a script wants it."""
 MAX_ELEMENTS = 48 << 10
 """Bytes of values that travel in all; what comes later in the data set is asked for."""
 _MAX_HEADER = 64 << 20
-_MAX_DEPTH = 16
+_FIRST_LOOK, _LAST_LOOK = 64 << 10, 1 << 20
+"""Bytes that are read at once of a header."""
 _UNDEFINED = 0xFFFFFFFF
-
-_TEXT = frozenset(
-    ["AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "LT", "PN", "SH", "ST", "TM", "UC", "UI", "UR", "UT"]
-)
-_UNSPLIT = frozenset(["LT", "ST", "UT", "UR"])
-_CHARSET = frozenset(["LO", "LT", "PN", "SH", "ST", "UC", "UT"])
-_NUMBERS = {"US": "H", "SS": "h", "UL": "I", "SL": "i", "FL": "f", "FD": "d", "UV": "Q", "SV": "q"}
-_PIXELS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
 
 
 class Header(msgspec.Struct, frozen=True):
@@ -71,7 +60,7 @@ class Header(msgspec.Struct, frozen=True):
     def text(self, tag: int) -> str:
         """Return the element's values as one text, '' when it is absent, empty, large or not text."""
         vr, values = self.tags.get(tag, ("", None))
-        return "\\".join(map(str, values)) if values and vr in _TEXT else ""
+        return "\\".join(map(str, values)) if values and vr in TEXT else ""
 
     def encode(self) -> bytes:
         """Return the stored form."""
@@ -93,12 +82,10 @@ def read_header(file: BinaryIO, *, offset: int, transfer_syntax: str, size: int)
     `file` must be seekable. At most 64 MiB are read, whatever the file claims. Raises `UnparsableError` when it is no data set, or
     lacks a SOP class, SOP instance, series or study UID.
     """
-    dataset, has_pixels = _parse(file, offset, transfer_syntax)
     syntax = syntaxes.by_uid(transfer_syntax)
+    tags, has_pixels = _read_plain(file, offset, syntax) or _read_any(file, offset, syntax)
     if has_pixels and not syntax.is_deflated and (missing := missing_bytes(file, file.tell(), size, syntax)):
         raise UnparsableError(f"the file is truncated: its pixel data lacks {missing} bytes")
-    reader = _ElementReader(dataset, syntax.is_little_endian)
-    tags = reader.elements()
     return Header(
         patient_id=_one(tags, 0x00100020),
         study_instance_uid=_uid(tags, 0x0020000D, "Study Instance UID"),
@@ -111,6 +98,28 @@ def read_header(file: BinaryIO, *, offset: int, transfer_syntax: str, size: int)
         size=size,
         tags=tags,
     )
+
+
+def _read_plain(file: BinaryIO, offset: int, syntax: TransferSyntax) -> tuple[Elements, bool] | None:
+    """Read a header of the usual form, and leave the file at the pixel data; None for any other."""
+    if syntax.is_deflated or not syntax.is_little_endian:
+        return None
+    for look in (_FIRST_LOOK, _LAST_LOOK):
+        file.seek(offset)
+        begin = file.read(look)
+        found = plain_header.read(begin, implicit=syntax.is_implicit_vr, max_value=MAX_VALUE, max_elements=MAX_ELEMENTS)
+        is_whole = len(begin) < look
+        if found is not None and (found.pixels_at is not None or is_whole):
+            file.seek(offset + (found.pixels_at or 0))
+            return found.elements, found.pixels_at is not None
+        if is_whole:
+            break
+    return None
+
+
+def _read_any(file: BinaryIO, offset: int, syntax: TransferSyntax) -> tuple[Elements, bool]:
+    dataset, has_pixels = _parse(file, offset, syntax.uid)
+    return _ElementReader(dataset, syntax.is_little_endian).elements(), has_pixels
 
 
 def read_file_header(path: Path) -> Header:
@@ -170,7 +179,7 @@ def _parse(
 
     def at_pixels(tag: BaseTag, _vr: str | None, _length: int) -> bool:
         nonlocal met_pixels
-        met_pixels = int(tag) in _PIXELS
+        met_pixels = int(tag) in PIXELS
         return met_pixels
 
     from pydicom.filereader import read_dataset  # noqa: PLC0415 - a name that the module does not export
@@ -250,7 +259,7 @@ class _ElementReader:
         dataset: Dataset,
         little: bool,
         *,
-        encodings: list[str] | None = None,
+        encodings: tuple[str, ...] | None = None,
         max_value: int = MAX_VALUE,
         max_elements: int = MAX_ELEMENTS,
         depth: int = 0,
@@ -260,7 +269,7 @@ class _ElementReader:
         self._max_value = max_value
         self._room = max_elements
         self._depth = depth
-        self._encodings = self._own_encodings() or encodings or ["iso8859"]
+        self._encodings = self._own_encodings() or encodings or DEFAULT_ENCODINGS
         self._signed = False
 
     def elements(self) -> Elements:
@@ -300,22 +309,18 @@ class _ElementReader:
 
     def _tags(self) -> Iterator[int]:
         for tag in sorted(self._dataset._dict):  # noqa: SLF001 - keys() would do, but sorts through DataElement
-            if tag.element != 0 and int(tag) not in _PIXELS:
+            if tag.element != 0 and int(tag) not in PIXELS:
                 yield int(tag)
 
     def _raw(self, tag: int) -> RawDataElement | DataElement:
         """Return the element as it was read: the data set's own access would go back to the file for what was passed over."""
         return self._dataset._dict[BaseTag(tag)]  # noqa: SLF001
 
-    def _own_encodings(self) -> list[str] | None:
+    def _own_encodings(self) -> tuple[str, ...] | None:
         if 0x00080005 not in self._dataset:
             return None
         raw = self._raw(0x00080005).value
-        names = raw.decode("ascii", "replace") if isinstance(raw, bytes) else ""
-        try:
-            return convert_encodings([name.strip(" \0") for name in names.split("\\")])
-        except LookupError:  # a character set nobody knows: the bytes are shown as Latin-1, never lost
-            return ["iso8859"]
+        return encodings_of(raw if isinstance(raw, bytes) else b"")
 
     def _read(self, tag: int) -> tuple[str, list[Any] | None]:
         element = self._raw(tag)
@@ -327,50 +332,14 @@ class _ElementReader:
         if (value is None and length) or length > self._max_value or length > self._room:
             return vr, None
         self._room -= length
-        return vr, self._plain(vr, value)
+        return vr, element_values.values(vr, value, self._order, self._encodings) if isinstance(value, bytes) else []
 
     def _vr(self, element: RawDataElement | DataElement) -> str:
-        vr = element.VR
-        if vr is None or vr == "UN":
-            try:
-                vr = dictionary_VR(element.tag)
-            except KeyError:
-                vr = "LO" if element.tag.is_private_creator else "UN"
-        if " or " in vr:
-            vr = {"U": "SS" if self._signed else "US", "O": "OW"}[vr[0]]
-        return str(vr)
-
-    def _plain(self, vr: str, value: Any) -> list[Any]:
-        if not isinstance(value, bytes) or not value:
-            return []
-        if vr in _TEXT:
-            return self._text(vr, value)
-        if vr == "AT":
-            return [
-                group << 16 | element
-                for group, element in struct.iter_unpack(self._order + "HH", value[: len(value) // 4 * 4])
-            ]
-        if code := _NUMBERS.get(vr):
-            size = struct.calcsize(code)
-            return [number for (number,) in struct.iter_unpack(self._order + code, value[: len(value) // size * size])]
-        return [value]
-
-    def _text(self, vr: str, value: bytes) -> list[str]:
-        if vr in _CHARSET:
-            try:
-                text = decode_bytes(value, self._encodings, TEXT_VR_DELIMS if vr != "PN" else {0x5E, 0x3D})
-            except (LookupError, UnicodeError):
-                text = value.decode("iso8859")
-        else:
-            text = value.decode("ascii", "replace")
-        if vr in _UNSPLIT:
-            text = text.rstrip(" \0")
-            return [text] if text else []
-        parts = [part.strip(" \0") for part in text.split("\\")]
-        return parts if any(parts) else []
+        vr = known_vr(int(element.tag)) if element.VR is None or element.VR == "UN" else str(element.VR)
+        return chosen_vr(vr, signed=self._signed)
 
     def _items(self, tag: int) -> list[Any] | None:
-        if self._depth >= _MAX_DEPTH or self._room <= 0:
+        if self._depth >= MAX_DEPTH or self._room <= 0:
             return None
         raw = self._raw(tag)
         if isinstance(raw, RawDataElement) and (raw.value is None or len(raw.value) > self._room):
@@ -385,7 +354,7 @@ class _ElementReader:
         for item in sequence:
             reader = self._reader_of(item)
             items.append(reader.elements())
-            self._room = reader._room - 16  # noqa: SLF001 - its own kind
+            self._room = reader._room - ITEM_BYTES  # noqa: SLF001 - its own kind
         return items
 
 

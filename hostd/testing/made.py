@@ -11,7 +11,8 @@ from hostd.archive import instances
 from hostd.archive.archive import Archive
 from hostd.archive.instances import Arrival, OnConflict, Outcome
 from hostd.archive.records import Blob, Origin
-from hostd.dicom.header import Elements, Header
+from hostd.dicom.element_values import Elements
+from hostd.dicom.header import Header
 
 STUDY, SERIES = "1.2.3", "1.2.3.4"
 CT_IMAGE_STORAGE = "1.2.840.10008.5.1.4.1.1.2"

@@ -13,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 from hostd.archive import instances
 from hostd.archive.archive import Archive
 from hostd.archive.records import Instance
-from hostd.dicom.header import Elements
+from hostd.dicom.element_values import Elements
 from hostd.web import tags
 from hostd.web.errors import INEXISTENT_FILE, INEXISTENT_ITEM, NOT_IMPLEMENTED, WebError, unknown_resource
 from hostd.web.forms import file_uuid, metadata_of

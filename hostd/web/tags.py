@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 from pydicom.datadict import dictionary_keyword, private_dictionary_description
 
 from hostd.dicom import header
-from hostd.dicom.header import Elements
+from hostd.dicom.element_values import Elements
 from hostd.dicom.part10 import data_set_offset
 
 _LONGEST = 256

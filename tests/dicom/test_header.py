@@ -102,7 +102,9 @@ def test_utf_8_is_read_as_such():
     assert main_tags(header)["patient"]["PatientName"] == "Šťastný^Zoë"
 
 
-@pytest.mark.parametrize("charset", [b"KLINGON", b"ISO 2022 IR 9999\\nonsense", b"ISO_IR 192", b"\\ISO 2022 IR 87"])
+@pytest.mark.parametrize(
+    "charset", [b"KLINGON", b"ISO 2022 IR 9999\\nonsense", b"ISO_IR 192", b"\\ISO 2022 IR 87", b"ISO\0IR 192"]
+)
 def test_bytes_that_do_not_fit_their_character_set_are_shown_and_never_raise(charset):
     value = Builder().read((0x00080005, b"CS", charset), (0x00100010, b"PN", b"A\xff\xfe\x1b$B")).tags[0x00100010]
     assert value[0] == "PN"
