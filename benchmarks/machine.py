@@ -9,6 +9,7 @@ import re
 import resource
 import shutil
 import subprocess
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
@@ -56,6 +57,45 @@ def cpu_seconds() -> float:
     )
     running = (_parent_and_ticks(entry) for entry in Path("/proc").iterdir() if entry.name.isdigit())
     return used + sum(ticks for parent, ticks in running if parent == os.getpid()) / _TICKS_A_SECOND
+
+
+def tree_cpu_seconds(process: int) -> float:
+    """Return the processor time of a process, of its children that have ended, and of those that run and theirs."""
+    families = _families()
+    return sum(_own_and_waited_ticks(one) for one in _tree(process, families)) / _TICKS_A_SECOND
+
+
+def tree_pss_bytes(process: int) -> int:
+    """Return the memory of a process and all its descendants: what several share is counted once (PSS)."""
+    total = 0
+    for one in _tree(process, _families()):
+        with contextlib.suppress(OSError):  # it ended while we looked
+            for line in Path(f"/proc/{one}/smaps_rollup").read_text(encoding="ascii").splitlines():
+                if line.startswith("Pss:"):
+                    total += int(line.split()[1]) << 10
+    return total
+
+
+def _families() -> dict[int, list[int]]:
+    """Return the children of each process."""
+    found: dict[int, list[int]] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            found.setdefault(_parent_and_ticks(entry)[0], []).append(int(entry.name))
+    return found
+
+
+def _tree(process: int, families: dict[int, list[int]]) -> Iterator[int]:
+    yield process
+    for child in families.get(process, ()):
+        yield from _tree(child, families)
+
+
+def _own_and_waited_ticks(process: int) -> int:
+    with contextlib.suppress(OSError):  # it ended while we looked
+        fields = Path(f"/proc/{process}/stat").read_text(errors="replace").rpartition(")")[2].split()
+        return sum(map(int, fields[11:15]))
+    return 0
 
 
 def _parent_and_ticks(entry: Path) -> tuple[int, int]:

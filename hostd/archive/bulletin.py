@@ -3,29 +3,40 @@
 from __future__ import annotations
 
 import threading
-from collections import Counter
+from collections import defaultdict
 
 
 class Bulletin:
-    """Topics and how often each was rung. A waiter names the count that it has seen, so no ring is missed."""
+    """Topics and how often each was rung. A waiter names the count that it has seen, so no ring is missed, and others' rings do not wake it."""
 
     def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._rung: Counter[str] = Counter()
+        self._lock = threading.Lock()
+        self._topics: defaultdict[str, _Topic] = defaultdict(lambda: _Topic(self._lock))
 
     def ring(self, *topics: str) -> None:
         """Wake whoever waits for one of the topics."""
-        with self._changed:
-            self._rung.update(topics)
-            self._changed.notify_all()
+        with self._lock:
+            for name in topics:
+                topic = self._topics[name]
+                topic.rung += 1
+                topic.changed.notify_all()
 
     def seen(self, topic: str) -> int:
         """Return how often the topic was rung."""
-        with self._changed:
-            return self._rung[topic]
+        with self._lock:
+            return self._topics[topic].rung
 
     def wait(self, topic: str, seen: int, timeout: float | None) -> int:
         """Wait until the topic was rung more often than `seen`, or `timeout` seconds; return the count."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._rung[topic] > seen, timeout)
-            return self._rung[topic]
+        with self._lock:
+            waited = self._topics[topic]
+            waited.changed.wait_for(lambda: waited.rung > seen, timeout)
+            return waited.rung
+
+
+class _Topic:
+    """How often a topic was rung, and its waiters."""
+
+    def __init__(self, lock: threading.Lock) -> None:
+        self.rung = 0
+        self.changed = threading.Condition(lock)

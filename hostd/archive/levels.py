@@ -84,10 +84,11 @@ def arrived(connection: Connection, identity: dict[Level, str], due_at: float) -
 
 def new_instance(connection: Connection, instance: str, identity: dict[Level, str], due_at: float, at: float) -> None:
     """Do as `arrived` and `told` do, for an instance that was not there and whose row says already which event told it."""
-    noted = connection.execute(_ARRIVED, identity | {"due_at": due_at}).all()
+    of: dict[str, str] = {level: identity[level] for level in LEVELS}
+    noted = connection.execute(_ARRIVED, of | {"due_at": due_at}).all()
     begun = {row.level for row in noted if not row.announced}
     if begun:
-        connection.execute(_ANNOUNCED, identity)
+        connection.execute(_ANNOUNCED, of)
         _tell_begun(connection, _instance(connection, instance), begun, at)
 
 

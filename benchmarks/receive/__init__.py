@@ -1,0 +1,1 @@
+"""How fast instances are received, beside Orthanc, DCMTK and plain pynetdicom."""

@@ -1,0 +1,135 @@
+"""The section "Receiving" of docs/performance.md; ratios first."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from benchmarks.receive import made
+from benchmarks.receive.grown import Grown
+from benchmarks.receive.rounds import Case, Cells, Sample, ratio
+from benchmarks.receive.servers import Hostd, Orthanc
+from benchmarks.receive.standing import ASSOCIATIONS, Standing
+
+TARGETS = {1: 2.5, 4: 2.0}
+"""Associations → how many times Orthanc's rate hostd is to receive instances of 0.5 MB."""
+_MOST_GROWTH = 1.2
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """All that was measured in one run."""
+
+    machine: str
+    load: float
+    """Average of those that wanted a processor, for each there is, when it ended."""
+    rounds: int
+    cases: Sequence[Case]
+    servers: Sequence[str]
+    cells: Cells
+    standing: Sequence[Standing]
+    grown: Sequence[Grown]
+
+
+def section(run: Run) -> str:
+    """Return the section in Markdown."""
+    parts = [
+        "## Receiving", _introduction(run), "### Target: beside Orthanc", _targets(run), "### Every size", _EVERY, _every(run),
+        "### While nothing happens", _STANDING, _standing(run), "### With much in the index", _grown(run),
+    ]  # fmt: skip
+    return "\n\n".join(part for part in parts if part)
+
+
+def _introduction(run: Run) -> str:
+    return f"""Made by `python -m benchmarks.receive`; see `benchmarks/README.md`. {run.rounds} rounds, in each of which every server received the
+same instances in turn; medians, and in brackets the smallest and the largest. Senders are DCMTK's `storescu -pdu 131072`, a
+process for each association, with `TCP_NODELAY=1` on both sides; they run on the same processors. After every turn it was looked whether all is stored.
+The instances are CT images with {made.described()}, explicit little endian, without compression.
+
+hostd syncs file and index (`synchronous=FULL`) before it answers, and writes an event; Orthanc syncs the file (`SyncStorageArea`), and its index now and
+then; the other two sync nothing and have no index. Milliseconds of processor time hold on a busy machine, where rates do
+not: for each processor {run.load:.1f} processes wanted one when this ended.
+
+Machine: {run.machine}."""
+
+
+_EVERY = """Instances a second, how many times Orthanc's rate that is (round by round, then the median), and milliseconds of processor time
+for each instance, of the server with all its processes."""
+
+_STANDING = f"""Seconds from the start of the process until its first association was accepted; share of one processor, in percent, with
+{ASSOCIATIONS} open associations that send nothing (others than hostd: one); memory of all its processes, what they share counted once (PSS)."""
+
+
+def _targets(run: Run) -> str:
+    rows = []
+    for case in run.cases:
+        found = ratio(run.cells, case, Hostd.name, Orthanc.name)
+        if case.size != made.CT or case.associations not in TARGETS or found is None:
+            continue
+        target = TARGETS[case.associations]
+        ours, theirs = (_cpu(run.cells[case, name]) for name in (Hostd.name, Orthanc.name))
+        reached = "yes" if found.median >= target else "**no**"
+        rows.append(
+            f"| {case.size.name}, {_associations(case)} | {target:g} | **{found.median:.2f}** [{found.low:.2f} to {found.high:.2f}] "
+            f"| {theirs / ours:.2f} | {reached} |"
+        )
+    return _table("| instances | target | times Orthanc's rate | times Orthanc's, by processor time | reached |", rows)
+
+
+def _every(run: Run) -> str:
+    rows = []
+    for case in run.cases:
+        for name in run.servers:
+            samples = run.cells[case, name]
+            found = ratio(run.cells, case, name, Orthanc.name)
+            beside = (
+                ""
+                if found is None or name == Orthanc.name
+                else f"{found.median:.2f} [{found.low:.2f} to {found.high:.2f}]"
+            )
+            rates = [sample.rate for sample in samples]
+            rows.append(
+                f"| {case.size.name} | {_associations(case)} | {name} | {_number(statistics.median(rates))} "
+                f"[{_number(min(rates))} to {_number(max(rates))}] | {beside} | {_cpu(samples):.2f} |"
+            )
+    return _table("| size | associations | server | instances/s | times Orthanc's | CPU ms |", rows)
+
+
+def _standing(run: Run) -> str:
+    rows = [
+        f"| {one.name} | {one.start_s:.2f} | {100 * one.idle_core:.2f} | {one.memory / (1 << 20):.0f} |"
+        for one in run.standing
+    ]
+    return _table("| server | start, s | idle, % of a core | memory, MiB |", rows)
+
+
+def _grown(run: Run) -> str:
+    if not run.grown:
+        return "Not measured in this run (`--rows`)."
+    first = run.grown[0]
+    rows = [
+        f"| {one.rows} | {one.cpu_ms:.2f} | {one.cpu_ms / first.cpu_ms:.2f} | {one.wall_ms:.2f} | {one.wall_ms / first.wall_ms:.2f} |"
+        for one in run.grown
+    ]
+    return (
+        f"{made.SMALL.name} instances handed to hostd's intake in one process, by turns into an index of few made instances and into one of many. "
+        f"At most {_MOST_GROWTH:g} times as much is the target.\n\n"
+        + _table("| instances in the index | CPU ms an instance | times | ms on the wall | times |", rows)
+    )
+
+
+def _cpu(samples: Sequence[Sample]) -> float:
+    return statistics.median(sample.cpu_ms for sample in samples)
+
+
+def _associations(case: Case) -> str:
+    return "1 association" if case.associations == 1 else f"{case.associations} associations"
+
+
+def _number(value: float) -> str:
+    return f"{value:.0f}" if value >= 10 else f"{value:.2f}"
+
+
+def _table(head: str, rows: Iterable[str]) -> str:
+    return "\n".join([head, "|" + "---|" * (head.count("|") - 1), *rows])

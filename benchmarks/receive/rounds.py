@@ -1,0 +1,107 @@
+"""Measuring in turns: in every round each server receives the same instances once, every other round in reverse order."""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.receive.made import Size, made
+from benchmarks.receive.servers import ENVIRONMENT, Server
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """Instances of one size, over so many associations at once."""
+
+    size: Size
+    associations: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One turn: seconds on the wall from the first association to the end of the last, and of the server's processors."""
+
+    wall: float
+    cpu: float
+    instances: int
+
+    @property
+    def rate(self) -> float:
+        """Instances a second."""
+        return self.instances / self.wall
+
+    @property
+    def cpu_ms(self) -> float:
+        """Milliseconds of processor time for each instance."""
+        return 1000 * self.cpu / self.instances
+
+
+@dataclass(frozen=True, slots=True)
+class Ratio:
+    """How many times as fast one is as another: the median over the rounds, and the extremes."""
+
+    median: float
+    low: float
+    high: float
+
+
+Cells = dict[tuple[Case, str], list[Sample]]
+"""What was measured of each case and server."""
+
+
+def ratio(cells: Cells, case: Case, one: str, other: str) -> Ratio | None:
+    """Compare two servers round by round. None where one of them was not measured."""
+    first, second = cells.get((case, one)), cells.get((case, other))
+    if not first or not second:
+        return None
+    each = [a.rate / b.rate for a, b in zip(first, second, strict=True)]
+    return Ratio(statistics.median(each), min(each), max(each))
+
+
+def measured(
+    folder: Path, cases: Sequence[Case], servers: Sequence[type[Server]], rounds: int, say: Callable[[str], None]
+) -> Cells:
+    """Measure all cases. Raises `RuntimeError` when not all that was sent is stored."""
+    folders = {case: made(folder / f"{number}", case.size, case.associations) for number, case in enumerate(cases)}
+    cells: Cells = {(case, server.name): [] for case in cases for server in servers}
+    for number in range(rounds):
+        running = [server(folder / f"{server.name.replace(' ', '-')}") for server in servers]
+        try:
+            expected = 0
+            for case in cases:
+                expected += sum(1 for one in folders[case] for _ in one.iterdir())
+                for server in running if number % 2 == 0 else reversed(running):
+                    sample = send(folders[case], server)
+                    cells[case, server.name].append(sample)
+                    say(
+                        f"round {number + 1}, {case.size.name}, {case.associations} associations, {server.name}: "
+                        f"{sample.rate:.1f}/s, {sample.cpu_ms:.2f} ms of CPU each"
+                    )
+                    if (stored := server.stored()) != expected:
+                        raise RuntimeError(f"{server.name} holds {stored} of {expected} instances")
+        finally:
+            for server in running:
+                server.stop()
+    return cells
+
+
+def send(folders: Sequence[Path], server: Server) -> Sample:
+    """Send each folder over an association of its own, all at once. Raises `RuntimeError` when a sender is not content."""
+    count = sum(1 for one in folders for _ in one.iterdir())
+    cpu, began = server.cpu_s(), time.monotonic()
+    senders = [
+        subprocess.Popen(
+            ["storescu", "-q", "-R", "-pdu", "131072", "-aec", "ANY", "127.0.0.1", str(server.port), "+sd", str(one)],
+            env=ENVIRONMENT, stdout=subprocess.DEVNULL,
+        )
+        for one in folders
+    ]  # fmt: skip
+    failed = [sender for sender in senders if sender.wait() != 0]
+    wall = time.monotonic() - began
+    if failed:
+        raise RuntimeError(f"storescu failed at {server.name}")
+    return Sample(wall, server.cpu_s() - cpu, count)

@@ -1,0 +1,191 @@
+"""Who receives: hostd, Orthanc, DCMTK's storescp and plain pynetdicom, each as a process of its own with a folder of its own."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+
+import requests
+import sqlalchemy as sa
+
+from benchmarks import machine
+from hostd.archive import tables as t
+from hostd.archive.archive import attach
+from hostd.archive.blobs import stored_at
+
+_PATIENCE_S = 60.0
+ENVIRONMENT = {**os.environ, "TCP_NODELAY": "1"}
+"""Without it DCMTK waits 40 ms an instance, on either side."""
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on now."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+class Server(ABC):
+    """A running storage SCP."""
+
+    name: str
+
+    def __init__(self, folder: Path) -> None:
+        """Start it in a folder, which is made, and wait until it listens."""
+        folder.mkdir(mode=0o700)
+        self.folder = folder
+        self.port = free_port()
+        self.log = (folder / "log").open("wb")
+        self.began = time.monotonic()
+        """When it was started, by the monotonic clock."""
+        self.process = subprocess.Popen(
+            self.command(), stdout=self.log, stderr=subprocess.STDOUT, env=ENVIRONMENT, cwd=Path(__file__).parents[2]
+        )
+        self._wait()
+
+    @abstractmethod
+    def command(self) -> list[str]:
+        """Return what is run."""
+
+    @abstractmethod
+    def stored(self) -> int:
+        """Return how many instances it holds, each looked at as far as it lets us."""
+
+    def cpu_s(self) -> float:
+        """Return the processor time of the process, its children, and theirs."""
+        return machine.tree_cpu_seconds(self.process.pid)
+
+    def stop(self) -> None:
+        """End it, and remove what it stored."""
+        self.process.terminate()
+        try:
+            self.process.wait(_PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.log.close()
+        shutil.rmtree(self.folder)
+
+    def _wait(self) -> None:
+        ends = time.monotonic() + _PATIENCE_S
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+                return
+            except OSError:
+                if self.process.poll() is not None or time.monotonic() > ends:
+                    said = (self.folder / "log").read_text(errors="replace")[-2000:]
+                    raise RuntimeError(f"{self.name} does not listen on port {self.port}: {said}") from None
+                time.sleep(0.01)
+
+
+class Hostd(Server):
+    """`hostd run`: file and index synced, then answered."""
+
+    name = "hostd"
+
+    def __init__(
+        self, folder: Path, scripts: Mapping[str, str] | None = None, command: tuple[str, ...] = (sys.executable,)
+    ) -> None:
+        self._scripts = scripts or {}
+        self._python = command
+        self.data = folder / "data"
+        super().__init__(folder)
+
+    def command(self) -> list[str]:
+        """Write a configuration, and run a node on it."""
+        scripts, config = self.folder / "scripts", self.folder / "hostd.toml"
+        scripts.mkdir(mode=0o700)
+        for name, source in self._scripts.items():
+            (scripts / name).write_text(source)
+            (scripts / name).chmod(0o600)
+        config.write_text(
+            f'[node]\nname = "benchmark"\ndata = "{self.data}"\nscripts = "{scripts}"\nmin_free_mb = 0\n'
+            f"[dicom]\nport = {self.port}\n[http]\nport = {free_port()}\n"
+            f'[modalities.archive]\naet = "ARCHIVE"\nhost = "127.0.0.1"\nport = 9\n'
+        )
+        config.chmod(0o600)
+        return [*self._python, "-m", "hostd", "run", str(config)]
+
+    def stored(self) -> int:
+        """Count the rows whose file has the SHA-256 that the row says."""
+        with attach(self.data) as connection:
+            rows = connection.execute(
+                sa.select(t.blob.c.name, t.blob.c.sha256).join(t.instance, t.instance.c.blob == t.blob.c.name)
+            ).all()
+        return sum(_sha256(stored_at(self.data, row.name)) == row.sha256 for row in rows)
+
+
+class Orthanc(Server):
+    """Orthanc with its index in SQLite, and files synced, as it does by default."""
+
+    name = "Orthanc"
+
+    def command(self) -> list[str]:
+        """Write a configuration, and run Orthanc on it."""
+        self.http_port = free_port()
+        configuration = {
+            "StorageDirectory": str(self.folder / "db"),
+            "IndexDirectory": str(self.folder / "db"),
+            "SyncStorageArea": True,
+            "DicomPort": self.port,
+            "HttpPort": self.http_port,
+            "RemoteAccessAllowed": False,
+            "AuthenticationEnabled": False,
+            "Plugins": [],
+        }
+        (self.folder / "orthanc.json").write_text(json.dumps(configuration))
+        return ["Orthanc", str(self.folder / "orthanc.json")]
+
+    def stored(self) -> int:
+        """Ask it."""
+        answer = requests.get(f"http://127.0.0.1:{self.http_port}/statistics", timeout=60).json()
+        return int(answer["CountInstances"])
+
+
+class Storescp(Server):
+    """DCMTK's storescp: a process an association, no index, no sync. It is the floor."""
+
+    name = "DCMTK storescp"
+
+    def command(self) -> list[str]:
+        """Run it."""
+        files = self.folder / "files"
+        files.mkdir()
+        return ["storescp", "--fork", "-pdu", "131072", "+xa", "-od", str(files), str(self.port)]
+
+    def stored(self) -> int:
+        """Count the files."""
+        return sum(1 for _ in (self.folder / "files").iterdir())
+
+
+class Pynetdicom(Server):
+    """A pynetdicom SCP that writes files: no index, no sync."""
+
+    name = "pynetdicom"
+
+    def command(self) -> list[str]:
+        """Run it."""
+        files = self.folder / "files"
+        files.mkdir()
+        return [sys.executable, "-m", "benchmarks.receive.pynetdicom_scp", str(self.port), str(files)]
+
+    def stored(self) -> int:
+        """Count the files."""
+        return sum(1 for _ in (self.folder / "files").iterdir())
+
+
+SERVERS: tuple[type[Server], ...] = (Hostd, Orthanc, Storescp, Pynetdicom)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

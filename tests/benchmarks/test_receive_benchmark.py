@@ -1,0 +1,48 @@
+"""The benchmark of receiving runs, sees that all is stored, and says it in its section."""
+
+import logging
+import shutil
+
+import pytest
+import structlog
+
+from benchmarks.receive import __main__ as command
+from benchmarks.receive import report, rounds
+from benchmarks.receive.made import SMALL
+from benchmarks.receive.rounds import Case, Sample
+
+pytestmark = [
+    pytest.mark.peers,
+    pytest.mark.skipif(shutil.which("storescu") is None, reason="DCMTK is not installed"),
+]
+
+
+def test_it_measures_and_writes_its_section(tmp_path):
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+    run = command.taken(tmp_path, rounds_=1, quick=True, rows=200)
+    assert set(run.servers) == {"hostd", "pynetdicom"}
+    assert all(len(samples) == 1 and samples[0].rate > 0 for samples in run.cells.values())
+    assert all(samples[0].cpu >= 0 for samples in run.cells.values())
+    (node,) = run.standing
+    assert node.start_s > 0
+    assert node.memory > 10 << 20
+    assert [one.rows for one in run.grown] == [100, 200]
+    text = report.section(run)
+    assert "| 30 kB | 2 associations | hostd |" in text
+    assert "### With much in the index" in text
+
+
+def test_a_server_that_lost_an_instance_is_not_measured(tmp_path, monkeypatch):
+    monkeypatch.setattr(command.Pynetdicom, "stored", lambda _self: 5)
+    with pytest.raises(RuntimeError, match="holds 5 of 6"):
+        rounds.measured(tmp_path, [Case(SMALL.__class__("few", 10, 10, 1, 6), 1)], [command.Pynetdicom], 1, print)
+
+
+def test_ratios_are_taken_round_by_round():
+    case = Case(SMALL, 1)
+    cells = {
+        (case, "hostd"): [Sample(1, 0.1, 100), Sample(4, 0.1, 100), Sample(1, 0.1, 100)],
+        (case, "Orthanc"): [Sample(2, 0.1, 100), Sample(12, 0.1, 100), Sample(5, 0.1, 100)],
+    }
+    found = rounds.ratio(cells, case, "hostd", "Orthanc")
+    assert (found.low, found.median, found.high) == (2, 3, 5)
