@@ -168,7 +168,10 @@ class _Hostd:
 
     def _is_done(self, destination: str) -> bool:
         with self.archive.read() as connection:
-            return set(deliveries.counts(connection)[destination]) == {"delivered"}
+            states = (
+                deliveries.counts(connection)[destination] if not deliveries.next_due(connection, destination) else {}
+            )
+        return set(states) == {"delivered"}
 
     def close(self) -> None:
         self.pool.close()

@@ -103,7 +103,7 @@ def settle(connection: Connection, report: Report, now: float) -> int | None:
         else:
             continue
         connection.execute(sa.update(t.delivery).where(t.delivery.c.id == number).values(**values))
-        deletes.reconsider(connection, number, now)
+        deletes.reconsider(connection, [number], now)
         count += 1
     connection.execute(
         sa.update(t.commitment)

@@ -134,17 +134,27 @@ def go_on(connection: Connection, now: float) -> bool:
     return True
 
 
-def reconsider(connection: Connection, delivery: int, now: float) -> None:
-    """Look again at the deletes that wait for a delivery, after it was settled."""
-    state = connection.execute(sa.select(t.delivery.c.state).where(t.delivery.c.id == delivery)).scalar()
-    query = (
-        sa.select(t.action.c.id, t.action.c.state)
-        .join(t.waiting_delete, t.waiting_delete.c.action == t.action.c.id)
-        .where(t.waiting_delete.c.delivery == delivery, t.action.c.state.in_(["open", "held"]))
+def reconsider(connection: Connection, deliveries: Sequence[int], now: float) -> None:
+    """Look again at the deletes that wait for these deliveries, after they were settled."""
+    found: dict[int, list[Any]] = {}
+    for row in connection.execute(_WAITING, {"numbers": deliveries}).all():
+        found.setdefault(row.id, []).append(row)
+    for action, waited_for in found.items():
+        is_well = all(row.delivery_state == "delivered" and row.state == "open" for row in waited_for)
+        if not (is_well and _is_under_way(connection, action)):
+            settle(connection, action, now)
+
+
+_WAITING = (
+    sa.select(t.action.c.id, t.action.c.state, t.delivery.c.state.label("delivery_state"))
+    .join(t.waiting_delete, t.waiting_delete.c.action == t.action.c.id)
+    .join(t.delivery, t.delivery.c.id == t.waiting_delete.c.delivery)
+    .where(
+        t.waiting_delete.c.delivery.in_(sa.bindparam("numbers", expanding=True)),
+        t.action.c.state.in_(["open", "held"]),
     )
-    for action in connection.execute(query).all():
-        if not (state == "delivered" and action.state == "open" and _is_under_way(connection, action.id)):
-            settle(connection, action.id, now)
+    .order_by(t.action.c.id)
+)
 
 
 def _is_under_way(connection: Connection, action: int) -> bool:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, Row
 
-from hostd.archive import deletes, occurrences, receipts, rows
+from hostd.archive import deletes, endings, rows
 from hostd.archive import tables as t
+from hostd.archive.endings import Ending
 from hostd.archive.records import Attempt, Delivery
 from hostd.errors import NotFoundError
 
@@ -145,8 +145,8 @@ def _give_up_claims(connection: Connection, now: float, *which: sa.ColumnElement
     noted = connection.execute(
         sa.select(t.delivery.c.id, t.delivery.c.attempts).where(*which, t.delivery.c.on_wire)
     ).all()
-    for row in noted:
-        _record(connection, Attempt(row.id, row.attempts, now, "lost", f"{_ENDED}; the peer may have it"))
+    lost = [Attempt(row.id, row.attempts, now, "lost", f"{_ENDED}; the peer may have it") for row in noted]
+    endings.record(connection, lost)
     doubtful = sa.case((t.delivery.c.on_wire, 1), else_=0)
     connection.execute(
         sa.update(t.delivery)
@@ -163,43 +163,20 @@ def _give_up_claims(connection: Connection, now: float, *which: sa.ColumnElement
     return len(noted)
 
 
-def finish(
-    connection: Connection,
-    attempt: Attempt,
-    token: int,
-    *,
-    suffices: bool = False,
-    alternate: str | None = None,
-    commits: bool = False,
-    is_original: bool | None = None,
-) -> bool:
-    """Record a final answer: `attempt.outcome` is delivered, warning or failed. False when the lease was lost meanwhile.
+def finish(connection: Connection, attempt: Attempt, token: int, **options: Any) -> bool:
+    """Record one final answer, with `options` as an `Ending` has them. False when the lease was lost meanwhile."""
+    return bool(finish_all(connection, [Ending(attempt, **options)], token))
 
-    Where it `suffices`, what was taken with a warning is delivered, and the attempt shows the warning. What failed is asked for anew to
-    `alternate`, unless it stands in for another itself. Where the peer `commits`, it is to be asked for storage commitment of what it
-    took; `is_original`: that is the same instance, without loss.
-    """
-    settled = _settle(
-        connection,
-        attempt,
-        token,
-        state="delivered" if suffices else attempt.outcome,
-        finished_at=attempt.at,
-        last_error=None if attempt.outcome == "delivered" else attempt.answer,
-        commitment="wanted" if commits and attempt.outcome != "failed" else None,
-        is_original=is_original,
-    )
+
+def finish_all(connection: Connection, those: Sequence[Ending], token: int) -> set[int]:
+    """Record final answers; return the numbers of the deliveries that ended, without those whose lease was lost meanwhile."""
+    settled = endings.settle(connection, those, token)
+    for ending in settled:
+        if ending.attempt.outcome == "failed" and ending.alternate is not None:
+            _stand_in(connection, ending.attempt, ending.alternate)
     if settled:
-        _follow_up(connection, attempt, alternate)
-    return settled
-
-
-def _follow_up(connection: Connection, attempt: Attempt, alternate: str | None) -> None:
-    if attempt.outcome == "failed" and alternate is not None:
-        _stand_in(connection, attempt, alternate)
-    occurrences.delivery_ended(connection, attempt)  # before what follows from it: a delete that waited
-    deletes.reconsider(connection, attempt.delivery, attempt.at)
-    _release_file(connection, attempt.delivery)
+        endings.follow_up(connection, [ending.attempt for ending in settled])
+    return {ending.attempt.delivery for ending in settled}
 
 
 def _stand_in(connection: Connection, attempt: Attempt, alternate: str) -> None:
@@ -254,8 +231,10 @@ def give_up_old(
             .values(state="failed", finished_at=now, last_error=why)
         )
         attempt = Attempt(row.id, row.attempts, now, "failed", why)
-        _record(connection, attempt)
-        _follow_up(connection, attempt, alternate)
+        endings.record(connection, [attempt])
+        if alternate is not None:
+            _stand_in(connection, attempt, alternate)
+        endings.follow_up(connection, [attempt])
     return len(old)
 
 
@@ -295,26 +274,9 @@ def _settle(connection: Connection, attempt: Attempt, token: int, **values: Any)
         .where(t.delivery.c.id == attempt.delivery, t.delivery.c.token == token, t.delivery.c.state == "sending")
         .values(on_wire=False, **values)
     )
-    if settled.rowcount != 1:
-        stray = f"under a lost lease, so it changed nothing: {attempt.outcome}: {attempt.answer}"
-        _record(connection, Attempt(**(asdict(attempt) | {"outcome": "stray", "answer": stray})))
-        return False
-    _record(connection, attempt)
-    return True
-
-
-def _record(connection: Connection, attempt: Attempt) -> None:
-    connection.execute(sa.insert(t.attempt).values(**asdict(attempt)))
-
-
-def _release_file(connection: Connection, delivery: int) -> None:
-    """Have the collector look again at the files that this delivery pinned, where they were let go already."""
-    made = sa.and_(t.receipt.c.source == t.delivery.c.blob, receipts.is_on_the_way(t.delivery.c.transform))
-    found = connection.execute(
-        sa.select(t.delivery.c.blob, t.receipt.c.result).outerjoin(t.receipt, made).where(t.delivery.c.id == delivery)
-    )
-    names = {name for row in found for name in row if name is not None}
-    connection.execute(sa.update(t.blob).where(t.blob.c.name.in_(names), t.blob.c.released).values(unpinned_at=None))
+    is_held = settled.rowcount == 1
+    endings.record(connection, [attempt if is_held else endings.stray(attempt)])
+    return is_held
 
 
 def retry(connection: Connection, numbers: Sequence[int], now: float) -> list[int]:
@@ -359,8 +321,8 @@ def give_up(connection: Connection, number: int, at: float, why: str) -> None:
     connection.execute(
         sa.update(t.delivery).where(t.delivery.c.id == number).values(state="discarded", finished_at=at, last_error=why)
     )
-    deletes.reconsider(connection, number, at)
-    _release_file(connection, number)
+    deletes.reconsider(connection, [number], at)
+    endings.release_files(connection, [number])
 
 
 def _open_twin(connection: Connection, delivery: Delivery) -> bool:

@@ -191,7 +191,7 @@ def _redirect(connection: Connection, order: Order, delivery: Delivery, decided:
     _have_deletes_wait_for(connection, made, instead_of=delivery.id)
     words = f"to {order.to} as delivery {made}, {_words(order)}"
     deliveries.give_up(connection, delivery.id, order.at, words)
-    deletes.reconsider(connection, made, order.at)
+    deletes.reconsider(connection, [made], order.at)
     _record(connection, order, delivery, words)
     decided.made[delivery.id] = made
 

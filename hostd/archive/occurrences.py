@@ -6,6 +6,7 @@ channels with `phi = true` get.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -21,16 +22,39 @@ TOPICS = ("event", "notification")
 _FINAL = {"delivered": "delivery_done", "warning": "delivery_done", "failed": "delivery_failed"}
 
 
-def delivery_ended(connection: Connection, attempt: Attempt) -> None:
-    """Tell that a delivery has come to its end with this attempt: delivered, with or without a warning, or failed."""
-    query = (
-        sa.select(t.delivery, t.action.c.event.label("of"), t.event.c.study, t.event.c.facts.label("told"))
-        .outerjoin(t.action, t.action.c.id == t.delivery.c.action)
-        .outerjoin(t.event, t.event.c.number == t.action.c.event)
-        .where(t.delivery.c.id == attempt.delivery)
+def deliveries_ended(connection: Connection, attempts: Sequence[Attempt]) -> None:
+    """Tell that deliveries have come to their end with these attempts: delivered, with or without a warning, or failed."""
+    found = {row.id: row for row in connection.execute(_ENDED, {"numbers": [one.delivery for one in attempts]})}
+    told = [(attempt, found[attempt.delivery]) for attempt in attempts]
+    connection.execute(_TELL_ENDED, [_ended(attempt, row) for attempt, row in told])
+    for attempt, row in told:
+        if attempt.outcome == "failed":
+            status = f" with status 0x{attempt.status:04X}" if attempt.status is not None else ""
+            text = (
+                f"Delivery {row.id} to {row.destination} failed{status} and is not tried again. "
+                f"`hostd deliveries show {row.id}` says why, `hostd deliveries retry {row.id}` tries once more."
+            )
+            key = f"destination:{row.destination}"
+            notices.tell_default(connection, key, text, attempt.at, detail=attempt.answer)
+
+
+_TOLD = "id", "destination", "state", "attempts", "script", "instance", "blob", "content"
+_ENDED = (
+    sa.select(
+        *(t.delivery.c[name] for name in _TOLD),
+        t.action.c.event.label("of"),
+        t.event.c.study,
+        t.event.c.facts.label("told"),
     )
-    row = connection.execute(query).one()
-    facts: dict[str, Any] = {
+    .outerjoin(t.action, t.action.c.id == t.delivery.c.action)
+    .outerjoin(t.event, t.event.c.number == t.action.c.event)
+    .where(t.delivery.c.id.in_(sa.bindparam("numbers", expanding=True)))
+)
+_TELL_ENDED = sa.insert(t.event)
+
+
+def _ended(attempt: Attempt, row: Any) -> dict[str, Any]:
+    facts = {
         "delivery": row.id,
         "destination": row.destination,
         "state": row.state,
@@ -42,17 +66,15 @@ def delivery_ended(connection: Connection, attempt: Attempt) -> None:
         "of": row.of,
         "hops": (row.told or {}).get("hops", 0) + 1 if row.of is not None else 0,
     }
-    kind = _FINAL[attempt.outcome]
-    events.append(
-        connection, kind, row.instance, attempt.at, blob=row.blob, content=row.content, study=row.study, facts=facts
-    )
-    if kind == "delivery_failed":
-        status = f" with status 0x{attempt.status:04X}" if attempt.status is not None else ""
-        text = (
-            f"Delivery {row.id} to {row.destination} failed{status} and is not tried again. "
-            f"`hostd deliveries show {row.id}` says why, `hostd deliveries retry {row.id}` tries once more."
-        )
-        notices.tell_default(connection, f"destination:{row.destination}", text, attempt.at, detail=attempt.answer)
+    return {
+        "kind": _FINAL[attempt.outcome],
+        "subject": row.instance,
+        "at": attempt.at,
+        "blob": row.blob,
+        "content": row.content,
+        "study": row.study,
+        "facts": facts,
+    }
 
 
 def action_ended(

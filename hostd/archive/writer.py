@@ -4,16 +4,18 @@ Of several nodes on PostgreSQL one writes at a time (`hostd.archive.postgresql`)
 the server went before the COMMIT was sent, nothing was done, and the group is done again: a unit may be called more than once, and what
 it leaves outside the index must not mind.
 
-A group is whatever waits when the writer is free. Each unit has its SAVEPOINT: a bad one fails alone. Directories of new files
+A group is whatever waits when the writer is free; units that can wait a little (`within_s`) make it take a group only when their time has
+come. Each unit has its SAVEPOINT: a bad one fails alone. Directories of new files
 are synced before the commit, so that a committed row always has its file; a unit's future resolves only after the commit.
 """
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -41,7 +43,7 @@ _PAUSES_S = (0.05, 0.2, 0.5, 1.0, 2.0, 4.0)
 class _Submission:
     unit: Unit[Any]
     blobs: Sequence[str]
-    topics: Sequence[str]
+    topics: Collection[str]
     future: Future[Any]
     result: Any = None
     error: BaseException | None = None
@@ -59,16 +61,24 @@ class Writer:
         self._others: deque[_Submission] = deque()
         self._filled = threading.Condition()
         self._closing = False
+        self._due = math.inf  # when the next group is taken, by the monotonic clock
         self._thread = threading.Thread(target=self._serve, name="writer", daemon=True)
         self._thread.start()
 
     def submit(
-        self, unit: Unit[T], *, blobs: Sequence[str] = (), topics: Sequence[str] = (), urgent: bool = False
+        self,
+        unit: Unit[T],
+        *,
+        blobs: Sequence[str] = (),
+        topics: Collection[str] = (),
+        urgent: bool = False,
+        within_s: float = 0.0,
     ) -> Future[T]:
         """Hand over a unit of work; its future has its result once it is committed.
 
-        `blobs` are new files whose directories are synced before the commit; `topics` are rung after it; `urgent` units, those that
-        an acknowledgement waits for, go first. The future raises what the unit raised, or `StorageError` when the commit failed:
+        `blobs` are new files whose directories are synced before the commit; `topics` are rung after it, as they are by then; `urgent`
+        units, those that an acknowledgement waits for, go first. One that need only be taken `within_s` seconds waits for others to be
+        committed with, until `hurry`. The future raises what the unit raised, or `StorageError` when the commit failed:
         then it is not known what was committed, and nothing may be told to be safe.
         """
         submission = _Submission(unit, blobs, topics, Future())
@@ -76,12 +86,20 @@ class Writer:
             if self._closing:
                 raise StorageError("the node is stopping and takes no more changes")
             (self._acknowledgements if urgent else self._others).append(submission)
+            self._due = min(self._due, time.monotonic() + within_s)
             self._filled.notify()
         return submission.future
 
     def do(self, unit: Unit[T], *, topics: Sequence[str] = (), blobs: Sequence[str] = (), urgent: bool = False) -> T:
         """Submit a unit and wait for it."""
         return self.submit(unit, topics=topics, blobs=blobs, urgent=urgent).result()
+
+    def hurry(self) -> None:
+        """Take at once what waits for others to be committed with."""
+        with self._filled:
+            if self._others:
+                self._due = 0.0
+                self._filled.notify()
 
     def close(self) -> None:
         """Commit what waits, then end."""
@@ -93,7 +111,9 @@ class Writer:
     def _serve(self) -> None:
         while True:
             with self._filled:
-                self._filled.wait_for(lambda: self._acknowledgements or self._others or self._closing)
+                while not self._closing and (left_s := self._due - time.monotonic()) > 0:
+                    self._filled.wait(None if left_s == math.inf else left_s)
+                self._due = math.inf
                 group = [*self._acknowledgements, *self._others]
                 self._acknowledgements.clear()
                 self._others.clear()

@@ -234,7 +234,7 @@ def _wait(node: Node, headers: list[Header], tell: Any) -> dict[str, Delivery]:
     wanted = {header.identity.instance for header in headers}
     deadline = time.monotonic() + _PATIENCE_S
     while True:
-        seen = node.archive.bulletin.seen("delivery")
+        seen = node.archive.bulletin.seen("event")
         with node.archive.read() as connection:
             ended = deliveries.listing(connection, states=("delivered", "warning", "failed"), limit=1000)
         done = {delivery.instance: delivery for delivery in ended}
@@ -243,7 +243,7 @@ def _wait(node: Node, headers: list[Header], tell: Any) -> dict[str, Delivery]:
             return done
         if time.monotonic() > deadline:
             raise HostdError(f"only {len(done)} of {len(wanted)} images arrived within {_PATIENCE_S:.0f} s")
-        node.archive.bulletin.wait("delivery", seen, 1.0)
+        node.archive.bulletin.wait("event", seen, 1.0)
 
 
 def _compare(file: Path, header: Header, delivery: Delivery, archive: Node, node: Node, pool: CodecPool) -> Row:

@@ -7,6 +7,7 @@ import ssl
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
@@ -125,7 +126,7 @@ def trusting(ca_file: Path | None, client_certificate: tuple[Path, Path] | None)
     if ca_file is not None:
         http.verify = str(ca_file)
     else:
-        http.mount("https://", _SystemTrust())
+        http.mount("https://", _SystemTrust(client_certificate))
     if client_certificate is not None:
         http.cert = (str(client_certificate[0]), str(client_certificate[1]))
     return http
@@ -134,8 +135,27 @@ def trusting(ca_file: Path | None, client_certificate: tuple[Path, Path] | None)
 class _SystemTrust(HTTPAdapter):
     """Trusts the certificates that the administrator of the machine trusts, beside those that requests brings along."""
 
+    def __init__(self, client_certificate: tuple[Path, Path] | None) -> None:
+        self._client_certificate = client_certificate
+        super().__init__()
+
     def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
-        super().init_poolmanager(*arguments, ssl_context=ssl.create_default_context(), **options)
+        trust = _system_trust(self._client_certificate, *_trust_written_at())
+        super().init_poolmanager(*arguments, ssl_context=trust, **options)
+
+
+@lru_cache(maxsize=16)
+def _system_trust(_client_certificate: tuple[Path, Path] | None, *_written_at: float) -> ssl.SSLContext:
+    """Return what trusts the system's certificates: reading them takes tens of milliseconds, so it is done anew when they have changed.
+
+    Requests loads the client's certificate into it, so no two of them share one.
+    """
+    return ssl.create_default_context()
+
+
+def _trust_written_at() -> list[float]:
+    paths = ssl.get_default_verify_paths()
+    return [Path(path).stat().st_mtime for path in (paths.cafile, paths.capath) if path is not None]
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
 from typing import Protocol
 
 import structlog
@@ -36,6 +35,9 @@ _IDLE_S = 2.0
 """Seconds for which a connection is kept open without anything being sent, where the pace says so."""
 _AHEAD = 2
 """How many deliveries may be on their way, as noted: the one that is sent while the answer to the one before is being recorded."""
+_FAST_S = 0.02
+_FAST_AHEAD = 16
+"""The same where the peer answers within `_FAST_S` seconds: so many answers are recorded together."""
 
 _log = structlog.get_logger(__name__)
 
@@ -69,21 +71,50 @@ class Shared(Protocol):
         ...
 
 
-@dataclass(slots=True)
 class _Claims:
     """What a lane has claimed under one token, until each is settled."""
 
-    token: int
-    untried: dict[int, Delivery] = field(default_factory=dict)
-    noted: set[int] = field(default_factory=set)
-    recording: deque[tuple[int, Future[bool]]] = field(default_factory=deque)
+    def __init__(self, ledger: Ledger) -> None:
+        self.token = ledger.token
+        self.ahead = _AHEAD
+        self.untried: dict[int, Delivery] = {}
+        self.recording: deque[tuple[int, Future[set[int]]]] = deque()
+        self._ledger = ledger
+        self._noted: dict[int, Future[set[int]] | None] = {}
+
+    def add(self, batch: Sequence[Delivery]) -> None:
+        """Take what was claimed; its first ones are noted as on their way."""
+        self.untried.update((delivery.id, delivery) for delivery in batch)
+        self._noted.update((delivery.id, None) for delivery in batch[:_AHEAD])
 
     def await_records(self, but: int) -> None:
         """Wait until all but so many of the answers are recorded. Raises `LeaseLostError` when one could only be recorded as stray."""
         while len(self.recording) > but:
-            if not self.recording[0][1].result():
+            number, recorded = self.recording[0]
+            if number not in self._result(recorded):
                 raise LeaseLostError
             self.recording.popleft()
+
+    def await_note(self, number: int) -> None:
+        """Wait until it is recorded that this delivery may be on its way."""
+        if number not in self._noted:
+            self._ledger.note(self.token, [number])
+        elif (noted := self._noted.pop(number)) is not None:
+            self._result(noted)
+
+    def settled(self, sent: Sent, following: Sequence[int]) -> None:
+        """Hand over the record of an answer, and the note that these may be on their way after it."""
+        on_wire = [number for number in following if number not in self._noted]
+        recorded = self._ledger.settle(self.token, sent, on_wire)
+        del self.untried[sent.delivery.id]
+        self.recording.append((sent.delivery.id, recorded))
+        self._noted.update((number, recorded) for number in on_wire)
+        self.ahead = _FAST_AHEAD if sent.seconds < _FAST_S else _AHEAD
+
+    def _result(self, recorded: Future[set[int]]) -> set[int]:
+        if not recorded.done():
+            self._ledger.hurry()
+        return recorded.result()
 
 
 class Lane:
@@ -133,11 +164,11 @@ class Lane:
         if taken is None:
             wait_s = self._breaker.wait_s(now)
             return min(_LONGEST_WAIT_S if wait_s is None else wait_s, longest or _LONGEST_WAIT_S)
-        token = self._ledger.token
+        claims = _Claims(self._ledger)
         try:
-            self._claim_and_carry(_Claims(token), taken)
+            self._claim_and_carry(claims, taken)
         except LeaseLostError:
-            self._ledger.disown(token)
+            self._ledger.disown(claims.token)
         return 0
 
     def _give_up_old(self) -> float | None:
@@ -183,8 +214,7 @@ class Lane:
             batch = self._ledger.claim_probe(claims.token, self._breaker.health.failures % _CLAIM)
         else:
             batch = self._ledger.claim(claims.token, min(_CLAIM, self._shared.terms.batch), _AHEAD)
-        claims.untried.update((delivery.id, delivery) for delivery in batch)
-        claims.noted.update(delivery.id for delivery in batch[:_AHEAD])
+        claims.add(batch)
         return batch
 
     def _carry(self, claims: _Claims, batch: Sequence[Delivery], taken: Pass) -> None:
@@ -219,8 +249,7 @@ class Lane:
             due = self._ledger.next_due()
             if due is not None and due <= shared.clock.now():
                 batch = self._ledger.claim(claims.token, min(_CLAIM, limit), _AHEAD)
-                claims.untried.update((delivery.id, delivery) for delivery in batch)
-                claims.noted.update(delivery.id for delivery in batch[:_AHEAD])
+                claims.add(batch)
                 sendable = self._sendable(claims, batch)
                 if batch:
                     fits = [o for o in sendable if o.delivery.id not in not_again and session.takes(o)]
@@ -257,11 +286,9 @@ class Lane:
             if not self._is_time():
                 return False
             delivery = outgoing.delivery
-            claims.await_records(_AHEAD - 1)
+            claims.await_records(claims.ahead - 1)
             self._ledger.require(claims.token)
-            if delivery.id not in claims.noted:
-                self._ledger.note(claims.token, [delivery.id])
-            following = [o.delivery.id for o in sendable[place + 1 : place + 1 + _AHEAD]]
+            claims.await_note(delivery.id)
             began = time.monotonic()
             answer = self._send(session, outgoing)
             self._shared.pace.sent(outgoing.bytes_made, self._shared.clock.now(), self._shared.terms.bytes_per_s)
@@ -270,7 +297,8 @@ class Lane:
             if answer.verdict == "destination" and not self._is_alone_in_failing(delivery):
                 self._destination_failed(claims, answer, delivery, began)
                 return False
-            self._settle(claims, delivery, answer, began, [n for n in following if n not in claims.noted])
+            following = sendable[place + 1 : place + 1 + claims.ahead]
+            self._settle(claims, delivery, answer, began, [o.delivery.id for o in following])
             if answer.verdict != "delivered":
                 claims.await_records(0)  # whoever sees that the queue is held sees why
             self._judge(delivery, answer, session)
@@ -313,7 +341,7 @@ class Lane:
     # -- what came of it ----------------------------------------------------------------------------------------------
 
     def _settle(
-        self, claims: _Claims, delivery: Delivery, answer: Answer, began: float, on_wire: Sequence[int] = ()
+        self, claims: _Claims, delivery: Delivery, answer: Answer, began: float, following: Sequence[int] = ()
     ) -> None:
         """Hand over the record of an answer; it is committed while the next instance is sent."""
         sent = Sent(
@@ -326,10 +354,7 @@ class Lane:
             commits=self._shared.terms.commit_timeout_s is not None,
             is_original=_is_original(delivery, answer),
         )
-        recording = self._ledger.settle(claims.token, sent, on_wire)
-        del claims.untried[delivery.id]
-        claims.recording.append((delivery.id, recording))
-        claims.noted.update(on_wire)
+        claims.settled(sent, following)
         if answer.verdict in ("delivered", "warning"):
             self._shared.last_delivered_at = self._shared.clock.now()
 

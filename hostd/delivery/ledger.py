@@ -6,13 +6,15 @@ import random
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 import structlog
 from sqlalchemy import Connection
 
 from hostd.archive import deliveries, leases, occurrences
 from hostd.archive.archive import Archive
+from hostd.archive.endings import Ending
 from hostd.archive.records import Attempt, Delivery
 from hostd.clock import Clock
 from hostd.delivery import faults
@@ -24,6 +26,8 @@ LEASE_S = leases.SECONDS
 """Seconds that a courier owns its destination without renewing. The node renews it, and so does every answer that is recorded."""
 
 _TOPICS = (TOPIC, *occurrences.TOPICS)
+_TOGETHER_S = 0.005
+"""Seconds within which answers are recorded together, unless somebody waits for them."""
 _OLD_AT_ONCE = 50
 """How many deliveries one unit of the writer gives up, so that it stays free."""
 
@@ -52,6 +56,29 @@ class Sent:
     commits: bool = False
     is_original: bool | None = None
 
+    @property
+    def is_taken(self) -> bool:
+        """Whether the peer said that it has it."""
+        return self.answer.verdict in ("delivered", "warning")
+
+
+@dataclass(slots=True)
+class _Page:
+    """Answers that are recorded together, each with its draw of jitter, and what may be on its way after them."""
+
+    token: int
+    answers: list[tuple[Sent, float]] = field(default_factory=list)
+    on_wire: list[int] = field(default_factory=list)
+    topics: set[str] = field(default_factory=set)
+    is_closed: bool = False
+    recorded: Future[set[int]] = field(default_factory=Future)
+
+    def add(self, sent: Sent, on_wire: Sequence[int]) -> None:
+        """Write an answer. Other lanes are woken only where something may have come to wait."""
+        self.answers.append((sent, _jitter()))
+        self.on_wire += on_wire
+        self.topics |= {"event"} if sent.is_taken and not sent.commits else set(_TOPICS)
+
 
 class Ledger:
     """The rows of one destination, for all threads that send to it."""
@@ -64,6 +91,8 @@ class Ledger:
         self._node_name = node_name
         self._lease = f"destination:{destination}"
         self._lock = threading.Lock()
+        self._gathering = threading.Lock()
+        self._page: _Page | None = None
         self._token: int | None = None
         self._is_told_down = False
         self._held_back: set[int] = set()
@@ -173,39 +202,64 @@ class Ledger:
 
     # -- recording ----------------------------------------------------------------------------------------------------
 
-    def settle(self, token: int, sent: Sent, on_wire: Sequence[int]) -> Future[bool]:
-        """Record what came of a try, and note what is sent after it; the future says whether the lease was still held."""
-        draw = _jitter()
+    def settle(self, token: int, sent: Sent, on_wire: Sequence[int]) -> Future[set[int]]:
+        """Record what came of a try, and note what is sent after it; the future holds it where the lease was still held.
 
-        def record(connection: Connection) -> bool:
-            leases.renew(connection, self._lease, token, self._clock.now(), LEASE_S)
-            deliveries.note(connection, on_wire, token)
-            return self._record(connection, token, sent, draw)
-
-        if sent.answer.verdict not in ("delivered", "warning"):
+        Answers of a few milliseconds are recorded together.
+        """
+        if not sent.is_taken:
             self._log.warning(
                 "an instance was not delivered",
                 delivery=sent.delivery.id, sop_instance_uid=sent.delivery.sop_instance_uid,
                 verdict=sent.answer.verdict, answer=sent.answer.text,
             )  # fmt: skip
-        return self._archive.writer.submit(record, topics=_TOPICS)
+        with self._gathering:
+            page = self._page
+            if page is None or page.is_closed or page.recorded.done() or page.token != token:
+                self._page = page = _Page(token)
+                page.add(sent, on_wire)
+                page.recorded = self._archive.writer.submit(
+                    partial(self._record, page), topics=page.topics, within_s=_TOGETHER_S
+                )
+            else:
+                page.add(sent, on_wire)
+            return page.recorded
 
-    def _record(self, connection: Connection, token: int, sent: Sent, draw: float) -> bool:
-        delivery, answer, now = sent.delivery, sent.answer, self._clock.now()
-        earlier = deliveries.attempts(connection, delivery.id)
+    def hurry(self) -> None:
+        """Have what was settled recorded now: somebody waits for it."""
+        self._archive.writer.hurry()
+
+    def _record(self, page: _Page, connection: Connection) -> set[int]:
+        """Record all answers of a page; return the deliveries whose lease was still held."""
+        with self._gathering:
+            page.is_closed = True
+        token, now = page.token, self._clock.now()
+        leases.renew(connection, self._lease, token, now, LEASE_S)
+        if page.on_wire:
+            deliveries.note(connection, page.on_wire, token)
+        endings, held = [], set()
+        for sent, draw in page.answers:
+            ending, count = self._judged(connection, sent, now)
+            if ending.attempt.outcome in faults.FINAL:
+                endings.append(ending)
+                continue
+            until = self._policy.next_attempt(now, count, draw)
+            if deliveries.put_off(connection, ending.attempt, token, until):
+                held.add(sent.delivery.id)
+        return held | deliveries.finish_all(connection, endings, token) if endings else held
+
+    def _judged(self, connection: Connection, sent: Sent, now: float) -> tuple[Ending, int]:
+        """Return what becomes of an instance after a try, and how many were held against it."""
+        delivery, answer = sent.delivery, sent.answer
+        earlier = [] if sent.is_taken else deliveries.attempts(connection, delivery.id)
         tried = faults.Tried(answer.verdict, answer.status, answer.lost, sent.counts)
         outcome = faults.outcome(tried, earlier, now)
         count = 1 + faults.tries(earlier)
         if outcome == "failed" and answer.verdict == "later":
             answer = replace(answer, text=f"given up after {count} tries; the last answer was: {answer.text}")
+        suffices = outcome == "warning" and sent.warnings_suffice
         attempt = _attempt(delivery, answer, outcome, now, sent.seconds)
-        if outcome in faults.FINAL:
-            suffices = outcome == "warning" and sent.warnings_suffice
-            return deliveries.finish(
-                connection, attempt, token,
-                suffices=suffices, alternate=sent.alternate, commits=sent.commits, is_original=sent.is_original,
-            )  # fmt: skip
-        return deliveries.put_off(connection, attempt, token, self._policy.next_attempt(now, count, draw))
+        return Ending(attempt, suffices, sent.alternate, sent.commits, sent.is_original), count
 
     def destination_failed(
         self, token: int, answer: Answer, met_by: Delivery, seconds: float, untried: Sequence[int], until: float

@@ -7,6 +7,7 @@ from delivery_kit import ANSWERED, EXPLICIT, POLICY, FakeDestination, small_file
 
 from hostd.archive import deletes, deliveries, instances, rows
 from hostd.archive import tables as t
+from hostd.delivery import lane, ledger
 from hostd.delivery.couriers import unserved
 from hostd.delivery.destinations import Answer
 from hostd.delivery.faults import IN_A_ROW, MAX_TRIES, SCARCE_S
@@ -33,6 +34,36 @@ def test_what_waits_is_sent_over_one_connection_and_recorded(node, fake):
     (attempt,) = node.attempts(numbers[0])
     assert (attempt.outcome, attempt.status, attempt.sent_syntax) == ("delivered", 0, EXPLICIT)
     assert attempt.seconds is not None
+
+
+def test_answers_of_a_fast_peer_are_recorded_together(node, fake, monkeypatch):
+    monkeypatch.setattr(lane, "_FAST_S", 60.0)
+    monkeypatch.setattr(ledger, "_TOGETHER_S", 60.0)
+    numbers = [node.ask(NAME) for _ in range(40)]
+    records = []
+    finish_all = deliveries.finish_all
+    monkeypatch.setattr(deliveries, "finish_all", lambda *given: records.append(given[1]) or finish_all(*given))
+    node.couriers(fake)
+    for number in numbers:
+        node.until_state(number, "delivered")
+    assert [ending.attempt.delivery for record in records for ending in record] == numbers
+    assert len(records) <= 8  # at the end of what is claimed at a time, and where as many are under way as may be
+    assert {tuple(node.outcomes(number)) for number in numbers} == {("delivered",)}
+
+
+def test_answers_are_recorded_together_and_each_has_its_own(node, fake, monkeypatch):
+    monkeypatch.setattr(lane, "_FAST_S", 60.0)
+    monkeypatch.setattr(ledger, "_TOGETHER_S", 60.0)
+    instances_ = [node.receive(small_file()) for _ in range(6)]
+    fake.answers = {instances_[1].sop_instance_uid: REFUSED, instances_[3].sop_instance_uid: BUSY}
+    numbers = [node.ask(NAME, instance) for instance in instances_]
+    node.couriers(fake)
+    node.until(lambda: [node.get(n).state for n in numbers].count("delivered") == 4)
+    node.until_state(numbers[1], "failed")
+    node.until_state(numbers[3], "waiting")
+    assert [node.outcomes(n) for n in numbers] == [
+        [outcome] for outcome in ("delivered", "failed", "delivered", "waiting", "delivered", "delivered")
+    ]
 
 
 def test_what_is_asked_for_later_wakes_the_courier(node, fake):
@@ -220,6 +251,7 @@ def test_a_peer_whose_disk_is_full_holds_its_queue_and_fails_nothing(node, fake)
     for failures in range(1, 3 * MAX_TRIES):
         node.until(lambda n=failures: couriers.health()[NAME].failures >= n)
         node.advance(1001)
+    node.until(lambda: couriers.health()[NAME].failures >= 3 * MAX_TRIES)
     node.until(lambda: all(node.get(number).state == "waiting" for number in numbers))
     assert max(node.outcomes(number).count("waiting") for number in numbers) == 1
     fake.answers.clear()
@@ -239,6 +271,7 @@ def test_more_than_twenty_failures_in_a_row_hold_the_destination(node, fake):
     assert [node.get(number).state for number in numbers].count("failed") == IN_A_ROW + 1
     node.advance(11)
     node.until(lambda: [node.get(number).state for number in numbers].count("failed") == IN_A_ROW + 2)
+    node.until(lambda: couriers.health()[NAME].failures == 2)
     fake.answers.clear()
     node.advance(1001)
     node.until(lambda: [node.get(number).state for number in numbers].count("delivered") == 40 - IN_A_ROW - 2)
@@ -382,15 +415,15 @@ def test_a_crash_between_sending_and_recording_is_a_possible_double_and_sent_aga
 
 def test_a_record_that_could_not_be_written_is_a_possible_double_and_sent_again(node, fake, monkeypatch):
     number = node.ask(NAME)
-    finish = deliveries.finish
+    finish = deliveries.finish_all
     failures = iter([StorageError("the disk is full")])
 
-    def fails_once(connection, attempt, token, **options):
+    def fails_once(connection, endings, token):
         for failure in failures:
             raise failure
-        return finish(connection, attempt, token, **options)
+        return finish(connection, endings, token)
 
-    monkeypatch.setattr(deliveries, "finish", fails_once)
+    monkeypatch.setattr(deliveries, "finish_all", fails_once)
     node.policy = RetryPolicy(first_s=0.01, max_s=1)
     node.couriers(fake)
     node.until_state(number, "delivered")
@@ -523,6 +556,20 @@ def test_a_delete_after_delivery_acts_when_all_is_delivered(node, fake):
     node.until_state(two, "delivered")
     assert not is_there(node, instance)
     assert action_state(node, action) == "done"
+
+
+def test_a_delete_whose_deliveries_end_together_acts_once(node, fake, monkeypatch):
+    monkeypatch.setattr(ledger, "_TOGETHER_S", 60.0)
+    settled = []
+    settle = deletes.settle
+    monkeypatch.setattr(deletes, "settle", lambda *given: settled.append(given[1]) or settle(*given))
+    instance = node.receive(small_file())
+    numbers = [node.ask(NAME, instance), node.ask(NAME)]
+    action = delete_after(node, instance, *numbers)
+    node.couriers(fake)
+    node.until(lambda: action_state(node, action) == "done")
+    assert not is_there(node, instance)
+    assert settled == [action]
 
 
 def test_a_delete_is_held_when_the_delivery_failed_and_acts_when_a_retry_succeeded(node, fake):
