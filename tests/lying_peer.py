@@ -8,10 +8,8 @@ import time
 from collections import Counter
 
 from pydicom.dataset import Dataset
-from pydicom.filebase import DicomBytesIO
-from pydicom.filereader import read_dataset
-from pydicom.filewriter import write_dataset
 
+from hostd.dicom import data_sets, query
 from hostd.dicom.commitment import INSTANCE, PUSH_MODEL
 from hostd.dimse import acceptor, commands, rejection
 from hostd.dimse.errors import DimseError
@@ -50,6 +48,12 @@ class LyingPeer:
         self.syntaxes = syntaxes
         self.commit = lambda uids: (uids, ())
         """What it says of storage commitment: SOP Instance UIDs → those committed to and those not; None: nothing."""
+        self.finds = None
+        """What it answers to C-FIND: SOP Instance UID → the SOP Instance UIDs that match, or a status; `BREAK`: it breaks off. None: it takes no queries."""
+        self.roots = query.ROOTS
+        """The information models in which it takes queries."""
+        self.queried = []
+        """The SOP Instance UIDs that it was asked for."""
         self.takes_request = True
         self.asked = []
         """Transaction UID and SOP Instance UIDs of each request for storage commitment."""
@@ -93,9 +97,6 @@ class LyingPeer:
         if failed:
             data_set.FailedSOPSequence = [reference(uid, reason=0x0112) for uid in failed]
         syntax = association.contexts[context_id].transfer_syntax
-        written = DicomBytesIO()
-        written.is_little_endian, written.is_implicit_VR = True, syntax == "1.2.840.10008.1.2"
-        write_dataset(written, data_set)
         request = commands.encode(
             (
                 (commands.AFFECTED_SOP_CLASS_UID, commands.uid(PUSH_MODEL)),
@@ -107,7 +108,7 @@ class LyingPeer:
             )
         )
         association.send_command(context_id, request)
-        association.send_data_set(context_id, io.BytesIO(written.getvalue()).readinto)
+        association.send_data_set(context_id, io.BytesIO(data_sets.encode(data_set, syntax)).readinto)
         answer = association.receive()
         association.drain()
         return answer.command.number(commands.STATUS)
@@ -162,13 +163,14 @@ class LyingPeer:
                 return
         association.confirm_release()
 
-    def _choose(self, _abstract, proposed):
+    def _choose(self, abstract, proposed):
+        if abstract in query.ROOTS:
+            return list(proposed) if self.finds is not None and abstract in self.roots else None
         return [uid for uid in proposed if self.syntaxes is None or uid in self.syntaxes] or None
 
     def _take_request(self, association, message):
         data = b"".join(bytes(piece) for piece in association.data_set())
-        implicit = message.context.transfer_syntax == "1.2.840.10008.1.2"
-        data_set = read_dataset(io.BytesIO(data), implicit, True)
+        data_set = data_sets.decode(data, message.context.transfer_syntax)
         uids = tuple(str(item.ReferencedSOPInstanceUID) for item in data_set.ReferencedSOPSequence)
         status = 0 if self.takes_request else 0x0110
         association.send_command(message.context.id, commands.response(message.command, status))
@@ -178,9 +180,38 @@ class LyingPeer:
             self.report(association, message.context.id, str(data_set.TransactionUID), uids)
         return True
 
+    def _find(self, sock, association, message):
+        syntax = message.context.transfer_syntax
+        data = b"".join(bytes(piece) for piece in association.data_set())
+        uid = query.sop_instance_uid(data, syntax)
+        self.queried.append(uid)
+        answer = self.finds(uid)
+        if answer == BREAK:
+            _reset(sock)
+            return False
+        if isinstance(answer, int):
+            association.send_command(message.context.id, commands.response(message.command, answer, "so it says"))
+            return True
+        for match in answer:
+            found = Dataset()
+            found.QueryRetrieveLevel, found.SOPInstanceUID = "IMAGE", match
+            pending = (
+                (commands.AFFECTED_SOP_CLASS_UID, commands.uid(message.context.abstract_syntax)),
+                (commands.COMMAND_FIELD, commands.us(message.command.command | commands.RESPONSE)),
+                (commands.MESSAGE_ID_BEING_RESPONDED_TO, commands.us(message.command.message_id)),
+                (commands.COMMAND_DATA_SET_TYPE, commands.us(commands.WITH_DATA_SET)),
+                (commands.STATUS, commands.us(0xFF00)),
+            )
+            association.send_command(message.context.id, commands.encode(pending))
+            association.send_data_set(message.context.id, io.BytesIO(data_sets.encode(found, syntax)).readinto)
+        association.send_command(message.context.id, commands.response(message.command, 0))
+        return True
+
     def _answer(self, sock, association, message):
         """Deal with one message; return whether the conversation goes on."""
         command = message.command
+        if command.command == commands.C_FIND_RQ:
+            return self._find(sock, association, message)
         if command.command == commands.N_ACTION_RQ:
             return self._take_request(association, message)
         uid = command.text(commands.AFFECTED_SOP_INSTANCE_UID)

@@ -288,7 +288,7 @@ def retry(connection: Connection, numbers: Sequence[int], now: float) -> list[in
         delivery = get(connection, number)
         if delivery is None:
             raise NotFoundError(f"there is no delivery {number}")
-        if delivery.state not in {"failed", "held", "waiting", "preparing", "warning"}:
+        if delivery.state not in {"failed", "held", "waiting", "preparing", "warning", "present"}:
             raise NotFoundError(f"delivery {number} is {delivery.state}, only one that failed or waits can be retried")
         if _open_twin(connection, delivery):
             raise NotFoundError(f"delivery {number} was asked for again meanwhile; retry that one")

@@ -26,7 +26,7 @@ DISCARDED = "discarded"
 
 _DUE = ("preparing", "waiting")
 _MAY = {
-    "retry": ("failed", "held", "waiting", "preparing", "warning"),
+    "retry": ("failed", "held", "waiting", "preparing", "warning", "present"),
     "hold": _DUE,
     "release": ("held",),
     "redirect": (*_DUE, "held", "failed"),

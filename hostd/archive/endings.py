@@ -15,7 +15,7 @@ from hostd.archive.records import Attempt
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """A final answer: `attempt.outcome` is delivered, warning or failed.
+    """A final answer: `attempt.outcome` is delivered, warning, present or failed.
 
     Where it `suffices`, what was taken with a warning is delivered, and the attempt shows the warning. What failed is asked for anew to
     `alternate`, unless it stands in for another itself. Where the peer `commits`, it is to be asked for storage commitment of what it
@@ -65,8 +65,8 @@ def _values(ending: Ending) -> dict[str, object]:
         "number": attempt.delivery,
         "ended_as": "delivered" if ending.suffices else attempt.outcome,
         "at": attempt.at,
-        "error": None if attempt.outcome == "delivered" else attempt.answer,
-        "wanted": "wanted" if ending.commits and attempt.outcome != "failed" else None,
+        "error": None if attempt.outcome in ("delivered", "present") else attempt.answer,
+        "wanted": "wanted" if ending.commits and attempt.outcome in ("delivered", "warning") else None,
         "original": ending.is_original,
     }
 

@@ -21,7 +21,7 @@ Purge = Callable[[Connection, float, int], "tuple[int, int] | None"]
 """(connection, before when, after which number) → the last number that was looked at and how many went, None at the end."""
 
 _GIVEN_UP = "discarded"
-_SENT = ("delivered", "warning")
+_SENT = ("delivered", "warning", "present")
 
 
 def deliveries(connection: Connection, before: float, after: int) -> tuple[int, int] | None:

@@ -19,7 +19,12 @@ from hostd.archive.records import Attempt, Event
 TOPICS = ("event", "notification")
 """What is to be rung for whoever waits for events and notifications."""
 
-_FINAL = {"delivered": "delivery_done", "warning": "delivery_done", "failed": "delivery_failed"}
+_FINAL = {
+    "delivered": "delivery_done",
+    "warning": "delivery_done",
+    "present": "delivery_done",
+    "failed": "delivery_failed",
+}
 
 
 def deliveries_ended(connection: Connection, attempts: Sequence[Attempt]) -> None:

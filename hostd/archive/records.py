@@ -161,7 +161,7 @@ class Delivery:
 class Attempt:
     """One try of a delivery and what the peer said.
 
-    `outcome` is delivered, warning, failed, waiting (to be tried again), unreached (the destination's fault, which counts against no
+    `outcome` is delivered, warning, present (nothing was sent: the peer has it), failed, waiting (to be tried again), unreached (the destination's fault, which counts against no
     instance), lost (the answer was) or stray (the lease was). `sent_syntax` and `sent_sop_instance_uid` are UIDs, None when nothing
     was sent: a lossy result is sent as an instance of its own.
     """

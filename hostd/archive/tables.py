@@ -333,7 +333,7 @@ delivery = sa.Table(
     sa.Column("blob", sa.Text, nullable=False, index=True),
     sa.Column("transform", sa.Text, nullable=False, server_default=""),
     sa.Column("priority", sa.Integer, nullable=False),
-    sa.Column("state", sa.Text, nullable=False),  # preparing waiting sending held | delivered warning failed
+    sa.Column("state", sa.Text, nullable=False),  # preparing waiting sending held | delivered warning present failed discarded
     sa.Column("token", sa.BigInteger),
     sa.Column("on_wire", sa.Boolean, nullable=False, server_default=sa.false()),  # may be sent already, while `sending`
     sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),

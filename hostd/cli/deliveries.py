@@ -32,14 +32,16 @@ for command in (orders.retry, orders.hold, orders.release, orders.redirect, orde
 State = Annotated[
     list[str] | None,
     typer.Option(
-        "--state", help="Only these: preparing, waiting, sending, held, delivered, warning, failed, discarded."
+        "--state", help="Only these: preparing, waiting, sending, held, delivered, warning, present, failed, discarded."
     ),
 ]
 Destination = Annotated[str | None, typer.Option("--destination", help="Only those to this destination.")]
 Study = Annotated[str | None, typer.Option("--study", help="Only those of this Study Instance UID.")]
 Instance = Annotated[str | None, typer.Option("--instance", help="Only those of this instance, by its id.")]
 
-_STATES = frozenset({"preparing", "waiting", "sending", "held", "delivered", "warning", "failed", "discarded"})
+_STATES = frozenset(
+    {"preparing", "waiting", "sending", "held", "delivered", "warning", "present", "failed", "discarded"}
+)
 _COMMITMENTS = {
     "wanted": "commitment wanted",
     "asked": "commitment asked",

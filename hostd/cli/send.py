@@ -148,7 +148,8 @@ def _say(found: Outlook, unread: dict[str, str], to: str, as_json: bool) -> None
             }
         )
     else:
-        typer.echo(f"{arrived} of {sum(found.states.values()) + len(unread)} arrived at {to}")
+        present = f", {found.states['present']} were there already" if found.states["present"] else ""
+        typer.echo(f"{arrived} of {sum(found.states.values()) + len(unread)} arrived at {to}{present}")
         for number, why in found.failed.items():
             typer.echo(printable(f"delivery {number} failed: {why}"), err=True)
         for name, why in unread.items():

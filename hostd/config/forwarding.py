@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -50,3 +50,23 @@ class Forwarding(Section):
     def commitment_wait_s(self) -> float | None:
         """Seconds after which it is asked for storage commitment anew; None: it is not asked."""
         return None
+
+    @property
+    def skips_present(self) -> bool:
+        """Whether it is asked what it has, and not sent that."""
+        return False
+
+
+class Asking(Forwarding):
+    """A destination that can be asked what it has."""
+
+    if_present: Literal["send", "skip"] = Field(
+        default="send",
+        description="What it says it has already (by C-FIND, QIDO-RS, or Orthanc's id) under the same UIDs: `send` it without asking, or `skip` it. Content"
+        " is not compared: what was skipped is `present`, not delivered, and no delete follows. Where it cannot be asked, it is sent.",
+    )
+
+    @property
+    def skips_present(self) -> bool:
+        """Whether it is asked what it has, and not sent that."""
+        return self.if_present == "skip"

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, model_validator
 
 from hostd.config.credentials import Credentials
-from hostd.config.forwarding import Forwarding
+from hostd.config.forwarding import Asking
 from hostd.config.values import Seconds
 
 _OURS = frozenset(
@@ -69,5 +69,5 @@ class HttpReach(Credentials):
         return self
 
 
-class HttpAccess(HttpReach, Forwarding):
+class HttpAccess(HttpReach, Asking):
     """What every destination by HTTP has."""

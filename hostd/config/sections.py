@@ -15,7 +15,7 @@ from argon2.low_level import Type
 from pydantic import Field, SecretStr, field_validator, model_validator
 
 from hostd.config.credentials import Certified
-from hostd.config.forwarding import Forwarding
+from hostd.config.forwarding import Asking
 from hostd.config.http_access import HttpAccess
 from hostd.config.index_access import IndexAccess
 from hostd.config.section import Section
@@ -224,7 +224,7 @@ class Delivery(Section):
         return self
 
 
-class Modality(Certified, Forwarding):
+class Modality(Certified, Asking):
     """A destination that speaks DICOM, by C-STORE."""
 
     KIND: ClassVar[str] = "modality"

@@ -14,10 +14,10 @@ from hostd.archive.records import Attempt
 from hostd.dicom import statuses
 from hostd.intake.filtering import Judgement
 
-Verdict = Literal["delivered", "warning", "instance", "destination", "later", "unnegotiated"]
+Verdict = Literal["delivered", "warning", "present", "instance", "destination", "later", "unnegotiated"]
 """What an answer means.
 
-`delivered`, or with a `warning`; the fault of the `instance`, of the `destination`, or of either (`later`); `unnegotiated`: this
+`delivered`, or with a `warning`; `present`: the peer has one of these UIDs already, and nothing was sent; the fault of the `instance`, of the `destination`, or of either (`later`); `unnegotiated`: this
 association has no transfer syntax for the instance, another may have.
 """
 
@@ -35,7 +35,7 @@ UNREACHED = "unreached"
 UNNEGOTIATED = "unnegotiated"
 """Outcome of an attempt on an association that had no transfer syntax for the instance; it is repeated on another."""
 
-FINAL = ("delivered", "warning", "failed")
+FINAL = ("delivered", "warning", "present", "failed")
 """Outcomes after which an instance is not tried again."""
 
 _COUNTED = ("waiting", "lost")
@@ -139,7 +139,7 @@ class Tried:
 def outcome(tried: Tried, earlier: Sequence[Attempt], now: float) -> str:
     """Return what becomes of an instance after a try, as its attempt records it, given the attempts before."""
     match tried.verdict:
-        case "delivered" | "warning":
+        case "delivered" | "warning" | "present":
             return tried.verdict
         case "instance":
             return "failed"

@@ -20,6 +20,7 @@ from hostd.delivery.breaker import Breaker, Pass
 from hostd.delivery.destinations import Answer, Destination, Outgoing, Session
 from hostd.delivery.ledger import TOPIC, LeaseLostError, Ledger, Sent
 from hostd.delivery.pace import Pace
+from hostd.delivery.presence import found_there
 from hostd.delivery.terms import Terms
 from hostd.delivery.windows import opens_in_s
 from hostd.errors import DestinationFault, InstanceFault, NoCommonSyntaxError, TranscodeError
@@ -324,7 +325,8 @@ class Lane:
 
     def _send(self, session: Session, outgoing: Outgoing) -> Answer:
         try:
-            return session.send(outgoing)
+            found = found_there(session, outgoing) if self._shared.terms.skips_present else None
+            return found or session.send(outgoing)
         except NoCommonSyntaxError as fault:
             return Answer("unnegotiated", str(fault))
         except InstanceFault as fault:
@@ -366,7 +368,7 @@ class Lane:
             self._breaker.took()
         elif answer.status is not None or answer.verdict == "unnegotiated":
             until = self._breaker.refused(delivery.id, answer.text, now, scarce=faults.is_scarce(answer.status))
-        elif answer.verdict == "instance":
+        elif answer.verdict in ("instance", "present"):
             self._breaker.answered()
         elif not session.is_open:
             until = self._breaker.broke(answer.text, now)

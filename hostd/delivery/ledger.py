@@ -59,7 +59,7 @@ class Sent:
     @property
     def is_taken(self) -> bool:
         """Whether the peer said that it has it."""
-        return self.answer.verdict in ("delivered", "warning")
+        return self.answer.verdict in ("delivered", "warning", "present")
 
 
 @dataclass(slots=True)

@@ -23,7 +23,7 @@ from hostd.errors import UnparsableError
 PREFIX = "~send"
 """Where files are kept that are sent and not stored; no node can have this name, so that none sweeps them before they have a row."""
 
-FINAL = ("delivered", "warning", "failed", "discarded")
+FINAL = ("delivered", "warning", "present", "failed", "discarded")
 
 _PIECE = 1 << 20
 _AT_ONCE = 500

@@ -19,7 +19,7 @@ class Terms:
     A connection carries at most `batch` instances, and waits up to `linger_s` seconds for more to come. There are at most `connections`
     of them. What is older than `max_age_s` seconds is given up. With `accept_warnings` what the peer took with a warning is delivered.
     What fails goes to `alternate` (`kind:name`) instead. With `commit_timeout_s` it is asked for storage commitment, and again after
-    so many seconds without a report.
+    so many seconds without a report. With `skips_present` it is first asked what it has, and not sent that.
     """
 
     batch: int = 20
@@ -32,6 +32,7 @@ class Terms:
     accept_warnings: bool = False
     alternate: str | None = None
     commit_timeout_s: float | None = None
+    skips_present: bool = False
 
     @classmethod
     def of(cls, destination: Forwarding, batch: int, linger_s: float, alternate: str | None = None) -> Self:
@@ -47,4 +48,5 @@ class Terms:
             accept_warnings=destination.accept_warnings,
             alternate=alternate,
             commit_timeout_s=destination.commitment_wait_s,
+            skips_present=destination.skips_present,
         )

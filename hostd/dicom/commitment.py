@@ -4,22 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from io import BytesIO
 
 from pydicom.dataset import Dataset
-from pydicom.filebase import DicomBytesIO
-from pydicom.filereader import read_dataset
-from pydicom.filewriter import write_dataset
 from pydicom.uid import UID
 
-from hostd.dicom.syntaxes import EXPLICIT_LE, IMPLICIT_LE
+from hostd.dicom import data_sets
 from hostd.errors import UnparsableError
 
 PUSH_MODEL = "1.2.840.10008.1.20.1"
 """Storage Commitment Push Model SOP Class."""
 INSTANCE = "1.2.840.10008.1.20.1.1"
 """Its well-known SOP Instance."""
-SYNTAXES = (EXPLICIT_LE.uid, IMPLICIT_LE.uid)
+SYNTAXES = data_sets.SYNTAXES
 
 REQUEST = 1
 """Action Type ID of a request (PS3.4 §J.3.2.1)."""
@@ -47,16 +43,13 @@ def encode_request(transaction: str, references: Sequence[Reference], syntax: st
     data_set = Dataset()
     data_set.TransactionUID = transaction
     data_set.ReferencedSOPSequence = [_item(reference) for reference in references]
-    written = DicomBytesIO()
-    written.is_little_endian, written.is_implicit_VR = True, syntax == IMPLICIT_LE.uid
-    write_dataset(written, data_set)
-    return written.getvalue()
+    return data_sets.encode(data_set, syntax)
 
 
 def decode_report(data: bytes, syntax: str) -> Report:
     """Return what the data set of an N-EVENT-REPORT says (PS3.4 §J.3.3.1). Raises `UnparsableError`."""
     try:
-        data_set = read_dataset(BytesIO(data), syntax == IMPLICIT_LE.uid, True)
+        data_set = data_sets.decode(data, syntax)
         committed = frozenset(str(item.ReferencedSOPInstanceUID) for item in data_set.get("ReferencedSOPSequence", ()))
         failed = {
             str(item.ReferencedSOPInstanceUID): int(item.get("FailureReason", None) or 0)

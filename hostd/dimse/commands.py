@@ -24,6 +24,7 @@ ACTION_TYPE_ID = 0x1008
 """Element numbers of group 0000 (PS3.7 Table E.1-1)."""
 
 C_STORE_RQ = 0x0001
+C_FIND_RQ = 0x0020
 C_ECHO_RQ = 0x0030
 N_EVENT_REPORT_RQ = 0x0100
 N_ACTION_RQ = 0x0130
@@ -151,6 +152,19 @@ def echo_request(*, message_id: int, sop_class_uid: str) -> bytes:
             (COMMAND_FIELD, us(C_ECHO_RQ)),
             (MESSAGE_ID, us(message_id)),
             (COMMAND_DATA_SET_TYPE, us(NO_DATA_SET)),
+        )
+    )
+
+
+def find_request(*, message_id: int, sop_class_uid: str) -> bytes:
+    """Encode a C-FIND-RQ of medium priority with its identifier (PS3.7 §9.3.2.1)."""
+    return encode(
+        (
+            (AFFECTED_SOP_CLASS_UID, uid(sop_class_uid)),
+            (COMMAND_FIELD, us(C_FIND_RQ)),
+            (MESSAGE_ID, us(message_id)),
+            (PRIORITY, us(0)),
+            (COMMAND_DATA_SET_TYPE, us(WITH_DATA_SET)),
         )
     )
 

@@ -14,6 +14,7 @@ from typing import BinaryIO, NoReturn, Self
 
 import structlog
 
+from hostd.dicom import statuses
 from hostd.dimse import commands
 from hostd.dimse.associate import CONTEXTS_LIMIT, Proposal, decode_acceptance, encode_request
 from hostd.dimse.association import MAX_PDU, Association, Context, Message, read_abort
@@ -43,6 +44,8 @@ OnEvent = Callable[[CommandSet, str, bytes], int]
 _LOG = structlog.get_logger(__name__)
 _RELEASE_WAIT_S = 10.0
 _LONGEST_REPORT = 4 << 20
+_LONGEST_MATCH = 64 << 10
+_MOST_MATCHES = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,15 @@ class StoreAnswer:
 
     status: int
     comment: str
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The peer's answer to a C-FIND: its last status, and the identifiers of what matches, in the transfer syntax of that UID."""
+
+    status: int
+    syntax: str
+    matches: list[bytes]
 
 
 def connect(
@@ -244,24 +256,52 @@ class Requestor:
 
         What the peer reports before it answers goes to `on_event`. Raises as `store` does.
         """
-        accepted = next(
-            ((syntax, id_) for (abstract, syntax), id_ in self.accepted.items() if abstract == sop_class), None
-        )
-        if accepted is None:
-            raise NoContextError(f"the peer accepted no presentation context for SOP class {sop_class}")
-        syntax, context_id = accepted
+        syntax, context_id = self._accepted_for(sop_class)
         request = commands.action_request(
             message_id=self._next_message_id(),
             sop_class_uid=sop_class,
             sop_instance_uid=sop_instance_uid,
             action_type=action_type,
         )
+        self._send(context_id, request, data_set(syntax))
+        return self._answer(commands.N_ACTION_RQ, on_event).status
+
+    def find(self, sop_class: str, identifier: Callable[[str], bytes]) -> Found:
+        """Send C-FIND with the identifier that is encoded for a transfer syntax (UID); return what matches. Raises as `action` does.
+
+        More than 1000 matches, or one of more than 64 KiB, are a `ProtocolError`: this is for asking after one instance.
+        """
+        syntax, context_id = self._accepted_for(sop_class)
+        request = commands.find_request(message_id=self._next_message_id(), sop_class_uid=sop_class)
+        self._send(context_id, request, identifier(syntax))
+        matches: list[bytes] = []
+        try:
+            self._connection.limit(None)
+            while True:
+                message = self._association.receive()
+                if message is None:
+                    self._association.confirm_release()
+                    raise BrokenError("the peer released the association instead of answering")
+                if not _is_pending(message.command):
+                    return Found(self._checked(message, commands.C_FIND_RQ).status, syntax, matches)
+                if len(matches) == _MOST_MATCHES:
+                    raise ProtocolError("more matches than any such query can have", source=0, reason=0)
+                matches.append(self._bounded_data_set(_LONGEST_MATCH))
+        except DimseError as error:
+            self._fail(error, answer_lost=False)
+
+    def _accepted_for(self, sop_class: str) -> tuple[str, int]:
+        for (abstract, syntax), context_id in self.accepted.items():
+            if abstract == sop_class:
+                return syntax, context_id
+        raise NoContextError(f"the peer accepted no presentation context for SOP class {sop_class}")
+
+    def _send(self, context_id: int, request: bytes, data_set: bytes) -> None:
         try:
             self._association.send_command(context_id, request)
-            self._association.send_data_set(context_id, io.BytesIO(data_set(syntax)).readinto)
+            self._association.send_data_set(context_id, io.BytesIO(data_set).readinto)
         except DimseError as error:
             self._fail(self._reason_of(error), answer_lost=False)
-        return self._answer(commands.N_ACTION_RQ, on_event).status
 
     def listen(self, seconds: float, on_event: OnEvent) -> bool:
         """Wait up to so many seconds for one N-EVENT-REPORT; return whether one came. Raises `DimseError`."""
@@ -280,13 +320,16 @@ class Requestor:
         return True
 
     def _report(self, message: Message, on_event: OnEvent) -> None:
+        status = on_event(message.command, message.context.transfer_syntax, self._bounded_data_set(_LONGEST_REPORT))
+        self._association.send_command(message.context.id, commands.response(message.command, status))
+
+    def _bounded_data_set(self, limit: int) -> bytes:
         data = bytearray()
         for piece in self._association.data_set():
             data += piece
-            if len(data) > _LONGEST_REPORT:
-                raise ProtocolError("a report is longer than any should be", source=0, reason=0)
-        status = on_event(message.command, message.context.transfer_syntax, bytes(data))
-        self._association.send_command(message.context.id, commands.response(message.command, status))
+            if len(data) > limit:
+                raise ProtocolError("what the peer reports is longer than any such should be", source=0, reason=0)
+        return bytes(data)
 
     def release(self) -> bool:
         """Release the association; return whether the peer confirmed it.
@@ -386,6 +429,11 @@ class Requestor:
                 self._connection.abort()
             self._connection.close()
         raise error
+
+
+def _is_pending(command: CommandSet) -> bool:
+    is_of_find = command.command == commands.C_FIND_RQ | commands.RESPONSE and command.has_data_set
+    return is_of_find and statuses.category(command.number(commands.STATUS) or 0) == "pending"
 
 
 class _Reader:

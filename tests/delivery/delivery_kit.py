@@ -8,7 +8,8 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.uid import generate_uid
 
-from hostd.archive import deliveries, instances, receipts
+from hostd.archive import deletes, deliveries, instances, receipts, rows
+from hostd.archive import tables as t
 from hostd.archive.archive import Archive
 from hostd.archive.records import Origin
 from hostd.delivery.couriers import Couriers
@@ -103,6 +104,34 @@ class Node:
 
     def outcomes(self, number):
         return [attempt.outcome for attempt in self.attempts(number)]
+
+    def delete_after(self, instance, *numbers, after="delivered"):
+        """Enter a delete that waits for these deliveries, as a plan does; return its action."""
+
+        def enter(connection):
+            now = self.clock.now()
+            run = rows.insert(
+                connection, t.run, script="s.py", version="v", event=1, outcome="done", tags_read=[], log=[], error=None,
+                at=now, seconds=0.0,
+            )  # fmt: skip
+            inputs = {"instance": instance.id, "content": instance.received_sha256, "after": after}
+            action = rows.insert(
+                connection, t.action, run=run, script="s.py", event=1, position=numbers[0], verb="delete", inputs=inputs,
+                state="open",
+            )  # fmt: skip
+            deletes.wait_for(connection, action, list(numbers))
+            deletes.settle(connection, action, now)
+            return action
+
+        return self.archive.writer.do(enter)
+
+    def action(self, number):
+        with self.archive.read() as connection:
+            return connection.execute(t.action.select().where(t.action.c.id == number)).one()
+
+    def holds(self, instance):
+        with self.archive.read() as connection:
+            return instances.get(connection, instance.id) is not None
 
     def product_of(self, connection, blob, transform):
         return self.archive.blobs.path(receipts.find(connection, blob, transform.canonical()).result.name)

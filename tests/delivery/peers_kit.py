@@ -44,20 +44,25 @@ def storescp(folder, *options):
     """Run storescp; yield its port, once it listens."""
     folder.mkdir(exist_ok=True)
     port = free_port()
-    process = subprocess.Popen(
-        ["storescp", *options, "-od", str(folder), str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    with listening(port, "storescp", *options, "-od", folder, port):
+        yield port
+
+
+@contextmanager
+def listening(port, *command):
+    """Run a program until the end of the block, which begins when it listens on the port."""
+    process = subprocess.Popen(list(map(str, command)), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         end = time.monotonic() + 60
         while True:
-            assert process.poll() is None, "storescp did not start"
+            assert process.poll() is None, f"{command[0]} did not start"
             try:
                 socket.create_connection(("127.0.0.1", port), timeout=1).close()
                 break
             except OSError:
-                assert time.monotonic() < end, "storescp does not listen"
+                assert time.monotonic() < end, f"{command[0]} does not listen"
                 time.sleep(0.05)
-        yield port
+        yield
     finally:
         _ended(process)
 
@@ -83,6 +88,7 @@ class Orthanc:
             "AuthenticationEnabled": True,
             "RegisteredUsers": {self.username: self.password},
             "DicomAlwaysAllowStore": True,
+            "DicomAlwaysAllowFind": True,
             "OverwriteInstances": False,
             "Plugins": list(map(str, plugins)),
         }

@@ -10,8 +10,6 @@ from lying_peer import FORGET, LyingPeer, reference
 from pydicom.dataset import Dataset
 from pynetdicom import AE, build_role
 
-from hostd.archive import deletes, instances, rows
-from hostd.archive import tables as t
 from hostd.config.sections import Modality as Configured
 from hostd.delivery import commissioner
 from hostd.delivery.destinations import Answer
@@ -38,66 +36,24 @@ def archive_at(peer):
     return Modality("archive", aet="ARCHIVE", host="127.0.0.1", port=peer.port, calling_aet="HOSTD", timeout_s=10.0)
 
 
-def delete_when_committed(node, instance, *numbers):
-    """Enter a delete as a plan does; return its action."""
-
-    def enter(connection):
-        run = rows.insert(
-            connection, t.run, script="s.py", version="v", event=1, outcome="done", tags_read=[], log=[], error=None,
-            at=node.clock.now(), seconds=0.0,
-        )  # fmt: skip
-        inputs = {"instance": instance.id, "content": instance.received_sha256, "after": "committed"}
-        action = rows.insert(
-            connection,
-            t.action,
-            run=run,
-            script="s.py",
-            event=1,
-            position=numbers[0],
-            verb="delete",
-            inputs=inputs,
-            state="open",
-        )
-        deletes.wait_for(connection, action, list(numbers))
-        deletes.settle(connection, action, node.clock.now())
-        return action
-
-    return node.archive.writer.do(enter)
-
-
-def commitment(node, number):
-    with node.archive.read() as connection:
-        return connection.execute(t.delivery.select().where(t.delivery.c.id == number)).one().commitment
-
-
-def action(node, number):
-    with node.archive.read() as connection:
-        return connection.execute(t.action.select().where(t.action.c.id == number)).one()
-
-
-def is_there(node, instance):
-    with node.archive.read() as connection:
-        return instances.get(connection, instance.id) is not None
-
-
 def test_what_the_peer_has_committed_to_may_be_deleted_and_not_before(node, peer):
     instance = node.receive(small_file())
     number = node.ask(NAME, instance)
-    delete = delete_when_committed(node, instance, number)
+    delete = node.delete_after(instance, number, after="committed")
     peer.commit = lambda uids: None
     node.couriers(archive_at(peer), terms=COMMITTING)
     node.until_state(number, "delivered")
     node.until(lambda: len(peer.asked) == 1)
     assert peer.asked[0][1] == (instance.sop_instance_uid,)
-    assert (commitment(node, number), action(node, delete).state) == ("asked", "open")
-    assert is_there(node, instance)
+    assert (node.get(number).commitment, node.action(delete).state) == ("asked", "open")
+    assert node.holds(instance)
     peer.commit = lambda uids: (uids, ())
     node.advance(HOUR + 1)
-    node.until(lambda: commitment(node, number) == "committed")
+    node.until(lambda: node.get(number).commitment == "committed")
     assert len(peer.asked) == 2
     assert peer.asked[0][0] != peer.asked[1][0]
-    assert action(node, delete).state == "done"
-    assert not is_there(node, instance)
+    assert node.action(delete).state == "done"
+    assert not node.holds(instance)
 
 
 def test_a_peer_that_forgot_does_not_commit_and_the_delete_is_held(node, peer):
@@ -105,14 +61,17 @@ def test_a_peer_that_forgot_does_not_commit_and_the_delete_is_held(node, peer):
     peer.manner = lambda uid: FORGET if uid == instance.sop_instance_uid else ("answer", 0)
     peer.commit = lambda uids: ([uid for uid in uids if peer.kept[uid]], [uid for uid in uids if not peer.kept[uid]])
     forgotten, kept = node.ask(NAME, instance), node.ask(NAME, other)
-    delete, fine = delete_when_committed(node, instance, forgotten), delete_when_committed(node, other, kept)
+    delete, fine = (
+        node.delete_after(instance, forgotten, after="committed"),
+        node.delete_after(other, kept, after="committed"),
+    )
     node.couriers(archive_at(peer), terms=COMMITTING)
-    node.until(lambda: (commitment(node, forgotten), commitment(node, kept)) == ("refused", "committed"))
-    assert action(node, delete).state == "held"
-    assert "storage commitment was refused" in action(node, delete).result["reason"]
-    assert is_there(node, instance)
+    node.until(lambda: (node.get(forgotten).commitment, node.get(kept).commitment) == ("refused", "committed"))
+    assert node.action(delete).state == "held"
+    assert "storage commitment was refused" in node.action(delete).result["reason"]
+    assert node.holds(instance)
     assert "0x0112" in node.get(forgotten).last_error
-    assert action(node, fine).state == "done"
+    assert node.action(fine).state == "done"
 
 
 def test_each_reference_is_settled_by_itself_and_what_is_not_spoken_of_waits(node, peer):
@@ -120,34 +79,34 @@ def test_each_reference_is_settled_by_itself_and_what_is_not_spoken_of_waits(nod
     uids = [node.get(number).sop_instance_uid for number in numbers]
     peer.commit = lambda asked: ([uid for uid in asked if uid == uids[0]] + ["1.2.3"], ())
     node.couriers(archive_at(peer), terms=COMMITTING)
-    node.until(lambda: commitment(node, numbers[0]) == "committed")
+    node.until(lambda: node.get(numbers[0]).commitment == "committed")
     node.until(lambda: sum(len(asked) for _, asked in peer.asked) == 3)
-    assert [commitment(node, number) for number in numbers[1:]] == ["asked", "asked"]
+    assert [node.get(number).commitment for number in numbers[1:]] == ["asked", "asked"]
     peer.commit = lambda asked: (asked, ())
     node.advance(HOUR + 1)
-    node.until(lambda: [commitment(node, number) for number in numbers] == ["committed"] * 3)
+    node.until(lambda: [node.get(number).commitment for number in numbers] == ["committed"] * 3)
 
 
 def test_a_request_that_is_not_taken_is_made_again(node, peer):
     peer.takes_request = False
     number = node.ask(NAME)
     node.couriers(archive_at(peer), terms=COMMITTING)
-    node.until(lambda: len(peer.asked) == 1 and commitment(node, number) == "wanted")
+    node.until(lambda: len(peer.asked) == 1 and node.get(number).commitment == "wanted")
     peer.takes_request = True
     node.advance(11)
-    node.until(lambda: commitment(node, number) == "committed")
+    node.until(lambda: node.get(number).commitment == "committed")
 
 
 def test_where_nobody_commits_nothing_is_deleted(node, peer):
     instance = node.receive(small_file())
     number = node.ask(NAME, instance)
-    delete = delete_when_committed(node, instance, number)
+    delete = node.delete_after(instance, number, after="committed")
     node.couriers(archive_at(peer))
     node.until_state(number, "delivered")
-    assert commitment(node, number) is None
-    assert action(node, delete).state == "held"
-    assert "commitment = true" in action(node, delete).result["reason"]
-    assert is_there(node, instance)
+    assert node.get(number).commitment is None
+    assert node.action(delete).state == "held"
+    assert "commitment = true" in node.action(delete).result["reason"]
+    assert node.holds(instance)
     assert peer.asked == []
 
 
@@ -215,11 +174,11 @@ def test_a_report_may_come_later_on_an_association_of_the_peers(node, peer, list
     node.until(lambda: len(peer.asked) == 1)
     transaction, uids = peer.asked[0]
     assert report_later(listener, "1.2.3.4", uids) == 0x0115  # a transaction that nobody asked for
-    assert commitment(node, number) == "asked"
+    assert node.get(number).commitment == "asked"
     assert report_later(listener, transaction, uids) == 0
-    assert commitment(node, number) == "committed"
+    assert node.get(number).commitment == "committed"
     assert report_later(listener, transaction, [], uids) == 0  # takes nothing back
-    assert commitment(node, number) == "committed"
+    assert node.get(number).commitment == "committed"
 
 
 def test_a_report_that_comes_too_late_settles_what_was_asked_anew_and_nothing_that_was_delivered_since(
@@ -233,9 +192,9 @@ def test_a_report_that_comes_too_late_settles_what_was_asked_anew_and_nothing_th
     node.advance(HOUR + 1)
     node.until(lambda: len(peer.asked) == 2)
     again = node.ask(NAME, instance)
-    node.until(lambda: commitment(node, again) == "asked")
+    node.until(lambda: node.get(again).commitment == "asked")
     assert report_later(listener, *peer.asked[0]) == 0
-    assert (commitment(node, number), commitment(node, again)) == ("committed", "asked")
+    assert (node.get(number).commitment, node.get(again).commitment) == ("committed", "asked")
 
 
 # -- values -----------------------------------------------------------------------------------------------------------

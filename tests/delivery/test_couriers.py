@@ -5,8 +5,7 @@ import threading
 import pytest
 from delivery_kit import ANSWERED, EXPLICIT, POLICY, FakeDestination, small_file
 
-from hostd.archive import deletes, deliveries, instances, rows
-from hostd.archive import tables as t
+from hostd.archive import deletes, deliveries
 from hostd.delivery import lane, ledger
 from hostd.delivery.couriers import unserved
 from hostd.delivery.destinations import Answer
@@ -507,95 +506,59 @@ def test_deliveries_to_what_is_not_configured_stay_and_are_reported(node, fake):
 # -- deletes that wait ------------------------------------------------------------------------------------------------
 
 
-def delete_after(node, instance, *numbers):
-    """Enter a delete that waits for these deliveries, as a plan does."""
-
-    def enter(connection):
-        run = rows.insert(
-            connection, t.run, script="s.py", version="v", event=1, outcome="done", tags_read=[], log=[], error=None,
-            at=node.clock.now(), seconds=0.0,
-        )  # fmt: skip
-        inputs = {"instance": instance.id, "content": instance.received_sha256, "after": "delivered"}
-        action = rows.insert(
-            connection,
-            t.action,
-            run=run,
-            script="s.py",
-            event=1,
-            position=0,
-            verb="delete",
-            inputs=inputs,
-            state="open",
-        )
-        deletes.wait_for(connection, action, list(numbers))
-        return action
-
-    return node.archive.writer.do(enter)
-
-
-def action_state(node, action):
-    with node.archive.read() as connection:
-        return connection.execute(t.action.select().where(t.action.c.id == action)).one().state
-
-
-def is_there(node, instance):
-    with node.archive.read() as connection:
-        return instances.get(connection, instance.id) is not None
-
-
 def test_a_delete_after_delivery_acts_when_all_is_delivered(node, fake):
     other = FakeDestination("modality:other")
     instance = node.receive(small_file())
     one, two = node.ask(NAME, instance), node.ask(other.name, instance)
-    action = delete_after(node, instance, one, two)
+    action = node.delete_after(instance, one, two)
     other.gate.clear()
     node.couriers(fake, other)
     node.until_state(one, "delivered")
-    assert is_there(node, instance)
+    assert node.holds(instance)
     other.gate.set()
     node.until_state(two, "delivered")
-    assert not is_there(node, instance)
-    assert action_state(node, action) == "done"
+    assert not node.holds(instance)
+    assert node.action(action).state == "done"
 
 
 def test_a_delete_whose_deliveries_end_together_acts_once(node, fake, monkeypatch):
     monkeypatch.setattr(ledger, "_TOGETHER_S", 60.0)
     settled = []
     settle = deletes.settle
-    monkeypatch.setattr(deletes, "settle", lambda *given: settled.append(given[1]) or settle(*given))
     instance = node.receive(small_file())
     numbers = [node.ask(NAME, instance), node.ask(NAME)]
-    action = delete_after(node, instance, *numbers)
+    action = node.delete_after(instance, *numbers)
+    monkeypatch.setattr(deletes, "settle", lambda *given: settled.append(given[1]) or settle(*given))
     node.couriers(fake)
-    node.until(lambda: action_state(node, action) == "done")
-    assert not is_there(node, instance)
+    node.until(lambda: node.action(action).state == "done")
+    assert not node.holds(instance)
     assert settled == [action]
 
 
 def test_a_delete_is_held_when_the_delivery_failed_and_acts_when_a_retry_succeeded(node, fake):
     instance = node.receive(small_file())
     number = node.ask(NAME, instance)
-    action = delete_after(node, instance, number)
+    action = node.delete_after(instance, number)
     fake.answers[None] = REFUSED
     node.couriers(fake)
     node.until_state(number, "failed")
-    assert action_state(node, action) == "held"
-    assert is_there(node, instance)
+    assert node.action(action).state == "held"
+    assert node.holds(instance)
     fake.answers.clear()
     node.archive.writer.do(lambda c: deliveries.retry(c, [number], node.clock.now()), topics=("delivery",))
     node.until_state(number, "delivered")
-    assert action_state(node, action) == "done"
-    assert not is_there(node, instance)
+    assert node.action(action).state == "done"
+    assert not node.holds(instance)
 
 
 def test_a_lost_answer_deletes_nothing(node, fake):
     instance = node.receive(small_file())
     number = node.ask(NAME, instance)
-    delete_after(node, instance, number)
+    node.delete_after(instance, number)
     fake.answers[None] = LOST
     node.couriers(fake)
     node.until(lambda: node.outcomes(number) == ["lost"])
-    assert is_there(node, instance)
+    assert node.holds(instance)
 
 
 def test_what_was_held_with_its_destination_goes_in_the_order_of_reception_after_the_probe(node, fake):

@@ -12,6 +12,8 @@ from test_peer_destination import serving
 
 from hostd.delivery.destinations.dicomweb import FAILED, OTHER_FAILURES, REFERENCED, DicomWeb, judged
 from hostd.delivery.http import Access, Said
+from hostd.delivery.terms import Terms
+from hostd.dicom.identity import Identity
 from hostd.transcoding.pool import CodecPool
 from hostd.transcoding.transform import Transform
 
@@ -243,7 +245,17 @@ def test_what_a_query_says_of_the_whole_server_is_believed_before_anything_is_ma
 def test_presence_is_asked_by_qido(server, qido, has):
     with dicomweb(server).connect([]) as session:
         server.qido = qido
-        assert session.has("1.2") is has
+        assert session.has(Identity("P1", "1", "1.1", "1.2")) is has
+
+
+def test_what_a_server_says_it_has_is_not_sent_where_that_is_asked_for(node, server):
+    there, other = node.receive(small_file()), node.receive(small_file())
+    server.qido = (200, [{"00080018": {"vr": "UI", "Value": [there.sop_instance_uid]}}])
+    numbers = [node.ask(NAME, instance) for instance in (there, other)]
+    node.couriers(dicomweb(server), terms=Terms(skips_present=True))
+    node.until_state(numbers[0], "present")
+    node.until_state(numbers[1], "delivered")
+    assert len(posts(server)) == 1
 
 
 def test_no_message_log_or_form_of_it_holds_a_secret(node, capfd):
@@ -315,8 +327,6 @@ def test_orthanc_stores_what_stow_brings_and_says_so(node, tmp_path):
             node.until_state(again, "delivered")
             with destination.connect([]) as session:
                 assert session.check() is True
-                assert session.has(plain.sop_instance_uid) is True
-                assert session.has("1.2.3.4") is False
             locked_out = node.ask("dicomweb:wrong", plain)
             node.until(lambda: couriers.health()["dicomweb:wrong"].is_failing)
             assert sorted(running.get("instances").json()) == sorted([plain.id, compressed.id])

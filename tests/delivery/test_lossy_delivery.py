@@ -2,11 +2,8 @@
 
 import pydicom
 import pytest
-import sqlalchemy as sa
 from peers_kit import needs_orthanc, needs_storescp, orthanc, shipped, storescp
 
-from hostd.archive import deletes, instances, rows
-from hostd.archive import tables as t
 from hostd.delivery.destinations.modality import Modality
 from hostd.delivery.destinations.peer import Peer
 from hostd.delivery.http import Access
@@ -109,32 +106,10 @@ def test_a_delete_that_waits_for_a_failed_loss_is_held_and_the_instance_stays(no
     node.pool = Unable()
     instance = node.receive(shipped("CT_small.dcm"))
     number = node.ask(fake.name, instance, transform=CHAIN.canonical())
-
-    def delete(connection):
-        run = rows.insert(
-            connection,
-            t.run,
-            script="s",
-            version="v",
-            event=1,
-            outcome="done",
-            tags_read=[],
-            log=[],
-            at=0.0,
-            seconds=0.0,
-        )
-        inputs = {"instance": instance.id, "content": instance.received_sha256, "after": "delivered"}
-        action = rows.insert(
-            connection, t.action, run=run, script="s", event=1, position=0, verb="delete", inputs=inputs, state="open"
-        )
-        deletes.wait_for(connection, action, [number])
-        return action
-
-    action = node.archive.writer.do(delete)
+    action = node.delete_after(instance, number)
     node.couriers(fake)
     node.until_state(number, "failed")
-    with node.archive.read() as connection:
-        row = connection.execute(sa.select(t.action).where(t.action.c.id == action)).one()
-        assert (row.state, row.result["reason"]) == ("held", f"delivery {number} is failed")
-        assert instances.get(connection, instance.id) is not None
+    row = node.action(action)
+    assert (row.state, row.result["reason"]) == ("held", f"delivery {number} is failed")
+    assert node.holds(instance)
     assert fake.sent == []

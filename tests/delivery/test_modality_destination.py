@@ -15,7 +15,8 @@ from pynetdicom.presentation import build_context
 
 from hostd.archive.deliveries import PRIORITIES
 from hostd.delivery.destinations import Outgoing
-from hostd.delivery.destinations.modality import Modality, _dimse_priority, candidates, contexts_of, plan_associations
+from hostd.delivery.destinations.modality import Modality, _dimse_priority
+from hostd.delivery.negotiation import candidates, contexts_of, plan_associations
 from hostd.delivery.terms import Terms
 from hostd.dimse import scu
 from hostd.dimse.associate import decode_request, encode_acceptance

@@ -15,6 +15,7 @@ from ports import free_port
 
 from hostd.delivery.destinations.peer import Peer
 from hostd.delivery.http import Access
+from hostd.delivery.terms import Terms
 from hostd.transcoding.pool import CodecPool
 from hostd.transcoding.transform import Transform
 
@@ -33,6 +34,7 @@ class FakePeer(ThreadingHTTPServer):
     def __init__(self):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.system = (200, {"Name": "fake"})
+        self.instances = {}
         self.store = STORED
         self.headers = {}
         self.requests = []
@@ -46,7 +48,8 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self):
-        self._answer(self.server.system, b"")
+        asked = self.path.rpartition("/instances/")[2]
+        self._answer(self.server.system if asked == self.path else self.server.instances.get(asked, (404, b"")), b"")
 
     def do_POST(self):
         if self.server.store == "break early":
@@ -188,6 +191,27 @@ def test_a_peer_that_shows_nothing_but_takes_instances_gets_them(node, fake_peer
     number = node.ask(NAME)
     node.couriers(peer(fake_peer))
     node.until_state(number, "delivered")
+
+
+@pytest.mark.parametrize(
+    ("answer", "state"),
+    [
+        ((200, {"ID": "it"}), "present"),
+        ((404, {"Message": "Unknown resource"}), "delivered"),
+        ((403, b""), "delivered"),
+        ((500, b""), "delivered"),
+        ((200, b"<html>"), "delivered"),
+        ((200, {"ID": "another"}), "delivered"),
+    ],
+)
+def test_what_a_peer_says_it_has_is_not_sent_and_where_it_does_not_say_it_is_sent(node, fake_peer, answer, state):
+    instance = node.receive(small_file())
+    status, said = answer
+    fake_peer.instances[instance.id] = status, {"ID": instance.id} if said == {"ID": "it"} else said
+    number = node.ask(NAME, instance)
+    node.couriers(peer(fake_peer), terms=Terms(skips_present=True))
+    node.until_state(number, state)
+    assert len(posts(fake_peer)) == (state == "delivered")
 
 
 def test_credentials_do_not_follow_a_redirect(node, fake_peer):

@@ -6,7 +6,8 @@ import pytest
 from delivery_kit import CT, EXPLICIT
 
 from hostd.delivery.destinations import Outgoing, deviation
-from hostd.delivery.destinations.modality import Modality, contexts_of
+from hostd.delivery.destinations.modality import Modality
+from hostd.delivery.negotiation import contexts_of
 from hostd.errors import InstanceFault
 from hostd.transcoding.products import Product
 from hostd.transcoding.transform import RunTool, Transform

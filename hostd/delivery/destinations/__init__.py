@@ -13,11 +13,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol, Self, runtime_checkable
 
 from hostd.archive.records import Delivery
 from hostd.delivery.faults import Verdict
 from hostd.dicom import syntaxes
+from hostd.dicom.identity import Identity
 from hostd.transcoding.products import Product, Products, Stored
 from hostd.transcoding.transform import Transcode, Transform
 
@@ -54,6 +55,10 @@ class Outgoing:
     def may_go_otherwise(self) -> bool:
         """Whether it may be sent in another transfer syntax than was asked for."""
         return not self.transform.is_strict or self.wanted_syntax == self.stored_syntax
+
+    def stored(self) -> Product:
+        """Return the stored file as it is. Raises as `Products.source` does."""
+        return self.products.source(Stored.of(self.delivery))
 
     def as_wanted(self) -> Product:
         """Return what the delivery asks for; see `Products.obtain`."""
@@ -113,6 +118,15 @@ class Session(Protocol):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None: ...
+
+
+@runtime_checkable
+class Looks(Protocol):
+    """A session that can ask the peer what it has."""
+
+    def has(self, identity: Identity) -> bool | None:
+        """Tell whether the peer says that it has an instance; None when it cannot be asked. Raises `DestinationFault`."""
+        ...
 
 
 class Destination(Protocol):

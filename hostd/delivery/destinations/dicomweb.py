@@ -16,6 +16,7 @@ from hostd.delivery.destinations import Answer, Outgoing, deviation
 from hostd.delivery.faults import Verdict
 from hostd.delivery.http import Access, Body, HttpConnection, HttpSession, Said, broken, why
 from hostd.dicom import statuses
+from hostd.dicom.identity import Identity
 from hostd.errors import DestinationFault
 
 REFERENCED, FAILED, OTHER_FAILURES = "00081199", "00081198", "0008119A"
@@ -73,8 +74,9 @@ class DicomWebSession(HttpSession):
             raise DestinationFault(f"{self._url} answered {said.in_words()}")
         return said.is_good
 
-    def has(self, sop_instance_uid: str) -> bool | None:
+    def has(self, identity: Identity) -> bool | None:
         """Ask by QIDO-RS whether the server has an instance; None when it cannot be asked. Raises `DestinationFault`."""
+        sop_instance_uid = identity.sop_instance_uid
         said = self._queried("instances", {"SOPInstanceUID": sop_instance_uid, "limit": "1"})
         if said.status == 204:
             return False

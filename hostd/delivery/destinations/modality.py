@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from types import TracebackType
 from typing import Self
+
+import structlog
 
 from hostd.archive.deliveries import PRIORITIES
 from hostd.config.sections import Delivery
 from hostd.config.sections import Modality as Section
 from hostd.delivery import examination, faults
 from hostd.delivery.destinations import Answer, Outgoing, deviation, named
-from hostd.dicom import commitment, part10, statuses
+from hostd.delivery.negotiation import (
+    UNCOMPRESSED,
+    Context,
+    candidates,
+    contexts_of,
+    no_common_syntax,
+    plan_associations,
+)
+from hostd.dicom import commitment, part10, query, statuses
 from hostd.dicom.commitment import Reference, Report
-from hostd.dicom.syntaxes import EXPLICIT_LE, IMPLICIT_LE, lookup
+from hostd.dicom.identity import Identity
+from hostd.dicom.syntaxes import EXPLICIT_LE, lookup
 from hostd.dimse import scu
 from hostd.dimse.associate import CONTEXTS_LIMIT
 from hostd.dimse.commands import CommandSet
@@ -24,12 +36,11 @@ from hostd.dimse.tls import Tls
 from hostd.errors import AssociationError, ConfigurationError, DestinationFault, InstanceFault, NoCommonSyntaxError
 from hostd.transcoding.products import Product
 
-Context = tuple[str, tuple[str, ...]]
-"""SOP class and transfer syntaxes of a proposed presentation context, as UIDs."""
-
 _REPORT_WAIT_S = 2.0
 """Seconds for which the association of a request is kept for its report; most peers report on one of their own."""
-_UNCOMPRESSED = (EXPLICIT_LE.uid, IMPLICIT_LE.uid)
+_QUERIES: tuple[Context, ...] = tuple((root, query.SYNTAXES) for root in query.ROOTS)
+
+_log = structlog.get_logger(__name__)
 
 
 class Modality:
@@ -37,7 +48,7 @@ class Modality:
 
     `prefer` is the UID of the transfer syntax that an instance is brought to when the peer does not accept the one it has; after it
     come the uncompressed ones. `transcode` off: it is sent as it is or not at all. `require` is the UID of the only one that is sent.
-    Waits are in seconds.
+    With `looks` it can be asked by C-FIND what it has, on the same associations. Waits are in seconds.
     """
 
     def __init__(
@@ -54,6 +65,7 @@ class Modality:
         require: str | None = None,
         transcode: bool = True,
         tls: Tls | None = None,
+        looks: bool = False,
     ) -> None:
         self.name = f"modality:{name}"
         self._aet = aet
@@ -66,11 +78,14 @@ class Modality:
         """SOP class → the transfer syntaxes that the peer accepted for it when it was last asked, as UIDs."""
         self._require = require
         self._tls = tls
-        self._fallbacks = tuple(dict.fromkeys((prefer, *_UNCOMPRESSED))) if transcode else ()
+        self.queries: tuple[Context, ...] = _QUERIES if looks else ()
+        """Presentation contexts for asking what it has, beside those for sending."""
+        self._fallbacks = tuple(dict.fromkeys((prefer, *UNCOMPRESSED))) if transcode else ()
 
     def connect(self, batch: Sequence[Outgoing]) -> ModalitySession:
         """Make an association that proposes what the batch needs. Raises `DestinationFault`."""
-        return ModalitySession(self, plan_associations(batch, self._fallbacks, self._require))
+        limit = CONTEXTS_LIMIT - len(self.queries)
+        return ModalitySession(self, plan_associations(batch, self._fallbacks, self._require, limit))
 
     def examine(self) -> list[str]:
         """Ask by C-ECHO whether it answers, and by the contexts of an association what it accepts. Raises `DestinationFault`."""
@@ -142,7 +157,7 @@ class Modality:
             if product.transfer_syntax in accepted:
                 return product
             hindrances.append(product.reason or f"what was made of it is in {named(product.transfer_syntax)}")
-        text = _no_common_syntax(outgoing, accepted, hindrances, self._require)
+        text = no_common_syntax(outgoing, accepted, hindrances, self._require)
         raise InstanceFault(text) if hindrances else NoCommonSyntaxError(text)
 
 
@@ -166,6 +181,7 @@ def configured(name: str, section: Section) -> Modality:
         require=lookup(section.require).uid if section.require else None,
         transcode=section.allow_transcoding,
         tls=tls if section.tls else None,
+        looks=section.skips_present,
     )
 
 
@@ -179,7 +195,8 @@ class ModalitySession:
         self._modality = modality
         self._contexts = {outgoing.delivery.id: contexts for group, contexts in plan for outgoing in group}
         self._current = plan[0][1]
-        self._association = modality.associate(self._current)
+        self._queries = modality.queries
+        self._association = modality.associate([*self._current, *self._queries])
 
     def __enter__(self) -> Self:
         return self
@@ -204,12 +221,32 @@ class ModalitySession:
         contexts = self._contexts.get(outgoing.delivery.id, self._current)
         if contexts is not self._current:
             self._association.release()
-            self._current = contexts
-            self._association = self._modality.associate(contexts)
+            self._associate(contexts)
         sop_class = outgoing.delivery.sop_class_uid
         accepted = [syntax for abstract, syntax in self._association.accepted if abstract == sop_class]
         product = self._modality.product(outgoing, accepted)
         return self._store(outgoing, product)
+
+    def has(self, identity: Identity) -> bool | None:
+        """Ask by C-FIND whether the peer has an instance; None when it does not answer that. Raises `DestinationFault`."""
+        for root in query.ROOTS:
+            if not any(abstract == root for abstract, _ in self._association.accepted):
+                continue
+            try:
+                found = self._association.find(root, partial(query.encode_instance, identity, root))
+            except DimseError as error:
+                _log.warning("a query broke the association; what it has is not asked", error=str(error))
+                self._queries = ()
+                self._associate(self._current)
+                return None
+            if found.status == statuses.SUCCESS:
+                said = (query.sop_instance_uid(match, found.syntax) for match in found.matches)
+                return identity.sop_instance_uid in said  # a peer may ignore the key
+        return None
+
+    def _associate(self, contexts: Sequence[Context]) -> None:
+        self._current = contexts
+        self._association = self._modality.associate([*contexts, *self._queries])
 
     def _store(self, outgoing: Outgoing, product: Product) -> Answer:
         delivery = outgoing.delivery
@@ -237,75 +274,10 @@ class ModalitySession:
         return _answer(faults.of_status(answer.status), text, answer.status, product)
 
 
-def candidates(outgoing: Outgoing, fallbacks: Sequence[str], require: str | None = None) -> tuple[str, ...]:
-    """Return the transfer syntaxes that an instance may be sent in, the best first.
-
-    What was asked for; then its own, unless what was asked for must be; then those it may be brought to, `fallbacks`. With `require`
-    that one only, or none.
-    """
-    if not outgoing.may_go_otherwise:
-        return (outgoing.wanted_syntax,) if require in (None, outgoing.wanted_syntax) else ()
-    if require is not None:
-        return (require,)
-    return tuple(dict.fromkeys((outgoing.wanted_syntax, outgoing.own_syntax, *fallbacks)))
-
-
-def contexts_of(outgoing: Outgoing, fallbacks: Sequence[str], require: str | None = None) -> list[Context]:
-    """Return the presentation contexts to propose for one instance.
-
-    A peer chooses one syntax of a context, so what may have to be sent compressed has contexts of its own; the uncompressed ones
-    share one.
-    """
-    sop_class = outgoing.delivery.sop_class_uid
-    if require is not None:
-        return [(sop_class, (require,))]
-    last = {outgoing.wanted_syntax, outgoing.own_syntax}
-    found: list[Context] = [
-        (sop_class, (syntax,))
-        for syntax in candidates(outgoing, fallbacks)
-        if syntax in last or syntax not in _UNCOMPRESSED
-    ]
-    if fallbacks and outgoing.may_go_otherwise:
-        found.append((sop_class, _UNCOMPRESSED))
-    return found
-
-
-def plan_associations(
-    batch: Iterable[Outgoing], fallbacks: Sequence[str], require: str | None = None
-) -> list[tuple[list[Outgoing], list[Context]]]:
-    """Divide a batch into associations of at most 128 presentation contexts (PS3.8 §9.3.2.2), in the order of the batch."""
-    plan: list[tuple[list[Outgoing], list[Context]]] = []
-    for outgoing in batch:
-        wanted = contexts_of(outgoing, fallbacks, require)
-        if plan:
-            group, contexts = plan[-1]
-            added = [context for context in wanted if context not in contexts]
-            if len(contexts) + len(added) <= CONTEXTS_LIMIT:
-                group.append(outgoing)
-                contexts.extend(added)
-                continue
-        plan.append(([outgoing], wanted))
-    return plan
-
-
 def _made(outgoing: Outgoing, syntax: str) -> Product:
     if syntax == outgoing.wanted_syntax:
         return outgoing.as_wanted()
     return outgoing.as_it_is() if syntax == outgoing.own_syntax else outgoing.in_syntax(syntax)
-
-
-def _no_common_syntax(
-    outgoing: Outgoing, accepted: Collection[str], hindrances: Sequence[str], require: str | None
-) -> str:
-    peer = f"for SOP class {outgoing.delivery.sop_class_uid} the peer accepts {_listed(accepted)}"
-    mine = f"the instance is in {named(outgoing.stored_syntax)}"
-    if outgoing.wanted_syntax != outgoing.stored_syntax:
-        mine += f" and is wanted in {named(outgoing.wanted_syntax)}"
-    if require is not None:
-        mine += f", and {named(require)} is required for this destination"
-    if not hindrances:
-        return f"no common transfer syntax: {peer}, {mine}"
-    return f"{'; '.join(dict.fromkeys(hindrances))} ({peer}, {mine})"
 
 
 def _answer(verdict: faults.Verdict, text: str, status: int | None, product: Product, *, lost: bool = False) -> Answer:
@@ -316,7 +288,3 @@ def _dimse_priority(priority: int) -> int:
     if priority == PRIORITIES["normal"]:
         return scu.PRIORITY_MEDIUM
     return scu.PRIORITY_HIGH if priority > PRIORITIES["normal"] else scu.PRIORITY_LOW
-
-
-def _listed(uids: Collection[str]) -> str:
-    return ", ".join(named(uid) for uid in dict.fromkeys(uids)) or "nothing"

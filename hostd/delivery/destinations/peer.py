@@ -16,6 +16,7 @@ from hostd.config.sections import Peer as Section
 from hostd.delivery import faults
 from hostd.delivery.destinations import Answer, Outgoing, deviation
 from hostd.delivery.http import PIECE, Access, Body, HttpConnection, HttpSession, Said, broken, why
+from hostd.dicom.identity import Identity
 from hostd.errors import DestinationFault
 
 _IN_MEMORY = 32 << 20
@@ -77,10 +78,21 @@ class PeerSession(HttpSession):
 
     def asked(self) -> Said:
         """Return what the peer says of itself. Raises `DestinationFault` when it cannot be reached."""
+        return self._got("system")
+
+    def _got(self, path: str) -> Said:
         try:
-            return self._http.get("system")
+            return self._http.get(path)
         except (requests.RequestException, OSError) as error:
             raise DestinationFault(f"{self._peer.access.url} could not be reached: {why(error)}") from error
+
+    def has(self, identity: Identity) -> bool | None:
+        """Ask whether the peer has an instance; None when it cannot be asked. Raises `DestinationFault`."""
+        said = self._got(f"instances/{identity.instance}")
+        if said.status == 404:
+            return False
+        found = said.json() if said.is_good else None
+        return found.get("ID") == identity.instance if isinstance(found, dict) else None
 
     def send(self, outgoing: Outgoing) -> Answer:
         """Send one instance. Raises `InstanceFault` when there is nothing that may be sent."""
