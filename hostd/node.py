@@ -16,16 +16,17 @@ from hostd.archive.pseudonyms import IndexPseudonyms
 from hostd.archive.records import Origin
 from hostd.archive.room import Room
 from hostd.clock import Clock, SystemClock
+from hostd.config import changes
 from hostd.config.loopback import is_loopback
 from hostd.config.permissions import private_folder, refuse_writable_by_others
-from hostd.config.settings import DESTINATION_TABLES, Settings
+from hostd.config.settings import Settings
 from hostd.config.startup import startup_problems
 from hostd.delivery import commissioner, watching
 from hostd.delivery.channels import channels_of
 from hostd.delivery.configured import destinations_of, terms_of
 from hostd.delivery.couriers import Couriers
 from hostd.delivery.notifier import Notifiers
-from hostd.delivery.retry import RetryPolicy
+from hostd.delivery.retry import NewestPolicy, RetryPolicy
 from hostd.delivery.targets import Target, get, tellers
 from hostd.editing import projects
 from hostd.editing.editor import WORKER, Editor
@@ -45,8 +46,10 @@ from hostd.jobs.timetable import Timetable, local_zone
 from hostd.scp.acceptor import DicomListener
 from hostd.scp.limits import Limits
 from hostd.scp.rows import AssociationRows
-from hostd.scripting.filters import Filters
+from hostd.scripting.asking import Means
+from hostd.scripting.filters import Filters, Reached
 from hostd.scripting.host import ScriptHost
+from hostd.scripting.loading import Names
 from hostd.transcoding import registry
 from hostd.transcoding.pool import CodecPool
 from hostd.transcoding.products import Products
@@ -59,8 +62,6 @@ from hostd.web.listener import HttpListener
 _log = structlog.get_logger(__name__)
 
 _DAY_S = 86_400.0
-_RELOADED = frozenset({"users", "scripts", "sources", *DESTINATION_TABLES.values()})
-"""The sections of the configuration that may change while the node runs."""
 _HOUSEKEEPING_S = 60.0
 _FORGETTING_S = 3600.0
 _STOP_GRACE_S = 10.0
@@ -146,30 +147,11 @@ class Node:
             except Exception:  # noqa: BLE001 - the others are stopped all the same
                 _log.exception("stopping failed", part=what)
 
-    def reconfigure(self, wanted: Settings) -> None:
-        """Go on with other settings: what can change while the node runs does, and the log names what cannot.
-
-        Users, scripts' entries, destinations and watched sources change; a script gets a new worker, with what it may do now, for its next event.
-        """
-        changed = [name for name in Settings.model_fields if getattr(wanted, name) != getattr(self.settings, name)]
-        taken = [name for name in changed if name in _RELOADED]
-        if left := [name for name in changed if name not in _RELOADED]:
-            _log.warning(
-                "parts of the configuration changed that take effect with the next start of the node", sections=left
-            )
-        if not taken:
-            return
-        self.settings = self.settings.model_copy(update={name: getattr(wanted, name) for name in taken})
-        if set(taken) & set(DESTINATION_TABLES.values()):
-            self._couriers.use(destinations_of(self.settings), terms_of(self.settings))
-        if self._scripts is not None:
-            self._scripts.reconfigure(dict(self.settings.scripts), list(self.settings.destination_names()))
-        _log.info("the configuration was read again", sections=taken)
-
     def _start(self) -> None:
         settings = self.settings
         self._projects = projects.configured(settings.projects)
-        self._targets = {name: Target.of(name, target) for name, target in settings.targets.items()}
+        self._targets = _targets_of(settings)
+        self._retry = NewestPolicy(_policy_of(settings))
         private_folder(settings.node.data)
         self._room = Room(settings.node.place.blobs, settings.node.refuse_below_mb)
         self.archive = Archive(settings.node.place, settings.node.name, self._clock)
@@ -180,8 +162,11 @@ class Node:
             time_limit_s=settings.transcoding.time_limit_s,
             worker=WORKER,
         )
-        editor = self._editor(pool, self._projects)
-        tools = Tools(self._tools(), settings.node.data / "tools", pool, at_once=settings.transcoding.workers)
+        editor = self._editor_of(pool, self._projects)
+        tools = Tools(
+            self._tools_of(settings), settings.node.data / "tools", pool, at_once=settings.transcoding.workers
+        )
+        self._editor, self._tools = editor, tools
         # P4: what ingest makes replaces what was received, so that it must be proven.
         for_ingest = Transcoder(pool, tools, settings.transcoding.builtin, may_be_unverified=False)
         for_delivery = Transcoder(pool, tools, settings.transcoding.builtin, may_be_unverified=True)
@@ -194,17 +179,18 @@ class Node:
         notifiers = Notifiers(
             self.archive,
             channels_of(settings.notify, settings.node.name),
-            RetryPolicy(first_s=settings.delivery.first_retry_s, max_s=settings.delivery.max_retry_s),
+            self._retry,
             clock=self._clock,
             node_name=settings.node.name,
         )
+        self._notifiers = notifiers
         notifiers.start()
         self._undo.append(("notifications", lambda: notifiers.stop(_STOP_GRACE_S)))
         couriers = Couriers(
             self.archive,
             destinations_of(settings),
             products,
-            RetryPolicy(first_s=settings.delivery.first_retry_s, max_s=settings.delivery.max_retry_s),
+            self._retry,
             clock=self._clock,
             node_name=settings.node.name,
             terms=terms_of(settings),
@@ -236,8 +222,9 @@ class Node:
                 dealing.QUEUE: Dealing(self.archive),
                 **tellers(self._targets, self.archive),
             },
-            RetryPolicy(first_s=settings.delivery.first_retry_s, max_s=settings.delivery.max_retry_s),
+            self._retry,
         )
+        self._carriers = carriers
         carriers.start()
         self._undo.append(("actions", lambda: carriers.stop(_STOP_GRACE_S)))
         self._undo += [("products", products.stop), ("products", for_replace.stop)]
@@ -259,7 +246,7 @@ class Node:
             self.archive,
             time_limit_s=settings.scripting.filter_time_limit_s,
             workers=settings.scripting.filter_workers,
-            names={":".join(settings.resolve_destination(name)): name for name in settings.destination_names()},
+            reached=_reached(settings),
         )
         self._undo.append(("filters", self._filters.close))
         if not self._run_scripts:
@@ -267,33 +254,30 @@ class Node:
             return
         settings.node.scripts.mkdir(parents=True, exist_ok=True)
         trusts_all = settings.node.allow_insecure_permissions
-        known = configured(settings.tools)
         zone = settings.scripting.time_zone
         timetable = Timetable(ZoneInfo(zone) if zone else local_zone())
         self._scripts = ScriptHost(
             self.archive,
             settings.node.scripts,
             entries=dict(settings.scripts),
-            destinations=list(settings.destination_names()),
-            resolve_destination=lambda name: ":".join(self.settings.resolve_destination(name)),
+            names=Names.of(settings),
+            means=Means(  # each by what the configuration has then
+                destinations=lambda name: ":".join(self.settings.resolve_destination(name)),
+                tools=lambda name, args: step_of(self._tools.all, name, args),
+                projects=lambda name: projects.step_of(self._projects, name),
+                work_out=lambda stored, transform: products.bring(stored, transform).path.stat().st_size,
+                get=lambda target, path: get(self._targets, target, path),
+                measure=pool.measure,
+            ),
             isolation=settings.scripting.isolation,
             attempts=settings.scripting.attempts,
             manual=settings.scripting.reload == "manual",
             park_after=settings.scripting.park_after,
             rescan_s=settings.scripting.rescan_s,
             check_file=(lambda _path: None) if trusts_all else refuse_writable_by_others,
-            tools=tuple(settings.tools),
-            resolve_tool=lambda name, args: step_of(known, name, args),
             filters=self._filters,
-            projects=tuple(self._projects),
-            resolve_project=lambda name: projects.step_of(self._projects, name),
-            channels={name: channel.phi for name, channel in settings.notify.items()},
             timetable=timetable,
-            work_out=lambda stored, transform: products.bring(stored, transform).path.stat().st_size,
-            targets=tuple(settings.targets),
-            get=partial(get, self._targets),
             max_hops=settings.scripting.max_hops,
-            measure=pool.measure,
         )
         self._undo.append(("scripts", self._scripts.stop))
         self._scripts.start()
@@ -357,6 +341,39 @@ class Node:
             http = self.http
             self._undo.append(("HTTP", lambda: http.stop(_STOP_GRACE_S)))
 
+    # -- other settings, while it runs
+
+    def reconfigure(self, wanted: Settings) -> None:
+        """Go on with other settings: what can change while the node runs does, and the log names what cannot.
+
+        What is in `changes.RELOADED` changes; a script gets a new worker, with what it may do and name now, for its next event. Raises
+        `ConfigurationError` for what cannot be used; then nothing changes.
+        """
+        if left := changes.waiting(self.settings, wanted):
+            _log.warning("settings changed that take effect with the next start of the node", settings=left)
+        if not (sections := changes.sections(self.settings, wanted)):
+            return
+        settings = changes.taken(self.settings, wanted)
+        known_projects = projects.configured(settings.projects)
+        self.settings = settings
+        if "projects" in sections:
+            self._projects = known_projects
+            self._editor.use(known_projects)
+        if "tools" in sections:
+            self._tools.use(self._tools_of(settings))
+        if "notify" in sections:
+            self._notifiers.use(channels_of(settings.notify, settings.node.name))
+        if "targets" in sections:
+            former, self._targets = self._targets, _targets_of(settings)
+            self._carriers.use(tellers(self._targets, self.archive, former))
+        self._retry.use(_policy_of(settings))
+        if not changes.DELIVERING.isdisjoint(sections):
+            self._filters.know(_reached(settings))
+            self._couriers.use(destinations_of(settings), terms_of(settings))
+        if self._scripts is not None:
+            self._scripts.reconfigure(dict(settings.scripts), Names.of(settings))
+        _log.info("the configuration was read again", sections=sections)
+
     # -- what it knows
 
     def facts(self) -> Facts:
@@ -374,15 +391,15 @@ class Node:
             ingest=self._ingest_sentence(),
         )
 
-    def _editor(self, pool: CodecPool, known: dict[str, Project]) -> Editor:
+    def _editor_of(self, pool: CodecPool, known: dict[str, Project]) -> Editor:
         """Return what modifies and de-identifies, by the secret that all nodes on this index share."""
         archive, key = self.archive, self.archive.secret
         system = f"hostd {self.settings.node.name}"[:_MODIFYING_SYSTEM]
         return Editor(pool, key, IndexPseudonyms(archive, key), known, self._clock, system=system)
 
-    def _tools(self) -> dict[str, Tool]:
-        """Return the tools of the configuration, and warn of those that are not there (yet)."""
-        tools = configured(self.settings.tools)
+    def _tools_of(self, settings: Settings) -> dict[str, Tool]:
+        """Return the tools of a configuration, and warn of those that are not there (yet)."""
+        tools = configured(settings.tools)
         for tool in tools.values():
             if not tool.is_there:
                 _log.warning("a tool cannot be run until its program is there", tool=tool.name, program=tool.command[0])
@@ -486,3 +503,21 @@ class Node:
         absent_before = self._clock.now() - self.settings.scripting.forget_after_days * _DAY_S
         for name in self.archive.writer.do(lambda c: scripts.forget_absent(c, absent_before=absent_before)):
             _log.info("script forgotten: its file was gone for too long", script=name)
+
+
+def _targets_of(settings: Settings) -> dict[str, Target]:
+    return {name: Target.of(name, target) for name, target in settings.targets.items()}
+
+
+def _policy_of(settings: Settings) -> RetryPolicy:
+    return RetryPolicy(first_s=settings.delivery.first_retry_s, max_s=settings.delivery.max_retry_s)
+
+
+def _reached(settings: Settings) -> dict[str, Reached]:
+    """Return how filters know the destinations, by `kind:name`."""
+    found = {}
+    for name in settings.destination_names():
+        kind, plain = settings.resolve_destination(name)
+        modality = settings.modalities[plain] if kind == "modality" else None
+        found[f"{kind}:{plain}"] = Reached(name, modality.aet, modality.host) if modality else Reached(name)
+    return found

@@ -15,7 +15,9 @@ from hostd.archive import events, scripts
 from hostd.archive.archive import Archive
 from hostd.clock import SystemClock
 from hostd.errors import NotFoundError
+from hostd.scripting.asking import Means
 from hostd.scripting.host import ScriptHost
+from hostd.scripting.loading import Names
 from hostd.testing.made import offer
 
 FORWARDS = "def on_stored_instance(instance, host):\n    host.forward(instance, to='archive')\n"
@@ -116,7 +118,7 @@ def _running(folder: Path, sources: Mapping[str, str]) -> Iterator[Bench]:
         (folder / "scripts" / name).write_text(text)
     archive = Archive(folder / "data", "benchmark", SystemClock())
     host = ScriptHost(
-        archive, folder / "scripts", entries={}, destinations=["archive"], resolve_destination=_resolve,
+        archive, folder / "scripts", entries={}, names=Names(["archive"]), means=Means(_resolve),
         isolation="required", attempts=3, rescan_s=60.0, check_file=lambda _path: None,
     )  # fmt: skip
     host.start()

@@ -17,7 +17,7 @@ from hostd.config.sections import Script
 from hostd.config.settings import Settings
 from hostd.errors import ScriptError
 from hostd.sandbox.jail import LAYERS
-from hostd.scripting.host import load_frame
+from hostd.scripting.loading import Names, load_frame
 from hostd.scripting.runtime import ScriptWorker
 
 
@@ -85,7 +85,7 @@ def _address(enabled: bool, host: str, port: int) -> str | None:
 def _isolation(settings: Settings) -> dict[str, Any]:
     """Say what is asked for, and what a worker that is started here and now gets."""
     asked = settings.scripting.isolation
-    frame = load_frame("(isolation check)", "", Script(), [], str)
+    frame = load_frame("(isolation check)", "", Script(), Names(), str)
     try:
         worker = ScriptWorker.start(frame, isolation="best-effort")
     except ScriptError as error:

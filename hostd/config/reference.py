@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from inspect import get_annotations
 from pathlib import Path
 from types import NoneType, UnionType
@@ -13,6 +13,7 @@ from annotated_types import Ge, Gt, Le
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
+from hostd.config.changes import RELOADED
 from hostd.config.problems import model_at
 from hostd.config.settings import Settings
 
@@ -78,6 +79,13 @@ may = ["delete"]
 time_limit_s = 5
 """
 
+
+def _listed(names: Collection[str]) -> str:
+    """Return the names of sections in the order of the page."""
+    *most, last = [f"`{name}`" for name in Settings.model_fields if name in names]
+    return f"{', '.join(most)} and {last}"
+
+
 _HEAD = f"""\
 # Configuration
 
@@ -97,6 +105,9 @@ this machine only.
 - A key that does not exist is refused, with the nearest one that does.
 - The configuration and the scripts folder, and every folder above them, must not be writable by other users, unless
   `node.allow_insecure_permissions` says otherwise.
+- A running node takes over {_listed(RELOADED)} when the file changes, or at once on SIGHUP.
+  A change of any other section takes effect with the next start; the log names the settings that wait for it. A file with a problem changes
+  nothing.
 - `hostd config check` lists all problems, `hostd config show` all values and where each comes from, and
   `hostd config hash-password` makes the hash of a user's password. None of them shows a secret.
 

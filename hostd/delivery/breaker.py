@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from hostd.delivery.faults import IN_A_ROW, SCARCE_IN_A_ROW
-from hostd.delivery.retry import RetryPolicy
+from hostd.delivery.retry import Waits
 
 _BREAKS_IN_A_ROW = 2
 
@@ -43,7 +43,7 @@ class Breaker:
     does not take, which ends when it takes one.
     """
 
-    def __init__(self, policy: RetryPolicy, draw: Callable[[], float] = random.random) -> None:
+    def __init__(self, policy: Waits, draw: Callable[[], float] = random.random) -> None:
         self.health = Health()
         self._policy = policy
         self._draw = draw

@@ -13,7 +13,7 @@ from hostd.archive import commitments
 from hostd.archive.archive import Archive
 from hostd.clock import Clock
 from hostd.delivery.ledger import TOPIC
-from hostd.delivery.retry import RetryPolicy
+from hostd.delivery.retry import Waits
 from hostd.dicom.commitment import Reference, Report
 from hostd.errors import DestinationFault
 
@@ -54,7 +54,7 @@ class Commissioner:
         archive: Archive,
         destination: Commits,
         name: str,
-        policy: RetryPolicy,
+        policy: Waits,
         clock: Clock,
         owns: Callable[[], bool],
     ) -> None:

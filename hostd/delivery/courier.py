@@ -14,7 +14,7 @@ from hostd.delivery.destinations import Destination
 from hostd.delivery.lane import AskFilters, Lane
 from hostd.delivery.ledger import TOPIC, Ledger
 from hostd.delivery.pace import Pace
-from hostd.delivery.retry import RetryPolicy
+from hostd.delivery.retry import Waits
 from hostd.delivery.terms import Terms
 from hostd.transcoding.products import Products
 
@@ -37,7 +37,7 @@ class Courier:
         archive: Archive,
         destination: Destination,
         products: Products,
-        policy: RetryPolicy,
+        policy: Waits,
         clock: Clock,
         node_name: str,
         terms: Terms,

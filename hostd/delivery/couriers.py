@@ -15,7 +15,7 @@ from hostd.archive.tables import OPEN_STATES
 from hostd.clock import Clock
 from hostd.delivery.courier import TOPIC, AskFilters, Courier, Health, unfiltered
 from hostd.delivery.destinations import Destination
-from hostd.delivery.retry import RetryPolicy
+from hostd.delivery.retry import Waits
 from hostd.delivery.terms import Terms
 from hostd.transcoding.products import Products
 
@@ -30,7 +30,7 @@ class Couriers:
         archive: Archive,
         destinations: Mapping[str, Destination],
         products: Products,
-        policy: RetryPolicy,
+        policy: Waits,
         clock: Clock,
         node_name: str,
         terms: Mapping[str, Terms] | None = None,

@@ -19,7 +19,7 @@ from hostd.archive.records import Attempt, Delivery
 from hostd.clock import Clock
 from hostd.delivery import faults
 from hostd.delivery.destinations import Answer
-from hostd.delivery.retry import RetryPolicy
+from hostd.delivery.retry import Waits
 
 TOPIC = "delivery"
 LEASE_S = leases.SECONDS
@@ -83,7 +83,7 @@ class _Page:
 class Ledger:
     """The rows of one destination, for all threads that send to it."""
 
-    def __init__(self, archive: Archive, destination: str, policy: RetryPolicy, clock: Clock, node_name: str) -> None:
+    def __init__(self, archive: Archive, destination: str, policy: Waits, clock: Clock, node_name: str) -> None:
         self._archive = archive
         self._name = destination
         self._policy = policy

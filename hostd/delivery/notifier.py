@@ -15,7 +15,7 @@ from hostd.archive.archive import Archive
 from hostd.archive.notices import Notification
 from hostd.clock import Clock
 from hostd.delivery.channels import Channel, ChannelError, Message
-from hostd.delivery.retry import RetryPolicy
+from hostd.delivery.retry import Waits
 
 TOPIC = "notification"
 LEASE_S = leases.SECONDS
@@ -26,11 +26,14 @@ _log = structlog.get_logger(__name__)
 
 
 class Notifier:
-    """Carries out the notifications of one channel, one after another, until `stop`."""
+    """Carries out the notifications of one channel, one after another, until it is asked to stop.
 
-    def __init__(self, archive: Archive, channel: Channel, policy: RetryPolicy, clock: Clock, node_name: str) -> None:
+    The channel may be replaced by another of the same name; it is looked at once a notification.
+    """
+
+    def __init__(self, archive: Archive, channel: Channel, policy: Waits, clock: Clock, node_name: str) -> None:
         self._archive = archive
-        self._channel = channel
+        self.channel = channel
         self._policy = policy
         self._clock = clock
         self._node_name = node_name
@@ -67,7 +70,7 @@ class Notifier:
     def _turn(self) -> float | None:
         """Send one notification if one is due; return for how many seconds there is nothing to do, None for until it is rung."""
         with self._archive.read() as connection:
-            one = notices.next_waiting(connection, self._channel.name)
+            one = notices.next_waiting(connection, self.channel.name)
             before = notices.held_back_before(connection, one) if one is not None else 0
         if one is None:
             return None
@@ -77,7 +80,8 @@ class Notifier:
         if not self._own():
             return leases.LOOK_S
         try:
-            self._channel.send(_message(one, before, phi=self._channel.phi))
+            channel = self.channel
+            channel.send(_message(one, before, phi=channel.phi))
         except ChannelError as error:
             self._not_sent(one, error)
         except Exception as error:  # noqa: BLE001 - a defect of one kind of channel must not end its notifier
@@ -96,7 +100,7 @@ class Notifier:
 
     def _not_sent(self, one: Notification, error: ChannelError) -> None:
         now = self._clock.now()
-        if error.is_final or now - one.created_at >= self._channel.give_up_after_s:
+        if error.is_final or now - one.created_at >= self.channel.give_up_after_s:
             self._log.error("a notification could not be sent, and is given up", notification=one.id, reason=str(error))
             self._record(one, "failed", str(error), None)
             return
@@ -115,25 +119,47 @@ class Notifiers:
     """One notifier a channel, so that a dead mail server delays no webhook."""
 
     def __init__(
-        self, archive: Archive, channels: Mapping[str, Channel], policy: RetryPolicy, clock: Clock, node_name: str
+        self, archive: Archive, channels: Mapping[str, Channel], policy: Waits, clock: Clock, node_name: str
     ) -> None:
         self._archive = archive
-        self._all = [Notifier(archive, channel, policy, clock, node_name) for channel in channels.values()]
-        self._names = list(channels)
+        self._channels = dict(channels)
+        self._policy = policy
+        self._clock = clock
+        self._node_name = node_name
+        self._serving: dict[str, Notifier] = {}
+        self._leaving: list[Notifier] = []
 
     def start(self) -> None:
         """Note which channels there are, and begin."""
-        self._archive.writer.do(lambda c: notices.configure(c, self._names))
-        for one in self._all:
-            one.start()
+        self.use(self._channels)
+
+    def use(self, channels: Mapping[str, Channel]) -> None:
+        """Go on with these channels: new ones get a notifier, changed ones are used from the next notification on, others end.
+
+        What waits for a channel that is no longer there stays where it is.
+        """
+        self._archive.writer.do(lambda c: notices.configure(c, list(channels)))
+        for name in self._serving.keys() - channels.keys():
+            one = self._serving.pop(name)
+            one.ask_to_stop()
+            self._leaving.append(one)
+        for name, channel in channels.items():
+            if name in self._serving:
+                self._serving[name].channel = channel
+            else:
+                one = Notifier(self._archive, channel, self._policy, self._clock, self._node_name)
+                self._serving[name] = one
+                one.start()
+        self._archive.bulletin.ring(TOPIC)
 
     def stop(self, grace_s: float) -> None:
         """End after what is being sent; what waits is carried out after the next start."""
-        for one in self._all:
+        ending = [*self._serving.values(), *self._leaving]
+        for one in ending:
             one.ask_to_stop()
         self._archive.bulletin.ring(TOPIC)
         end = time.monotonic() + grace_s
-        late = [one for one in self._all if not one.join(max(0.0, end - time.monotonic()))]
+        late = [one for one in ending if not one.join(max(0.0, end - time.monotonic()))]
         if late:
             _log.warning("notifications are still being sent and are left behind", count=len(late))
 

@@ -4,6 +4,24 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Protocol
+
+
+class Waits(Protocol):
+    """How long to wait before something is tried again."""
+
+    @property
+    def first_s(self) -> float:
+        """The wait after the first failure, in seconds, at the most."""
+        ...
+
+    def longest_wait(self, attempts: int) -> float:
+        """Return the longest wait, in seconds, after so many failed tries (at least 1)."""
+        ...
+
+    def next_attempt(self, now: float, attempts: int, random: float) -> float:
+        """Return the time of the next try after `attempts` failed ones; `random` is a number from 0 to 1, drawn by the caller."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,3 +50,27 @@ class RetryPolicy:
     def next_attempt(self, now: float, attempts: int, random: float) -> float:
         """Return the time of the next try after `attempts` failed ones; `random` is a number from 0 to 1, drawn by the caller."""
         return now + random * self.longest_wait(attempts)
+
+
+class NewestPolicy:
+    """The policy of a node, which may be replaced while it runs: every wait is reckoned by the newest."""
+
+    def __init__(self, policy: RetryPolicy) -> None:
+        self._policy = policy
+
+    def use(self, policy: RetryPolicy) -> None:
+        """Go on by another one; what waits already waits as long as it was told to."""
+        self._policy = policy
+
+    @property
+    def first_s(self) -> float:
+        """The wait after the first failure, in seconds, at the most."""
+        return self._policy.first_s
+
+    def longest_wait(self, attempts: int) -> float:
+        """Return the longest wait, in seconds, after so many failed tries (at least 1)."""
+        return self._policy.longest_wait(attempts)
+
+    def next_attempt(self, now: float, attempts: int, random: float) -> float:
+        """Return the time of the next try after `attempts` failed ones; `random` is a number from 0 to 1, drawn by the caller."""
+        return self._policy.next_attempt(now, attempts, random)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from io import BytesIO
@@ -138,11 +138,15 @@ class Telling:
         return hmac.new(self._secret, f"http {task.id}".encode(), hashlib.sha256).hexdigest()[:32]
 
 
-def tellers(targets: Mapping[str, Target], archive: Archive) -> dict[str, Executor]:
-    """Return who carries out `post` and `put`, by queue: a target each, and those that the configuration has no more."""
+def tellers(targets: Mapping[str, Target], archive: Archive, former: Collection[str] = ()) -> dict[str, Executor]:
+    """Return who carries out `post` and `put`, by queue: a target each, and those that the configuration has no more.
+
+    `former` are the targets that it had before: to these a script may be telling something at this moment.
+    """
     found: dict[str, Executor] = {f"{QUEUE}{name}": Telling(target, archive.secret) for name, target in targets.items()}
     with archive.read() as connection:
-        return found | dict.fromkeys(tasks.orphaned(connection, QUEUE, found.keys()), Gone())
+        gone = {*tasks.orphaned(connection, QUEUE, found.keys()), *(f"{QUEUE}{name}" for name in former)}
+    return dict.fromkeys(gone, Gone()) | found
 
 
 class Gone:

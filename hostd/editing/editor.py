@@ -68,6 +68,10 @@ class Editor:
         self._clock = clock
         self._system = system
 
+    def use(self, projects: Mapping[str, Project]) -> None:
+        """Go on with these projects. What was asked for by the rules of another is not made by these: it fails."""
+        self._projects = projects
+
     def edit(self, step: Edit, source: Path, result: Path) -> Receipt:
         """Make `result`, which must not exist, of `source`, and return its receipt.
 

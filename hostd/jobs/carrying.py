@@ -91,7 +91,8 @@ class Carrier:
     def __init__(self, archive: Archive, queue: str, executor: Executor, waits: Waits) -> None:
         self.queue = queue
         self._archive = archive
-        self._executor = executor
+        self.executor = executor
+        """Who carries them out; it may be replaced, and is looked at once a task."""
         self._waits = waits
         self._lease = f"actions:{queue}"
         self._token: int | None = None
@@ -178,7 +179,7 @@ class Carrier:
     def _carry_out(self, task: Task) -> None:
         done: Done | None = None
         try:
-            done = self._executor.prepare(task)
+            done = self.executor.prepare(task)
             result = self._commit(task, done)
         except LostError:
             _undo(done)
@@ -246,20 +247,30 @@ class Carriers:
 
     def __init__(self, archive: Archive, executors: Mapping[str, Executor], waits: Waits) -> None:
         self._archive = archive
-        self._carriers = [Carrier(archive, queue, executor, waits) for queue, executor in executors.items()]
+        self._waits = waits
+        self._executors = dict(executors)
+        self._carriers: dict[str, Carrier] = {}
 
     def start(self) -> None:
         """Begin with what an earlier node left."""
-        for carrier in self._carriers:
-            carrier.start()
+        self.use(self._executors)
+
+    def use(self, executors: Mapping[str, Executor]) -> None:
+        """Have these queues carried out by these from the next task on; others go on as they are."""
+        for queue, executor in executors.items():
+            if queue in self._carriers:
+                self._carriers[queue].executor = executor
+            else:
+                self._carriers[queue] = Carrier(self._archive, queue, executor, self._waits)
+                self._carriers[queue].start()
 
     def stop(self, grace_s: float) -> list[str]:
         """End after the tasks that are being carried out; return the queues that had not ended within `grace_s` seconds."""
-        for carrier in self._carriers:
+        for carrier in self._carriers.values():
             carrier.ask_to_stop()
         self._archive.bulletin.ring(TOPIC)
         end = time.monotonic() + grace_s
-        late = [one.queue for one in self._carriers if not one.join(max(0.0, end - time.monotonic()))]
+        late = [one.queue for one in self._carriers.values() if not one.join(max(0.0, end - time.monotonic()))]
         if late:
             _log.warning("actions are still being carried out and are left behind", queues=late)
         return late

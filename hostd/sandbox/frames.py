@@ -213,6 +213,9 @@ class Filter(msgspec.Struct, frozen=True, tag="filter"):
     handler: str
     instance: Instance | None = None
     destination: str | None = None
+    destination_aet: str | None = None
+    """Of a destination that is a modality: its AE title, and its host name or address."""
+    destination_host: str | None = None
     request: HttpRequest | None = None
 
 

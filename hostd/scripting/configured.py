@@ -11,7 +11,7 @@ from hostd.config.settings import Settings
 from hostd.editing import projects
 from hostd.sandbox.frames import Finding
 from hostd.scripting.folder import Source
-from hostd.scripting.host import load_frame
+from hostd.scripting.loading import Names, load_frame
 from hostd.scripting.runtime import ScriptWorker
 from hostd.transcoding import tool
 from hostd.transcoding.edits import Anonymize
@@ -29,18 +29,8 @@ class Configuration:
     def start(self, script: str, source: Source) -> ScriptWorker:
         """Load a script as a node of this configuration would. Raises `ScriptError`."""
         settings = self.settings
-        frame = load_frame(
-            script,
-            source.text,
-            settings.script(script),
-            settings.destination_names(),
-            self.resolve_destination,
-            tuple(settings.tools),
-            source.helpers,
-            tuple(settings.projects),
-            settings.notify,
-            tuple(settings.targets),
-        )
+        granted = settings.script(script)
+        frame = load_frame(script, source.text, granted, Names.of(settings), self.resolve_destination, source.helpers)
         return ScriptWorker.start(frame, isolation=settings.scripting.isolation)
 
     def resolve_destination(self, name: str) -> str:
@@ -57,7 +47,7 @@ class Configuration:
 
     def channels_of(self, script: str) -> dict[str, bool]:
         """Return the channels that a script may use → whether patient data may go there."""
-        return {name: self.settings.notify[name].phi for name in self.settings.script(script).channels}
+        return Names.of(self.settings).channels_of(self.settings.script(script))
 
     def explain(self, finding: Finding) -> Finding:
         """Say of a name that is not configured which table is missing where."""

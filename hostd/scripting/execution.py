@@ -16,21 +16,17 @@ from hostd.dicom.header import Header
 from hostd.errors import HostdError
 from hostd.sandbox import frames
 from hostd.scripting import questions
-from hostd.scripting.asking import Beyond, Means, WorkOut
-from hostd.scripting.edits import Projects, no_projects
-from hostd.scripting.measuring import Measure
-from hostd.scripting.plan import MAX_HOPS, Channels, Destinations, Tools, as_frames_event, no_tools, resolve
-from hostd.scripting.requesting import Get
+from hostd.scripting.asking import Beyond, Means
+from hostd.scripting.plan import MAX_HOPS, Channels, as_frames_event, resolve
 from hostd.scripting.runtime import ScriptWorker, WorkerLost
 from hostd.scripting.sources import ArchiveSource, with_header
-from hostd.transcoding.public import measure
 
 _log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """How runs are judged: wall seconds a run, failures of one event before it is parked, and what a destination's or tool's name means.
+    """How runs are judged: wall seconds a run, failures of one event before it is parked, and what names mean.
 
     So many events parked in a row (`park_after`; 0: never) park the script itself, and so does more than its `quota`.
     After `max_hops` acts of scripts that followed from one another nothing more follows.
@@ -38,16 +34,11 @@ class Rules:
 
     time_limit_s: float
     attempts: int
-    destinations: Destinations
-    tools: Tools = no_tools
+    means: Means
     park_after: int = 0
     quota: Quota = NO_QUOTA
-    projects: Projects = no_projects
     channels: Channels = field(default_factory=dict)
-    work_out: WorkOut | None = None
-    get: Get | None = None
     max_hops: int = MAX_HOPS
-    measure: Measure = measure
 
 
 def execute(
@@ -68,7 +59,7 @@ def execute(
     try:
         event = with_header(event, archive.blobs.path)
         source = ArchiveSource(event, archive.read, archive.blobs.path)
-        means = Means(rules.destinations, rules.tools, rules.projects, rules.work_out, rules.get, rules.measure)
+        means = rules.means
         # Through the writer, so that it is read as the plans of this script leave it that are not committed yet.
         beyond = further = Beyond(
             event, source, archive.read, archive.blobs.path, means,
@@ -83,7 +74,7 @@ def execute(
         error = why(result.failure)
         if not error:
             actions = resolve(
-                result.actions, event, rules.destinations, rules.tools, rules.projects, rules.channels, result.tags_read,
+                result.actions, event, means.destinations, means.tools, means.projects, rules.channels, result.tags_read,
                 source.given, rules.max_hops,
             )  # fmt: skip
             state = further.changed(result.state)

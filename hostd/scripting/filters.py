@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import structlog
 
@@ -51,6 +52,14 @@ class _Script:
     problem: str = ""
 
 
+class Reached(NamedTuple):
+    """A destination as filters know it: its name in the configuration, and of a modality AE title and host."""
+
+    name: str
+    aet: str | None = None
+    host: str | None = None
+
+
 def filters_among(handlers: tuple[str, ...]) -> frozenset[str]:
     """Return those functions of a script that are filters."""
     return frozenset(FILTERS) & frozenset(handlers)
@@ -59,20 +68,23 @@ def filters_among(handlers: tuple[str, ...]) -> frozenset[str]:
 class Filters:
     """Asks the filters of all scripts. For any number of threads.
 
-    `time_limit_s` is for one filter; `workers` processes serve each script; `names` gives destinations (`kind:name`) the names by
-    which scripts know them.
+    `time_limit_s` is for one filter; `workers` processes serve each script; `reached` says by `kind:name` how scripts know a destination.
     """
 
     def __init__(
-        self, archive: Archive, *, time_limit_s: float, workers: int, names: Mapping[str, str] | None = None
+        self, archive: Archive, *, time_limit_s: float, workers: int, reached: Mapping[str, Reached] | None = None
     ) -> None:
         self._archive = archive
         self._time_limit_s = time_limit_s
         self._count = workers
-        self._names = names or {}
+        self._reached = reached or {}
         self._guard = threading.Lock()
         self._scripts: dict[str, _Script] = {}
         self._ids = itertools.count(1)
+
+    def know(self, reached: Mapping[str, Reached]) -> None:
+        """Go on with other destinations."""
+        self._reached = reached
 
     # -- which there are
 
@@ -163,8 +175,15 @@ class Filters:
             reason = f"the file cannot be shown to filters: {error}"
             return Judgement("refuse", asked[0].name, reason, statuses.OUT_OF_RESOURCES, Changes(), (), has_failed=True)
         instance = as_frames_instance(delivery.instance, header, origin)
-        destination = self._names.get(delivery.destination, delivery.destination)
-        question = frames.Filter(next(self._ids), _OUTGOING, instance=instance, destination=destination)
+        to = self._reached.get(delivery.destination) or Reached(delivery.destination)
+        question = frames.Filter(
+            next(self._ids),
+            _OUTGOING,
+            instance=instance,
+            destination=to.name,
+            destination_aet=to.aet,
+            destination_host=to.host,
+        )
         judgement = self._judge(asked, question, lambda one: questions.answer(one, file))
         now = self._archive.clock.now()
         filtering = Filtering("filtered_outgoing", header.encode(), delivery.content, origin, now, judgement.runs)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import structlog
@@ -15,74 +16,24 @@ from hostd.archive.usage import Quota
 from hostd.config.sections import Script
 from hostd.errors import ScriptError, StorageError
 from hostd.jobs.timetable import Timetable
-from hostd.sandbox import frames
-from hostd.scripting.asking import WorkOut
+from hostd.scripting.asking import Means
 from hostd.scripting.choosing import choose
-from hostd.scripting.edits import Projects, no_projects
 from hostd.scripting.execution import Rules
 from hostd.scripting.filters import Filters
 from hostd.scripting.folder import Check, FolderWatch, Source
-from hostd.scripting.measuring import Measure, Measurements
+from hostd.scripting.loading import Names, load_frame
+from hostd.scripting.measuring import Measurements
 from hostd.scripting.ordering import Candidate
-from hostd.scripting.plan import MAX_HOPS, Channels, Destinations, Tools, no_tools
-from hostd.scripting.requesting import Get
+from hostd.scripting.plan import MAX_HOPS
 from hostd.scripting.runner import Runner
 from hostd.scripting.runtime import Isolation, RefusedScriptError, ScriptWorker
 from hostd.scripting.sharing import Sharing
-from hostd.scripting.vocabulary import vocabulary
-from hostd.scripting.zones import zones_for
-from hostd.transcoding.public import measure
 
 _log = structlog.get_logger(__name__)
 
 _AGAIN_S = 5.0
 _SAID = 3
 """How much of what will not work in a script is noted."""
-
-
-def load_frame(
-    name: str,
-    source: str,
-    granted: Script,
-    destinations: Sequence[str],
-    resolve: Destinations,
-    tools: Sequence[str] = (),
-    helpers: Mapping[str, str] | None = None,
-    projects: Sequence[str] = (),
-    channels: Collection[str] = (),
-    targets: Sequence[str] = (),
-) -> frames.Load:
-    """Return what a worker is told of a script: its source and that of its `helpers`, its words, and what it may do.
-
-    `destinations` are all names that exist; those that the script is granted may be written in another way (`modality:x` for `x`).
-    `tools`, `projects`, `channels` and `targets` are the names of all there are.
-    """
-    keywords, syntaxes, lossless_of = vocabulary()
-    allowed = list(destinations)
-    if granted.destinations is not None:
-        meant = {resolve(destination) for destination in granted.destinations}
-        allowed = [destination for destination in destinations if resolve(destination) in meant]
-    return frames.Load(
-        name=name,
-        source=source,
-        keywords=keywords,
-        syntaxes=syntaxes,
-        lossless_of=lossless_of,
-        destinations=allowed,
-        known_destinations=list(destinations),
-        may=list(granted.may),
-        tools=list(tools),
-        targets=list(targets),
-        projects=list(projects),
-        channels=[name for name in granted.channels if name in channels],
-        known_channels=sorted(channels),
-        config=granted.config,
-        max_actions=granted.max_actions,
-        max_log_bytes=granted.log_kb << 10,
-        memory_bytes=granted.memory_mb << 20,
-        helpers=dict(helpers or {}),
-        zones=zones_for([source, *(helpers or {}).values()], granted.config),
-    )
 
 
 def _summary(said: Sequence[str]) -> str | None:
@@ -92,9 +43,9 @@ def _summary(said: Sequence[str]) -> str | None:
 
 
 class ScriptHost:
-    """Runs the scripts of a folder. `entries` are the scripts' entries of the configuration, `destinations` all names that exist.
+    """Runs the scripts of a folder. `entries` are the scripts' entries of the configuration, `names` what else it has.
 
-    So are `tools` and `projects`. All are as they were when the node started. `filters` is told which scripts have filters, before anything else is
+    Both may be replaced (`reconfigure`); `means` go by the newest. `filters` is told which scripts have filters, before anything else is
     done with them. With `manual` an edit waits until it is deployed; so many events parked in a row (`park_after`; 0: never) park a
     script itself: its handlers rest, its filters do not. What people disabled filters no more.
     """
@@ -105,45 +56,27 @@ class ScriptHost:
         folder: Path,
         *,
         entries: dict[str, Script],
-        destinations: Sequence[str],
-        resolve_destination: Destinations,
+        names: Names,
+        means: Means,
         isolation: Isolation,
         attempts: int,
         rescan_s: float,
         check_file: Check,
-        tools: Sequence[str] = (),
-        resolve_tool: Tools = no_tools,
         filters: Filters | None = None,
         manual: bool = False,
         park_after: int = 10,
-        projects: Sequence[str] = (),
-        resolve_project: Projects = no_projects,
-        channels: Channels | None = None,
         timetable: Timetable | None = None,
-        work_out: WorkOut | None = None,
-        targets: Sequence[str] = (),
-        get: Get | None = None,
         max_hops: int = MAX_HOPS,
-        measure: Measure = measure,
     ) -> None:
-        self._measure = Measurements(measure)
-        self._targets = targets
-        self._get = get
         self._max_hops = max_hops
         self._timetable = timetable or Timetable()
-        self._work_out = work_out
         self._manual = manual
         self._park_after = park_after
         self._archive = archive
         self._filters = filters
         self._entries = entries
-        self._destinations = destinations
-        self._resolve_destination = resolve_destination
-        self._tools = tools
-        self._resolve_tool = resolve_tool
-        self._projects = projects
-        self._resolve_project = resolve_project
-        self._channels = channels or {}
+        self._names = names
+        self._means = replace(means, measure=Measurements(means.measure))
         self._isolation = isolation
         self._attempts = attempts
         self._runners: dict[str, Runner] = {}
@@ -171,10 +104,10 @@ class ScriptHost:
         self._watch.start()
         self._follower.start()
 
-    def reconfigure(self, entries: dict[str, Script], destinations: Sequence[str]) -> None:
-        """Go on with other entries and destinations: each script that they concern gets a new worker, for its next event."""
-        others = list(destinations) != list(self._destinations)
-        former, self._entries, self._destinations = self._entries, entries, destinations
+    def reconfigure(self, entries: dict[str, Script], names: Names) -> None:
+        """Go on with other entries and names: each script that they concern gets a new worker, for its next event."""
+        others = names != self._names
+        former, self._entries, self._names = self._entries, entries, names
         for name in {*former, *entries, *self._runners} if others else {*former, *entries}:
             if others or former.get(name) != entries.get(name):
                 self._renewed.add(name)
@@ -511,32 +444,16 @@ class ScriptHost:
         return Rules(
             entry.time_limit_s,
             self._attempts,
-            self._resolve_destination,
-            self._resolve_tool,
+            self._means,
             self._park_after,
             Quota(entry.actions_per_day, entry.bytes_per_day),
-            self._resolve_project,
-            {channel: phi for channel, phi in self._channels.items() if channel in entry.channels},
-            self._work_out,
-            self._get,
+            self._names.channels_of(entry),
             self._max_hops,
-            self._measure,
         )
 
     def _entry(self, name: str) -> Script:
         return self._entries.get(name) or Script()
 
     def _load(self, name: str, source: str, helpers: Mapping[str, str] | None = None) -> ScriptWorker:
-        frame = load_frame(
-            name,
-            source,
-            self._entry(name),
-            self._destinations,
-            self._resolve_destination,
-            self._tools,
-            helpers,
-            self._projects,
-            self._channels,
-            self._targets,
-        )
+        frame = load_frame(name, source, self._entry(name), self._names, self._means.destinations, helpers)
         return ScriptWorker.start(frame, isolation=self._isolation)

@@ -41,14 +41,18 @@ class Tools:
     """
 
     def __init__(self, tools: Mapping[str, Tool], folder: Path, codecs: Compares, *, at_once: int) -> None:
-        self.all = tools
         self._folder = folder
         self._codecs = codecs
         self._processes = ToolProcesses(at_once=at_once)
         if folder.exists():
             _remove(folder)
-        if self.all:
-            folder.mkdir(mode=0o700, exist_ok=True)
+        self.use(tools)
+
+    def use(self, tools: Mapping[str, Tool]) -> None:
+        """Go on with these tools; what one is making it makes to the end."""
+        if tools:
+            self._folder.mkdir(mode=0o700, exist_ok=True)
+        self.all = tools
 
     def close(self) -> None:
         """End the tools that run; whatever waits for them fails with `ToolError`."""

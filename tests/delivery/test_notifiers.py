@@ -172,6 +172,22 @@ def test_what_cannot_be_sent_is_tried_again_and_given_up_in_the_open(node, web, 
     node.until(lambda: state(node, number).state == "sent")
 
 
+def test_channels_change_while_notifications_are_sent(node, web, notifying):
+    with HookServer() as other:
+        running = notifying(ops=hook(web.port), old=hook(web.port))
+        number, _ = ask(node)
+        node.until(lambda: state(node, number).state == "sent")
+        running.use(
+            {"ops": channel_of("ops", hook(other.port), "node"), "new": channel_of("new", hook(other.port), "node")}
+        )
+        sent = [ask(node)[0], ask(node, "new")[0]]
+        waits, _ = ask(node, "old")
+        node.until(lambda: all(state(node, one).state == "sent" for one in sent))
+        assert (len(web.bodies), len(other.bodies), state(node, waits).state) == (1, 2, "waiting")
+        running.use({"old": channel_of("old", hook(web.port), "node")})
+        node.until(lambda: state(node, waits).state == "sent")
+
+
 def test_what_waits_survives_a_restart(node, web, notifying):
     web.status = 503
     first = notifying(ops=hook(web.port))

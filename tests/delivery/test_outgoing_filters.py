@@ -11,7 +11,7 @@ from hostd.delivery.faults import MAX_TRIES, of_filters
 from hostd.intake.filtering import Changes, Judgement
 from hostd.sandbox import frames
 from hostd.scripting import filters
-from hostd.scripting.filters import Filters
+from hostd.scripting.filters import Filters, Reached
 
 ACCEPTED = Judgement("accept", "", "", 0, Changes(), ())
 DISCARDED = replace(ACCEPTED, verdict="discard", script="a.py", reason="a test patient")
@@ -90,7 +90,12 @@ def test_a_filter_sees_instance_destination_and_origin_and_leaves_a_row(node, mo
         asked.append(question)
         return script, frames.Verdict(question.id, "discard", [], ["PatientID"], reason="a test patient")
 
-    made = Filters(node.archive, time_limit_s=1, workers=1, names={"modality:archive": "archive"})
+    made = Filters(
+        node.archive,
+        time_limit_s=1,
+        workers=1,
+        reached={"modality:archive": Reached("archive", "ARCHIVE", "192.0.2.7")},
+    )
     made._scripts = {"a.py": filters._Script("a.py", "v1", frozenset({"filter_outgoing_instance"}), None)}
     monkeypatch.setattr(Filters, "_run", run)
     judgement = made.outgoing(delivery)
@@ -101,6 +106,7 @@ def test_a_filter_sees_instance_destination_and_origin_and_leaves_a_row(node, mo
         "archive",
         "http",
     )
+    assert (question.destination_aet, question.destination_host) == ("ARCHIVE", "192.0.2.7")
     (run_kept,) = judgement.runs
     assert isinstance(run_kept, FilterRun)
     with node.archive.read() as connection:

@@ -10,7 +10,7 @@ from hostd.archive import tasks
 from hostd.archive.tasks import Task
 from hostd.config.targets import Target as Settings
 from hostd.delivery import targets
-from hostd.delivery.targets import Gone, NoAnswerError, Target, Telling, get
+from hostd.delivery.targets import Gone, NoAnswerError, Target, Telling, get, tellers
 from hostd.errors import ActionFault, NotFoundError, ScriptError
 from hostd.sandbox.requesting import fault_of
 
@@ -177,6 +177,11 @@ def test_a_method_that_the_configuration_does_not_allow_is_refused(registry):
         Telling(one, b"secret").prepare(task())
     with pytest.raises(ValueError, match="GET, POST, PUT"):
         Settings(url="http://x/", methods=["DELETE"])
+
+
+def test_a_target_that_was_taken_out_while_the_node_ran_is_gone_and_one_that_came_back_is_not(registry, node):
+    found = tellers({"registry": target(registry)}, node.archive, former=["registry", "other"])
+    assert {queue: type(one) for queue, one in found.items()} == {"http:registry": Telling, "http:other": Gone}
 
 
 def test_what_waits_for_a_target_that_is_gone_fails_in_the_open():

@@ -585,6 +585,10 @@ def test_filters_of_what_goes_out_and_of_requests():
     source = "def OutgoingCStoreInstanceFilter(dicom, destination):\n    return destination['Name'] != 'archive'\n"
     assert judge(source, "filter_outgoing_instance", destination="archive").verdict == "discard"
     assert judge(source, "filter_outgoing_instance", destination="ai").verdict == "accept"
+    source = "def OutgoingCStoreInstanceFilter(dicom, destination):\n    return (destination.RemoteAet, destination['RemoteIp']) == ('PACS', '192.0.2.7')\n"
+    reached = {"destination": "archive", "destination_aet": "PACS", "destination_host": "192.0.2.7"}
+    assert judge(source, "filter_outgoing_instance", **reached).verdict == "accept"
+    assert judge(source, "filter_outgoing_instance", destination="archive").verdict == "discard"
     source = "def IncomingHttpRequestFilter(method, uri, ip, username, httpHeaders):\n    return method == 'GET' and httpHeaders['x-from'] == 'me'\n"
     request = frames.HttpRequest("GET", "/instances", "192.0.2.1", "me", {"x-from": "me"})
     assert judge(source, "filter_http_request", request=request).verdict == "accept"

@@ -18,7 +18,9 @@ from hostd.config.sections import Script
 from hostd.dicom.header import read_header
 from hostd.dicom.part10 import data_set_offset
 from hostd.errors import NotFoundError
+from hostd.scripting.asking import Means
 from hostd.scripting.host import ScriptHost
+from hostd.scripting.loading import Names
 from hostd.transcoding.public import measure
 
 KNOWN = {"archive": "modality:archive", "ai": "peer:ai", "ct1": "modality:ct1"}
@@ -64,10 +66,10 @@ class Bench:
 
     def start(self):
         self.host = ScriptHost(
-            self.archive, self.folder, entries=self.entries, destinations=sorted(KNOWN), resolve_destination=resolve,
+            self.archive, self.folder, entries=self.entries, names=Names(sorted(KNOWN)), means=Means(resolve, work_out=self.work_out, measure=self.measure),
             isolation="required", attempts=self.attempts, rescan_s=self.rescan_s, check_file=lambda _path: None,
-            manual=self.manual, park_after=self.park_after, work_out=self.work_out,
-            max_hops=self.max_hops, measure=self.measure,
+            manual=self.manual, park_after=self.park_after,
+            max_hops=self.max_hops,
         )  # fmt: skip
         self.host.start()
         return self

@@ -15,7 +15,7 @@ from hostd.config.sections import Script
 from hostd.errors import InstanceFault
 from hostd.sandbox import frames
 from hostd.scripting.asking import Beyond, Means
-from hostd.scripting.host import load_frame
+from hostd.scripting.loading import Names, load_frame
 from hostd.scripting.plan import as_frames_event
 from hostd.scripting.replay import Replayer
 from hostd.scripting.runtime import ScriptWorker, WorkerLost
@@ -272,7 +272,7 @@ def test_a_product_that_cannot_be_made_is_an_error_that_a_script_can_catch(bench
 
 
 def test_a_worker_that_has_made_what_its_script_may_not_is_ended():
-    worker = ScriptWorker.start(load_frame("x.py", "", Script(), [], resolve))
+    worker = ScriptWorker.start(load_frame("x.py", "", Script(), Names(), resolve))
     try:
         question = frames.Question(1, "product", [], actions=[frames.Modify(HERE, {"PatientID": "7"})])
         with pytest.raises(WorkerLost, match="may not take"):
@@ -347,7 +347,7 @@ def test_a_rehearsal_reads_what_is_kept_and_changes_nothing(bench):
     bench.until_passed("a.py")
     with bench.archive.read() as connection:
         past = events.latest(connection, ["stored_instance"], 5)
-    load = load_frame("a.py", COUNTS, Script(), sorted(("archive",)), resolve)
+    load = load_frame("a.py", COUNTS, Script(), Names(sorted(("archive",))), resolve)
     replayer = Replayer(
         lambda: ScriptWorker.start(load), file_of=bench.archive.blobs.path, read=bench.archive.read, destinations=resolve,
         time_limit_s=5.0, script="a.py",

@@ -4,12 +4,13 @@ from scripts_kit import FORWARD, KNOWN, handler
 
 from hostd.archive import tables as t
 from hostd.config.sections import Script
+from hostd.scripting.loading import Names
 
 DELETES = handler("host.delete(instance, after=None)")
 
 
 def reconfigure(bench, **entries):
-    bench.host.reconfigure({f"{name}.py": Script(**entry) for name, entry in entries.items()}, sorted(KNOWN))
+    bench.host.reconfigure({f"{name}.py": Script(**entry) for name, entry in entries.items()}, Names(sorted(KNOWN)))
 
 
 def test_a_capability_that_is_given_holds_for_the_next_event_and_one_that_is_taken_no_more(bench):

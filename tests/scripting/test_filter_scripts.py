@@ -7,8 +7,10 @@ from hostd.archive import orders, scripts
 from hostd.archive.records import Origin
 from hostd.dicom.header import Header
 from hostd.errors import ScriptError
+from hostd.scripting.asking import Means
 from hostd.scripting.filters import Filters
 from hostd.scripting.host import ScriptHost
+from hostd.scripting.loading import Names
 
 DISCARD = "def filter_received_instance(instance, host):\n    return host.discard({!r})\n"
 BROKEN = "def filter_received_instance(instance, host):\n    return (\n"
@@ -33,7 +35,7 @@ class Restarting:
         bench = self.bench
         self.filters = Filters(bench.archive, time_limit_s=10.0, workers=1)
         self.host = ScriptHost(
-            bench.archive, bench.folder, entries=bench.entries, destinations=sorted(KNOWN), resolve_destination=resolve,
+            bench.archive, bench.folder, entries=bench.entries, names=Names(sorted(KNOWN)), means=Means(resolve),
             isolation="required", attempts=bench.attempts, rescan_s=bench.rescan_s, check_file=lambda _path: None,
             filters=self.filters,
         )  # fmt: skip

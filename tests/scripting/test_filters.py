@@ -16,7 +16,7 @@ from hostd.errors import ScriptError
 from hostd.intake.filtering import Changes
 from hostd.sandbox import api, filters
 from hostd.scripting.filters import Filters
-from hostd.scripting.host import load_frame
+from hostd.scripting.loading import Names, load_frame
 from hostd.scripting.runtime import RefusedScriptError, ScriptWorker
 
 RECEIVED = "filter_received_instance"
@@ -38,7 +38,7 @@ def header(patient_id="42", *, has_pixels=False):
 
 def load(name, text, entry=None):
     granted = entry or Script(may=("filters",))
-    return ScriptWorker.start(load_frame(name, text, granted, sorted(KNOWN), resolve))
+    return ScriptWorker.start(load_frame(name, text, granted, Names(sorted(KNOWN)), resolve))
 
 
 class Desk:

@@ -11,7 +11,7 @@ from hostd.cli import build
 from hostd.config.permissions import refuse_writable_by_others
 from hostd.config.sections import Script
 from hostd.scripting.folder import read_source, scan
-from hostd.scripting.host import load_frame
+from hostd.scripting.loading import Names, load_frame
 from hostd.scripting.runtime import RefusedScriptError, ScriptWorker
 
 USER = "from lib.rules import word\n" + handler("print(word())")
@@ -26,7 +26,7 @@ def lib(bench):
 
 
 def start(source, **helpers):
-    worker = ScriptWorker.start(load_frame("a.py", source, Script(), [], str, helpers=helpers))
+    worker = ScriptWorker.start(load_frame("a.py", source, Script(), Names(), str, helpers=helpers))
     worker.stop()
     return worker.ready
 

@@ -9,8 +9,8 @@ from hostd.archive import tables as t
 from hostd.archive.records import Event
 from hostd.cli import build
 from hostd.config.sections import Script
-from hostd.scripting.host import load_frame
 from hostd.scripting.interest import concerns
+from hostd.scripting.loading import Names, load_frame
 from hostd.scripting.runtime import RefusedScriptError, ScriptWorker
 
 ASKED = handler("print(instance.tags.Modality, instance.tags.text('PatientID'))")
@@ -110,7 +110,7 @@ BAD = {
 
 
 def start(source):
-    worker = ScriptWorker.start(load_frame("a.py", source, Script(), [], str))
+    worker = ScriptWorker.start(load_frame("a.py", source, Script(), Names(), str))
     worker.stop()
     return worker.ready.handles
 

@@ -10,7 +10,7 @@ from hostd.archive.tasks import PlannedTask
 from hostd.config.sections import Script
 from hostd.errors import ScriptError
 from hostd.sandbox import acts, frames
-from hostd.scripting.host import load_frame
+from hostd.scripting.loading import Names, load_frame
 from hostd.scripting.plan import MAX_HOPS, as_frames_event
 from hostd.scripting.rehearsal import sentence
 from hostd.scripting.runtime import _dishonest
@@ -73,7 +73,7 @@ def test_a_worker_that_takes_what_its_script_may_not_is_dishonest(action):
     verb = type(action).__name__.lower()
 
     def judged(*actions, may):
-        load = load_frame("x.py", "", Script(may=may), [], str)
+        load = load_frame("x.py", "", Script(may=may), Names(), str)
         return _dishonest(frames.Result(7, list(actions), [], []), as_frames_event(event()), load, set())
 
     assert judged(LOSSLESS, action, may=[verb]) is None

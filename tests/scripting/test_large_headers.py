@@ -14,8 +14,9 @@ from hostd.archive import events
 from hostd.archive.records import Origin
 from hostd.config.sections import Script
 from hostd.intake.intake import Intake
+from hostd.scripting.asking import Means
 from hostd.scripting.execution import Rules, execute
-from hostd.scripting.host import load_frame
+from hostd.scripting.loading import Names, load_frame
 from hostd.scripting.runtime import ScriptWorker
 
 SIZE = 30 << 20
@@ -85,10 +86,12 @@ def run(archive, text):
     with archive.read() as connection:
         (event,) = events.after(connection, 0, ("stored_instance",), 10)
     assert len(event.header) < 64 << 10
-    worker = ScriptWorker.start(load_frame("a.py", text, Script(), [], str))
+    worker = ScriptWorker.start(load_frame("a.py", text, Script(), Names(), str))
     try:
         before = resident(worker.pid)
-        (plan, _), most = peak(lambda: execute(archive, worker, event, Rules(20.0, 1, str), script="a.py", version="1"))
+        (plan, _), most = peak(
+            lambda: execute(archive, worker, event, Rules(20.0, 1, Means(str)), script="a.py", version="1")
+        )
         return plan, most, resident(worker.pid) - before
     finally:
         worker.stop()

@@ -9,7 +9,7 @@ from scripts_kit import resolve
 
 from hostd.config.sections import Script
 from hostd.sandbox.orthanc import callbacks, spelling
-from hostd.scripting.host import load_frame
+from hostd.scripting.loading import Names, load_frame
 from hostd.scripting.rehearsal import rehearse
 from hostd.scripting.runtime import ScriptWorker
 from hostd.scripting.spelling_reference import COMMAND, PARTS, main, render
@@ -48,7 +48,7 @@ def test_the_page_is_written_where_it_is_told(tmp_path, page):
 def test_the_example_of_the_page_does_what_it_says(page):
     example = re.search(r"```python\n(.*?)```", page, re.DOTALL)[1]
     entry = Script(may=("delete",), destinations=("archive",))
-    worker = ScriptWorker.start(load_frame("router.py", example, entry, ["archive"], resolve))
+    worker = ScriptWorker.start(load_frame("router.py", example, entry, Names(["archive"]), resolve))
     try:
         file = Path(get_testdata_file("CT_small.dcm", download=False))
         shown = rehearse(worker, file, kind="stored_instance", now=1.7e9, destinations=resolve, time_limit_s=5.0)

@@ -7,7 +7,9 @@ from hostd.archive import events, tasks
 from hostd.archive import tables as t
 from hostd.config.sections import Script
 from hostd.errors import ScriptError
-from hostd.scripting.host import ScriptHost, load_frame
+from hostd.scripting.asking import Means
+from hostd.scripting.host import ScriptHost
+from hostd.scripting.loading import Names, load_frame
 from hostd.scripting.replay import Replayer
 from hostd.scripting.runtime import ScriptWorker
 
@@ -36,8 +38,8 @@ def outside(bench, asked):
 
     def start():
         bench.host = ScriptHost(
-            bench.archive, bench.folder, entries=bench.entries, destinations=["archive"], resolve_destination=resolve,
-            isolation="required", attempts=2, rescan_s=60, check_file=lambda _path: None, targets=["registry"], get=get,
+            bench.archive, bench.folder, entries=bench.entries, names=Names(["archive"], targets=["registry"]),
+            means=Means(resolve, get=get), isolation="required", attempts=2, rescan_s=60, check_file=lambda _path: None,
         )  # fmt: skip
         bench.host.start()
         return bench
@@ -80,11 +82,12 @@ def test_a_replay_answers_from_the_record_and_asks_nobody(outside, asked):
     with outside.archive.read() as connection:
         past = events.latest(connection, ["stored_instance"], 10)
     other = ASKS.replace("/patients", "/people")
-    load = lambda text: load_frame("a.py", text, Script(may=["http"]), ["archive"], resolve, targets=["registry"])  # noqa: E731 - two texts
+    named = Names(["archive"], targets=["registry"])
     found = []
     for text in (ASKS, other):
         replayer = Replayer(
-            lambda text=text: ScriptWorker.start(load(text)), file_of=outside.archive.blobs.path, read=outside.archive.read,
+            lambda text=text: ScriptWorker.start(load_frame("a.py", text, Script(may=["http"]), named, resolve)),
+            file_of=outside.archive.blobs.path, read=outside.archive.read,
             destinations=resolve, time_limit_s=5,
         )  # fmt: skip
         found += [one.outcome for one in replayer.replay(past)]

@@ -16,7 +16,7 @@ from hostd.config.sections import Script
 from hostd.dicom.header import read_header
 from hostd.dicom.part10 import data_set_offset
 from hostd.scripting import questions
-from hostd.scripting.host import load_frame
+from hostd.scripting.loading import Names, load_frame
 from hostd.scripting.plan import as_frames_event
 from hostd.scripting.runtime import ScriptWorker, WorkerLost
 
@@ -44,7 +44,9 @@ MEMORY = {
 
 
 def worker_of(body, memory_mb=96):
-    return ScriptWorker.start(load_frame("a.py", handler(*body.splitlines()), Script(memory_mb=memory_mb), [], str))
+    return ScriptWorker.start(
+        load_frame("a.py", handler(*body.splitlines()), Script(memory_mb=memory_mb), Names(), str)
+    )
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from hostd.archive.deliveries import PRIORITIES
 from hostd.config.sections import Script
 from hostd.dicom import syntaxes
 from hostd.sandbox import api, facades, filters
-from hostd.scripting.host import load_frame
+from hostd.scripting.loading import Names, load_frame
 from hostd.scripting.reference import COMMAND, MODULES, PARTS, main, render
 from hostd.scripting.rehearsal import rehearse
 from hostd.scripting.runtime import ScriptWorker
@@ -60,7 +60,7 @@ def test_short_names_and_priorities_in_the_docs_are_those_that_there_are():
 
 def test_the_example_of_the_page_does_what_it_says(page):
     example = re.search(r"```python\n(.*?)```", page, re.DOTALL)[1]
-    worker = ScriptWorker.start(load_frame("compress.py", example, Script(), ["archive"], resolve))
+    worker = ScriptWorker.start(load_frame("compress.py", example, Script(), Names(["archive"]), resolve))
     try:
         file = Path(get_testdata_file("CT_small.dcm", download=False))
         shown = rehearse(worker, file, kind="stored_instance", now=1.7e9, destinations=resolve, time_limit_s=5.0)

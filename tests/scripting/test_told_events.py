@@ -6,7 +6,7 @@ from hostd.archive import deliveries, events, leases, notices, occurrences
 from hostd.archive import tables as t
 from hostd.archive.records import Attempt
 from hostd.config.sections import Script
-from hostd.scripting.host import load_frame
+from hostd.scripting.loading import Names, load_frame
 from hostd.scripting.plan import MAX_HOPS
 from hostd.scripting.rehearsal import rehearse
 from hostd.scripting.replay import Replayer
@@ -166,7 +166,7 @@ def test_a_past_delivery_can_be_replayed(bench):
     with bench.archive.read() as connection:
         past = events.latest(connection, ["delivery_failed"], 10)
     replayer = Replayer(
-        lambda: ScriptWorker.start(load_frame("x.py", source, Script(), ["archive", "ai"], resolve)),
+        lambda: ScriptWorker.start(load_frame("x.py", source, Script(), Names(["archive", "ai"]), resolve)),
         file_of=bench.archive.blobs.path, read=bench.archive.read, destinations=resolve, time_limit_s=5.0,
     )  # fmt: skip
     (replayed,) = replayer.replay(past)
@@ -177,7 +177,7 @@ def test_every_such_event_can_be_rehearsed(tmp_path, archive):
     from hostd.scripting.situations import EXAMPLES  # noqa: PLC0415
 
     source = "".join(f"def on_{kind}(x, host):\n    host.log(repr(x))\n" for kind in EXAMPLES)
-    worker = ScriptWorker.start(load_frame("x.py", source, Script(), ["archive"], resolve))
+    worker = ScriptWorker.start(load_frame("x.py", source, Script(), Names(["archive"]), resolve))
     arrive(archive, "1.2.3.4.5")
     (file,) = (archive.blobs.path(name) for name in archive.blobs.names())
     try:

@@ -60,7 +60,8 @@ CALLBACKS: dict[str, Callback] = {
     "OutgoingCStoreInstanceFilter": Callback(
         ("filter_outgoing_instance",),
         ("dicom", "destination"),
-        "`destination.Name` is its name in the configuration. False fails the delivery with a reason; it never counts as sent.",
+        "`destination.Name` is its name in the configuration; of a modality there are `destination.RemoteAet` and `destination.RemoteIp`, its host "
+        "as configured. False fails the delivery with a reason; it never counts as sent.",
     ),
     "IncomingHttpRequestFilter": Callback(
         ("filter_http_request",),

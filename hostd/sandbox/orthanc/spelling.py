@@ -14,6 +14,7 @@ from hostd.sandbox.orthanc.session import Session
 from hostd.sandbox.orthanc.tables import (
     SimplifiedTags,
     Table,
+    destination_of,
     info_of,
     metadata_of,
     metadata_of_level,
@@ -187,7 +188,7 @@ def _shown(run: Run, question: frames.Filter) -> list[object]:
     instance = question.instance
     assert instance is not None, "a filter is asked about an instance or a request"
     if question.destination is not None:
-        return [tags_of(run, instance), Table({"Name": question.destination})]
+        return [tags_of(run, instance), destination_of(question)]
     return [tags_of(run, instance), origin_of(instance.origin), info_of(instance)]
 
 

@@ -161,6 +161,13 @@ def origin_of(origin: frames.Origin) -> Table:
     return Table(entries)
 
 
+def destination_of(question: frames.Filter) -> Table:
+    """Return where an instance is to be sent: its name, and of a modality what Orthanc gives."""
+    return Table({
+        "Name": question.destination, "RemoteAet": question.destination_aet, "RemoteIp": question.destination_host,
+    })  # fmt: skip
+
+
 def info_of(instance: frames.Instance) -> Table:
     """Return what a filter learns of an instance besides its tags."""
     return Table({"HasPixelData": instance.has_pixels, "TransferSyntaxUID": instance.transfer_syntax.uid})

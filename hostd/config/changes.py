@@ -1,0 +1,48 @@
+"""What changed from one configuration to the next, and what of it a running node can go on with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from hostd.config.section import Section
+from hostd.config.settings import DESTINATION_TABLES, Settings
+
+RELOADED = frozenset(
+    {
+        *("users", "scripts", "sources", "retention", "delivery", "tools", "projects", "notify", "targets"),
+        *DESTINATION_TABLES.values(),
+    }
+)
+"""The sections of the configuration that may change while the node runs; the others take effect with its next start."""
+
+DELIVERING = frozenset({"delivery", *DESTINATION_TABLES.values()})
+"""The sections that say where and how things are sent."""
+
+
+def taken(now: Settings, wanted: Settings) -> Settings:
+    """Return the configuration of now with what can be taken over of the one that is wanted."""
+    return now.model_copy(update={name: getattr(wanted, name) for name in RELOADED})
+
+
+def sections(now: Settings, wanted: Settings) -> list[str]:
+    """Return the sections that differ and can be taken over, in the order of the documentation."""
+    return [name for name in _differing(now, wanted) if name in RELOADED]
+
+
+def waiting(now: Settings, wanted: Settings) -> list[str]:
+    """Return the settings that differ and need another start of the node: `dicom.port`."""
+    return [
+        name for section in _differing(now, wanted) if section not in RELOADED for name in _keys(section, now, wanted)
+    ]
+
+
+def _differing(now: Settings, wanted: Settings) -> list[str]:
+    return [name for name in Settings.model_fields if getattr(now, name) != getattr(wanted, name)]
+
+
+def _keys(section: str, now: Settings, wanted: Settings) -> Iterator[str]:
+    one, other = getattr(now, section), getattr(wanted, section)
+    assert isinstance(one, Section), "tables of tables are all reloaded"
+    for key in type(one).model_fields:
+        if getattr(one, key) != getattr(other, key):
+            yield f"{section}.{key}"

@@ -1,0 +1,35 @@
+"""What of a changed configuration a running node takes over, and what it names as waiting for its next start."""
+
+import pytest
+
+from hostd.config import changes
+from hostd.config.section import Section
+from hostd.config.settings import Settings
+
+
+def test_only_what_can_be_taken_over_is():
+    now, wanted = (
+        Settings(),
+        Settings(node={"trash_days": 3}, retention={"old": {"keep_days": 9, "label": "OLD"}}, delivery={"batch": 7}),
+    )
+    assert changes.sections(now, wanted) == ["delivery", "retention"]
+    assert changes.waiting(now, wanted) == ["node.trash_days"]
+    found = changes.taken(now, wanted)
+    assert (found.node.trash_days, found.delivery.batch, list(found.retention)) == (1, 7, ["old"])
+    assert changes.waiting(found, wanted) == ["node.trash_days"]
+
+
+def test_the_same_is_no_change():
+    assert changes.sections(Settings(), Settings()) == changes.waiting(Settings(), Settings()) == []
+
+
+@pytest.mark.parametrize("name", sorted(Settings.model_fields.keys() - changes.RELOADED))
+def test_what_waits_for_a_start_can_be_named(name):
+    assert isinstance(getattr(Settings(), name), Section)
+
+
+def test_the_page_says_which_sections_are_taken_over(pytestconfig):
+    page = (pytestconfig.rootpath / "docs" / "configuration.md").read_text()
+    (line,) = [line for line in page.splitlines() if "A running node takes over" in line]
+    assert all(f"`{name}`" in line for name in changes.RELOADED)
+    assert not any(f"`{name}`" in line for name in Settings.model_fields.keys() - changes.RELOADED)
