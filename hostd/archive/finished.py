@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 
 from hostd.archive import figures
 from hostd.archive import tables as t
+from hostd.archive.tasks import DISCARDED
 
 AT_ONCE = 200
 """How many rows one unit looks at, so that the writer stays free."""
@@ -52,11 +53,11 @@ def deliveries(connection: Connection, before: float, after: int) -> tuple[int, 
 
 
 def tasks(connection: Connection, before: float, after: int) -> tuple[int, int] | None:
-    """Forget what was done after runs before that time; what failed stays until somebody tries it again."""
+    """Forget what was done after runs before that time; what failed stays until somebody decides about it."""
     looked = _next(connection, t.task.c.id, after)
     if not looked:
         return None
-    old = t.task.c.id.in_(looked), t.task.c.state == "done", t.task.c.finished_at < before
+    old = t.task.c.id.in_(looked), t.task.c.state.in_(("done", DISCARDED)), t.task.c.finished_at < before
     return looked[-1], connection.execute(sa.delete(t.task).where(*old)).rowcount
 
 

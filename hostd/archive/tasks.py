@@ -2,7 +2,7 @@
 
 A task waits in a `queue`, which names who carries it out. It is claimed under a lease's token, tried again with growing waits, and
 ends in the open: done with its result, or failed with its reason, which `on_action_done` tells. As long as it is neither done nor
-given up it pins its file, and what is on the way to its product. A failed one waits for somebody to try it again by hand.
+discarded it pins its file, and what is on the way to its product. A failed one waits for somebody to try it again, or to discard it.
 """
 
 from __future__ import annotations
@@ -26,6 +26,9 @@ TOPIC = "action"
 OPEN = ("waiting", "running")
 PINNING = (*OPEN, "failed")
 """States in which a task pins its file."""
+DISCARDED = "discarded"
+"""State of a task that was given up by a person."""
+_DECIDED = ("failed", "waiting")
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +180,12 @@ def _end(connection: Connection, number: int, at: float, **values: Any) -> None:
         },
         instance=task.instance, content=task.content, blob=task.blob,
     )  # fmt: skip
-    if task.blob is not None:  # the collector looks again at what this pinned
+    _release(connection, task)
+
+
+def _release(connection: Connection, task: Task) -> None:
+    """Have the collector look again at what a task pinned."""
+    if task.blob is not None:
         made = sa.select(t.receipt.c.result).where(t.receipt.c.source == task.blob)
         freed = sa.or_(t.blob.c.name == task.blob, t.blob.c.name.in_(made))
         connection.execute(sa.update(t.blob).where(freed, t.blob.c.released).values(unpinned_at=None))
@@ -191,7 +199,8 @@ def _settle_action(connection: Connection, action: int) -> None:
         .group_by(t.task.c.state)
     )
     counted: Counter[str] = Counter({row.state: row.number for row in connection.execute(query)})
-    state = "open" if any(counted[one] for one in OPEN) else "failed" if counted["failed"] else "done"
+    is_whole = not (counted["failed"] or counted[DISCARDED])
+    state = "open" if any(counted[one] for one in OPEN) else "done" if is_whole else "failed"
     values: dict[str, Any] = {"state": state, "result": dict(counted)}
     if counted.total() == 1:
         only = connection.execute(sa.select(t.task).where(t.task.c.action == action)).one()
@@ -201,11 +210,7 @@ def _settle_action(connection: Connection, action: int) -> None:
 
 def retry(connection: Connection, number: int, now: float) -> None:
     """Try a task again at once that failed, or waits. Raises `NotFoundError` when it is in another state, or its file is gone."""
-    task = get(connection, number)
-    if task is None:
-        raise NotFoundError(f"there is no task {number}")
-    if task.state not in {"failed", "waiting"}:
-        raise NotFoundError(f"task {number} is {task.state}, only one that failed or waits can be tried again")
+    task = _decidable(connection, number, "tried again")
     if (
         task.blob is not None
         and connection.execute(sa.select(t.blob.c.name).where(t.blob.c.name == task.blob)).first() is None
@@ -214,6 +219,32 @@ def retry(connection: Connection, number: int, now: float) -> None:
     values = {"state": "waiting", "next_attempt_at": now, "finished_at": None}
     connection.execute(sa.update(t.task).where(t.task.c.id == number).values(**values))
     _settle_action(connection, task.action)
+
+
+def discard(connection: Connection, number: int, by: str, why: str, now: float) -> None:
+    """Give up a task that failed, or waits, as `by` decided; its file is no longer kept for it. Raises `NotFoundError` as `retry` does.
+
+    One that waited is told by `on_action_done`, one that failed was told already.
+    """
+    task = _decidable(connection, number, "discarded")
+    reason = f"discarded by {by}: {why}"
+    if task.state == "waiting":
+        _end(connection, number, now, state=DISCARDED, last_error=reason)
+        return
+    reason += f"; it had failed: {task.last_error}"
+    values = {"state": DISCARDED, "last_error": reason}
+    connection.execute(sa.update(t.task).where(t.task.c.id == number).values(**values))
+    _settle_action(connection, task.action)
+    _release(connection, task)
+
+
+def _decidable(connection: Connection, number: int, decided: str) -> Task:
+    task = get(connection, number)
+    if task is None:
+        raise NotFoundError(f"there is no task {number}")
+    if task.state not in _DECIDED:
+        raise NotFoundError(f"task {number} is {task.state}, only one that failed or waits can be {decided}")
+    return task
 
 
 # -- reading ----------------------------------------------------------------------------------------------------------

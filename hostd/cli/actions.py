@@ -1,7 +1,8 @@
-"""`hostd actions`: what scripts asked for that is done after their runs, what failed of it and why, and trying it again."""
+"""`hostd actions`: what scripts asked for that is done after their runs, what failed of it and why; trying it again, or giving it up."""
 
 from __future__ import annotations
 
+import getpass
 import time
 from typing import Annotated, Any
 
@@ -11,13 +12,26 @@ from hostd.archive import tasks
 from hostd.archive.archive import attach
 from hostd.archive.tasks import Task
 from hostd.cli.config import AsJson
-from hostd.cli.looking import Config, Most, iso_time, local_time, print_json, print_table, printable, settings_of
+from hostd.cli.looking import (
+    Config,
+    Most,
+    iso_time,
+    local_time,
+    print_json,
+    print_table,
+    printable,
+    refuse,
+    settings_of,
+)
 
 app = typer.Typer(
     help="What scripts asked for that is done after their runs: store, replace and their like.", no_args_is_help=True
 )
 
 _COLUMNS = ("number", "asked for", "verb", "by", "instance", "state", "tries", "came of it")
+
+
+Numbers = Annotated[list[int], typer.Argument(metavar="NUMBER...", help="As `hostd actions list` numbers them.")]
 
 
 @app.command("list")
@@ -40,7 +54,7 @@ def listing(
 
 @app.command()
 def retry(
-    numbers: Annotated[list[int], typer.Argument(metavar="NUMBER...", help="As `hostd actions list` numbers them.")],
+    numbers: Numbers,
     config: Config = None,
 ) -> None:
     """Try again at once what failed, or waits."""
@@ -48,6 +62,38 @@ def retry(
         for number in numbers:
             tasks.retry(connection, number, time.time())
     typer.echo(f"{', '.join(map(str, numbers))}: tried again")
+
+
+@app.command()
+def discard(
+    numbers: Numbers,
+    why: Annotated[str, typer.Option("--why", help="Why, for the record.")],
+    config: Config = None,
+) -> None:
+    """Give up what failed, or waits: it is never done, and its files are no longer kept for it."""
+    with attach(settings_of(config).node.place, writes=True) as connection:
+        for number in numbers:
+            tasks.discard(connection, number, getpass.getuser(), why, time.time())
+    typer.echo(f"{', '.join(map(str, numbers))}: discarded")
+
+
+@app.command()
+def show(
+    number: Annotated[int, typer.Argument(help="As `hostd actions list` numbers them.")],
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show one of them with all that is known of it. Exit code 1: there is none."""
+    with attach(settings_of(config).node.place) as connection:
+        task = tasks.get(connection, number)
+    if task is None:
+        raise refuse(f"there is no task {number}")
+    if as_json:
+        print_json(_facts(task))
+        return
+    for name, value in _facts(task).items():
+        if value is not None:
+            typer.echo(f"{name.replace('_', ' ')}: {printable(str(value))}")
 
 
 def _facts(task: Task) -> dict[str, Any]:

@@ -109,12 +109,12 @@ class EndedAction(ReadOnly):
 
     @property
     def state(self) -> str:
-        """One of "done", "failed"."""
+        """One of "done", "failed", "discarded": given up by a person before it was done."""
         return self._facts.state
 
     @property
     def reason(self) -> str:
-        """Why it failed, in words; '' when it did not. It may name a patient."""
+        """Why it failed or was given up, in words; '' when it is done. It may name a patient."""
         return self._facts.reason
 
     @property

@@ -9,6 +9,7 @@ from fastapi import FastAPI
 
 from hostd.archive.archive import Archive
 from hostd.web import errors
+from hostd.web.actions import action_routes
 from hostd.web.answering import Answering
 from hostd.web.content import content_routes
 from hostd.web.delivery_orders import delivery_order_routes
@@ -60,6 +61,7 @@ def create_app(
     app.include_router(content_routes(archive))
     app.include_router(delivery_routes(archive))
     app.include_router(delivery_order_routes(archive, lambda: destinations().keys()))
+    app.include_router(action_routes(archive))
     app.include_router(destination_routes(archive, destinations))
     app.include_router(metric_routes(archive, lambda: destinations().keys()))
     app.include_router(association_routes(archive))

@@ -37,3 +37,10 @@ def test_a_failed_action_is_shown_with_its_reason_and_tried_again(config, archiv
     assert json.loads(run(config, "actions", "list", "--failed", "--json").output) == []
     assert rows(archive, t.action)[0].state == "open"
     assert run(config, "actions", "retry", "7").exit_code != 0
+    assert run(config, "actions", "discard", "1").exit_code == 2, "why is to be said"
+    assert run(config, "actions", "discard", "1", "--why", "too old").output == "1: discarded\n"
+    shown = run(config, "actions", "show", "1").output
+    assert "state: discarded" in shown
+    assert "too old" in shown
+    assert json.loads(run(config, "actions", "show", "1", "--json").output)["verb"] == "store"
+    assert run(config, "actions", "show", "7").exit_code == 1

@@ -199,6 +199,33 @@ def test_what_nothing_is_left_of_is_skipped(archive):
     assert rows(archive, t.action)[0].state == "skipped"
 
 
+def test_what_failed_is_discarded_with_who_and_why_and_lets_go_of_its_file(archive, carrier, greeter):
+    greeter.raises = [ActionFault("nobody is there")]
+    arrive(archive)
+    ask(archive, later())
+    run_out(carrier)
+    archive.writer.do(lambda c: tasks.discard(c, 1, "anna", "not needed", 9.0))
+    assert (task(archive).state, task(archive).last_error) == (
+        "discarded", "discarded by anna: not needed; it had failed: nobody is there",
+    )  # fmt: skip
+    assert rows(archive, t.action)[0].state == "failed"
+    assert len(told(archive, "action_done")) == 1, "its end was told when it failed"
+    with archive.read() as connection:
+        assert connection.execute(sa.select(tasks.pins(sa.literal(task(archive).blob)))).scalar() in (False, 0)
+    with pytest.raises(NotFoundError, match="is discarded, only one that failed or waits can be tried again"):
+        archive.writer.do(lambda c: tasks.retry(c, 1, 9.0))
+
+
+def test_what_waits_is_discarded_and_told(archive, carrier, greeter):
+    arrive(archive)
+    ask(archive, later())
+    archive.writer.do(lambda c: tasks.discard(c, 1, "anna", "not needed", 9.0))
+    run_out(carrier)
+    assert greeter.prepared == []
+    (event,) = told(archive, "action_done")
+    assert (event.facts["state"], event.facts["reason"]) == ("discarded", "discarded by anna: not needed")
+
+
 def test_only_what_failed_or_waits_is_tried_again_by_hand(archive, carrier):
     arrive(archive)
     ask(archive, later())
