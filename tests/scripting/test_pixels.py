@@ -12,7 +12,7 @@ from hostd.archive.telling import plain
 from hostd.config.sections import Script
 from hostd.errors import CannotTranscodeError, CodecCrashedError
 from hostd.sandbox.frames import PixelFacts
-from hostd.scripting.host import load_frame
+from hostd.scripting.loading import Names, load_frame
 from hostd.scripting.measuring import Measurements
 from hostd.scripting.replay import Replayer
 from hostd.scripting.runtime import ScriptWorker
@@ -65,7 +65,7 @@ def past(bench):
 
 def replayed(bench, source, measured=None):
     """Return what comes of a script on what was stored; codecs are those of the command, or what is given."""
-    load = load_frame("a.py", source, Script(may=["delete"]), ["archive"], resolve)
+    load = load_frame("a.py", source, Script(may=["delete"]), Names(["archive"]), resolve)
     replayer = Replayer(
         lambda: ScriptWorker.start(load), file_of=bench.archive.blobs.path, read=bench.archive.read, destinations=resolve,
         time_limit_s=10.0, script="a.py",

@@ -78,7 +78,7 @@ def test_the_example_of_pixels_does_what_it_says(page, tmp_path):
         ds = dcmread(ct)
         ds.PixelData = value
         ds.save_as(file)
-    worker = ScriptWorker.start(load_frame("blank.py", example, Script(), ["archive"], resolve))
+    worker = ScriptWorker.start(load_frame("blank.py", example, Script(), Names(["archive"]), resolve))
     try:
         shown = [
             rehearse(worker, file, kind="stored_instance", now=1.7e9, destinations=resolve, time_limit_s=20.0)
