@@ -1,6 +1,6 @@
 """Events about deliveries, destinations, scripts and the node, as scripts see them; and what scripts tell people."""
 
-from scripts_kit import FORWARD, arrive, handler, resolve
+from scripts_kit import FORWARD, KNOWN, arrive, handler, resolve
 
 from hostd.archive import deliveries, events, leases, notices, occurrences
 from hostd.archive import tables as t
@@ -33,8 +33,8 @@ def finish(bench, outcome="failed", answer="0xC000 (no)", status=0xC000):
 
 def channels(bench, **phi):
     """Have the node have these channels, and the script all of them."""
-    bench.host._channels.update(phi)
     bench.entries["x.py"] = Script(channels=tuple(phi))
+    bench.host.reconfigure(bench.entries, Names(sorted(KNOWN), channels=phi))
 
 
 def notified(bench):
@@ -194,7 +194,7 @@ def test_every_such_event_can_be_rehearsed(tmp_path, archive):
 def test_a_script_tells_people_by_a_channel_that_it_is_given_and_by_no_other(bench):
     bench.start()
     channels(bench, ops=False)
-    bench.host._channels["boss"] = False
+    bench.host.reconfigure(bench.entries, Names(sorted(KNOWN), channels={"ops": False, "boss": False}))
     bench.put(
         "x.py",
         "def on_stored_instance(instance, host):\n"
