@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import structlog
 
-from hostd.archive import instances, notices, retention, scripts
+from hostd.archive import instances, scripts
 from hostd.archive.archive import Archive
 from hostd.archive.pseudonyms import IndexPseudonyms
 from hostd.archive.records import Origin
@@ -39,6 +37,7 @@ from hostd.jobs import dealing
 from hostd.jobs.carrying import Carriers
 from hostd.jobs.dealing import Dealing
 from hostd.jobs.deleting import Deleting
+from hostd.jobs.housekeeping import Housekeeping
 from hostd.jobs.quiet import QuietTime
 from hostd.jobs.schedules import Schedules
 from hostd.jobs.storing import REPLACE, STORE, Replacing, Storing
@@ -61,9 +60,6 @@ from hostd.web.listener import HttpListener
 
 _log = structlog.get_logger(__name__)
 
-_DAY_S = 86_400.0
-_HOUSEKEEPING_S = 60.0
-_FORGETTING_S = 3600.0
 _STOP_GRACE_S = 10.0
 _MODIFYING_SYSTEM = 64
 """Characters of the name under which changes are recorded (Modifying System, VR LO)."""
@@ -119,8 +115,6 @@ class Node:
         self._run_scripts = run_scripts
         self._clock = clock or SystemClock()
         self._undo: list[tuple[str, object]] = []
-        self._stopping = threading.Event()
-        self._forgot_at = self._clock.now()
 
     # -- life
 
@@ -139,7 +133,6 @@ class Node:
 
     def stop(self) -> None:
         """Close the doors, let what runs come to its end, commit what waits."""
-        self._stopping.set()
         while self._undo:
             what, undo = self._undo.pop()
             try:
@@ -234,9 +227,9 @@ class Node:
         deleting = Deleting(self.archive)
         self._undo.append(("deleting", deleting.stop))
         deleting.start()
-        housekeeper = threading.Thread(target=self._keep_house, name="housekeeping", daemon=True)
-        housekeeper.start()
-        self._undo.append(("housekeeping", housekeeper.join))
+        housekeeping = Housekeeping(self.archive, lambda: self.settings, self._look_around)
+        self._undo.append(("housekeeping", housekeeping.stop))
+        housekeeping.start()
         self._open_doors(intake)
 
     def _start_scripts(self, products: Products, pool: CodecPool) -> None:
@@ -455,54 +448,15 @@ class Node:
             named = {name: host for name, host in named.items() if host == origin.ip}
         return next(iter(named), None)
 
-    def _keep_house(self) -> None:
-        """Remove what nothing needs any more, now and then."""
-        node = self.settings.node
-        while not self._stopping.wait(_HOUSEKEEPING_S):
-            try:
-                self.archive.collect(trash_seconds=node.trash_days * _DAY_S)
-                self.archive.purge(
-                    events_seconds=node.events_days * _DAY_S, associations_seconds=node.associations_days * _DAY_S
-                )
-                self.archive.reckon()
-                if self._clock.now() - self._forgot_at >= _FORGETTING_S:
-                    self._forgot_at = self._clock.now()
-                    self.archive.forget_finished(seconds=node.finished_days * _DAY_S)
-                    self._expire()
-                self._forget_scripts()
-                self._look_around()
-            except Exception:  # noqa: BLE001 - a thread that must not end; the next round tries again
-                _log.exception("housekeeping failed")
-
     def _look_around(self) -> None:
         """See whether there is room on the disk, and whether everybody sends who is expected to."""
         settings = self.settings
-        before = self._clock.now() - settings.node.notifications_days * _DAY_S
-        while self.archive.writer.do(lambda c: notices.purge(c, older_than=before, limit=500)):
-            pass
         watching.disk(self.archive, settings.node.min_free_mb)
         watching.sources(
             self.archive,
             {name: source.silent_after_h * 3600 for name, source in settings.sources.items()},
             {name: (modality.aet, modality.host) for name, modality in settings.modalities.items()},
         )
-
-    def _expire(self) -> None:
-        """Delete what is stored for longer than `[retention]` says."""
-        for name, kept in self.settings.retention.items():
-            now, gone = self._clock.now(), 0
-            unit = partial(
-                retention.expire, before=now - kept.keep_days * _DAY_S, now=now, source=kept.source, label=kept.label
-            )
-            while count := self.archive.writer.do(unit, topics=("event",)):
-                gone += count
-            if gone:
-                _log.info("instances were deleted by age", retention=name, count=gone)
-
-    def _forget_scripts(self) -> None:
-        absent_before = self._clock.now() - self.settings.scripting.forget_after_days * _DAY_S
-        for name in self.archive.writer.do(lambda c: scripts.forget_absent(c, absent_before=absent_before)):
-            _log.info("script forgotten: its file was gone for too long", script=name)
 
 
 def _targets_of(settings: Settings) -> dict[str, Target]:

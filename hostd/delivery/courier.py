@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
+from collections.abc import Callable
+from functools import partial
 
 from hostd.archive.archive import Archive
 from hostd.archive.records import Delivery
@@ -16,6 +19,7 @@ from hostd.delivery.ledger import TOPIC, Ledger
 from hostd.delivery.pace import Pace
 from hostd.delivery.retry import Waits
 from hostd.delivery.terms import Terms
+from hostd.errors import StorageError
 from hostd.transcoding.products import Products
 
 __all__ = ["TOPIC", "AskFilters", "Courier", "Health", "unfiltered"]
@@ -57,6 +61,9 @@ class Courier:
         self.retry_s = policy.first_s
         self._probe_asked = threading.Event()
         self._lanes: dict[int, threading.Thread] = {}
+        self._lock = threading.Lock()
+        self._serving: set[int] = set()
+        self._is_retiring = False
         self._commissioner: Commissioner | None = None
         self._policy = policy
 
@@ -71,8 +78,7 @@ class Courier:
             lane = self._lanes.get(number)
             if lane is None or not lane.is_alive():
                 name = f"courier {self.destination.name}" + (f" {number + 1}" if number else "")
-                self._lanes[number] = threading.Thread(target=Lane(self, number).serve, name=name, daemon=True)
-                self._lanes[number].start()
+                self._begin(number, name, Lane(self, number).serve)
 
         self._commission()
 
@@ -83,12 +89,38 @@ class Courier:
             name = destination.name
             made = Commissioner(self.archive, destination, name, self._policy, self.clock, self.ledger.own)
             self._commissioner = made
-            thread = threading.Thread(target=made.serve, args=(self.closing,), name=f"commitment {name}", daemon=True)
-            self._lanes[-1] = thread
             made.timeout_s = self.terms.commit_timeout_s
-            thread.start()
+            self._begin(-1, f"commitment {name}", partial(made.serve, self.closing))
         elif self._commissioner is not None and isinstance(destination, Commits):
             self._commissioner.destination, self._commissioner.timeout_s = destination, self.terms.commit_timeout_s
+
+    def _begin(self, number: int, name: str, serve: Callable[[], None]) -> None:
+        def run() -> None:
+            try:
+                serve()
+            finally:
+                self._ended(number)
+
+        with self._lock:
+            self._serving.add(number)
+        self._lanes[number] = threading.Thread(target=run, name=name, daemon=True)
+        self._lanes[number].start()
+
+    def _ended(self, number: int) -> None:
+        with self._lock:
+            self._serving.discard(number)
+            is_last = self._is_retiring and not self._serving
+        if is_last:
+            with contextlib.suppress(
+                StorageError
+            ):  # the index is closed already: a node that stops lets go of all leases
+                self.ledger.give_up()
+
+    def retire(self) -> None:
+        """Have the courier end as `ask_to_stop` does, for good: then it lets go of the destination."""
+        with self._lock:
+            self._is_retiring = True
+        self.ask_to_stop()
 
     def ask_to_stop(self) -> None:
         """Have the courier end after the instances that it is sending; whoever waits on the bulletin must be rung for it to notice."""

@@ -107,7 +107,7 @@ class Couriers:
     def _adjust(self) -> None:
         for name in self._couriers.keys() - self._destinations.keys():
             courier = self._couriers.pop(name)
-            courier.ask_to_stop()
+            courier.retire()
             self._leaving.append(courier)
         for name, destination in self._destinations.items():
             terms = self._terms.get(name, Terms())

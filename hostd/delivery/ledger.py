@@ -94,6 +94,7 @@ class Ledger:
         self._gathering = threading.Lock()
         self._page: _Page | None = None
         self._token: int | None = None
+        self._is_given_up = False
         self._is_told_down = False
         self._held_back: set[int] = set()
         self._log = _log.bind(destination=destination)
@@ -103,6 +104,8 @@ class Ledger:
     def own(self) -> bool:
         """Take the lease, unless it is held already, and give back what an earlier holder left in the middle of sending."""
         with self._lock:
+            if self._is_given_up:
+                return False
             if self._token is None:
                 self._token, recovered = self._archive.writer.do(self._take, topics=(TOPIC,))
                 if recovered:
@@ -121,6 +124,14 @@ class Ledger:
             if self._token == token:
                 self._token = None
                 self._log.warning("another node has taken over this destination")
+
+    def give_up(self) -> None:
+        """Let go of the lease for good, so that a node that still has the destination need not wait for its end."""
+        with self._lock:
+            self._is_given_up = True
+            token, self._token = self._token, None
+        if token is not None:
+            self._archive.writer.do(lambda c: leases.release(c, self._lease, token), topics=(TOPIC,))
 
     def require(self, token: int) -> None:
         """Raise `LeaseLostError` where another node may be carrying this destination's deliveries already."""

@@ -19,6 +19,7 @@ from pathlib import Path
 from sqlalchemy import Engine, event
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 
+import hostd.jobs.housekeeping
 import hostd.node
 from hostd.archive import deliveries, instances, plans, receipts, removal
 from hostd.archive.blobs import BlobFile, FolderBlobs
@@ -166,8 +167,8 @@ def main():
         assert hostd.node._STOP_GRACE_S > 0
         hostd.node._STOP_GRACE_S = options.grace
     if options.housekeeping is not None:
-        assert hostd.node._HOUSEKEEPING_S > 0
-        hostd.node._HOUSEKEEPING_S = options.housekeeping
+        assert hostd.jobs.housekeeping._EVERY_S > 0
+        hostd.jobs.housekeeping._EVERY_S = options.housekeeping
     settings = load(options.config)
     log.configure(settings.log.format, settings.log.level)
     told = threading.Event()

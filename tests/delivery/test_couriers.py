@@ -5,7 +5,7 @@ import threading
 import pytest
 from delivery_kit import ANSWERED, EXPLICIT, POLICY, FakeDestination, small_file
 
-from hostd.archive import deletes, deliveries
+from hostd.archive import deletes, deliveries, leases
 from hostd.delivery import lane, ledger
 from hostd.delivery.couriers import unserved
 from hostd.delivery.destinations import Answer
@@ -275,6 +275,26 @@ def test_more_than_twenty_failures_in_a_row_hold_the_destination(node, fake):
     node.advance(1001)
     node.until(lambda: [node.get(number).state for number in numbers].count("delivered") == 40 - IN_A_ROW - 2)
     node.until(lambda: not couriers.health()[NAME].is_failing)
+
+
+def test_a_destination_that_is_taken_out_of_the_configuration_is_let_go_of_after_what_is_being_sent(node, fake):
+    def left_s():
+        with node.archive.read() as connection:
+            (lease,) = [one for one in leases.listing(connection, node.clock.now()) if NAME in one.what]
+        return lease.left_s
+
+    fake.gate.clear()
+    number = node.ask(NAME)
+    couriers = node.couriers(fake)
+    assert fake.entered.acquire(timeout=60)
+    couriers.use({})
+    assert left_s() > 0
+    fake.gate.set()
+    node.until_state(number, "delivered")
+    node.until(lambda: left_s() < 0)
+    couriers.use({NAME: fake})
+    node.until_state(node.ask(NAME), "delivered")
+    assert left_s() > 0
 
 
 def test_what_may_not_have_been_sent_is_no_possible_double_after_a_crash(node, fake):

@@ -41,6 +41,18 @@ def test_a_destination_is_carried_to_by_one_node_and_by_another_when_that_has_le
     one.open()
 
 
+def test_a_destination_that_one_node_no_longer_has_is_carried_to_by_another_at_once(nodes, monkeypatch):
+    monkeypatch.setattr("hostd.delivery.lane.LOOK_S", 600)  # it is woken, and does not wait for the lease to end
+    one, other = nodes("a"), nodes("b")
+    at_one, at_other = FakeDestination(), FakeDestination()
+    couriers = one.couriers(at_one)
+    one.until_state(one.ask("modality:fake"), "delivered")
+    other.couriers(at_other)
+    couriers.use({})
+    other.until_state(other.ask("modality:fake"), "delivered")
+    assert (len(at_one.sent), len(at_other.sent)) == (1, 1)
+
+
 def test_what_a_node_sent_under_a_lost_lease_is_recorded_as_stray_and_changes_nothing(nodes):
     one, other = nodes("a"), nodes("b")
     at_one, at_other = FakeDestination(), FakeDestination()
