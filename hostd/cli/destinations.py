@@ -6,13 +6,16 @@ import time
 from typing import Annotated, Any
 
 import typer
+from pydicom.uid import UID
 
-from hostd.archive import backlog
+from hostd.archive import acceptance, backlog
+from hostd.archive.acceptance import Remembered
 from hostd.archive.archive import attach
 from hostd.archive.backlog import Standing
 from hostd.cli.config import AsJson
-from hostd.cli.looking import Config, iso_time, local_time, print_json, print_table, refuse, settings_of
+from hostd.cli.looking import Config, iso_time, local_time, print_json, print_table, refuse, resolve, settings_of
 from hostd.delivery.configured import destinations_of
+from hostd.dicom.syntaxes import by_uid
 from hostd.errors import DestinationFault
 
 app = typer.Typer(help="Show destinations, and test them.")
@@ -43,6 +46,32 @@ def listing(config: Config = None, as_json: AsJson = False) -> None:
         )
 
 
+@app.command()
+def show(
+    name: Annotated[str, typer.Argument(help="The destination.")], config: Config = None, as_json: AsJson = False
+) -> None:
+    """Show how one destination does, and what it accepted when it was last sent to."""
+    settings = settings_of(config)
+    full = resolve(settings, name)
+    assert full is not None
+    configured = tuple(destinations_of(settings))
+    with attach(settings.node.place) as connection:
+        found = [one for one in backlog.standings(connection, configured, time.time()) if one.name == full]
+        learnt = acceptance.listing(connection, full)
+    if not found:
+        raise refuse(f"there is no destination {full}, and nothing was ever to go there")
+    facts = _facts(found[0], full in configured)
+    if as_json:
+        print_json(facts | {"accepts": [_learnt_facts(one) for one in learnt]})
+        return
+    facts["deliveries"] = ", ".join(f"{count} {state}" for state, count in sorted(found[0].states.items()))
+    for key, value in facts.items():
+        typer.echo(f"{key.replace('_', ' ')}: {'-' if value in (None, '') else value}")
+    if learnt:
+        typer.echo()
+        print_table(("SOP class", "accepts", "refuses", "as of"), map(_learnt_cells, learnt), empty="")
+
+
 @app.command("test")
 def ask(
     name: Annotated[str, typer.Argument(help="The destination.")], config: Config = None, as_json: AsJson = False
@@ -65,6 +94,22 @@ def ask(
     typer.echo(f"{full} answers ({seconds:.2f} s)")
     for line in said:
         typer.echo(f"  {line}")
+
+
+def _learnt_facts(one: Remembered) -> dict[str, Any]:
+    return {
+        "sop_class_uid": one.sop_class_uid,
+        "accepted": list(one.acceptance.accepted),
+        "refused": list(one.acceptance.refused),
+        "at": iso_time(one.at),
+    }
+
+
+def _learnt_cells(one: Remembered) -> list[object]:
+    accepted, refused = (
+        ", ".join(str(by_uid(uid)) for uid in of) for of in (one.acceptance.accepted, one.acceptance.refused)
+    )
+    return [UID(one.sop_class_uid).name, accepted or "nothing", refused, local_time(one.at)]
 
 
 def _state(one: Standing, configured: bool) -> str:

@@ -235,6 +235,7 @@ class Lane:
             self._destination_failed(claims, unexpected, sendable[0].delivery, began)
             return
         with session:
+            self._ledger.remember(self._shared.destination)
             left = self._shared.terms.batch
             not_again: set[int] = set()
             while sendable and self._send_all(claims, session, sendable, not_again):

@@ -12,13 +12,14 @@ from functools import partial
 import structlog
 from sqlalchemy import Connection
 
-from hostd.archive import deliveries, leases, occurrences
+from hostd.archive import acceptance, deliveries, leases, occurrences
 from hostd.archive.archive import Archive
 from hostd.archive.endings import Ending
 from hostd.archive.records import Attempt, Delivery
 from hostd.clock import Clock
 from hostd.delivery import faults
-from hostd.delivery.destinations import Answer
+from hostd.delivery.destinations import Answer, Destination
+from hostd.delivery.learning import Learns
 from hostd.delivery.retry import Waits
 
 TOPIC = "delivery"
@@ -313,6 +314,12 @@ class Ledger:
 
         now = self._clock.now()
         self._archive.writer.do(lambda c: deliveries.hasten(c, held_back, now), topics=(TOPIC,))
+
+    def remember(self, destination: Destination) -> None:
+        """Note what a destination accepts, where it is learnt and that is news."""
+        if isinstance(destination, Learns) and (news := destination.learnt.news()):
+            now = self._clock.now()
+            self._archive.writer.do(lambda c: acceptance.remember(c, self._name, news, now))
 
     def attempts(self, delivery: int) -> list[Attempt]:
         """Return all attempts of a delivery."""

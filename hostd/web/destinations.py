@@ -8,7 +8,8 @@ from typing import Any
 from fastapi import APIRouter
 from starlette.responses import Response
 
-from hostd.archive import backlog
+from hostd.archive import acceptance, backlog
+from hostd.archive.acceptance import Remembered
 from hostd.archive.archive import Archive
 from hostd.archive.backlog import Standing
 from hostd.delivery.destinations import Destination
@@ -31,6 +32,17 @@ def destination_routes(archive: Archive, destinations: Destinations) -> APIRoute
             found = backlog.standings(connection, tuple(configured), archive.clock.now())
         return JsonResponse([_form(one, one.name in configured) for one in found])
 
+    @router.get("/{name}", summary="Show a destination, and what it accepted when it was last sent to")
+    def describe(name: str) -> Response:
+        configured = destinations()
+        with archive.read() as connection:
+            standings = backlog.standings(connection, tuple(configured), archive.clock.now())
+            learnt = acceptance.listing(connection, name)
+        found = next((one for one in standings if one.name == name), None)
+        if found is None:
+            raise unknown_resource()
+        return JsonResponse(_form(found, name in configured) | {"Accepts": [_learnt_form(one) for one in learnt]})
+
     @router.post("/{name}/test", summary="Ask a destination whether it answers, and what it accepts")
     def test(name: str) -> Response:
         destination = destinations().get(name)
@@ -43,6 +55,15 @@ def destination_routes(archive: Archive, destinations: Destinations) -> APIRoute
         return JsonResponse({"Destination": name, "Answers": error is None, "Said": said, "Error": error})
 
     return router
+
+
+def _learnt_form(one: Remembered) -> dict[str, Any]:
+    return {
+        "SOPClassUID": one.sop_class_uid,
+        "Accepted": list(one.acceptance.accepted),
+        "Refused": list(one.acceptance.refused),
+        "Time": iso_time(one.at),
+    }
 
 
 def _form(one: Standing, configured: bool) -> dict[str, Any]:

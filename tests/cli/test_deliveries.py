@@ -4,8 +4,9 @@ from datetime import datetime
 import pytest
 from typer.testing import CliRunner
 
-from hostd.archive import commitments, instances
+from hostd.archive import acceptance, commitments, instances
 from hostd.archive import deliveries as rows
+from hostd.archive.acceptance import Acceptance
 from hostd.archive.records import Attempt, Blob
 from hostd.cli import destinations
 from hostd.cli.deliveries import app
@@ -222,6 +223,29 @@ def test_destinations_show_what_waits_and_what_failed(config, filled):
     assert found["modality:archive"]["deliveries"] == {"delivered": 1, "failed": 2}
     assert (found["peer:buffer"]["backlog"], found["peer:buffer"]["state"]) == (1, "works")
     assert "modality:archive" in CliRunner().invoke(destinations.app, ["--config", str(config)]).stdout
+
+
+def test_one_destination_is_shown_with_what_it_accepts(config, filled):
+    learnt = {"1.2.840.10008.5.1.4.1.1.2": Acceptance(("1.2.840.10008.1.2.1",), ("1.2.840.10008.1.2.4.90",))}
+    filled.writer.do(lambda c: acceptance.remember(c, "modality:archive", learnt, 1000.0))
+
+    def show(*arguments):
+        return CliRunner().invoke(destinations.app, ["show", *arguments, "--config", str(config)])
+
+    facts = json.loads(show("archive", "--json").stdout)
+    assert facts["deliveries"] == {"delivered": 1, "failed": 2}
+    assert facts["accepts"] == [
+        {
+            "sop_class_uid": "1.2.840.10008.5.1.4.1.1.2", "accepted": ["1.2.840.10008.1.2.1"],
+            "refused": ["1.2.840.10008.1.2.4.90"], "at": "1970-01-01T00:16:40.000+00:00",
+        }
+    ]  # fmt: skip
+    text = show("archive").stdout
+    assert "CT Image Storage" in text
+    assert "Explicit VR Little Endian" in text
+    assert "deliveries: 1 delivered, 2 failed" in text
+    assert json.loads(show("buffer", "--json").stdout)["accepts"] == []
+    assert show("peer:never").exit_code == 1
 
 
 def test_a_destination_is_tested_from_the_command_line(config, filled, tmp_path):

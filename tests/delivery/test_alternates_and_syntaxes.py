@@ -7,7 +7,8 @@ from delivery_kit import EXPLICIT, FakeDestination, small_file
 from lying_peer import BREAK, FORGET, HANG, NO_ANSWER, REFUSE, LyingPeer, say, slowly
 from peers_kit import shipped
 
-from hostd.archive import deliveries
+from hostd.archive import acceptance, deliveries
+from hostd.archive.acceptance import Acceptance
 from hostd.config.sections import Modality as Configured
 from hostd.delivery.destinations import Answer
 from hostd.delivery.destinations.modality import Modality
@@ -108,7 +109,13 @@ def test_the_same_instance_goes_to_each_peer_in_what_that_one_takes_and_each_is_
             coding.until_state(number, "delivered")
         uid = instance.sop_instance_uid
         assert [peer.seen[uid] for peer in (first, second, third, fourth)] == [J2K, IMPLICIT, RLE, IMPLICIT]
-        assert peers["second"].learnt == {instance.sop_class_uid: (IMPLICIT,)}
+        assert peers["second"].learnt.acceptance(instance.sop_class_uid) == Acceptance((IMPLICIT,), (J2K,))
+    with coding.archive.read() as connection:
+        first, second = (acceptance.listing(connection, f"modality:{name}") for name in ("first", "second"))
+    assert [(one.sop_class_uid, one.acceptance.accepted, one.at) for one in first] == [
+        (instance.sop_class_uid, (J2K,), coding.clock.now())
+    ]
+    assert second[0].acceptance == Acceptance((IMPLICIT,), (J2K,))
     assert sorted(made) == sorted([IMPLICIT, RLE])
 
 

@@ -3,7 +3,8 @@
 import pytest
 from web_support import is_orthanc_error, user
 
-from hostd.archive import deliveries, instances
+from hostd.archive import acceptance, deliveries, instances
+from hostd.archive.acceptance import Acceptance
 from hostd.archive.records import Blob
 from hostd.errors import DestinationFault
 
@@ -52,6 +53,21 @@ def test_destinations_are_listed_with_what_waits(client, number):
     assert found["modality:archive"]["Backlog"] == 1
     assert found["modality:archive"]["Deliveries"] == {"waiting": 1}
     assert (found["peer:buffer"]["Backlog"], found["peer:buffer"]["Configured"]) == (0, True)
+
+
+def test_a_destination_is_shown_with_what_it_accepted_when_it_was_last_sent_to(client, face, number):
+    learnt = {"1.3": Acceptance(("1.2.840.10008.1.2.1",), ("1.2.840.10008.1.2.4.90",))}
+    face.archive.writer.do(lambda c: acceptance.remember(c, "modality:archive", learnt, 1000.0))
+    shown = client.get("/destinations/modality:archive").json()
+    assert shown["Backlog"] == 1
+    assert shown["Accepts"] == [
+        {
+            "SOPClassUID": "1.3", "Accepted": ["1.2.840.10008.1.2.1"], "Refused": ["1.2.840.10008.1.2.4.90"],
+            "Time": "1970-01-01T00:16:40.000+00:00",
+        }
+    ]  # fmt: skip
+    assert client.get("/destinations/peer:buffer").json()["Accepts"] == []
+    assert is_orthanc_error(client.get("/destinations/peer:other"), 404, 17)
 
 
 def test_destinations_are_asked_whether_they_answer(client):

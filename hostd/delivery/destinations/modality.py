@@ -15,6 +15,7 @@ from hostd.config.sections import Delivery
 from hostd.config.sections import Modality as Section
 from hostd.delivery import examination, faults
 from hostd.delivery.destinations import Answer, Outgoing, deviation, named
+from hostd.delivery.learning import Learnt
 from hostd.delivery.negotiation import (
     UNCOMPRESSED,
     Context,
@@ -74,8 +75,7 @@ class Modality:
         self._calling_aet = calling_aet
         self._timeout_s = timeout_s
         self._connect_timeout_s = connect_timeout_s
-        self.learnt: dict[str, tuple[str, ...]] = {}
-        """SOP class → the transfer syntaxes that the peer accepted for it when it was last asked, as UIDs."""
+        self.learnt = Learnt()
         self._require = require
         self._tls = tls
         self.queries: tuple[Context, ...] = _QUERIES if looks else ()
@@ -106,8 +106,7 @@ class Modality:
             )
         except (AssociationError, ConfigurationError) as error:
             raise DestinationFault(str(error)) from error
-        asked = dict.fromkeys(sop_class for sop_class, _ in contexts)
-        self.learnt |= {sop_class: tuple(s for c, s in association.accepted if c == sop_class) for sop_class in asked}
+        self.learnt.note(contexts, association.accepted)
         return association
 
     def ask_commitment(
@@ -212,9 +211,15 @@ class ModalitySession:
         return self._association.is_open
 
     def takes(self, outgoing: Outgoing) -> bool:
-        """Tell whether this association proposed all that the instance may need."""
-        wanted = self._modality.contexts_of(outgoing)
-        return all(context in self._current for context in wanted)
+        """Tell whether this association proposed all that the instance may need, but for what the peer has refused lately."""
+        missing = self._missing(outgoing)
+        return len(missing) < len(self._modality.contexts_of(outgoing)) and all(
+            map(self._modality.learnt.refuses, missing)
+        )
+
+    def _missing(self, outgoing: Outgoing) -> list[Context]:
+        """Return what the instance may need and this association did not propose."""
+        return [context for context in self._modality.contexts_of(outgoing) if context not in self._current]
 
     def send(self, outgoing: Outgoing) -> Answer:
         """Send one instance by C-STORE. Raises `InstanceFault` where nothing fits, `DestinationFault` as `connect` does."""
@@ -224,7 +229,12 @@ class ModalitySession:
             self._associate(contexts)
         sop_class = outgoing.delivery.sop_class_uid
         accepted = [syntax for abstract, syntax in self._association.accepted if abstract == sop_class]
-        product = self._modality.product(outgoing, accepted)
+        try:
+            product = self._modality.product(outgoing, accepted)
+        except InstanceFault as fault:
+            if self._missing(outgoing):  # what it was believed to refuse was not proposed: another association does
+                raise NoCommonSyntaxError(str(fault)) from fault
+            raise
         return self._store(outgoing, product)
 
     def has(self, identity: Identity) -> bool | None:
