@@ -16,7 +16,7 @@ from hostd.dimse.errors import DimseError
 from hostd.dimse.pdu import Connection
 
 TAKE = ("answer", 0x0000)
-REFUSE = ("reject",)
+REFUSE = ("reject", rejection.TEMPORARY_CONGESTION)
 BREAK = ("break",)
 """Reset the connection in the middle of the data set."""
 NO_ANSWER = ("no answer",)
@@ -29,6 +29,11 @@ HANG = ("hang",)
 def say(status):
     """Answer with that status; what is not a success or warning is not kept."""
     return ("answer", status)
+
+
+def reject(why):
+    """Reject the association for that reason."""
+    return ("reject", why)
 
 
 def slowly(seconds):
@@ -153,8 +158,8 @@ class LyingPeer:
         manner = self.manner(None)
         if manner == HANG:
             self._released.wait()
-        if manner == REFUSE:
-            acceptor.reject(connection, rejection.TEMPORARY_CONGESTION)
+        if manner is not None and manner[0] == "reject":
+            acceptor.reject(connection, manner[1])
             return
         negotiation = acceptor.negotiate(request, self._choose)
         association = acceptor.accept(connection, request, negotiation, max_pdu=16384)

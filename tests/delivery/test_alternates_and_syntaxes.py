@@ -4,7 +4,7 @@ import threading
 
 import pytest
 from delivery_kit import EXPLICIT, FakeDestination, small_file
-from lying_peer import BREAK, FORGET, HANG, NO_ANSWER, REFUSE, LyingPeer, say, slowly
+from lying_peer import BREAK, FORGET, HANG, NO_ANSWER, REFUSE, LyingPeer, reject, say, slowly
 from peers_kit import shipped
 
 from hostd.archive import acceptance, deliveries
@@ -13,10 +13,12 @@ from hostd.config.sections import Modality as Configured
 from hostd.delivery.destinations import Answer
 from hostd.delivery.destinations.modality import Modality
 from hostd.delivery.terms import Terms
+from hostd.dimse import rejection
 from hostd.transcoding.pool import CodecPool
 from hostd.transcoding.transform import Transform
 
 IMPLICIT = "1.2.840.10008.1.2"
+REJECTIONS = [one for one in vars(rejection).values() if isinstance(one, rejection.Rejection)]
 J2K = "1.2.840.10008.1.2.4.90"
 RLE = "1.2.840.10008.1.2.5"
 NAME = "modality:fake"
@@ -178,13 +180,14 @@ def test_what_makes_no_sense_is_refused(options, says):
     ("manner", "outcome", "doubles"),
     [
         (say(0x0111), "delivered", 0),
-        (say(0xB000), "warning", 0),
-        (say(0xA900), "failed", 0),
-        (say(0xA700), "waiting", 0),
+        *((say(status), "warning", 0) for status in (0xB000, 0xB006, 0xB007)),
+        *((say(status), "failed", 0) for status in (0xA900, 0xA9FF, 0xC000, 0xCFFF, 0x0117, 0x0122)),
+        *((say(status), "waiting", 0) for status in (0xA700, 0xA7FF)),
         (say(0x0110), "waiting", 0),
         (BREAK, "waiting", 0),
         (NO_ANSWER, "lost", 1),
         (REFUSE, "unreached", 0),
+        *((reject(why), "unreached", 0) for why in REJECTIONS),
         (slowly(0.05), "delivered", 0),
         (FORGET, "delivered", 0),  # what only storage commitment finds out
     ],

@@ -87,6 +87,13 @@ def test_each_reference_is_settled_by_itself_and_what_is_not_spoken_of_waits(nod
     node.until(lambda: [node.get(number).commitment for number in numbers] == ["committed"] * 3)
 
 
+def test_what_a_report_says_of_itself_both_ways_is_not_committed(node, peer):
+    peer.commit = lambda uids: (uids, uids)
+    number = node.ask(NAME)
+    node.couriers(archive_at(peer), terms=COMMITTING)
+    node.until(lambda: node.get(number).commitment == "refused")
+
+
 def test_a_request_that_is_not_taken_is_made_again(node, peer):
     peer.takes_request = False
     number = node.ask(NAME)

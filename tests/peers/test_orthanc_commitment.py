@@ -1,0 +1,59 @@
+"""Orthanc commits to what it stores, by a report on an association that it opens to hostd (PS3.4 Annex J)."""
+
+import pytest
+from peer_kit import needs, sample, until
+
+from hostd.archive import associations, deliveries, instances
+from hostd.archive.records import Attempt, Blob
+
+pytestmark = [pytest.mark.peers, needs("Orthanc", "storescu")]
+
+SCRIPT = """
+def on_stored_instance(instance, host):
+    host.forward(instance, to="archive")
+    host.delete(instance, after="committed")
+"""
+
+
+@pytest.fixture
+def both(start):
+    """A node, and an Orthanc that knows it as a modality."""
+    orthanc = start.orthanc(started=False)
+    node = start.node(
+        scripts={"keep.py": SCRIPT},
+        more=f'[modalities.archive]\naet = "ORTHANC"\nhost = "127.0.0.1"\nport = {orthanc.dicom_port}\ncommitment = true\n'
+        '[scripts."keep.py"]\nmay = ["delete"]\n',
+    )
+    known = {"AET": "HOSTD", "Host": "127.0.0.1", "Port": node.port, "AllowStorageCommitment": True}
+    orthanc.more = {"DicomModalities": {"hostd": known}}
+    return node, orthanc.start()
+
+
+def test_what_orthanc_has_committed_to_is_deleted_and_what_it_has_not_got_is_refused(both):
+    node, orthanc = both
+    assert node.storescu(sample("CT_small.dcm")).returncode == 0
+    (delivery,) = until(node.deliveries, "the script asks for a delivery")
+    until(lambda: node.deliveries()[0].commitment == "committed", "Orthanc commits to what it got")
+    assert node.deliveries()[0].state == "delivered"
+    until(lambda: not node.instances(), "the delete that waited is carried out")
+    assert orthanc.holds(delivery.instance)
+    with node.archive.read() as connection:
+        called = {row.calling_aet for row in associations.listing(connection, failed=False, calling_aet=None, limit=10)}
+    assert called == {"DCMTK", "ORTHANC"}
+
+    def claim_to_have_sent(connection):
+        blob = Blob("hostd/00/" + "0" * 32, 1, "s", "1.2.840.10008.1.2.1")
+        instances.add_blob(connection, blob, 1.0)
+        number, _ = deliveries.ask(
+            connection, instance="i", sop_instance_uid="1.2.3", sop_class_uid=delivery.sop_class_uid,
+            destination="modality:archive", content="c", blob=blob.name, now=1.0,
+        )  # fmt: skip
+        (claimed,) = deliveries.claim(connection, "modality:archive", 99, 2.0, 1)
+        deliveries.finish(connection, Attempt(number, 1, 2.0, "delivered", "0x0000"), 99, commits=True)
+        return claimed.id
+
+    number = node.archive.writer.do(claim_to_have_sent, topics=("delivery",))
+    until(lambda: node.deliveries("1.2.3")[0].commitment == "refused", "Orthanc says that it has it not")
+    (refused,) = node.deliveries("1.2.3")
+    assert refused.id == number
+    assert refused.last_error == "storage commitment was refused, failure reason 0x0112"
