@@ -20,12 +20,12 @@ from hostd.archive.archive import LOCK, is_held
 from hostd.archive.blobs import stored_at, sync_directory
 from hostd.archive.database import INDEX
 from hostd.archive.files import copy_index, transfer
+from hostd.archive.inventory import Inventory
 from hostd.config.place import Place
 from hostd.errors import NodeError
 
 MANIFEST = "backup.json"
 _SNAPSHOTS = 5
-_AT_ONCE = 500
 
 Progress = Callable[[int, int], None]
 """Told of every file: how many bytes it has, and of how many all have. The first call is (0, all)."""
@@ -65,8 +65,6 @@ def backup(place: Path | Place, target: Path, *, link: bool = True, progress: Pr
         copy_index(data / INDEX, snapshot)
         report.missing.clear()
         _transfer_all(place, snapshot, target, report, link=link, progress=silent)
-        known = _known_missing(snapshot)
-        report.missing = [name for name in report.missing if name not in known]
         if not report.missing:  # nothing was removed between the snapshot and its files
             break
     _sync_folders(target)
@@ -101,8 +99,6 @@ def restore(
     data.mkdir(mode=0o700, parents=True, exist_ok=True)
     report = Report()
     _transfer_all(source, source / INDEX, place, report, link=link, progress=progress)
-    known = _known_missing(source / INDEX)
-    report.missing = [name for name in report.missing if name not in known]
     _sync_folders(place)
     coming = data / f"{INDEX}.restored"
     copy_index(source / INDEX, coming)
@@ -110,7 +106,8 @@ def restore(
         report.held = _hold(coming)
     coming.replace(data / INDEX)
     sync_directory(data)
-    report.size = sum(row[1] for row in _rows(data / INDEX))
+    with contextlib.closing(Inventory.of_file(data / INDEX)) as inventory:
+        report.size = inventory.size()
     return report
 
 
@@ -125,35 +122,17 @@ def _hold(index: Path) -> int:
 def _transfer_all(
     source: Path | Place, index: Path, target: Path | Place, report: Report, *, link: bool, progress: Progress
 ) -> None:
-    with contextlib.closing(_opened(index)) as opened:
-        total = opened.execute("SELECT coalesce(sum(size), 0) FROM blob").fetchone()[0]
-    progress(0, total)
-    for name, size in _rows(index):
-        way = transfer(stored_at(source, name), stored_at(target, name), size, link=link)
-        if way is None:
-            report.missing.append(name)
-        elif way != "there already":
-            report.files[way] += 1
-        progress(size, total)
-
-
-def _rows(index: Path) -> Iterator[tuple[str, int]]:
-    """Yield name and size of all files that an index names, some hundred at one time: reading holds up no writer."""
-    last = ""
-    while True:
-        with contextlib.closing(_opened(index)) as opened:
-            found = opened.execute(
-                "SELECT name, size FROM blob WHERE name > ? ORDER BY name LIMIT ?", (last, _AT_ONCE)
-            ).fetchall()
-        yield from found
-        if len(found) < _AT_ONCE:
-            return
-        last = found[-1][0]
-
-
-def _known_missing(index: Path) -> frozenset[str]:
-    with contextlib.closing(_opened(index)) as opened:
-        return frozenset(row[0] for row in opened.execute("SELECT name FROM blob WHERE state = 'missing'"))
+    """Bring all files that an index names; what is missing and not known to be is reported."""
+    with contextlib.closing(Inventory.of_file(index)) as inventory:
+        total = inventory.size()
+        progress(0, total)
+        for named in inventory.files():
+            way = transfer(stored_at(source, named.name), stored_at(target, named.name), named.size, link=link)
+            if way is None and not named.is_missing:
+                report.missing.append(named.name)
+            elif way not in (None, "there already"):
+                report.files[way] += 1
+            progress(named.size, total)
 
 
 def _opened(index: Path) -> sqlite3.Connection:
@@ -179,7 +158,8 @@ def _require_ours(target: Path) -> None:
 
 
 def _remove_others(target: Path) -> int:
-    wanted = {name for name, _ in _rows(target / INDEX)}
+    with contextlib.closing(Inventory.of_file(target / INDEX)) as inventory:
+        wanted = {named.name for named in inventory.files()}
     removed = 0
     for path in _files(target / "blobs"):
         if str(path.relative_to(target / "blobs")) not in wanted:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,12 +15,11 @@ from pathlib import Path
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from hostd.archive import instances, sqlite
+from hostd.archive import instances, leases, sqlite
 from hostd.archive import tables as t
 from hostd.archive.archive import is_held
-from hostd.archive.backup import of_files
-from hostd.archive.blobs import sync_directory
-from hostd.archive.database import INDEX, bring_up_to_date
+from hostd.archive.blobs import stored_at, sync_directory
+from hostd.archive.database import INDEX, bring_up_to_date, open_engine
 from hostd.archive.instances import KEPT, Arrival
 from hostd.archive.records import Blob, Origin
 from hostd.config.place import Place
@@ -38,8 +38,9 @@ Progress = Callable[[int, int], None]
 
 @dataclass(slots=True)
 class Rebuilt:
-    """How many instances and versions were found, and which files hold none, or one that is there twice."""
+    """Of how many bytes of files, how many instances and versions were found, and which files hold none, or one that is there twice."""
 
+    size: int = 0
     instances: int = 0
     versions: int = 0
     repeats: list[str] = field(default_factory=list)
@@ -47,26 +48,38 @@ class Rebuilt:
 
 
 def rebuild(place: Path | Place, *, progress: Progress = lambda _size, _total: None) -> Rebuilt:
-    """Make an index of the files of a data folder that has none. Raises `NodeError`."""
-    place = of_files(place)
+    """Make an index of the files of an archive that has none. Raises `NodeError`."""
+    place = Place.of(place)
     data = place.data
     if is_held(data):
         raise NodeError(f"a node runs on {data}: stop it first")
+    files = sorted(_files(place.blobs), key=lambda path: path.stat().st_mtime_ns)
+    if not files:
+        raise NodeError(f"there are no files in {place.blobs}")
+    rebuilt = Rebuilt(size=sum(path.stat().st_size for path in files))
+    progress(0, rebuilt.size)
+    if place.database is not None:
+        _in_database(place, files, rebuilt, progress)
+        return rebuilt
     if (data / INDEX).exists():
         raise NodeError(
             f"{data} has an index: move {data / INDEX} (and its -wal and -shm) away first, nothing is overwritten"
         )
-    files = sorted(_files(place.blobs), key=lambda path: path.stat().st_mtime_ns)
-    if not files:
-        raise NodeError(f"there are no files in {place.blobs}")
-    coming = data / f"{INDEX}.rebuilt"
+    _in_file(place, files, rebuilt, progress)
+    return rebuilt
+
+
+def _in_file(place: Place, files: list[Path], rebuilt: Rebuilt, progress: Progress) -> None:
+    """Make it beside its place, where it is whole or not there."""
+    coming = place.data / f"{INDEX}.rebuilt"
     for old in (coming, Path(f"{coming}-wal"), Path(f"{coming}-shm")):
         old.unlink(missing_ok=True)
-    rebuilt = Rebuilt()
     engine = sqlite.open_engine(coming, writes=True)
     try:
         bring_up_to_date(engine)
-        _enter_all(engine, place, files, rebuilt, progress)
+        for at in range(0, len(files), _AT_ONCE):
+            with engine.begin() as connection:
+                _enter_all(connection, place, files[at : at + _AT_ONCE], rebuilt, progress)
         with engine.begin() as connection:
             _tell_nobody(connection)
         with engine.connect() as connection:
@@ -74,20 +87,38 @@ def rebuild(place: Path | Place, *, progress: Progress = lambda _size, _total: N
             connection.connection.driver_connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # type: ignore[union-attr]
     finally:
         engine.dispose()
-    coming.replace(data / INDEX)
-    sync_directory(data)
-    return rebuilt
+    _put_aside(place, rebuilt)
+    coming.replace(place.data / INDEX)
+    sync_directory(place.data)
 
 
-def _enter_all(engine: sa.Engine, place: Place, files: list[Path], rebuilt: Rebuilt, progress: Progress) -> None:
-    total = sum(path.stat().st_size for path in files)
-    progress(0, total)
-    for at in range(0, len(files), _AT_ONCE):
+def _in_database(place: Place, files: list[Path], rebuilt: Rebuilt, progress: Progress) -> None:
+    """Make it in one transaction: a node that starts over half of an index would sweep the files of the other half."""
+    engine = open_engine(place, writes=True)
+    try:
+        bring_up_to_date(engine)
         with engine.begin() as connection:
-            for path in files[at : at + _AT_ONCE]:
-                size = path.stat().st_size
-                _enter(connection, place, path, rebuilt)
-                progress(size, total)
+            connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")  # files are read meanwhile
+            _require_empty(connection)
+            _enter_all(connection, place, files, rebuilt, progress)
+            _tell_nobody(connection)
+            _put_aside(place, rebuilt)
+    finally:
+        engine.dispose()
+
+
+def _require_empty(connection: Connection) -> None:
+    if nodes := leases.other_nodes(connection, ""):
+        raise NodeError(f"nodes run on the database ({', '.join(sorted(nodes))}): stop them first")
+    if connection.execute(sa.select(t.blob.c.name).limit(1)).first() is not None:
+        raise NodeError("the database has an index: name an empty one, nothing is overwritten")
+
+
+def _enter_all(connection: Connection, place: Place, files: list[Path], rebuilt: Rebuilt, progress: Progress) -> None:
+    for path in files:
+        size = path.stat().st_size
+        _enter(connection, place, path, rebuilt)
+        progress(size, rebuilt.size)
 
 
 def _enter(connection: Connection, place: Place, path: Path, rebuilt: Rebuilt) -> None:
@@ -96,12 +127,10 @@ def _enter(connection: Connection, place: Place, path: Path, rebuilt: Rebuilt) -
         arrival = _arrival(path, name)
     except (UnparsableError, OSError) as error:
         rebuilt.unreadable[name] = str(error)
-        _put_aside(place.data, path, name)
         return
     outcome = instances.take_in(connection, arrival, "first")
     if outcome not in KEPT:  # the same data set is there already: the file is of no use, and is kept all the same
         rebuilt.repeats.append(name)
-        _put_aside(place.data, path, name)
     elif outcome == "stored":
         rebuilt.instances += 1
     else:
@@ -123,10 +152,12 @@ def _arrival(path: Path, name: str) -> Arrival:
     return Arrival(header, blob, data_set.hexdigest(), Origin("import"), path.stat().st_mtime)
 
 
-def _put_aside(data: Path, path: Path, name: str) -> None:
-    aside = data / UNREADABLE / name.replace("/", "_")
-    aside.parent.mkdir(mode=0o700, exist_ok=True)
-    path.rename(aside)
+def _put_aside(place: Place, rebuilt: Rebuilt) -> None:
+    """Take the files out that no row names, perhaps to another disk, before a node sweeps them."""
+    for name in (*rebuilt.unreadable, *rebuilt.repeats):
+        aside = place.data / UNREADABLE / name.replace("/", "_")
+        aside.parent.mkdir(mode=0o700, exist_ok=True)
+        shutil.move(stored_at(place, name), aside)
 
 
 def _tell_nobody(connection: Connection) -> None:

@@ -1,9 +1,10 @@
 """An index made anew of the files: every instance is found again, nothing is told, and no file is lost."""
 
+import os
 import shutil
 
 import pytest
-from delivery_kit import small_file
+from delivery_kit import Node, small_file
 
 from hostd.archive import events, instances
 from hostd.archive import scripts as script_rows
@@ -12,6 +13,7 @@ from hostd.archive.database import INDEX
 from hostd.archive.levels import next_due
 from hostd.archive.rebuilding import UNREADABLE, rebuild
 from hostd.archive.verifying import verify
+from hostd.config.place import Place
 from hostd.errors import NodeError
 
 
@@ -81,3 +83,72 @@ def test_nothing_is_overwritten_and_no_running_node_is_disturbed(node, tmp_path)
     with pytest.raises(NodeError, match="no files"):
         rebuild(tmp_path / "empty")
     node.archive = Archive(node.folder, "node", node.clock)
+
+
+@pytest.fixture
+def on_postgresql(tmp_path, postgresql_url):
+    (tmp_path / "a").mkdir()
+    made = Node(Place(tmp_path / "a", tmp_path / "blobs", postgresql_url), "a")
+    yield made
+    made.close()
+
+
+@pytest.mark.postgresql
+def test_files_of_an_index_in_postgresql_are_verified(on_postgresql):
+    node, place = on_postgresql, on_postgresql.folder
+    received = [node.receive(small_file()) for _ in range(3)]
+    assert verify(place).is_sound
+    paths = [node.archive.blobs.path(one.blob.name) for one in received]
+    paths[0].unlink()
+    paths[1].chmod(0o600)
+    paths[1].write_bytes(b"other")
+    stray, fresh = paths[2].with_name("stray"), paths[2].with_name("fresh")
+    stray.write_bytes(b"x")
+    fresh.write_bytes(b"x")  # is being received, perhaps by another node
+    os.utime(stray, (0, 0))
+    found = verify(place)
+    assert found.missing == [received[0].blob.name]
+    assert found.changed.keys() == {received[1].blob.name}
+    assert found.orphans == [str(stray.relative_to(place.blobs))]
+    assert (found.files, found.index) == (1, [])
+
+
+@pytest.mark.postgresql
+def test_an_index_in_postgresql_is_made_anew_where_no_node_runs_and_nothing_is_overwritten(
+    on_postgresql, postgresql_server
+):
+    node, place = on_postgresql, on_postgresql.folder
+    received = [node.receive(small_file(PatientName="Doe^J")) for _ in range(3)]
+    junk = node.archive.blobs.path(received[0].blob.name).with_name("junk")
+    junk.write_bytes(b"junk")
+    with pytest.raises(NodeError, match="a node runs on"):
+        rebuild(place)
+    other = Place(place.data.with_name("b"), place.blobs, place.database)
+    with pytest.raises(NodeError, match=r"nodes run on the database \(a\)"):
+        rebuild(other)
+    node.archive.close()
+    with pytest.raises(NodeError, match="the database has an index"):
+        rebuild(place)
+    postgresql_server.emptied()
+    found = rebuild(place)
+    assert (found.instances, found.versions, found.repeats) == (3, 0, [])
+    assert list(found.unreadable) == [str(junk.relative_to(place.blobs))]
+    assert (place.data / UNREADABLE / "_".join(junk.relative_to(place.blobs).parts)).read_bytes() == b"junk"
+    assert verify(place).is_sound
+    node.open()
+    with node.archive.read() as connection:
+        assert instances.count(connection) == 3
+        assert instances.get(connection, received[0].id).blob == received[0].blob
+        assert events.count_after(connection, 0) == 0
+        assert next_due(connection) is None
+    assert node.receive(small_file()).id
+
+
+@pytest.mark.postgresql
+def test_a_database_without_an_index_cannot_be_verified(tmp_path, postgresql_server):
+    name, url = postgresql_server.empty_database()
+    try:
+        with pytest.raises(NodeError, match="the database has no index yet"):
+            verify(Place(tmp_path, tmp_path / "blobs", url))
+    finally:
+        postgresql_server.drop(name)
