@@ -162,6 +162,7 @@ def _rehearse(
                     channels=configuration.channels_of(script.name),
                     time_limit_s=configuration.settings.script(script.name).time_limit_s,
                     origin=origin,
+                    measure=configuration.measure,
                 )
             except WorkerLost as lost:
                 rehearsal = failed(file, what, lost)

@@ -112,6 +112,7 @@ def replayed_over(configuration: Configuration, version: Source, past: list[Even
         projects=configuration.resolve_project,
         channels=configuration.channels_of(version.name),
         script=version.name,
+        measure=configuration.measure,
         max_hops=settings.scripting.max_hops,
     )
     console = Console(stderr=True)

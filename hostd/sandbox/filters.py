@@ -20,6 +20,7 @@ from hostd.sandbox.views import Instance
 
 CAPABILITY = "filters"
 """What `may` must name before a script may have a filter."""
+NO_PIXELS = "a filter decides by the header, while somebody waits: pixels are not looked at for it"
 MAX_CHANGES = 1000
 """Elements that one filter may set or remove."""
 MAX_REASON = 1000

@@ -25,7 +25,7 @@ class Pixels(ReadOnly):
 
     An instance without pixel data has None for `pixels`. Where the pixels cannot be decoded (a transfer syntax without a decoder, floating
     point pixel data, damage, a codec that crashes or takes too long), or the file is gone by now, each fact raises `PixelsUnknown` with the
-    reason, and so it does in filters, which see the header only.
+    reason, and so it does in filters, which see the header only: a filter that asks for `pixels` by its own parameter is not loaded.
     """
 
     __slots__ = ("_of", "_run")

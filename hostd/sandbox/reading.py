@@ -54,6 +54,8 @@ def _handlers(tree: ast.Module, world: World) -> Iterator[Finding]:
                 yield Finding("problem", node.lineno, node.col_offset, node.name, wrong)
             if node.name in filters.FILTERS and filters.CAPABILITY not in world.load.may:
                 yield Finding("problem", node.lineno, node.col_offset, node.name, not_allowed(node.name, world))
+            if node.name in filters.FILTERS:
+                yield from _pixels(node)
         elif node.name in callbacks.CALLBACKS:
             is_filter = not filters.FILTERS.keys().isdisjoint(callbacks.CALLBACKS[node.name].handlers)
             if is_filter and filters.CAPABILITY not in world.load.may:
@@ -82,6 +84,20 @@ def _wrong_parameters(node: ast.FunctionDef) -> str:
     if required <= len(wanted) and (positional >= len(wanted) or takes.vararg) and not keyword_only:
         return ""
     return f"{node.name} is called with ({', '.join(wanted)}): write `def {node.name}({', '.join(wanted)}):`"
+
+
+def _pixels(node: ast.FunctionDef) -> Iterator[Finding]:
+    """Find where a filter wants to know of the pixels of what it is given, which would refuse whatever comes."""
+    given = {argument.arg for argument in (*node.args.posonlyargs, *node.args.args)}
+    for one in ast.walk(node):
+        if (
+            isinstance(one, ast.Attribute)
+            and one.attr == "pixels"
+            and isinstance(one.value, ast.Name)
+            and one.value.id in given
+        ):
+            message = f"{filters.NO_PIXELS}; look at them in on_stored_instance"
+            yield Finding("problem", one.lineno, one.col_offset, node.name, message)
 
 
 # -- keywords ---------------------------------------------------------------------------------------------------------

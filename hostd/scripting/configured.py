@@ -9,11 +9,11 @@ from pathlib import Path
 
 from hostd.config.settings import Settings
 from hostd.editing import projects
-from hostd.sandbox.frames import Finding
+from hostd.sandbox.frames import Finding, PixelFacts
 from hostd.scripting.folder import Source
 from hostd.scripting.loading import Names, load_frame
 from hostd.scripting.runtime import ScriptWorker
-from hostd.transcoding import tool
+from hostd.transcoding import public, tool
 from hostd.transcoding.edits import Anonymize
 from hostd.transcoding.tool import step_of
 from hostd.transcoding.transform import RunTool
@@ -44,6 +44,11 @@ class Configuration:
     def resolve_project(self, name: str) -> Anonymize:
         """Return what a script's use of a project means. Raises `NotFoundError`, and `ConfigurationError` for a project that is none."""
         return projects.step_of(projects.configured(self.settings.projects), name)
+
+    def measure(self, file: Path) -> PixelFacts:
+        """Return what the pixels of a file come to, with the node's limits. Raises `HostdError` or `OSError`."""
+        limits = self.settings.transcoding
+        return public.measure(file, memory_bytes=limits.memory_mb << 20, time_limit_s=limits.time_limit_s)
 
     def channels_of(self, script: str) -> dict[str, bool]:
         """Return the channels that a script may use → whether patient data may go there."""

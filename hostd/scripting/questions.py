@@ -9,6 +9,7 @@ from hostd.dicom.header import element_value
 from hostd.dicom.part10 import data_set_offset
 from hostd.errors import HostdError
 from hostd.sandbox import frames
+from hostd.sandbox.filters import NO_PIXELS
 from hostd.scripting.sources import Source
 
 _DEEPEST = 33
@@ -33,7 +34,6 @@ class Further(Protocol):
 
 
 _OF_THE_EVENT = frozenset(("value", "members", "first", "origins", "marks"))
-_NOT_FOR_FILTERS = "a filter decides by the header, while somebody waits: pixels are not looked at for it"
 
 
 def answer_from(source: Source, question: frames.Question, further: Further | None = None) -> frames.Answer:
@@ -56,7 +56,7 @@ def answer_from(source: Source, question: frames.Question, further: Further | No
 
 def _to_filter(source: Source, question: frames.Question) -> frames.Answer:
     if question.about or question.verb not in _OF_THE_EVENT:
-        reason = _NOT_FOR_FILTERS if question.verb == "pixels" else "that is not answered here"
+        reason = NO_PIXELS if question.verb == "pixels" else "that is not answered here"
         return frames.Answer(question.id, error=reason)
     return _of_the_event(source, question)
 
@@ -104,7 +104,7 @@ def answer(question: frames.Question, file: Path) -> frames.Answer:
     """Answer a question from a DICOM file. Whatever the worker asks for, nothing is raised, and pixel data is not given."""
     path = question.path
     if question.verb == "pixels":
-        return frames.Answer(question.id, error=_NOT_FOR_FILTERS)
+        return frames.Answer(question.id, error=NO_PIXELS)
     if len(path) % 2 == 0 or len(path) > _DEEPEST or any(not 0 <= number <= 0xFFFFFFFF for number in path):
         return frames.Answer(question.id, error="that is not the path of an element")
     if path[-1] >> 16 == _PIXEL_GROUP:

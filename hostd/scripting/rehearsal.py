@@ -28,9 +28,11 @@ from hostd.scripting.edits import Projects, no_projects
 from hostd.scripting.execution import why
 from hostd.scripting.filters import changes_of
 from hostd.scripting.interest import concerns
+from hostd.scripting.measuring import Measure
 from hostd.scripting.plan import MAX_HOPS, Channels, Destinations, Tools, as_frames_event, no_tools, resolve
 from hostd.scripting.runtime import ScriptWorker
 from hostd.transcoding.edits import Anonymize, Modify, Redact
+from hostd.transcoding.public import measure
 from hostd.transcoding.transform import RunTool, Step, Transcode, Transform
 
 Answerer = Callable[[frames.Question], frames.Answer]
@@ -91,12 +93,13 @@ def rehearse(
     projects: Projects = no_projects,
     channels: Channels | None = None,
     origin: Origin | None = None,
+    measure: Measure = measure,
 ) -> Rehearsal:
     """Run the handler of an event (`kind`: "stored_instance") on a file; nothing is stored, sent or changed.
 
     An event about a series, study, patient or association is about all the files, as `grouped` puts them together. Of filters,
     `filter_received_instance` can be rehearsed: by that name, and of a script that does not handle "stored_instance". `origin` is where
-    the files are said to come from.
+    the files are said to come from; `measure` works out what their pixels come to.
 
     Raises `ScriptError` for an event that does not exist, its kind `WorkerLost` when the script had to be killed, `UnparsableError` for
     what is not a DICOM file, and `OSError` for a file that cannot be read.
@@ -109,7 +112,7 @@ def rehearse(
         of_it = f", and by the clock: {', '.join(by_the_clock)}" if by_the_clock else ""
         raise ScriptError(f"there is no event {kind!r}; there are: {', '.join(made.KINDS)}{of_it}")
     event, source = made.event((file, *more), kind, now, origin=origin)
-    further = OfFiles(event, Means(destinations, tools, projects))
+    further = OfFiles(event, Means(destinations, tools, projects, measure=measure))
     handler = event.handler
     if handler not in worker.ready.handlers:
         there_are = ", ".join(has) or "no handler at all"

@@ -16,10 +16,12 @@ from hostd.errors import HostdError
 from hostd.scripting import questions
 from hostd.scripting.asking import Beyond, Means, kept_by
 from hostd.scripting.edits import Projects, no_projects
+from hostd.scripting.measuring import Measure
 from hostd.scripting.plan import MAX_HOPS, Channels, Destinations, Tools, no_tools
 from hostd.scripting.rehearsal import Outcome, rehearse_event
 from hostd.scripting.runtime import ScriptWorker
 from hostd.scripting.sources import ArchiveSource, with_header
+from hostd.transcoding.public import measure
 
 FAILS = "fail"
 """The sentence of a run that came to no plan."""
@@ -63,7 +65,8 @@ class Replayer:
     """Runs one version of a script over events.
 
     `start` gives a worker that has it loaded, and is asked again when one is lost; `file_of` tells where a stored file is, or was;
-    `read` gives a connection to the index, `script` is the name under which the script has kept something for itself.
+    `read` gives a connection to the index, `script` is the name under which the script has kept something for itself; `measure` works out
+    what pixels come to.
     """
 
     def __init__(
@@ -79,7 +82,9 @@ class Replayer:
         channels: Channels | None = None,
         script: str = "",
         max_hops: int = MAX_HOPS,
+        measure: Measure = measure,
     ) -> None:
+        self._measure = measure
         self._script = script
         self._start = start
         self._file_of = file_of
@@ -115,7 +120,7 @@ class Replayer:
         except HostdError as error:
             return Outcome((), (), (), str(error))
         source = ArchiveSource(event, self._read, self._file_of)
-        means = Means(self._destinations, self._tools, self._projects)
+        means = Means(self._destinations, self._tools, self._projects, measure=self._measure)
         further = Beyond(complete, source, self._read, self._file_of, means, kept_by(self._read, self._script))
         return rehearse_event(
             worker,

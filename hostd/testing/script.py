@@ -170,7 +170,12 @@ class Script:
         """
         event, source = self._event(kind.removeprefix("on_"), instances, told)
         configuration = self._configuration
-        means = Means(configuration.resolve_destination, configuration.resolve_tool, configuration.resolve_project)
+        means = Means(
+            configuration.resolve_destination,
+            configuration.resolve_tool,
+            configuration.resolve_project,
+            measure=configuration.measure,
+        )
         further = OfFiles(event, means, self.state)
         handler = event.handler
         if handler not in self.handlers:

@@ -45,6 +45,10 @@ _BOOTSTRAP = "import sys; sys.path.insert(0, sys.argv.pop(1)); from importlib im
 _COMMAND = (sys.executable, "-I", "-c", _BOOTSTRAP, _CODE)
 WORKER = "hostd.transcoding.worker"
 """The module that a worker runs."""
+MEMORY_BYTES = 2 << 30
+"""What a codec process may use unless it is said otherwise."""
+TIME_LIMIT_S = 600.0
+"""Seconds that a job may take unless it is said otherwise."""
 _START_LIMIT_S = 60.0
 _ENVIRONMENT = {
     # No thread pools: a worker is one job, and the machine's other processors belong to others.
@@ -66,8 +70,8 @@ class CodecPool:
         self,
         *,
         workers: int = 2,
-        memory_bytes: int = 2 << 30,
-        time_limit_s: float = 600,
+        memory_bytes: int = MEMORY_BYTES,
+        time_limit_s: float = TIME_LIMIT_S,
         idle_s: float = 60,
         worker: str = WORKER,
     ) -> None:

@@ -17,7 +17,7 @@ from hostd.errors import CannotTranscodeError, StorageError, TranscodeError, Unp
 from hostd.sandbox.frames import PixelFacts
 from hostd.transcoding.options import EncodeOptions
 from hostd.transcoding.placing import placed
-from hostd.transcoding.pool import CodecPool
+from hostd.transcoding.pool import MEMORY_BYTES, TIME_LIMIT_S, CodecPool
 from hostd.transcoding.receipt import Receipt
 from hostd.transcoding.transcode import RECOMPRESSIONS, check_target
 
@@ -142,9 +142,9 @@ def bring(
     return Receipt.kept_original(reason=already_there(wanted.target), sha256=sha256, syntax=syntax, size=size)
 
 
-def measure(source: Path) -> PixelFacts:
-    """Return what the samples of a file come to, by codec processes as `transcode` has them. Raises as `CodecPool.measure` does."""
-    return _shared.pool().measure(source)
+def measure(source: Path, *, memory_bytes: int = MEMORY_BYTES, time_limit_s: float = TIME_LIMIT_S) -> PixelFacts:
+    """Return what the samples of a file come to, by codec processes as `transcode` has them, with these limits. Raises as `CodecPool.measure` does."""
+    return _shared.pool(memory_bytes, time_limit_s).measure(source)
 
 
 def in_words(error: Exception) -> str:
@@ -210,32 +210,35 @@ def _copy(source: Path, spare: Path, go_on: Callable[[], bool]) -> tuple[str, in
 
 
 class _Shared:
-    """The pool of this process, made when it is first asked for and closed when the program ends."""
+    """The pools of this process, one for each set of limits, made when they are first asked for and closed when the program ends."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._pool: CodecPool | None = None
+        self._pools: dict[tuple[int, float], CodecPool] = {}
         os.register_at_fork(after_in_child=self._begin)
         atexit.register(self.close)
 
-    def pool(self) -> CodecPool:
-        """Return the pool."""
+    def pool(self, memory_bytes: int = MEMORY_BYTES, time_limit_s: float = TIME_LIMIT_S) -> CodecPool:
+        """Return the pool with these limits."""
+        limits = memory_bytes, time_limit_s
         with self._lock:
-            if self._pool is None:
-                self._pool = CodecPool(workers=processors())
-            return self._pool
+            if limits not in self._pools:
+                self._pools[limits] = CodecPool(
+                    workers=processors(), memory_bytes=memory_bytes, time_limit_s=time_limit_s
+                )
+            return self._pools[limits]
 
     def close(self) -> None:
         """End its codec processes; a later call begins anew."""
         with self._lock:
-            if self._pool is not None:
-                self._pool.close()
-            self._pool = None
+            for pool in self._pools.values():
+                pool.close()
+            self._pools = {}
 
     def _begin(self) -> None:
         # In a forked process the codecs are its parent's, and the lock may be held by a thread that is not there.
         self._lock = threading.Lock()
-        self._pool = None
+        self._pools = {}
 
 
 def processors() -> int:

@@ -202,3 +202,9 @@ def test_the_worker_redacts_inside_its_jail(edit_pool, tmp_path):
     receipt = edit_pool.carry_out(EditJob(Redact(REGIONS), terms()), tmp_path / "in.dcm", tmp_path / "out.dcm")
     assert receipt.result_syntax == receipt.source_syntax == "1.2.840.10008.1.2.4.90"
     assert "equal everywhere else" in receipt.verified_by
+
+
+def test_the_same_worker_tells_that_what_was_redacted_is_blank(edit_pool, tmp_path):
+    (tmp_path / "in.dcm").write_bytes(content(made()))
+    edit_pool.carry_out(EditJob(Redact(((0, 0, 11, 9),)), terms()), tmp_path / "in.dcm", tmp_path / "out.dcm")
+    assert [edit_pool.measure(tmp_path / name).is_blank for name in ("in.dcm", "out.dcm")] == [False, True]

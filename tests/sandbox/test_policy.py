@@ -135,6 +135,16 @@ def test_reading_finds_handlers_destinations_and_keywords_with_their_places():
     assert 'destinations = ["archive", "ai"]' in messages["ai"]
 
 
+def test_reading_finds_a_filter_that_wants_to_know_of_pixels():
+    uses = "    if True:\n        print(x.pixels and x.tags.pixels)\n"
+    load = World(make_load("", may=["filters"]))
+    found = reading.read(policy.parse(f"def filter_received_instance(x, host):\n{uses}"), load)
+    (problem,) = reading.problems(found)
+    assert (problem.line, problem.column, problem.name) == (3, 14, "filter_received_instance")
+    assert "look at them in on_stored_instance" in problem.message
+    assert reading.problems(reading.read(policy.parse(f"def on_stored_instance(x, host):\n{uses}"), load)) == []
+
+
 def test_reading_does_not_take_other_calls_for_destinations_or_keywords():
     assert (
         read("d = {}\nd.get('x')\n'x' in d\nd['x']\nmail.forward(1)\nforward(1, 'archive')\nx.forward(1, to=name)")

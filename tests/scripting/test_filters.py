@@ -99,18 +99,15 @@ def test_a_filter_sees_the_header_as_received_its_origin_and_its_own_settings(de
 
 
 def test_a_filter_sees_whether_there_are_pixels_and_nothing_of_what_they_come_to(desk, tmp_path):
-    lines = (
-        "print(bool(instance.pixels))",
-        "try:",
-        "    instance.pixels.max",
-        "except PixelsUnknown as why:",
-        "    print(why)",
+    desk.put_text(
+        "a.py",
+        "def ask(it):\n    try:\n        it.pixels.max\n    except PixelsUnknown as why:\n        print(bool(it.pixels), why)\n"
+        + source("ask(instance)"),
     )
-    desk.put("a.py", *lines)
     (run,) = desk.receive(tmp_path, has_pixels=True).runs
     assert [text for _, text in run.log] == [
-        "True", "a filter decides by the header, while somebody waits: pixels are not looked at for it",
-    ]  # fmt: skip
+        "True a filter decides by the header, while somebody waits: pixels are not looked at for it"
+    ]
 
 
 def test_changes_of_two_filters_add_up_in_the_order_of_file_names(desk, tmp_path):

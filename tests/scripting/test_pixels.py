@@ -10,12 +10,15 @@ from hostd.archive import tables as t
 from hostd.archive.history import of
 from hostd.archive.telling import plain
 from hostd.config.sections import Script
+from hostd.config.settings import Settings
 from hostd.errors import CannotTranscodeError, CodecCrashedError
 from hostd.sandbox.frames import PixelFacts
+from hostd.scripting.configured import Configuration
 from hostd.scripting.loading import Names, load_frame
 from hostd.scripting.measuring import Measurements
 from hostd.scripting.replay import Replayer
 from hostd.scripting.runtime import ScriptWorker
+from hostd.transcoding import public
 
 FACTS = PixelFacts(0, 9, 4.5, (1, 2), 5, is_blank=False)
 SAYS = (
@@ -63,8 +66,8 @@ def past(bench):
         return events.latest(connection, ["stored_instance"], 5)
 
 
-def replayed(bench, source, measured=None):
-    """Return what comes of a script on what was stored; codecs are those of the command, or what is given."""
+def replayed(bench, source):
+    """Return what comes of a script on what was stored."""
     load = load_frame("a.py", source, Script(may=["delete"]), Names(["archive"]), resolve)
     replayer = Replayer(
         lambda: ScriptWorker.start(load), file_of=bench.archive.blobs.path, read=bench.archive.read, destinations=resolve,
@@ -192,6 +195,14 @@ def test_a_replay_finds_the_same_facts_and_says_when_the_file_is_gone(bench):
     gone, kept = replayed(bench, DROPS)
     assert gone.error.startswith("PixelsUnknown: the file cannot be read: what this event was about is no longer kept")
     assert (kept.plan, kept.error) == ((), None)
+
+
+def test_a_rehearsal_has_the_limits_of_the_node(monkeypatch, tmp_path):
+    asked = []
+    monkeypatch.setattr(public, "measure", lambda file, **limits: asked.append((file, limits)) or FACTS)
+    node = Configuration(Settings(transcoding={"memory_mb": 300, "time_limit_s": 7}), None)
+    assert node.measure(tmp_path) == FACTS
+    assert asked == [(tmp_path, {"memory_bytes": 300 << 20, "time_limit_s": 7.0})]
 
 
 # -- once -------------------------------------------------------------------------------------------------------------

@@ -206,8 +206,11 @@ def test_what_pixels_come_to_is_that_of_the_file_or_of_what_it_was_made_of(hostd
     assert why.startswith("the pixels cannot be read: BitsAllocated is 64")
 
 
-def test_a_filter_is_told_that_pixels_are_not_looked_at(hostd):
+def test_a_filter_that_asks_for_pixels_is_not_loaded_and_one_that_hides_it_is_told(hostd):
+    with pytest.raises(ScriptError, match=r"line 2: a filter decides by the header.*in on_stored_instance"):
+        hostd.script(body("it.pixels.min", handler="filter_received_instance(it, host)"), may=["filters"])
+    helper = "def least(it):\n    return it.pixels.min\n"
     script = hostd.script(
-        body("instance.pixels.min", handler="filter_received_instance(instance, host)"), may=["filters"]
+        helper + body("least(instance)", handler="filter_received_instance(instance, host)"), may=["filters"]
     )
     assert script.received(hostd.instance()).error.startswith("PixelsUnknown: a filter decides by the header")
