@@ -121,6 +121,7 @@ def test_reading_finds_handlers_destinations_and_keywords_with_their_places():
         ("keyword", "StudyID", 2, 42, False),
         ("destination", "archive", 3, 34, False),
         ("destination", "ai", 4, 31, True),
+        ("syntax", "j2k", 5, 46, False),
         ("destination", "nowhere", 5, 57, True),
         ("unknown_keyword", "PatientNam", 7, 13, True),
         ("keyword", "Rows", 7, 33, False),
