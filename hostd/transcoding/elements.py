@@ -10,11 +10,12 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from io import BytesIO
 from typing import BinaryIO, Literal
 
+import msgspec
 from pydicom.datadict import dictionary_VR
 
 from hostd.errors import CannotTranscodeError
@@ -41,8 +42,7 @@ _WIDTHS = (
 """VR → bytes that are turned round together (PS3.5 §7.3)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Element:
+class Element(msgspec.Struct, frozen=True):
     """One data element; `vr` is None when it was read in implicit VR. `value` is what stands between head and delimiter."""
 
     tag: int
@@ -257,7 +257,7 @@ class _Reader:
             return Element(element.tag, b"SQ", _encoded_items(inside, implicit=False))
         if element.is_undefined_length and element.vr != b"UN":
             raise CannotTranscodeError("encapsulated data inside a big endian header cannot be")
-        return replace(element, value=turned(element.value, _WIDTHS.get(element.vr or b"", 1)))
+        return msgspec.structs.replace(element, value=turned(element.value, _WIDTHS.get(element.vr or b"", 1)))
 
     def _undefined_length(self, tag: int, vr: bytes | None, depth: int) -> Element:
         begin = self.position
