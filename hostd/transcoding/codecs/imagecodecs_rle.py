@@ -36,22 +36,24 @@ def encode(frame: Frame, kind: FrameKind) -> bytes:
     import imagecodecs  # noqa: PLC0415 - only a worker loads it, see the package
 
     pixels = kind.pixels
-    width = pixels.bits_allocated // 8
-    parts = frame.astype(pixels.container).reshape(pixels.rows, pixels.columns, pixels.samples, 1).view("u1")
-    segments = []
+    samples = frame.astype(pixels.container, copy=False).reshape(pixels.rows, pixels.columns, pixels.samples)
+    parts: list[bytes] = []
+    offsets = []
+    position = _HEADER
     for sample in range(pixels.samples):
-        for place in reversed(range(width)):
+        for place in reversed(range(pixels.bits_allocated // 8)):
+            plane = (samples[..., sample] >> 8 * place if place else samples[..., sample]).astype("u1")
             try:
                 # Of an array of two dimensions each row is packed by itself.
-                packed = bytes(imagecodecs.packbits_encode(parts[..., sample, place].copy()))
+                packed = bytes(imagecodecs.packbits_encode(plane))
             except (imagecodecs.PackbitsError, ValueError, TypeError) as error:
                 raise CodecError(f"imagecodecs cannot encode this frame: {error}") from error
-            segments.append(packed + bytes(len(packed) % 2))
-    offsets = [_HEADER]
-    for segment in segments[:-1]:
-        offsets.append(offsets[-1] + len(segment))
-    header = struct.pack(f"<{1 + _OFFSETS}I", len(segments), *offsets, *[0] * (_OFFSETS - len(segments)))
-    return header + b"".join(segments)
+            padding = bytes(len(packed) % 2)
+            parts += packed, padding
+            offsets.append(position)
+            position += len(packed) + len(padding)
+    header = struct.pack(f"<{1 + _OFFSETS}I", len(offsets), *offsets, *[0] * (_OFFSETS - len(offsets)))
+    return b"".join([header, *parts])
 
 
 def decode(stream: Stream) -> Frame:
