@@ -96,6 +96,15 @@ def test_the_lowest_resolution_of_htj2k_for_streaming_is_64_at_most(rows, column
     assert frame[frame.index(b"\xff\x52") + 9] == levels
 
 
+@pytest.mark.skipif(not HAS_PRECISION, reason=f"needs {NEWER}")
+@pytest.mark.parametrize(("rows", "columns"), [(1, 1), (1, 40), (40, 1), (2, 3)])
+def test_the_darkest_row_or_column_comes_back_from_htj2k_for_streaming(rows, columns):
+    before = saved(image(np.zeros((1, rows, columns), "u1"), allocated=8, stored=8))
+    after, facts = done(before, HTJ2K_LOSSLESS_RPCL)
+    assert facts.pixel_hash_after == facts.pixel_hash_before
+    assert np.array_equal(pixels_of(done(after, EXPLICIT_LE)[0]), pixels_of(before))
+
+
 def test_htj2k_colours_that_no_transform_ties_together_are_read_and_verified():
     before = saved(image(rows=40, columns=50, spp=3, allocated=8, stored=8, PhotometricInterpretation="YBR_FULL"))
     after, facts = done(done(before, HTJ2K_LOSSLESS)[0], EXPLICIT_LE)

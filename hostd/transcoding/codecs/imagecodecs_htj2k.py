@@ -56,7 +56,11 @@ def encode(frame: Frame, kind: FrameKind) -> bytes:
         settings["bitspersample"] = kind.bits
     if kind.syntax == HTJ2K_LOSSLESS_RPCL:
         settings |= {"prog_order": "RPCL", "tlm": True, "tilepart": "resolutions", "block_size": _BLOCK}
-        settings["resolutions"] = _decompositions(min(frame.shape[:2]))
+        decompositions = _decompositions(min(frame.shape[:2]))
+        if decompositions > _DECOMPOSITIONS:
+            # Not otherwise: imagecodecs takes a number as a limit, and gives one row or column none, of which OpenJPH (0.32) codes
+            # the lowest value wrongly.
+            settings["resolutions"] = decompositions
     if kind.options:
         assert kind.options.quality is not None
         settings["level"] = 2.0 ** -(1 + kind.options.quality / 12) * span_of(frame) / (1 << kind.bits)
