@@ -54,7 +54,7 @@ def main() -> None:
         signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM)
     )  # servers and workers are ended on the way out
     with tempfile.TemporaryDirectory(prefix="hostd-benchmark-") as folder:
-        effort = Effort(1, 0, 4) if asked.quick else Effort(max(1, asked.rounds), 0.15, 40)
+        effort = Effort(1, 0, 4) if asked.quick else Effort(max(1, asked.rounds), 0.3, 40)
         run = taken(Path(folder), effort, quick=asked.quick, compared=asked.quick or asked.compared)
         picture = report.plot_path(asked.page)
         has_picture = plot.draw(report.bars(run), picture)

@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -113,9 +114,27 @@ def test_what_is_compared_has_its_turn_in_every_round(tmp_path):
     subject = Noting("one", image.path.read_bytes())
     asked = [(Task(name, IMPLICIT_LE, False, image.path, EXPLICIT_LE), [subject], "") for name in ("a", "b")]
     one, other = measured_together(asked, Effort(3, 0, 1), tmp_path, print)
-    assert turns == ["a", "b", "a", "b", "b", "a", "a", "b"]
+    assert turns == ["a", "a", "b", "b", "a", "b", "b", "a", "a", "b"]
     assert len(one[0].samples) == len(other[0].samples) == 3
     assert _groups([EXPLICIT_LE, *IN_TURNS, IMPLICIT_LE]) == [[EXPLICIT_LE], [IMPLICIT_LE], list(IN_TURNS)]
+
+
+def test_a_slow_first_run_does_not_say_how_often_a_sample_repeats(tmp_path):
+    from benchmarks.transcode import images  # noqa: PLC0415
+
+    class SlowToStart(Copier):
+        def run(self, task, result):
+            runs.append(task)
+            if len(runs) == 1:
+                time.sleep(0.2)
+            super().run(task, result)
+
+    runs = []
+    image = images.tiny(tmp_path)
+    subject = SlowToStart("slow to start", image.path.read_bytes())
+    task = Task("tiny", IMPLICIT_LE, False, image.path, EXPLICIT_LE)
+    measured(task, [subject], Effort(1, 0.2, 1), "", tmp_path, print)
+    assert len(runs) > 2 + 1, "by its first run a sample would be one run"
 
 
 def test_a_ratio_is_taken_round_by_round():
