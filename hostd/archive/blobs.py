@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import secrets
+import threading
+import time
+from collections import deque
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -16,6 +19,11 @@ from hostd.errors import StorageError
 _log = structlog.get_logger(__name__)
 
 _FAN_OUT = 256
+_AHEAD = 32
+"""Files that are made ahead at once."""
+_BURST_S = 2.0
+"""As many files in so many seconds or less are a burst, in which more are made ahead."""
+_REMEMBERED = 4096
 
 
 class BlobFile:
@@ -100,12 +108,20 @@ class Blobs(Protocol):
 class FolderBlobs:
     """Files in `folder/prefix/xx/`, where the prefix is this node's own and the name is random.
 
-    All sub-folders exist and are synced before the first file is written, so that a new file needs its own folder synced only.
+    All sub-folders exist and are synced before the first file is written, so that a new file needs its own folder synced only. With
+    `ahead`, in a burst, empty files are made ahead, many in one folder that is synced once for all of them; those that nobody takes are
+    removed by `close`, or by the sweep.
     """
 
-    def __init__(self, folder: Path, prefix: str) -> None:
+    def __init__(self, folder: Path, prefix: str, *, ahead: bool = False) -> None:
         self._folder = folder
         self._prefix = prefix
+        self._ahead = ahead
+        self._lock = threading.Lock()
+        self._made_at: deque[float] = deque([float("-inf")] * _AHEAD, maxlen=_AHEAD)
+        self._spare: deque[BlobFile] = deque()
+        self._synced: dict[str, bool] = {}
+        """Names on stable storage whose files were taken and not yet asked about, the oldest first."""
         own = folder / prefix
         if not (own / f"{_FAN_OUT - 1:02x}").is_dir():
             folder.mkdir(mode=0o700, exist_ok=True)
@@ -117,17 +133,53 @@ class FolderBlobs:
 
     def create(self) -> BlobFile:
         """Begin a new file under a fresh name. Raises `StorageError` when that fails."""
-        random = secrets.token_hex(16)
-        name = f"{self._prefix}/{random[:2]}/{random}"
+        if not self._ahead:
+            return self._new(secrets.token_hex(1))
+        with self._lock:
+            now = time.monotonic()
+            is_burst = now - self._made_at[0] <= _BURST_S
+            self._made_at.append(now)
+            if not self._spare and is_burst:
+                self._make_ahead()
+            if not self._spare:
+                return self._new(secrets.token_hex(1))
+            spare = self._spare.popleft()
+            self._synced[spare.name] = True
+            if len(self._synced) > _REMEMBERED:  # given up by whoever took them; at worst a folder is synced twice
+                del self._synced[next(iter(self._synced))]
+            return spare
+
+    def close(self) -> None:
+        """Remove the files that were made ahead."""
+        with self._lock:
+            while self._spare:
+                self._spare.popleft().abandon()
+
+    def _new(self, sub_folder: str) -> BlobFile:
+        name = f"{self._prefix}/{sub_folder}/{sub_folder}{secrets.token_hex(15)}"
         return BlobFile(name, self._folder / name)
+
+    def _make_ahead(self) -> None:
+        sub_folder = secrets.token_hex(1)
+        made: list[BlobFile] = []
+        try:
+            made.extend(self._new(sub_folder) for _ in range(_AHEAD))
+            sync_directory(self._folder / self._prefix / sub_folder)
+        except StorageError:
+            for file in made:
+                file.abandon()
+            raise
+        self._spare.extend(made)
 
     def path(self, name: str) -> Path:
         """Return where the file of that name is."""
         return self._folder / name
 
     def sync_directories(self, names: Iterable[str]) -> None:
-        """Put the names of these files on stable storage, each folder once. Raises `StorageError`."""
-        for directory in {self._folder / name.rpartition("/")[0] for name in names}:
+        """Put the names of these files on stable storage, each folder once, where they are not there yet. Raises `StorageError`."""
+        with self._lock:
+            new = [name for name in names if not self._synced.pop(name, False)]
+        for directory in {self._folder / name.rpartition("/")[0] for name in new}:
             sync_directory(directory)
 
     def unlink(self, name: str) -> None:
@@ -135,10 +187,14 @@ class FolderBlobs:
         self.path(name).unlink(missing_ok=True)
 
     def names(self) -> Iterator[str]:
-        """Yield the names of all files under this node's own prefix."""
+        """Yield the names of all files under this node's own prefix, but those that this object made ahead."""
+        with self._lock:
+            spare = {file.name for file in self._spare}
         for directory in sorted((self._folder / self._prefix).iterdir()):
             for entry in directory.iterdir():
-                yield f"{self._prefix}/{directory.name}/{entry.name}"
+                name = f"{self._prefix}/{directory.name}/{entry.name}"
+                if name not in spare:
+                    yield name
 
 
 def sync_directory(directory: Path) -> None:

@@ -5,7 +5,8 @@ the server went before the COMMIT was sent, nothing was done, and the group is d
 it leaves outside the index must not mind.
 
 A group is whatever waits when the writer is free; units that can wait a little (`within_s`) make it take a group only when their time has
-come. Each unit has its SAVEPOINT: a bad one fails alone. Directories of new files
+come. Each unit has its SAVEPOINT, where there are several: a bad one fails alone. An urgent unit that finds the writer free is committed
+by the thread that waits for it, since to wake another one and to be woken by it takes as long as the commit. Directories of new files
 are synced before the commit, so that a committed row always has its file; a unit's future resolves only after the commit.
 """
 
@@ -60,6 +61,8 @@ class Writer:
         self._acknowledgements: deque[_Submission] = deque()
         self._others: deque[_Submission] = deque()
         self._filled = threading.Condition()
+        self._committing = threading.Lock()
+        """Held by the thread that takes a group and commits it."""
         self._closing = False
         self._due = math.inf  # when the next group is taken, by the monotonic clock
         self._thread = threading.Thread(target=self._serve, name="writer", daemon=True)
@@ -81,18 +84,40 @@ class Writer:
         committed with, until `hurry`. The future raises what the unit raised, or `StorageError` when the commit failed:
         then it is not known what was committed, and nothing may be told to be safe.
         """
+        return self._enter(_Submission(unit, blobs, topics, Future()), urgent=urgent, within_s=within_s).future
+
+    def do(self, unit: Unit[T], *, topics: Sequence[str] = (), blobs: Sequence[str] = (), urgent: bool = False) -> T:
+        """Submit a unit and wait for it."""
         submission = _Submission(unit, blobs, topics, Future())
+        if urgent and self._committing.acquire(blocking=False):
+            try:
+                self._enter(submission, urgent=True, wake=False)
+                self._commit(self._taken())
+            finally:
+                self._committing.release()
+        else:
+            self._enter(submission, urgent=urgent)
+        result: T = submission.future.result()
+        return result
+
+    def _enter(self, submission: _Submission, *, urgent: bool, within_s: float = 0.0, wake: bool = True) -> _Submission:
         with self._filled:
             if self._closing:
                 raise StorageError("the node is stopping and takes no more changes")
             (self._acknowledgements if urgent else self._others).append(submission)
             self._due = min(self._due, time.monotonic() + within_s)
-            self._filled.notify()
-        return submission.future
+            if wake:
+                self._filled.notify()
+        return submission
 
-    def do(self, unit: Unit[T], *, topics: Sequence[str] = (), blobs: Sequence[str] = (), urgent: bool = False) -> T:
-        """Submit a unit and wait for it."""
-        return self.submit(unit, topics=topics, blobs=blobs, urgent=urgent).result()
+    def _taken(self) -> list[_Submission]:
+        """Take what waits, those first that an acknowledgement waits for."""
+        with self._filled:
+            group = [*self._acknowledgements, *self._others]
+            self._acknowledgements.clear()
+            self._others.clear()
+            self._due = math.inf
+        return group
 
     def hurry(self) -> None:
         """Take at once what waits for others to be committed with."""
@@ -113,13 +138,11 @@ class Writer:
             with self._filled:
                 while not self._closing and (left_s := self._due - time.monotonic()) > 0:
                     self._filled.wait(None if left_s == math.inf else left_s)
-                self._due = math.inf
-                group = [*self._acknowledgements, *self._others]
-                self._acknowledgements.clear()
-                self._others.clear()
-            if not group:
-                return
-            self._commit(group)
+            with self._committing:
+                if group := self._taken():
+                    self._commit(group)
+                elif self._closing:
+                    return
 
     def _commit(self, group: list[_Submission]) -> None:
         self._sync(group)
@@ -164,8 +187,11 @@ class Writer:
             try:
                 transaction = connection.begin()
                 self._company.admit(connection)
-                for submission in group:
-                    _run(connection, submission)
+                if len(group) == 1 and not _run_alone(connection, group[0]):
+                    return
+                if len(group) > 1:
+                    for submission in group:
+                        _run(connection, submission)
                 self._company.announce(connection, _topics(group))
             except Exception as error:
                 if is_passing(error):
@@ -200,6 +226,18 @@ class _NothingDoneError(Exception):
 
 def _topics(group: Sequence[_Submission]) -> set[str]:
     return {topic for submission in group if submission.error is None for topic in submission.topics}
+
+
+def _run_alone(connection: Connection, submission: _Submission) -> bool:
+    """Run a unit whose transaction is its own; return whether there is anything to commit. Raises as `_run` does."""
+    try:
+        submission.result = submission.unit(connection)
+    except Exception as error:
+        if is_passing(error):
+            raise
+        submission.error = _told(error)
+        return False
+    return True
 
 
 def _run(connection: Connection, submission: _Submission) -> None:

@@ -88,6 +88,68 @@ def test_what_can_wait_is_committed_when_the_node_stops(archive):
     assert waiting.result(0) == 1
 
 
+def test_an_urgent_unit_that_finds_the_writer_free_is_committed_by_the_thread_that_waits(archive):
+    by = archive.writer.do(lambda _c: threading.current_thread(), urgent=True)
+    assert by is threading.current_thread()
+    assert archive.writer.do(lambda _c: threading.current_thread()) is not by
+
+
+def test_what_comes_while_another_thread_commits_is_committed_after_it(archive):
+    release, entered, later = threading.Event(), threading.Event(), []
+
+    def unit(_connection):
+        entered.set()
+        release.wait(60)
+
+    holder = threading.Thread(target=lambda: archive.writer.do(unit, urgent=True))
+    holder.start()
+    entered.wait(60)
+    others = [
+        threading.Thread(target=lambda: later.append(archive.writer.do(add_event(), urgent=True))) for _ in range(3)
+    ]
+    for other in others:
+        other.start()
+    assert later == []
+    release.set()
+    for thread in (holder, *others):
+        thread.join(60)
+    assert sorted(later) == [1, 2, 3]
+
+
+def test_a_bad_unit_that_is_alone_leaves_nothing_and_the_writer_goes_on(archive):
+    def bad(connection):
+        events.append(connection, "stored_instance", "lost", 1.0)
+        raise ValueError("no")
+
+    for urgent in (False, True):
+        with pytest.raises(ValueError, match="no"):
+            archive.writer.do(bad, urgent=urgent)
+    assert count(archive) == 0
+    archive.writer.do(add_event(), urgent=True)
+    assert count(archive) == 1
+
+
+def test_the_end_waits_for_a_thread_that_commits(archive):
+    release, entered, committed = threading.Event(), threading.Event(), []
+
+    def unit(connection):
+        entered.set()
+        release.wait(60)
+        return events.append(connection, "stored_instance", "subject", 1.0)
+
+    holder = threading.Thread(target=lambda: committed.append(archive.writer.do(unit, urgent=True)))
+    holder.start()
+    entered.wait(60)
+    closing = threading.Thread(target=archive.writer.close)
+    closing.start()
+    closing.join(0.05)
+    assert closing.is_alive()
+    release.set()
+    closing.join(60)
+    holder.join(60)
+    assert committed == [1]
+
+
 def test_acknowledgements_go_first(archive):
     order = []
     release = hold(archive)

@@ -6,9 +6,9 @@ import threading
 
 import numpy as np
 import pytest
+import sqlalchemy as sa
 from ingest_kit import EXPLICIT, FROM_CT1, IMPLICIT, J2K, data_set_hash, image
 from pydicom import dcmread
-from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 
 from hostd.archive import instances, receipts
 from hostd.archive import tables as t
@@ -276,20 +276,16 @@ def test_file_then_directory_then_commit_then_answer(make, monkeypatch):
     assert steps == ["received file synced", "transcoded", "directory of 1 synced", "committed", "answered"]
 
 
-def test_a_commit_that_fails_is_not_acknowledged_and_the_sweep_removes_both_files(make, monkeypatch):
+def test_a_commit_that_fails_is_not_acknowledged_and_the_sweep_removes_both_files(make):
     bench = make()
 
-    commit = SQLiteDialect_pysqlite.do_commit
+    def fails(_connection):
+        raise OSError(5, "Input/output error")
 
-    def fails(dialect, connection):
-        if threading.current_thread().name == "writer":
-            raise OSError(5, "Input/output error")
-        commit(dialect, connection)
-
-    monkeypatch.setattr(SQLiteDialect_pysqlite, "do_commit", fails)
+    sa.event.listen(bench.archive._writing, "commit", fails)
     with pytest.raises(StorageError):
         bench.receive(image())
-    monkeypatch.undo()
+    sa.event.remove(bench.archive._writing, "commit", fails)
     assert len(bench.files()) == 2
     assert bench.instance() is None
     bench.archive._sweep()
