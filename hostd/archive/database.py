@@ -19,6 +19,14 @@ SCHEMA = "0021"
 INDEX = "index.db"
 """The file of SQLite's index in the data folder."""
 
+_ALEMBIC_VERSION = sa.Table(
+    "alembic_version",
+    sa.MetaData(),
+    sa.Column("version_num", sa.String(32), nullable=False),
+    sa.PrimaryKeyConstraint("version_num", name="alembic_version_pkc"),
+)
+"""Where Alembic looks for the revision, as it would make it."""
+
 
 def open_engine(place: Path | Place, *, writes: bool) -> Engine:
     """Open an index. A writing engine has it for itself from BEGIN to the end of the transaction; a reading one refuses to write.
@@ -35,10 +43,10 @@ def open_engine(place: Path | Place, *, writes: bool) -> Engine:
 def bring_up_to_date(engine: Engine) -> None:
     """Create or migrate the schema; an older one of SQLite is copied first. Raises `NodeError` for an index that a newer hostd wrote.
 
-    One node does it, and others that start meanwhile wait, since the engine is a writing one. Alembic is imported only when there is
-    something to do, which keeps an ordinary start fast.
+    One node does it, and others that start meanwhile wait, since the engine is a writing one. An empty index gets its tables as they
+    are now, not by all migrations that there ever were; Alembic is imported only to migrate, which keeps other starts fast.
     """
-    if schema_version(engine) == SCHEMA:
+    if schema_version(engine) == SCHEMA or _create(engine):
         return
     from alembic import command  # noqa: PLC0415 - see the docstring
     from alembic.config import Config  # noqa: PLC0415
@@ -48,16 +56,26 @@ def bring_up_to_date(engine: Engine) -> None:
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     with engine.begin() as connection:
         found = _version(connection)
-        if found is not None and found not in {
-            r.revision for r in ScriptDirectory.from_config(config).walk_revisions()
-        }:
+        if found not in {r.revision for r in ScriptDirectory.from_config(config).walk_revisions()}:
             raise NodeError(
                 f"the index has version {found}, this hostd knows up to {SCHEMA}: run the hostd that wrote it, or a newer one"
             )
-        if found is not None and engine.dialect.name == "sqlite":
+        assert found is not None, "an empty index has got its tables"
+        if engine.dialect.name == "sqlite":
             _keep_a_copy(Path(str(engine.url.database)), found)
         config.attributes["connection"] = connection
         command.upgrade(config, SCHEMA)
+
+
+def _create(engine: Engine) -> bool:
+    """Make the tables of an empty index; return whether it was empty."""
+    with engine.begin() as connection:
+        if _version(connection) is not None:
+            return False
+        metadata.create_all(connection, checkfirst=False)
+        _ALEMBIC_VERSION.create(connection)
+        connection.execute(sa.insert(_ALEMBIC_VERSION).values(version_num=SCHEMA))
+        return True
 
 
 def _keep_a_copy(index: Path, version: str) -> None:
@@ -76,7 +94,7 @@ def schema_version(engine: Engine) -> str | None:
 def _version(connection: Connection) -> str | None:
     if not sa.inspect(connection).has_table("alembic_version"):
         return None
-    return connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
+    return connection.execute(sa.select(_ALEMBIC_VERSION.c.version_num)).scalar()
 
 
 __all__ = ["INDEX", "SCHEMA", "bring_up_to_date", "metadata", "open_engine", "schema_version"]

@@ -2,6 +2,7 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
@@ -9,9 +10,10 @@ from alembic.migration import MigrationContext
 
 from hostd.archive import database
 from hostd.archive.archive import Archive
-from hostd.archive.database import open_engine
+from hostd.archive.database import bring_up_to_date, open_engine
 from hostd.archive.orders import periods
 from hostd.archive.tables import metadata
+from hostd.config.place import Place
 from hostd.errors import NodeError
 from hostd.jobs.quiet import tell_due
 from hostd.testing.clock import ManualClock
@@ -24,6 +26,70 @@ def test_the_migrations_make_exactly_the_tables_of_the_code(archive):
     with archive.read() as connection:
         context = MigrationContext.configure(connection, opts={"include_object": _is_of(connection.dialect.name)})
         assert compare_metadata(context, metadata) == []
+
+
+def shape(engine):
+    """Return all that a database says of its tables, apart from the order of their columns."""
+    inspector = sa.inspect(engine)
+    found = {}
+    for name in inspector.get_table_names():
+        found[name] = {
+            "columns": sorted(
+                (one["name"], str(one["type"]), one["nullable"], str(one["default"]), str(one.get("identity")))
+                for one in inspector.get_columns(name)
+            ),
+            "key": inspector.get_pk_constraint(name)["constrained_columns"],
+            "foreign": sorted(
+                (one["constrained_columns"], one["referred_table"], one["referred_columns"], str(one["options"]))
+                for one in inspector.get_foreign_keys(name)
+            ),
+            "unique": sorted(one["column_names"] for one in inspector.get_unique_constraints(name)),
+            "checks": sorted(one["sqltext"] for one in inspector.get_check_constraints(name)),
+        }
+    with engine.connect() as connection:
+        if engine.dialect.name == "sqlite":
+            query = "SELECT name, sql FROM sqlite_master WHERE type <> 'table' AND sql IS NOT NULL"
+            counting = connection.exec_driver_sql(
+                "SELECT name FROM sqlite_master WHERE sql LIKE '%AUTOINCREMENT%'"
+            ).all()
+        else:
+            query = "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = current_schema()"
+            counting = connection.exec_driver_sql("SELECT sequencename FROM pg_sequences").all()
+        indexes = sorted((name, " ".join(sql.split())) for name, sql in connection.exec_driver_sql(query))
+    return found, indexes, sorted(counting)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty(request, tmp_path):
+    """Return two empty databases."""
+    if request.param == "sqlite":
+        made = []
+        for name in ("one", "two"):
+            (tmp_path / name).mkdir()
+            made.append(tmp_path / name)
+        yield made
+        return
+    server = request.getfixturevalue("postgresql_server")
+    names = [server.empty_database() for _ in range(2)]
+    yield [Place(tmp_path, tmp_path, url) for _, url in names]
+    for name, _ in names:
+        server.drop(name)
+
+
+def test_a_new_index_is_as_all_migrations_would_have_made_it(empty):
+    made, migrated = (open_engine(place, writes=True) for place in empty)
+    bring_up_to_date(made)
+    config = Config()
+    config.set_main_option("script_location", str(Path(database.__file__).parent / "migrations"))
+    with migrated.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+    assert database.schema_version(made) == database.schema_version(migrated) == database.SCHEMA
+    try:
+        assert shape(made) == shape(migrated)
+    finally:
+        made.dispose()
+        migrated.dispose()
 
 
 _OF_SQLITE = {"uq_receipt_source_transform", "uq_delivery_open"}
