@@ -3,6 +3,7 @@
 # ruff: noqa: E402 - what follows the imports of Python itself is to hold for all others
 import compileall
 import os
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -24,10 +25,38 @@ pytest_plugins = ["databases"]
 HOSTD = Path(__file__).parent.parent / "hostd"
 
 
+MEMORY = Path("/dev/shm")
+NEEDED = 4 << 30
+"""Bytes of memory that the files of the suite may take: it leaves those of failed tests, and of modules until its end."""
+
+
 def pytest_configure(config):
-    """Compile hostd once, before anything starts: the jailed workers, which write nothing, find it compiled."""
-    if not hasattr(config, "workerinput"):
-        compileall.compile_dir(HOSTD, quiet=2)
+    """Compile hostd once, before anything starts: the jailed workers, which write nothing, find it compiled.
+
+    Files are in memory where that goes, since all that is kept is synced, and most tests would wait for the disk rather than for hostd.
+    """
+    if hasattr(config, "workerinput"):
+        return
+    compileall.compile_dir(HOSTD, quiet=2)
+    if "not large" in config.option.markexpr and "PYTEST_DEBUG_TEMPROOT" not in os.environ and has_room_in_memory():
+        os.environ["PYTEST_DEBUG_TEMPROOT"] = str(MEMORY)
+
+
+def has_room_in_memory():
+    """Tell whether there is a file system in memory on which programs may be run, with enough room in it and in the machine."""
+    try:
+        memory = os.statvfs(MEMORY)
+        available = re.search(r"MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text())
+    except OSError:
+        return False
+    room = min(memory.f_bavail * memory.f_frsize, int(available[1]) << 10 if available else 0)
+    return room >= NEEDED and not memory.f_flag & os.ST_NOEXEC and os.access(MEMORY, os.W_OK)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config):
+    """Have one process more than there are cores: tests wait for processes, timers and peers for a good part of their time."""
+    return (os.cpu_count() or 1) + 1
 
 
 @pytest.fixture(autouse=True)
