@@ -16,6 +16,7 @@ from hostd.archive.usage import Quota
 from hostd.config.sections import Script
 from hostd.errors import ScriptError, StorageError
 from hostd.jobs.timetable import Timetable
+from hostd.sandbox import frames
 from hostd.scripting.asking import Means
 from hostd.scripting.choosing import choose
 from hostd.scripting.execution import Rules
@@ -87,6 +88,8 @@ class ScriptHost:
         """Script → hash of the newest edit that was not taken, and how often it was tried."""
         self.layers: dict[str, int] = {}
         """The layers of isolation in force, as a worker reported them."""
+        self._spares: list[ScriptWorker] = []
+        """The worker that showed how workers are isolated, until a script takes it."""
         self._watch = FolderWatch(folder, self._changed, rescan_s=rescan_s, check=check_file)
         self._stopping = False
         self._decided: Sequence[object] = ()
@@ -97,9 +100,9 @@ class ScriptHost:
 
         Raises `WorkerLost` where no worker can be isolated as required, and `OSError` when the folder cannot be read.
         """
-        probe = self._load("(isolation check)", "")
-        self.layers = probe.layers
-        probe.stop()
+        spare = ScriptWorker.spare(self._frame("(isolation check)", ""), isolation=self._isolation)
+        self.layers = spare.layers
+        self._spares.append(spare)
         self._decided = self._decisions()
         self._watch.start()
         self._follower.start()
@@ -125,6 +128,8 @@ class ScriptHost:
             runner.stop()
         for runner in self._runners.values():
             runner.join()
+        while self._spares:
+            self._spares.pop().stop()
 
     # -- what people decide
 
@@ -455,5 +460,15 @@ class ScriptHost:
         return self._entries.get(name) or Script()
 
     def _load(self, name: str, source: str, helpers: Mapping[str, str] | None = None) -> ScriptWorker:
-        frame = load_frame(name, source, self._entry(name), self._names, self._means.destinations, helpers)
+        frame = self._frame(name, source, helpers)
+        try:
+            spare = self._spares.pop()
+        except IndexError:
+            return ScriptWorker.start(frame, isolation=self._isolation)
+        if spare.can_take(frame):
+            return spare.take(frame)
+        spare.stop()
         return ScriptWorker.start(frame, isolation=self._isolation)
+
+    def _frame(self, name: str, source: str, helpers: Mapping[str, str] | None = None) -> frames.Load:
+        return load_frame(name, source, self._entry(name), self._names, self._means.destinations, helpers)

@@ -53,11 +53,11 @@ class ScriptWorker:
     """One process that runs one version of one script. For one thread at a time."""
 
     def __init__(self, load: frames.Load, process: subprocess.Popen[bytes], channel: frames.Channel) -> None:
-        """Use `start`."""
+        """Use `start`, or `spare`."""
         self._load = load
         self._process = process
         self._channel = channel
-        self._lossy = {syntax.uid for syntax in load.syntaxes.values() if syntax.is_lossy}
+        self._lossy: set[str] = set()
         self._lost: str | None = None
         self._given: Container[str] = ()
         self.layers: dict[str, int] = {}
@@ -74,13 +74,35 @@ class ScriptWorker:
         Raises `RefusedScriptError` when the script cannot be used, and `WorkerLost` when the worker took longer than the
         limit, died, or is not jailed although isolation is required.
         """
+        deadline = time.monotonic() + load_time_limit_s
         worker = cls(load, *_spawn(load))
-        try:
-            worker._load_script(time.monotonic() + load_time_limit_s, load_time_limit_s, isolation)
-        except BaseException:
-            worker._end()
-            raise
+        worker._unless_lost(lambda: worker._greet(deadline, load_time_limit_s, isolation))
+        worker._unless_lost(lambda: worker._load_script(deadline, load_time_limit_s))
         return worker
+
+    @classmethod
+    def spare(cls, load: frames.Load, *, isolation: Isolation, time_limit_s: float = 10.0) -> ScriptWorker:
+        """Start a worker that is in its jail, of the size that `load` says, and has no script yet: see `take`. Raises `WorkerLost`."""
+        worker = cls(load, *_spawn(load))
+        worker._unless_lost(lambda: worker._greet(time.monotonic() + time_limit_s, time_limit_s, isolation))
+        return worker
+
+    def can_take(self, load: frames.Load) -> bool:
+        """Tell whether this spare one still waits for a script, and has the memory that one may use."""
+        return self._process.poll() is None and self._load.memory_bytes == load.memory_bytes
+
+    def take(self, load: frames.Load, *, load_time_limit_s: float = 10.0) -> ScriptWorker:
+        """Give a spare worker its script; raises, and returns the worker, as `start`."""
+        self._load = load
+        self._unless_lost(lambda: self._load_script(time.monotonic() + load_time_limit_s, load_time_limit_s))
+        return self
+
+    def _unless_lost(self, does: Callable[[], None]) -> None:
+        try:
+            does()
+        except BaseException:
+            self._end()
+            raise
 
     @property
     def pid(self) -> int:
@@ -139,7 +161,7 @@ class ScriptWorker:
             self._end()
             raise
 
-    def _load_script(self, deadline: float, limit_s: float, isolation: Isolation) -> None:
+    def _greet(self, deadline: float, limit_s: float, isolation: Isolation) -> None:
         hello = self._receive(deadline, limit_s)
         if not isinstance(hello, frames.Hello):
             raise WorkerLost(f"the worker of {self._load.name} sent something else than its hello")
@@ -152,6 +174,9 @@ class ScriptWorker:
                 "container, with a runtime that lets landlock and seccomp pass. To run scripts with what there is, write in the "
                 'configuration: [scripting] isolation = "best-effort"; or start with --no-scripts'
             )
+
+    def _load_script(self, deadline: float, limit_s: float) -> None:
+        self._lossy = {syntax.uid for syntax in self._load.syntaxes.values() if syntax.is_lossy}
         self._send(self._load)
         reply = self._receive(deadline, limit_s)
         if isinstance(reply, frames.Refused):

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import signal
 import time
 from concurrent.futures import Future
 
@@ -10,8 +11,10 @@ from scripts_kit import FORWARD, Fails, handler
 
 from hostd.archive import scripts
 from hostd.archive import tables as t
+from hostd.config.sections import Script
 from hostd.errors import StorageError
-from hostd.scripting.runtime import WorkerLost
+from hostd.scripting import runtime
+from hostd.scripting.runtime import ScriptWorker, WorkerLost
 
 ONE = handler("print('one')")
 TWO = handler("print('two')")
@@ -427,11 +430,52 @@ def test_workers_end_with_the_host(bench):
     assert not os.path.exists(f"/proc/{pid}")  # noqa: PTH110 - not a file of ours
 
 
+def test_the_worker_that_shows_how_workers_are_isolated_runs_the_first_script(bench, monkeypatch):
+    started = []
+
+    def spawn(load, really=runtime._spawn):
+        started.append(really(load))
+        return started[-1]
+
+    monkeypatch.setattr(runtime, "_spawn", spawn)
+    bench.write("a.py", ONE)
+    bench.start()
+    bench.until_runs("a.py", ONE)
+    bench.put("b.py", TWO)
+    assert len(started) == 2
+    bench.arrive()
+    bench.until_passed("a.py")
+    assert bench.logged("a.py") == ["one"]
+
+
+@pytest.mark.parametrize("memory_mb", [None, 100])
+def test_where_that_worker_is_not_there_any_more_or_has_other_memory_the_first_script_gets_another(bench, memory_mb):
+    bench.start()
+    (spare,) = bench.host._spares
+    if memory_mb is None:
+        os.kill(spare.pid, signal.SIGKILL)
+        spare._process.wait()
+    else:
+        bench.host.reconfigure({"a.py": Script(memory_mb=memory_mb)}, bench.host._names)
+    bench.put("a.py", ONE)
+    bench.arrive()
+    bench.until_passed("a.py")
+    assert bench.logged() == ["one"]
+    assert spare._process.poll() is not None
+
+
+def test_that_worker_ends_with_the_host(bench):
+    bench.start()
+    (spare,) = bench.host._spares
+    bench.stop()
+    assert spare._process.poll() is not None
+
+
 def test_a_host_that_could_not_start_can_be_stopped(bench, monkeypatch):
-    def load(self, name, source, helpers=None):
+    def spare(load, *, isolation):
         raise WorkerLost("this system has no landlock")
 
-    monkeypatch.setattr("hostd.scripting.host.ScriptHost._load", load)
+    monkeypatch.setattr(ScriptWorker, "spare", spare)
     with pytest.raises(WorkerLost, match="landlock"):
         bench.start()
     bench.stop()
