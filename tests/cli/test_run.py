@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from hostd.cli import main
+
 
 @pytest.fixture
 def configure(tmp_path):
@@ -86,25 +88,53 @@ def test_no_scripts_runs_none_and_says_so(configure, tmp_path):
         ('[modalities.a]\naet = "A"\nhost = "h"\n', "port"),
     ],
 )
-def test_what_hinders_a_start_is_said_in_words_with_exit_code_2(configure, tmp_path, text, reason):
-    process = start(configure(text))
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 2
-    assert reason in errors
-    assert "Traceback" not in errors
+def test_what_hinders_a_start_is_said_in_words_with_exit_code_2(configure, tmp_path, refusal, text, reason):
+    assert reason in refusal(configure(text))
     assert not (tmp_path / "hostd-data").exists()
 
 
-@pytest.mark.parametrize("what", ["hostd.toml", "scripts", "scripts/a.py"])
-def test_what_others_may_write_is_refused_unless_told_otherwise(configure, tmp_path, what):
+@pytest.fixture
+def refusal(monkeypatch, capsys):
+    """What is said by a run that does not start, in this process."""
+
+    def said(file):
+        monkeypatch.setattr(sys, "argv", ["hostd", "run", str(file)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert ended.value.code == 2
+        out, errors = capsys.readouterr()
+        assert out == ""
+        return errors
+
+    return said
+
+
+@pytest.fixture
+def writable(configure, tmp_path, request):
+    """A configuration that is good, but for what others may write."""
     file = configure()
     (tmp_path / "scripts").mkdir(mode=0o755)
     (tmp_path / "scripts" / "a.py").write_text("pass\n")
-    (tmp_path / what).chmod(0o777)
-    process = start(file)
+    for what in getattr(request, "param", ["hostd.toml", "scripts", "scripts/a.py"]):
+        (tmp_path / what).chmod(0o777)
+    return file
+
+
+@pytest.mark.parametrize("writable", [["hostd.toml"], ["scripts"], ["scripts/a.py"]], indirect=True)
+def test_what_others_may_write_is_refused(writable, refusal):
+    errors = refusal(writable)
+    assert "others" in errors or "other users" in errors or "chmod" in errors
+
+
+def test_a_refusal_is_no_traceback_and_exit_code_2(writable):
+    process = start(writable)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 2
-    assert "others" in errors or "other users" in errors or "chmod" in errors
+    assert "Traceback" not in errors
+
+
+def test_what_others_may_write_is_used_where_one_says_so(writable):
+    file = writable
     file.write_text(file.read_text() + "[node]\nallow_insecure_permissions = true\n")
     process = start(file)
     try:

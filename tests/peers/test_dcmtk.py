@@ -149,7 +149,7 @@ def test_the_script_and_the_archive_agree_on_a_syntax(start, tmp_path, options, 
 )  # fmt: skip
 @pytest.mark.parametrize(
     ("picky", "syntax"),
-    [((FORWARD,), EXPLICIT), ((FORWARD, "+xi"), IMPLICIT)],
+    [((FORWARD,), EXPLICIT), pytest.param((FORWARD, "+xi"), IMPLICIT, marks=pytest.mark.matrix)],
     ids=["explicit", "implicit"],
     indirect=["picky"],
 )

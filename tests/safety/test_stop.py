@@ -31,7 +31,7 @@ from pynetdicom import AE, evt
 from hostd.archive import tables as t
 from hostd.dimse.errors import DimseError
 
-SIGNALS = [signal.SIGTERM, signal.SIGINT]
+SIGNALS = [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.crash)]
 GRACE_S = 10.0
 """What hostd allows each of its parts; here all but one have nothing to wait for."""
 SLACK_S = 8.0

@@ -44,9 +44,29 @@ def test_the_corpus_is_large_and_has_no_probe_twice():
     assert len({probe for _, _, probe in ALL}) == len(ALL)
 
 
+IN_EVERY_RUN = {
+    "getattr",
+    "type",
+    "modules",
+    "attributes",
+    "writes",
+    "methods",
+    "hidden",
+    "json",
+    "helpers",
+    "spelling",
+}
+"""Guards that are taken away in every run of the tests; the others in the long runs."""
+
+
+def taken_away(*guards):
+    often = [() if how in IN_EVERY_RUN else pytest.mark.matrix for how, _, _ in guards]
+    return [pytest.param(*guard, marks=marks) for guard, marks in zip(guards, often, strict=True)]
+
+
 @pytest.mark.parametrize(
     ("how", "groups", "at_least"),
-    [
+    taken_away(
         ("getattr", ["getattr"], 5),
         ("type", ["getattr", "import"], 2),
         ("modules", ["import"], 10),
@@ -79,7 +99,7 @@ def test_the_corpus_is_large_and_has_no_probe_twice():
         ("json", ["import", "facades"], 1),
         ("helpers", ["library"], 1),
         ("spelling", ["spelling"], 2),
-    ],
+    ),
 )
 def test_the_corpus_notices_when_a_guard_is_taken_away(weakened, how, groups, at_least):
     worker = weakened(how)
