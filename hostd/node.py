@@ -17,6 +17,7 @@ from hostd.clock import Clock, SystemClock
 from hostd.config import changes
 from hostd.config.loopback import is_loopback
 from hostd.config.permissions import private_folder, refuse_writable_by_others
+from hostd.config.serving import Serving
 from hostd.config.settings import Settings
 from hostd.config.startup import startup_problems
 from hostd.delivery import commissioner, watching
@@ -26,6 +27,7 @@ from hostd.delivery.couriers import Couriers
 from hostd.delivery.notifier import Notifiers
 from hostd.delivery.retry import NewestPolicy, RetryPolicy
 from hostd.delivery.targets import Target, get, tellers
+from hostd.dimse.tls import ServerTls
 from hostd.editing import projects
 from hostd.editing.editor import WORKER, Editor
 from hostd.editing.terms import Project
@@ -80,11 +82,16 @@ class Facts:
     instances: int
     layers: dict[str, int]
     ingest: str = ""
+    dicom_tls: tuple[str, int] | None = None
+    is_https: bool = False
 
     def sentences(self) -> list[str]:
         """Return the facts as sentences for people."""
         lines = [f"node {self.name}: data in {self.data} ({self.instances} instances)"]
-        for face, section, where in (("DICOM", "dicom", self.dicom), ("HTTP", "http", self.http)):
+        for face, section, where in (
+            ("DICOM", "dicom", self.dicom),
+            ("HTTPS" if self.is_https else "HTTP", "http", self.http),
+        ):
             if where is None:
                 lines.append(f"{face} is off")
                 continue
@@ -95,6 +102,8 @@ class Facts:
                 else ""
             )
             lines.append(f"{face} on {host}:{port}{reach}")
+        if self.dicom_tls is not None:
+            lines.append(f"DICOM over TLS on {self.dicom_tls[0]}:{self.dicom_tls[1]}")
         if self.ingest:
             lines.append(self.ingest)
         if self.scripts is None:
@@ -105,6 +114,13 @@ class Facts:
             )
             lines.append(f"scripts in {self.scripts}, isolated by {layers or 'nothing'}")
         return lines
+
+
+def _served(face: Serving) -> ServerTls | None:
+    """Return how a face speaks TLS, None where it does not."""
+    if face.certificate_file is None or face.key_file is None:
+        return None
+    return ServerTls(face.certificate_file, face.key_file, face.client_ca_file, face.tls_minimum)
 
 
 class Node:
@@ -311,6 +327,8 @@ class Node:
                 ),
                 clock=self._clock,
                 has_room=self._room.is_left,
+                tls=_served(settings.dicom),
+                tls_port=settings.dicom.tls_port,
             )
             listener = self.dicom
             listener.start()
@@ -329,7 +347,7 @@ class Node:
                 filters=self._filters,
                 destinations=self._couriers.destinations,
             )
-            self.http = HttpListener(app, settings.http.host, settings.http.port)
+            self.http = HttpListener(app, settings.http.host, settings.http.port, _served(settings.http))
             self.http.start()
             http = self.http
             self._undo.append(("HTTP", lambda: http.stop(_STOP_GRACE_S)))
@@ -382,6 +400,8 @@ class Node:
             instances=count,
             layers=self._scripts.layers if self._scripts else {},
             ingest=self._ingest_sentence(),
+            dicom_tls=(self.settings.dicom.host, self.dicom.tls_port) if self.dicom and self.dicom.tls_port else None,
+            is_https=self.settings.http.certificate_file is not None,
         )
 
     def _editor_of(self, pool: CodecPool, known: dict[str, Project]) -> Editor:

@@ -19,6 +19,7 @@ from hostd.config.forwarding import Asking
 from hostd.config.http_access import HttpAccess
 from hostd.config.index_access import IndexAccess
 from hostd.config.section import Section
+from hostd.config.serving import Serving
 from hostd.config.values import (
     AeTitle,
     AeTitles,
@@ -76,7 +77,7 @@ class Node(IndexAccess):
     )
 
 
-class Dicom(Section):
+class Dicom(Serving):
     """The DICOM face: where other systems send by C-STORE."""
 
     enabled: bool = Field(default=True, description="Whether to listen for associations.")
@@ -84,6 +85,10 @@ class Dicom(Section):
         default="127.0.0.1", description="The address to listen on. Beyond loopback anyone who reaches it may send."
     )
     port: ListenPort = Field(default=4242, description="The TCP port to listen on; 0: any free one.")
+    tls_port: ListenPort | None = Field(
+        default=None,
+        description="The TCP port to listen on over TLS, too; 0: any free one. Absent: none. It needs `certificate_file`.",
+    )
     aets: AeTitles = Field(
         default=("HOSTD",),
         description="The AE titles that the node answers to; the first is also its own when it calls.",
@@ -99,9 +104,15 @@ class Dicom(Section):
         default=131072, ge=4096, le=16777216, description="Bytes of the largest PDU to receive (PS3.8 Annex D.1)."
     )
 
+    @model_validator(mode="after")
+    def _port_has_its_certificate(self) -> Self:
+        if (self.tls_port is None) != (self.certificate_file is None):
+            raise ValueError("should have tls_port with certificate_file and key_file, or none of them")
+        return self
 
-class Http(Section):
-    """The HTTP face: Orthanc-compatible routes, pages and metrics."""
+
+class Http(Serving):
+    """The HTTP face: Orthanc-compatible routes, pages and metrics. With `certificate_file` it is HTTPS."""
 
     enabled: bool = Field(default=True, description="Whether to listen for HTTP.")
     host: Host = Field(default="127.0.0.1", description="The address to listen on. Beyond loopback only with users.")

@@ -339,6 +339,10 @@ def _contradictions(settings: Settings) -> Iterator[tuple[Loc, str]]:
 
 
 def _missing_files(settings: Settings) -> Iterator[tuple[Loc, str]]:
+    for face in ("dicom", "http"):
+        for key, path in getattr(settings, face).files.items():
+            if not path.is_file():
+                yield (face, key), f"there is no file {path}"
     for table, name, entry in _entries(settings, Certified):
         for key, path in entry.files.items():
             if not path.is_file():

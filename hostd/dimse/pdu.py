@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import ssl
 import struct
 import time
 from collections.abc import Iterator
@@ -89,8 +90,8 @@ class Connection:
 
     @property
     def has_unread(self) -> bool:
-        """Whether bytes wait that have been received already."""
-        return self._end > self._start
+        """Whether bytes wait that have been received already, here or in the TLS layer."""
+        return self._end > self._start or (isinstance(self._socket, ssl.SSLSocket) and self._socket.pending() > 0)
 
     def fileno(self) -> int:
         """Return the socket's file descriptor, to wait on."""
@@ -233,4 +234,5 @@ class Connection:
         self._interrupted = True
         # It may have been closed in this moment.
         with contextlib.suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RD)
+            # Not that of an SSLSocket, which would take the TLS layer away from the other thread.
+            socket.socket.shutdown(self._socket, socket.SHUT_RD)

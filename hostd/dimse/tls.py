@@ -1,4 +1,4 @@
-"""DICOM over TLS (PS3.15 Annex B): whose certificates are trusted, which one is shown, and the oldest version that is spoken."""
+"""TLS (PS3.15 Annex B), calling and called: whose certificates are trusted, which one is shown, and the oldest version that is spoken."""
 
 from __future__ import annotations
 
@@ -33,24 +33,49 @@ class Tls:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.minimum_version = VERSIONS[self.minimum]
         context.check_hostname = self.check_name
-        try:
-            if self.ca_file is None:
-                context.load_default_certs()
-            else:
-                context.load_verify_locations(self.ca_file)
-        except (ssl.SSLError, OSError) as error:
-            raise ConfigurationError(
-                f"{self.ca_file} holds no certificates that can be used: {_reason(error)}"
-            ) from error
+        _trust(context, self.ca_file)
         if self.client_certificate is not None:
-            certificate, key = self.client_certificate
-            try:
-                context.load_cert_chain(certificate, key, password=_no_passphrase)
-            except (ssl.SSLError, OSError, ValueError) as error:
-                raise ConfigurationError(
-                    f"{certificate} and {key} are no certificate with its key, without a passphrase: {_reason(error)}"
-                ) from error
+            _show(context, *self.client_certificate)
         return context
+
+
+@dataclass(frozen=True, slots=True)
+class ServerTls:
+    """How who calls is answered over TLS. With `client_ca_file` it must show a certificate that one of these vouches for."""
+
+    certificate: Path
+    key: Path
+    client_ca_file: Path | None = None
+    minimum: str = "1.2"
+
+    def context(self) -> ssl.SSLContext:
+        """Return what accepts connections, of the files as they are now. Raises `ConfigurationError` as that of `Tls` does."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = VERSIONS[self.minimum]
+        _show(context, self.certificate, self.key)
+        if self.client_ca_file is not None:
+            context.verify_mode = ssl.CERT_REQUIRED
+            _trust(context, self.client_ca_file)
+        return context
+
+
+def _trust(context: ssl.SSLContext, ca_file: Path | None) -> None:
+    try:
+        if ca_file is None:
+            context.load_default_certs()
+        else:
+            context.load_verify_locations(ca_file)
+    except (ssl.SSLError, OSError) as error:
+        raise ConfigurationError(f"{ca_file} holds no certificates that can be used: {_reason(error)}") from error
+
+
+def _show(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
+    try:
+        context.load_cert_chain(certificate, key, password=_no_passphrase)
+    except (ssl.SSLError, OSError, ValueError) as error:
+        raise ConfigurationError(
+            f"{certificate} and {key} are no certificate with its key, without a passphrase: {_reason(error)}"
+        ) from error
 
 
 def _no_passphrase() -> str:

@@ -7,13 +7,15 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 
 import structlog
 
 from hostd.clock import Clock, SystemClock
 from hostd.dicom.commitment import Report
 from hostd.dimse.pdu import Connection
-from hostd.errors import NodeError
+from hostd.dimse.tls import ServerTls
+from hostd.errors import ConfigurationError, NodeError
 from hostd.scp.conversation import Conversation, House
 from hostd.scp.limits import Limits
 from hostd.scp.log import AssociationLog
@@ -32,7 +34,7 @@ class DicomListener:
     """Accepts associations for Verification, Storage, and the reports of Storage Commitment, which `on_report` takes.
 
     `aets`: the called AE titles that it answers to, all when `check_called_aet` is false. `port` 0 takes a free one; after
-    `start` the property says which. While `has_room` says no, who wants to store is rejected as transient, temporary congestion.
+    `start` the property says which; on `tls_port` associations come over `tls`. While `has_room` says no, who wants to store is rejected as transient, temporary congestion.
     """
 
     def __init__(
@@ -48,16 +50,19 @@ class DicomListener:
         limits: Limits | None = None,
         clock: Clock | None = None,
         has_room: Callable[[], bool] = lambda: True,
+        tls: ServerTls | None = None,
+        tls_port: int | None = None,
     ) -> None:
         self._host = host
         self._port = port
+        self._tls = tls
+        self._tls_port = tls_port
         self._limits = limits or Limits()
         self._lock = threading.Lock()
         self._admitted = 0
         self._conversations: dict[Conversation, threading.Thread] = {}
         self._stopping = threading.Event()
         self._wake_read, self._wake_write = socket.socketpair()
-        self._socket: socket.socket | None = None
         self._thread: threading.Thread | None = None
         self._house = House(
             aets=frozenset(aets),
@@ -80,32 +85,49 @@ class DicomListener:
         return self._port
 
     @property
+    def tls_port(self) -> int | None:
+        """The port that is listened on over TLS."""
+        return self._tls_port
+
+    @property
     def open_associations(self) -> int:
         """How many associations are open now."""
         with self._lock:
             return self._admitted
 
     def start(self) -> None:
-        """Bind and begin to accept. Raises `NodeError` when the address cannot be had."""
+        """Bind and begin to accept. Raises `NodeError` when an address cannot be had, `ConfigurationError` for certificates that are none."""
+        if self._tls is not None:
+            self._tls.context()
+        sockets = [self._bound(self._port, "port")]
+        self._port = sockets[0].getsockname()[1]
+        if self._tls_port is not None:
+            try:
+                sockets.append(self._bound(self._tls_port, "tls_port"))
+            except NodeError:
+                sockets[0].close()
+                raise
+            self._tls_port = sockets[1].getsockname()[1]
+        self._thread = threading.Thread(target=self._listen, args=(sockets,), name="dicom-listener", daemon=True)
+        self._thread.start()
+
+    def _bound(self, port: int, setting: str) -> socket.socket:
         family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
         sock = socket.socket(family, socket.SOCK_STREAM)
         try:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             # Only a size set before the connection counts for its window.
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
-            sock.bind((self._host, self._port))
+            sock.bind((self._host, port))
             sock.listen(_BACKLOG)
         except OSError as error:
             sock.close()
             raise NodeError(
-                f"cannot listen for DICOM on {self._host}:{self._port}: {error.strerror or error}; "
-                "choose another dicom.port or dicom.host"
+                f"cannot listen for DICOM on {self._host}:{port}: {error.strerror or error}; "
+                f"choose another dicom.{setting} or dicom.host"
             ) from error
         sock.setblocking(False)
-        self._port = sock.getsockname()[1]
-        self._socket = sock
-        self._thread = threading.Thread(target=self._listen, args=(sock,), name="dicom-listener", daemon=True)
-        self._thread.start()
+        return sock
 
     def stop(self, grace_s: float) -> None:
         """Accept nothing more and end what runs: idle associations at once, the others after their current message.
@@ -152,23 +174,39 @@ class DicomListener:
         with self._lock:
             self._admitted -= 1
 
-    def _listen(self, sock: socket.socket) -> None:
+    def _listen(self, sockets: Sequence[socket.socket]) -> None:
         poll = select.poll()
-        poll.register(sock, select.POLLIN)
         poll.register(self._wake_read, select.POLLIN)
-        with sock:
+        for sock in sockets:
+            poll.register(sock, select.POLLIN)
+        by_number = {sock.fileno(): sock for sock in sockets}
+        with ExitStack() as open_ones:
+            for sock in sockets:
+                open_ones.enter_context(sock)
             while True:
-                poll.poll()
+                ready = [by_number[number] for number, _ in poll.poll() if number in by_number]
                 if self._stopping.is_set():
                     return
-                try:
-                    accepted, address = sock.accept()
-                except OSError as error:
-                    # The peer is gone again, or no file descriptor is free: then trying at once would spin.
-                    _LOG.warning("a connection could not be accepted", reason=error.strerror or str(error))
-                    self._stopping.wait(_OUT_OF_DESCRIPTORS_S)
-                    continue
-                self._begin(accepted, str(address[0]), int(address[1]))
+                for sock in ready:
+                    self._accept(sock, self._tls if sock is not sockets[0] else None)
+
+    def _accept(self, sock: socket.socket, tls: ServerTls | None) -> None:
+        try:
+            accepted, address = sock.accept()
+        except OSError as error:
+            # The peer is gone again, or no file descriptor is free: then trying at once would spin.
+            _LOG.warning("a connection could not be accepted", reason=error.strerror or str(error))
+            self._stopping.wait(_OUT_OF_DESCRIPTORS_S)
+            return
+        if tls is not None:
+            try:
+                # The handshake comes with the first read, in the association's own thread.
+                accepted = tls.context().wrap_socket(accepted, server_side=True, do_handshake_on_connect=False)
+            except (ConfigurationError, OSError) as error:
+                _LOG.error("a connection was closed: it cannot be spoken to over TLS", reason=str(error))
+                accepted.close()
+                return
+        self._begin(accepted, str(address[0]), int(address[1]))
 
     def _begin(self, accepted: socket.socket, ip: str, port: int) -> None:
         with self._lock:

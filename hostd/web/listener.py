@@ -9,6 +9,7 @@ import structlog
 import uvicorn
 from starlette.types import ASGIApp
 
+from hostd.dimse.tls import ServerTls
 from hostd.errors import NodeError
 
 _log = structlog.get_logger(__name__)
@@ -20,8 +21,9 @@ _FORCED_S = 5.0
 class HttpListener:
     """Serves an app. The port is taken at once, so that a taken one stops a start early; `port` 0 takes a free one."""
 
-    def __init__(self, app: ASGIApp, host: str, port: int) -> None:
-        """Bind. Raises `NodeError` when the address cannot be listened on."""
+    def __init__(self, app: ASGIApp, host: str, port: int, tls: ServerTls | None = None) -> None:
+        """Bind; with `tls` it is HTTPS. Raises `NodeError` when the address cannot be listened on, `ConfigurationError` for its certificates."""
+        context = tls.context() if tls is not None else None
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:
             self._socket = socket.create_server((host, port), family=family, backlog=256)
@@ -41,6 +43,8 @@ class HttpListener:
             server_header=False,
             headers=[("server", "hostd")],
         )
+        self._config.load()
+        self._config.ssl = context
         self._server = _Server(self._config)
         self._thread = threading.Thread(target=self._serve, name="http", daemon=True)
 

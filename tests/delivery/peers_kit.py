@@ -3,7 +3,6 @@
 import json
 import shutil
 import socket
-import ssl
 import subprocess
 import time
 import uuid
@@ -18,7 +17,6 @@ from pydicom.data import get_testdata_file
 needs_storescp = pytest.mark.skipif(shutil.which("storescp") is None, reason="DCMTK's storescp is not on the PATH")
 DICOMWEB = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
 needs_dicomweb = pytest.mark.skipif(not DICOMWEB.exists(), reason="Orthanc's DICOMweb plug-in is not installed")
-needs_openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not on the PATH")
 needs_orthanc = pytest.mark.skipif(shutil.which("Orthanc") is None, reason="Orthanc is not on the PATH")
 
 
@@ -129,46 +127,3 @@ def orthanc(folder, plugins=()):
         yield running.wait()
     finally:
         running.end()
-
-
-class Certificates:
-    """An authority of the test's own, a server's certificate for 127.0.0.1 and a client's, all in files."""
-
-    def __init__(self, folder):
-        folder.mkdir()
-        self.ca, self._ca_key = folder / "ca.pem", folder / "ca.key"
-        new_key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2")
-        _openssl("req", "-x509", *new_key, "-keyout", self._ca_key, "-out", self.ca, "-subj", "/CN=Test authority")
-        self.server, self.client = self._made(folder, "server"), self._made(folder, "client")
-
-    def _made(self, folder, name):
-        certificate, key, request = (folder / f"{name}.{ending}" for ending in ("pem", "key", "csr"))
-        new_key = ("-newkey", "rsa:2048", "-nodes")
-        _openssl("req", *new_key, "-keyout", key, "-out", request, "-subj", f"/CN={name}")
-        (folder / "names").write_text("subjectAltName=IP:127.0.0.1,DNS:localhost")
-        signing = (
-            "-CA",
-            self.ca,
-            "-CAkey",
-            self._ca_key,
-            "-CAcreateserial",
-            "-days",
-            "2",
-            "-extfile",
-            folder / "names",
-        )
-        _openssl("x509", "-req", "-in", request, "-out", certificate, *signing)
-        return certificate, key
-
-
-def secured(server, certificates):
-    """Have an HTTP server of the standard library speak TLS, and want a certificate of its authority from who calls."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(*certificates.server)
-    context.load_verify_locations(certificates.ca)
-    context.verify_mode = ssl.CERT_REQUIRED
-    server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
-
-
-def _openssl(*arguments):
-    subprocess.run(["openssl", *map(str, arguments)], check=True, capture_output=True)

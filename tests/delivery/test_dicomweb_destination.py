@@ -5,8 +5,9 @@ import tracemalloc
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from certificates import Certificates, needs_openssl, secured
 from delivery_kit import EXPLICIT, small_file
-from peers_kit import DICOMWEB, Certificates, needs_dicomweb, needs_openssl, needs_orthanc, orthanc, secured, shipped
+from peers_kit import DICOMWEB, needs_dicomweb, needs_orthanc, orthanc, shipped
 from ports import free_port
 from test_peer_destination import serving
 

@@ -6,7 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from peers_kit import Certificates, needs_openssl, needs_storescp, shipped, storescp
+from certificates import Certificates, needs_openssl
+from peers_kit import needs_storescp, shipped, storescp
 from ports import free_port
 from pydicom import dcmread
 

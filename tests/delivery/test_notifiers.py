@@ -1,9 +1,9 @@
 """What notifications promise: they arrive, again and again tried, limited, without patients and without secrets."""
 
 import pytest
+from certificates import Certificates, needs_openssl, secured
 from channels_kit import HookServer, MailServer
 from delivery_kit import ANSWERED, FakeDestination, small_file
-from peers_kit import Certificates, needs_openssl, secured
 from ports import free_port
 
 from hostd.archive import notices
