@@ -19,8 +19,17 @@ class StaleTokenError(HostdError):
 
 def get_cursor(connection: Connection, script: str) -> Cursor:
     """Return a script's place in the event log."""
-    row = connection.execute(sa.select(t.cursor).where(t.cursor.c.script == script)).one()
+    row = connection.execute(_OF, {"of": script}).one()
     return Cursor(script, row.low_water, read(row.finished), row.token, row.parked_in_a_row)
+
+
+# Statements of what happens with each event are made once: to make one takes longer than to execute it.
+_OF = sa.select(t.cursor).where(t.cursor.c.script == sa.bindparam("of"))
+_MOVE = (
+    sa.update(t.cursor)
+    .where(t.cursor.c.script == sa.bindparam("of"), t.cursor.c.token == sa.bindparam("mine"))
+    .values(low_water=sa.bindparam("low_water"), finished=sa.bindparam("finished"))
+)
 
 
 def read(stored: Sequence[Any]) -> tuple[Span, ...]:
@@ -42,10 +51,10 @@ def advance(
     to: int,
     first: int | None = None,
     skipped: int = 0,
-) -> None:
+) -> Cursor:
     """Note that every event from `first` (None: the one after `after`) up to `to` is done, so many of them `skipped` without asking the script.
 
-    Raises `StaleTokenError` when the token is no longer the caller's, when `after` is not done (an earlier plan of the caller was not committed,
+    Return the cursor as it was before. Raises `StaleTokenError` when the token is no longer the caller's, when `after` is not done (an earlier plan of the caller was not committed,
     and this one must not pass it), or when `to` is done already.
     """
     cursor = get_cursor(connection, script)
@@ -56,6 +65,7 @@ def advance(
     _add(connection, cursor, token, (after + 1 if first is None else first, to))
     if skipped:
         _count_skipped(connection, script, skipped)
+    return cursor
 
 
 def pass_over(connection: Connection, script: str, token: int, span: Span, *, skipped: int = 0) -> None:
@@ -70,9 +80,8 @@ def finish_out_of_order(connection: Connection, script: str, token: int, number:
     _add(connection, get_cursor(connection, script), token, (number, number))
 
 
-def count_parked(connection: Connection, script: str, *, parked: bool) -> int:
-    """Note whether the event just passed was parked; return how many were in a row."""
-    count = get_cursor(connection, script).parked_in_a_row
+def count_parked(connection: Connection, script: str, count: int, *, parked: bool) -> int:
+    """Note whether the event just passed was parked, after so many (`count`) in a row; return how many were in a row."""
     if parked or count:
         count = count + 1 if parked else 0
         connection.execute(sa.update(t.cursor).where(t.cursor.c.script == script).values(parked_in_a_row=count))
@@ -86,11 +95,8 @@ def _count_skipped(connection: Connection, script: str, count: int) -> None:
 
 def _add(connection: Connection, cursor: Cursor, token: int, span: Span) -> None:
     low_water, finished = joined(cursor.low_water, [*cursor.finished, span])
-    moved = connection.execute(
-        sa.update(t.cursor)
-        .where(t.cursor.c.script == cursor.script, t.cursor.c.token == token)
-        .values(low_water=low_water, finished=[list(one) for one in finished])
-    )
+    spans = [list(one) for one in finished]
+    moved = connection.execute(_MOVE, {"of": cursor.script, "mine": token, "low_water": low_water, "finished": spans})
     if moved.rowcount != 1:
         raise StaleTokenError(f"{cursor.script}: another version has taken over; this run is discarded")
 

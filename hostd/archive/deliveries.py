@@ -44,14 +44,8 @@ def ask(
 
     An open delivery of the same content and transform to the same destination absorbs the request; a finished one never does.
     """
-    open_one = connection.execute(
-        sa.select(t.delivery.c.id).where(
-            t.delivery.c.destination == destination,
-            t.delivery.c.content == content,
-            t.delivery.c.transform == transform,
-            t.delivery.c.state.in_(t.OPEN_STATES),
-        )
-    ).scalar()
+    same = {"to": destination, "what": content, "how": transform}
+    open_one = connection.execute(_OPEN_ONE, same).scalar()
     if open_one is not None:
         return int(open_one), False
     return rows.insert(
@@ -75,42 +69,71 @@ def ask(
     ), True
 
 
-def claim(connection: Connection, destination: str, token: int, now: float, limit: int) -> list[Delivery]:
-    """Take up to `limit` deliveries that are due, the urgent ones first, then in order of reception."""
+# Statements of what happens with each delivery are made once: to make one takes longer than to execute it.
+_OPEN_ONE = sa.select(t.delivery.c.id).where(
+    t.delivery.c.destination == sa.bindparam("to"),
+    t.delivery.c.content == sa.bindparam("what"),
+    t.delivery.c.transform == sa.bindparam("how"),
+    t.delivery.c.state.in_(t.OPEN_STATES),
+)
+_NEXT_DUE = sa.select(sa.func.min(t.delivery.c.next_attempt_at)).where(
+    t.delivery.c.destination == sa.bindparam("to"), t.IS_DUE
+)
+_MOST_URGENT = sa.select(sa.func.max(t.delivery.c.priority)).where(
+    t.delivery.c.destination == sa.bindparam("to"), t.IS_DUE
+)
+_LESS_URGENT = _MOST_URGENT.where(t.delivery.c.priority < sa.bindparam("than"))
+_DUE_NOW = (
+    sa.select(t.delivery.c.id)
+    .where(
+        t.delivery.c.destination == sa.bindparam("to"),
+        t.delivery.c.priority == sa.bindparam("of"),
+        t.IS_DUE,
+        t.delivery.c.next_attempt_at + 0
+        <= sa.bindparam("now"),  # not by the index on it: the order by number is what costs
+    )
+    .order_by(t.delivery.c.id)
+    .limit(sa.bindparam("most"))
+)
+_CHOSEN = t.delivery.c.id.in_(sa.bindparam("chosen", expanding=True))
+_CLAIM = (
+    sa.update(t.delivery)
+    .where(_CHOSEN)
+    .values(
+        state="sending",
+        token=sa.bindparam("mine"),
+        on_wire=t.delivery.c.id.in_(sa.bindparam("first", expanding=True)),
+        attempts=t.delivery.c.attempts + 1,
+    )
+)
+_CLAIMED = sa.select(t.delivery).where(_CHOSEN).order_by(t.delivery.c.priority.desc(), t.delivery.c.id)
+
+
+def claim(
+    connection: Connection, destination: str, token: int, now: float, limit: int, *, on_wire: int = 0
+) -> list[Delivery]:
+    """Take up to `limit` deliveries that are due, the urgent ones first, then in order of reception.
+
+    The first `on_wire` are noted as on their way; see `note`.
+    """
     chosen: list[int] = []
     for priority in _priorities(connection, destination):
-        due = (
-            sa.select(t.delivery.c.id)
-            .where(
-                t.delivery.c.destination == destination,
-                t.delivery.c.priority == priority,
-                t.IS_DUE,
-                t.delivery.c.next_attempt_at + 0 <= now,  # not by the index on it: the order by number is what costs
-            )
-            .order_by(t.delivery.c.id)
-            .limit(limit - len(chosen))
-        )
-        chosen += connection.execute(due).scalars()
+        due = {"to": destination, "of": priority, "now": now, "most": limit - len(chosen)}
+        chosen += connection.execute(_DUE_NOW, due).scalars()
         if len(chosen) == limit:
             break
-    connection.execute(
-        sa.update(t.delivery)
-        .where(t.delivery.c.id.in_(chosen))
-        .values(state="sending", token=token, on_wire=False, attempts=t.delivery.c.attempts + 1)
-    )
-    rows = connection.execute(
-        sa.select(t.delivery).where(t.delivery.c.id.in_(chosen)).order_by(t.delivery.c.priority.desc(), t.delivery.c.id)
-    )
-    return [_delivery(row) for row in rows]
+    if not chosen:
+        return []
+    connection.execute(_CLAIM, {"chosen": chosen, "first": chosen[:on_wire], "mine": token})
+    return [_delivery(row) for row in connection.execute(_CLAIMED, {"chosen": chosen})]
 
 
 def _priorities(connection: Connection, destination: str) -> Iterator[int]:
     """Yield the priorities of what waits, the most urgent first: a step in the index for each, however many wait."""
-    waiting = sa.select(sa.func.max(t.delivery.c.priority)).where(t.delivery.c.destination == destination, t.IS_DUE)
-    found = connection.execute(waiting).scalar()
+    found = connection.execute(_MOST_URGENT, {"to": destination}).scalar()
     while found is not None:
         yield found
-        found = connection.execute(waiting.where(t.delivery.c.priority < found)).scalar()
+        found = connection.execute(_LESS_URGENT, {"to": destination, "than": found}).scalar()
 
 
 def note(connection: Connection, claimed: Sequence[int], token: int) -> None:
@@ -341,9 +364,7 @@ def _open_twin(connection: Connection, delivery: Delivery) -> bool:
 
 def next_due(connection: Connection, destination: str) -> float | None:
     """Return when the next delivery to that destination is due, None when none waits."""
-    return connection.execute(
-        sa.select(sa.func.min(t.delivery.c.next_attempt_at)).where(t.delivery.c.destination == destination, t.IS_DUE)
-    ).scalar()
+    return connection.execute(_NEXT_DUE, {"to": destination}).scalar()
 
 
 def get(connection: Connection, number: int) -> Delivery | None:

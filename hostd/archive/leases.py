@@ -77,9 +77,19 @@ def _take(
 
 def renew(connection: Connection, what: str, token: int, now: float, seconds: float) -> bool:
     """Extend a lease; False when it is no longer the caller's."""
-    until = clock(connection, now) + seconds
-    mine = t.lease.c.what == what, t.lease.c.token == token
-    return connection.execute(sa.update(t.lease).where(*mine).values(until=until)).rowcount == 1
+    given = {"of": what, "mine": token, "for": seconds}
+    if connection.dialect.name == "postgresql":
+        return connection.execute(_RENEW_BY_SERVER, given).rowcount == 1
+    return connection.execute(_RENEW, given | {"now": now}).rowcount == 1
+
+
+_MINE = t.lease.c.what == sa.bindparam("of"), t.lease.c.token == sa.bindparam("mine")
+_RENEW = (
+    sa.update(t.lease)
+    .where(*_MINE)
+    .values(until=sa.bindparam("now", type_=sa.Float) + sa.bindparam("for", type_=sa.Float))
+)
+_RENEW_BY_SERVER = sa.update(t.lease).where(*_MINE).values(until=_SERVER_TIME + sa.bindparam("for", type_=sa.Float))
 
 
 def renew_all(connection: Connection, who: str) -> None:

@@ -30,7 +30,7 @@ from hostd.archive.handling import Deal, PlannedDeal
 from hostd.archive.marks import PlannedMark
 from hostd.archive.notices import PlannedNotify
 from hostd.archive.quieting import PlannedStable
-from hostd.archive.records import Event
+from hostd.archive.records import Cursor, Event
 from hostd.archive.states import State
 from hostd.archive.tasks import PlannedTask
 from hostd.archive.usage import NO_QUOTA, Quota
@@ -151,10 +151,11 @@ def enter(
     for an event about the script itself, which is taken out of order. Raises `scripts.StaleTokenError` when `after` is not done, when this event is, or
     when another version has taken over.
     """
+    before: Cursor | None = None
     if after is None:
         scripts.finish_out_of_order(connection, plan.script, token, plan.event.number)
     else:
-        scripts.advance(connection, plan.script, token, after=after, first=first, to=plan.event.number)
+        before = scripts.advance(connection, plan.script, token, after=after, first=first, to=plan.event.number)
     if plan.state is not None:
         states.put(connection, plan.script, plan.state.value, over=plan.state.version)
     if plan.actions or plan.log or plan.error or plan.asked:  # a change of its state alone stands in the state
@@ -164,9 +165,9 @@ def enter(
         usage.charge(connection, plan.script, run, plan.at, quota)
     if plan.outcome == "parked":
         occurrences.script_parked(connection, plan.script, plan.error or "", plan.at, event=plan.event)
-    if after is None:  # about the script itself
+    if before is None:  # about the script itself
         return False
-    count = scripts.count_parked(connection, plan.script, parked=plan.outcome == "parked")
+    count = scripts.count_parked(connection, plan.script, before.parked_in_a_row, parked=plan.outcome == "parked")
     if plan.outcome != "parked" or not park_after or count < park_after:
         return False
     why = f"{count} events were parked in a row, the last because of {plan.error}"

@@ -36,9 +36,8 @@ def charge(connection: Connection, script: str, run: int, at: float, quota: Quot
     """
     actions, size = _asked(connection, run)
     hour = int(at // _HOUR_S)
-    same = t.usage.c.script == script, t.usage.c.hour == hour
-    more = {"actions": t.usage.c.actions + actions, "bytes": t.usage.c.bytes + size}
-    if connection.execute(sa.update(t.usage).where(*same).values(**more)).rowcount == 0:
+    more = {"of": script, "now": hour, "more_actions": actions, "more_bytes": size}
+    if connection.execute(_CHARGE, more).rowcount == 0:
         connection.execute(sa.insert(t.usage).values(script=script, hour=hour, actions=actions, bytes=size))
         connection.execute(sa.delete(t.usage).where(t.usage.c.script == script, t.usage.c.hour <= hour - _DAY_H))
     if quota != NO_QUOTA:
@@ -50,16 +49,26 @@ def reset(connection: Connection, script: str) -> None:
     connection.execute(sa.delete(t.usage).where(t.usage.c.script == script))
 
 
-def _asked(connection: Connection, run: int) -> tuple[int, int]:
-    row = connection.execute(
-        sa.select(sa.func.count(t.action.c.id.distinct()), sa.func.coalesce(sa.func.sum(t.blob.c.size), 0))
-        .select_from(
-            t.action.outerjoin(t.delivery, t.delivery.c.action == t.action.c.id).outerjoin(
-                t.blob, t.blob.c.name == t.delivery.c.blob
-            )
+_CHARGE = (
+    sa.update(t.usage)
+    .where(t.usage.c.script == sa.bindparam("of"), t.usage.c.hour == sa.bindparam("now"))
+    .values(
+        actions=t.usage.c.actions + sa.bindparam("more_actions"), bytes=t.usage.c.bytes + sa.bindparam("more_bytes")
+    )
+)
+_ASKED = (
+    sa.select(sa.func.count(t.action.c.id.distinct()), sa.func.coalesce(sa.func.sum(t.blob.c.size), 0))
+    .select_from(
+        t.action.outerjoin(t.delivery, t.delivery.c.action == t.action.c.id).outerjoin(
+            t.blob, t.blob.c.name == t.delivery.c.blob
         )
-        .where(t.action.c.run == run)
-    ).one()
+    )
+    .where(t.action.c.run == sa.bindparam("of"))
+)
+
+
+def _asked(connection: Connection, run: int) -> tuple[int, int]:
+    row = connection.execute(_ASKED, {"of": run}).one()
     return int(row[0]), int(row[1])
 
 

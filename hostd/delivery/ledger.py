@@ -168,9 +168,7 @@ class Ledger:
 
         def claim(connection: Connection) -> list[Delivery]:
             self._renew(connection, token)
-            taken = deliveries.claim(connection, self._name, token, self._clock.now(), limit)
-            deliveries.note(connection, [delivery.id for delivery in taken[:on_wire]], token)
-            return taken
+            return deliveries.claim(connection, self._name, token, self._clock.now(), limit, on_wire=on_wire)
 
         return self._archive.writer.do(claim)
 

@@ -24,6 +24,8 @@ from hostd.scripting.window import Waiting, Window
 _log = structlog.get_logger(__name__)
 
 _BATCH = 64
+_PASS_WITHIN_S = 0.05
+"""Seconds for which the note that events were passed over waits for something else to be committed with."""
 
 
 class Crew:
@@ -123,7 +125,7 @@ class Crew:
         """Move the cursor past events that do not concern the script; those that it does not handle by its own word are counted."""
         script, token = self._cursor.script, self._lanes[0].token
         unit = lambda c: cursors.pass_over(c, script, token, (first, last), skipped=unasked)  # noqa: E731 - a unit of the writer
-        self._passed.append(self._archive.writer.submit(unit, topics=[]))
+        self._passed.append(self._archive.writer.submit(unit, within_s=_PASS_WITHIN_S))
 
     def _check_passed(self) -> None:
         for commit in [one for one in self._passed if one.done()]:
