@@ -159,7 +159,7 @@ def from_samples(arranged: Frame, pixels: Pixels) -> Frame:
 
     if not pixels.shift and not pixels.overlays and _are_within(arranged, *pixels.limits):
         # The usual case: unused bits hold zeros or the sign, and no sample needs to be moved.
-        return np.ascontiguousarray(arranged, dtype=pixels.canonical)
+        return _in_order(arranged, pixels)
     value = _masked(arranged, pixels)
     if pixels.bits_stored < pixels.bits_allocated:
         unsigned = arranged.view(arranged.dtype.str.replace("i", "u"))
@@ -173,7 +173,15 @@ def from_samples(arranged: Frame, pixels: Pixels) -> Frame:
             raise CannotTranscodeError(
                 f"samples use bits beside BitsStored ({pixels.bits_stored}), which would be lost; correct the header or keep it as it is"
             )
-    return np.ascontiguousarray(value, dtype=pixels.canonical)
+    return _in_order(value, pixels)
+
+
+def _in_order(samples: Frame, pixels: Pixels) -> Frame:
+    """Return samples in canonical type and order, whose strides say so too: of an image of one pixel numpy leaves any, and codecs look at them."""
+    import numpy as np  # noqa: PLC0415 - importing this module must not load numpy in the host
+
+    ordered: Frame = np.ascontiguousarray(samples, dtype=pixels.canonical)
+    return ordered.reshape(-1).reshape(ordered.shape)
 
 
 def from_stream(decoded: Frame, stream: Stream, pixels: Pixels) -> Frame:
@@ -208,7 +216,7 @@ def from_stream(decoded: Frame, stream: Stream, pixels: Pixels) -> Frame:
         raise CannotTranscodeError(
             f"the codestream holds {stream.bits}-bit values that do not fit the header's BitsStored ({pixels.bits_stored})"
         )
-    return np.ascontiguousarray(samples, dtype=pixels.canonical)
+    return _in_order(samples, pixels)
 
 
 def are_same(one: Frame, other: Frame) -> bool:

@@ -192,6 +192,13 @@ def expected_refusal(ds, target):
     return target is JPEG_LS_LOSSLESS and not HAS_PRECISION and bits not in (8, 16)
 
 
+@pytest.mark.parametrize("target", LOSSLESS, ids=lambda syntax: syntax.keyword)
+def test_one_pixel_in_planes_comes_back(target):
+    ds = image(rows=1, columns=1, spp=3, allocated=8, stored=8, planar=1)
+    back, _ = done(done(saved(ds), target)[0], EXPLICIT_LE)
+    np.testing.assert_array_equal(pixels_of(back), pixels_of(saved(ds)))
+
+
 @settings(max_examples=250, deadline=None)
 @given(images(), st.sampled_from([*LOSSLESS, IMPLICIT_LE, syntaxes.DEFLATED]), st.booleans())
 def test_any_image_comes_back_bit_exact_or_is_refused_with_its_reason(ds, target, is_implicit):
