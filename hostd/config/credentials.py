@@ -8,7 +8,7 @@ from typing import ClassVar, Self
 
 from pydantic import Field, SecretStr, model_validator
 
-from hostd.config.secret_files import from_file, from_variable
+from hostd.config.secret_files import from_file, from_variable, secret_of
 from hostd.config.section import Section
 from hostd.config.values import FilePath
 
@@ -114,14 +114,3 @@ class Credentials(Certified):
             if not text.isprintable() or not text.isascii():
                 raise ValueError(f"the value of the header {name} is not of printable ASCII characters")
         return self.model_copy(update={"password": password, "headers": headers})
-
-
-def secret_of(
-    given: SecretStr | None, file: FilePath | None, variable: str | None, environ: Mapping[str, str], what: str
-) -> SecretStr | None:
-    """Return a secret from where it is. Raises `ValueError` as `Credentials.with_secrets` does."""
-    if file is not None:
-        return SecretStr(from_file(file, what))
-    if variable is not None:
-        return SecretStr(from_variable(variable, environ, what))
-    return given

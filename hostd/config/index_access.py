@@ -10,7 +10,7 @@ from urllib.parse import quote, urlsplit
 from pydantic import Field, SecretStr, field_validator, model_validator
 
 from hostd.config.place import Place
-from hostd.config.secret_files import from_file, from_variable
+from hostd.config.secret_files import secret_of
 from hostd.config.section import Section
 from hostd.config.values import FilePath
 
@@ -82,9 +82,6 @@ class IndexAccess(Section):
 
     def with_secrets(self, environ: Mapping[str, str]) -> Self:
         """Return them with the password of the database from its file or variable. Raises `ValueError`, which does not say it."""
-        password = self.database_password
-        if self.database_password_file is not None:
-            password = SecretStr(from_file(self.database_password_file, "password"))
-        elif self.database_password_env is not None:
-            password = SecretStr(from_variable(self.database_password_env, environ, "password"))
+        file, variable = self.database_password_file, self.database_password_env
+        password = secret_of(self.database_password, file, variable, environ, "password")
         return self.model_copy(update={"database_password": password})

@@ -9,8 +9,9 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, model_validator
 
-from hostd.config.credentials import Credentials, secret_of
+from hostd.config.credentials import Credentials
 from hostd.config.loopback import is_loopback
+from hostd.config.secret_files import secret_of
 from hostd.config.values import FilePath, Host, Port, Seconds, Strings
 
 _ADDRESS = re.compile(r"[^@\s<>,;]+@[^@\s<>,;]+")

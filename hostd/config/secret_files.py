@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from pydantic import SecretStr
+
 _MAX_BYTES = 65536
 
 
@@ -36,3 +38,14 @@ def from_variable(name: str, environ: Mapping[str, str], what: str) -> str:
     if not environ.get(name):
         raise ValueError(f"the environment variable {name} is not set: put the {what} into it")
     return environ[name]
+
+
+def secret_of(
+    given: SecretStr | None, file: Path | None, variable: str | None, environ: Mapping[str, str], what: str
+) -> SecretStr | None:
+    """Return a secret from where it is, None where it is nowhere. Raises `ValueError` as the others do."""
+    if file is not None:
+        return SecretStr(from_file(file, what))
+    if variable is not None:
+        return SecretStr(from_variable(variable, environ, what))
+    return given

@@ -278,10 +278,7 @@ class Requestor:
         try:
             self._connection.limit(None)
             while True:
-                message = self._association.receive()
-                if message is None:
-                    self._association.confirm_release()
-                    raise BrokenError("the peer released the association instead of answering")
+                message = self._received()
                 if not _is_pending(message.command):
                     return Found(self._checked(message, commands.C_FIND_RQ).status, syntax, matches)
                 if len(matches) == _MOST_MATCHES:
@@ -308,10 +305,7 @@ class Requestor:
         if not self._connection.has_unread and not select.select([self._connection.fileno()], [], [], seconds)[0]:
             return False
         try:
-            message = self._association.receive()
-            if message is None:
-                self._association.confirm_release()
-                raise BrokenError("the peer released the association")
+            message = self._received()
             if message.command.command != commands.N_EVENT_REPORT_RQ:
                 raise ProtocolError("the peer sent what was not asked for", source=0, reason=0)
             self._report(message, on_event)
@@ -381,14 +375,18 @@ class Requestor:
         self._message_id = self._message_id % 0xFFFF + 1
         return self._message_id
 
+    def _received(self) -> Message:
+        message = self._association.receive()
+        if message is None:
+            self._association.confirm_release()
+            raise BrokenError("the peer released the association while an answer was awaited")
+        return message
+
     def _answer(self, request: int, on_event: OnEvent | None = None) -> StoreAnswer:
         try:
             self._connection.limit(None)
             while True:
-                message = self._association.receive()
-                if message is None:
-                    self._association.confirm_release()
-                    raise BrokenError("the peer released the association instead of answering")
+                message = self._received()
                 if on_event is None or message.command.command != commands.N_EVENT_REPORT_RQ:
                     return self._checked(message, request)
                 self._report(message, on_event)
