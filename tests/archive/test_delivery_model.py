@@ -8,6 +8,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from hostd.archive import deliveries, leases
 from hostd.archive import tables as t
 from hostd.archive.records import Attempt
+from hostd.delivery.faults import FINAL
 
 DESTINATION = "modality:archive"
 LEASE = f"destination:{DESTINATION}"
@@ -115,7 +116,7 @@ class Deliveries(RuleBasedStateMachine):
             self.holder = (holder, held, self.now + LEASE_S)
 
     @precondition(lambda self: any(self.claimed.values()))
-    @rule(data=st.data(), outcome=st.sampled_from(["delivered", "warning", "failed", "waiting", "lost", "unreached"]))
+    @rule(data=st.data(), outcome=st.sampled_from([*FINAL, "waiting", "lost", "unreached"]))
     def settle(self, data, outcome):
         """Also by a node that lost the lease meanwhile: then it changes nothing."""
         node = data.draw(st.sampled_from([node for node, claimed in self.claimed.items() if claimed]))
@@ -123,7 +124,7 @@ class Deliveries(RuleBasedStateMachine):
         self.claimed[node].remove(number)
         row, token = self.rows[number], self.tokens[node]
         attempt = Attempt(number, 1, self.now, outcome, "said", 0, 0.1, "1.2")
-        if outcome in ("delivered", "warning", "failed"):
+        if outcome in FINAL:
             settled = self.do(lambda c: deliveries.finish(c, attempt, token))
         else:
             settled = self.do(lambda c: deliveries.put_off(c, attempt, token, self.now + 30))
@@ -131,7 +132,7 @@ class Deliveries(RuleBasedStateMachine):
         if settled:
             row.doubles += outcome == "lost"
             row.noted = False
-            row.state = "ended" if outcome in ("delivered", "warning", "failed") else "due"
+            row.state = "ended" if outcome in FINAL else "due"
             row.due = self.now + 30
 
     @precondition(lambda self: any(self.claimed.values()))
@@ -176,7 +177,7 @@ class Deliveries(RuleBasedStateMachine):
             elif model.state == "due":
                 assert (row.state, row.next_attempt_at, row.on_wire) == ("waiting", model.due, False)
             else:
-                assert row.state in ("delivered", "warning", "failed")
+                assert row.state in FINAL
 
     def teardown(self):
         """Nothing is stuck: whatever has not ended is claimed once the lease has run out, in one go."""

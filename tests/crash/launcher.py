@@ -110,7 +110,7 @@ def set_points(reach):
     after(ScriptWorker, "run", lambda: reach("script ran"))
     after(plans, "enter", lambda: note("plan"))
     after(deliveries, "claim", lambda: note("claim"), when=lambda claimed, *_: claimed)
-    after(deliveries, "finish", lambda: note("finish"), when=lambda settled, *_: settled)
+    after(deliveries, "finish_all", lambda: note("finish"), when=lambda ended, *_: ended)
     after(CodecPool, "transcode", lambda: reach("transcoded, no receipt"))
     after(ModalitySession, "send", lambda: reach("sent, not recorded"))
     after(removal, "collect", lambda: note("collected"), when=lambda names, *_: names)
