@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from pydicom.uid import UID
 
-from hostd.dicom import statuses, syntaxes
+from hostd.dicom import commitment, data_sets, query, statuses, syntaxes
 from hostd.dimse import scu
 from hostd.dimse.associate import CONTEXTS_LIMIT
 from hostd.dimse.errors import DimseError
@@ -37,7 +37,11 @@ _CLASSES = tuple(
 _SYNTAXES = tuple(
     syntaxes.lookup(name).uid for name in ("implicit", "explicit", "j2k", "jpegls", "jpeg-lossless", "rle", "htj2k")
 )
-_CONTEXTS = tuple((sop_class, (syntax,)) for sop_class in _CLASSES for syntax in _SYNTAXES)
+_SERVICES = {"storage commitment": (commitment.PUSH_MODEL,), "queries (C-FIND)": query.ROOTS}
+_CONTEXTS = (
+    *((sop_class, (syntax,)) for sop_class in _CLASSES for syntax in _SYNTAXES),
+    *((sop_class, data_sets.SYNTAXES) for classes in _SERVICES.values() for sop_class in classes),
+)
 assert len(_CONTEXTS) <= CONTEXTS_LIMIT
 
 Associate = Callable[[Sequence[tuple[str, tuple[str, ...]]]], scu.Requestor]
@@ -62,6 +66,9 @@ def examine(associate: Associate) -> list[str]:
         said.append(
             f"{'accepts' if mine else 'does not accept'} {', '.join(classes)}" + (f" in {names}" if mine else "")
         )
+    offered = {sop_class for sop_class, _ in accepted}
+    for service, sop_classes in _SERVICES.items():
+        said.append(f"{'offers' if offered.intersection(sop_classes) else 'does not offer'} {service}")
     return said
 
 

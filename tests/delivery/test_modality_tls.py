@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from certificates import Certificates, needs_openssl
+from lying_peer import LyingPeer
 from peers_kit import needs_storescp, shipped, storescp
 from ports import free_port
 from pydicom import dcmread
@@ -108,12 +109,19 @@ def test_a_key_with_a_passphrase_is_refused_and_asks_nobody(certificates, tmp_pa
 @needs_storescp
 def test_a_modality_tells_that_it_answers_and_what_it_accepts(tmp_path):
     with storescp(tmp_path / "peer", "+xi") as port:
-        echo, accepted = modality(port).examine()
+        echo, accepted, *services = modality(port).examine()
     assert echo == "C-ECHO: 0x0000 (success)"
     assert accepted.startswith("accepts CT Image")
     assert "1.2.840.10008.1.2" in accepted
     assert "JPEG" not in accepted
+    assert services == ["does not offer storage commitment", "does not offer queries (C-FIND)"]
     assert list((tmp_path / "peer").iterdir()) == []
+
+
+def test_a_modality_tells_what_it_offers_beside_storage():
+    with LyingPeer() as peer:
+        peer.finds = lambda uid: []
+        assert modality(peer.port).examine()[-2:] == ["offers storage commitment", "offers queries (C-FIND)"]
 
 
 def test_a_dead_modality_says_so():
