@@ -32,7 +32,7 @@ def main() -> None:
     for program in ("storescp", "Orthanc"):
         if shutil.which(program) is None:
             parser.error(f"{program} is not on the PATH")
-    files = [_made(seed) for seed in range(asked.instances)]
+    files = made(asked.instances)
     text = section([turns.taken(files) for _ in range(asked.rounds)], len(files), sum(map(len, files)))
     print(text)  # noqa: T201 - what the command is for
     if asked.write:
@@ -63,11 +63,16 @@ CPU time is that of the sender alone. hostd's figures include the record of ever
 """
 
 
-def _made(seed: int) -> bytes:
-    """Return a CT image of half a megabyte, unlike any other."""
+def made(count: int) -> list[bytes]:
+    """Return the images of one CT series, each of half a megabyte and with pixels of its own."""
+    study, series = generate_uid(), generate_uid()
+    return [_made(seed, study, series) for seed in range(count)]
+
+
+def _made(seed: int, study: str, series: str) -> bytes:
     data_set = Dataset()
     data_set.SOPClassUID, data_set.SOPInstanceUID = CTImageStorage, generate_uid()
-    data_set.StudyInstanceUID, data_set.SeriesInstanceUID = generate_uid(), generate_uid()
+    data_set.StudyInstanceUID, data_set.SeriesInstanceUID = study, series
     data_set.PatientID, data_set.Modality, data_set.InstanceNumber = "BENCHMARK", "CT", seed
     data_set.Rows = data_set.Columns = _SIDE
     data_set.SamplesPerPixel, data_set.PhotometricInterpretation = 1, "MONOCHROME2"

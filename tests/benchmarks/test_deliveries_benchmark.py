@@ -5,14 +5,14 @@ import shutil
 import pytest
 
 from benchmarks.deliveries import turns
-from benchmarks.deliveries.__main__ import _made, section
+from benchmarks.deliveries.__main__ import made, section
 from benchmarks.deliveries.turns import HOSTD_ROUTES, LUA_ROUTES, Turn
 
 
 @pytest.mark.peers
 @pytest.mark.skipif(not all(map(shutil.which, ("Orthanc", "storescp"))), reason="Orthanc and DCMTK are not installed")
 def test_every_way_takes_its_turn():
-    found = turns.taken([_made(seed) for seed in range(2)])
+    found = turns.taken(made(2))
     assert len(found) == 9
     assert {HOSTD_ROUTES, LUA_ROUTES} < found.keys()
     assert all(turn.wall > 0 and turn.cpu >= 0 for turn in found.values())

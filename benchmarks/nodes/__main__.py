@@ -1,0 +1,172 @@
+"""`python -m benchmarks.nodes`: measure receiving on PostgreSQL, and write the section "Several nodes" of docs/performance.md.
+
+The server is that of `HOSTD_TEST_POSTGRESQL`, a URL of SQLAlchemy's without a database, or the one of this machine; a database is made there and dropped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from benchmarks import document, machine
+from benchmarks.receive.made import SMALL, made
+from benchmarks.receive.rounds import Sample
+from benchmarks.receive.servers import ENVIRONMENT, Hostd, free_port
+from hostd.archive import tables as t
+from hostd.archive.archive import attach
+from hostd.config.place import Place
+
+SECTION = "nodes"
+SERVER = os.environ.get("HOSTD_TEST_POSTGRESQL", "postgresql+psycopg://postgres@127.0.0.1:5432")
+_ASSOCIATIONS = 6
+_ON_SQLITE, _ON_POSTGRESQL = "1 node on SQLite", "{} node{} on PostgreSQL"
+
+
+class Member(Hostd):
+    """One of several nodes on a database and a folder of files."""
+
+    def __init__(self, folder: Path, name: str, url: str, blobs: Path) -> None:
+        self.place = Place(folder / "data", blobs, url)
+        self._member = name
+        super().__init__(folder)
+
+    def command(self) -> list[str]:
+        """Write a configuration, and run a node on it."""
+        config = self.folder / "hostd.toml"
+        config.write_text(
+            f'[node]\nname = "{self._member}"\ndata = "{self.place.data}"\nscripts = "{self.folder / "scripts"}"\nmin_free_mb = 0\n'
+            f'database = "{self.place.database}"\nblobs = "{self.place.blobs}"\n'
+            f"[dicom]\nport = {self.port}\n[http]\nport = {free_port()}\n"
+        )
+        config.chmod(0o600)
+        return [sys.executable, "-m", "hostd", "run", str(config)]
+
+
+def main() -> None:
+    """Measure, print, and with `--write` write the section."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.nodes", description=__doc__)
+    parser.add_argument("--instances", type=int, default=1200, help="how many in a turn (default 1200)")
+    parser.add_argument("--rounds", type=int, default=3, help="how often each is measured (default 3)")
+    parser.add_argument("--write", action="store_true", help="write the section into the page")
+    parser.add_argument("--page", type=Path, default=document.PAGE, help="the page (default docs/performance.md)")
+    asked = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # nodes are ended on the way out
+    if shutil.which("storescu") is None:
+        parser.error("DCMTK's storescu is not on the PATH")
+    turns = [taken(asked.instances) for _ in range(asked.rounds)]
+    text = section(turns)
+    print(text)  # noqa: T201 - what the command is for
+    if asked.write:
+        document.write_section(asked.page, SECTION, text)
+
+
+def taken(instances: int) -> dict[str, Sample]:
+    """Measure each number of nodes once, each from nothing."""
+    found = {}
+    with tempfile.TemporaryDirectory(prefix="hostd-benchmark-") as name:
+        folder = Path(name)
+        size = replace(SMALL, count=instances)
+        for what, count in ((_ON_SQLITE, 0), (_said(1), 1), (_said(3), 3)):
+            files = made(folder / f"files{count}", size, _ASSOCIATIONS)
+            with _nodes(folder / f"nodes{count}", count) as nodes:
+                found[what] = send(files, nodes)
+    return found
+
+
+def section(turns: Sequence[dict[str, Sample]]) -> str:
+    """Return the section, of the rounds."""
+    lines = []
+    for what in turns[0]:
+        rate = statistics.median(turn[what].rate for turn in turns)
+        cpu = statistics.median(turn[what].cpu_ms for turn in turns)
+        lines.append(f"| {what} | {rate:.0f} | {cpu:.1f} |")
+    count = turns[0][_ON_SQLITE].instances
+    return f"""## Several nodes
+
+Made by `python -m benchmarks.nodes`; see `benchmarks/README.md`. {count} CT images of {SMALL.name} by C-STORE over {_ASSOCIATIONS} associations, spread
+over the nodes, which all run on this one machine with the database and the senders; the median of {len(turns)} rounds.
+
+Machine: {machine.described()}; load average {os.getloadavg()[0]:.1f} at the end.
+
+| | instances/s | ms of CPU an instance in all nodes |
+|---|---|---|
+{chr(10).join(lines)}
+"""
+
+
+def send(folders: Sequence[Path], nodes: Sequence[Hostd]) -> Sample:
+    """Send each folder over an association of its own, the nodes in turn. Raises `RuntimeError` where a sender is not content."""
+    count = sum(1 for one in folders for _ in one.iterdir())
+    cpu, began = _cpu_s(nodes), time.monotonic()
+    senders = []
+    for number, one in enumerate(folders):
+        port = nodes[number % len(nodes)].port
+        command = ["storescu", "-q", "-R", "-aec", "ANY", "127.0.0.1", str(port), "+sd", str(one)]
+        senders.append(subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.DEVNULL))
+    failed = [sender for sender in senders if sender.wait() != 0]
+    sample = Sample(time.monotonic() - began, _cpu_s(nodes) - cpu, count)
+    place = nodes[0].place if isinstance(nodes[0], Member) else Place.of(nodes[0].data)
+    with attach(place) as connection:
+        stored = connection.execute(sa.select(sa.func.count()).select_from(t.instance)).scalar_one()
+    if failed or stored != count:
+        raise RuntimeError(f"{stored} of {count} instances are stored; {len(failed)} senders failed")
+    return sample
+
+
+def _cpu_s(nodes: Sequence[Hostd]) -> float:
+    return sum(node.cpu_s() for node in nodes)
+
+
+def _said(count: int) -> str:
+    return _ON_POSTGRESQL.format(count, "s" if count > 1 else "")
+
+
+@contextmanager
+def _nodes(folder: Path, count: int) -> Iterator[list[Hostd]]:
+    """Run so many nodes on a database of their own; none: one on SQLite."""
+    folder.mkdir(mode=0o700)
+    running: list[Hostd] = []
+    with _database(count) as url:
+        try:
+            if url is None:
+                running.append(Hostd(folder / "node"))
+            else:
+                running.extend(Member(folder / name, name, url, folder / "blobs") for name in "abc"[:count])
+            yield running
+        finally:
+            for node in running:
+                node.stop()
+
+
+@contextmanager
+def _database(count: int) -> Iterator[str | None]:
+    if not count:
+        yield None
+        return
+    name = f"hostd_benchmark_{os.getpid()}"
+    engine = sa.create_engine(f"{SERVER}/postgres", isolation_level="AUTOCOMMIT")
+    try:
+        with engine.connect() as connection:
+            connection.exec_driver_sql(f'CREATE DATABASE "{name}" TEMPLATE template0')
+        yield f"{SERVER}/{name}"
+    finally:
+        with engine.connect() as connection:
+            connection.exec_driver_sql(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+        engine.dispose()
+
+
+if __name__ == "__main__":
+    main()
