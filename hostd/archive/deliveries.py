@@ -373,6 +373,18 @@ def get(connection: Connection, number: int) -> Delivery | None:
     return _delivery(row) if row else None
 
 
+def asked_together(connection: Connection, delivery: Delivery) -> list[tuple[str, str, str]]:
+    """Return (blob, SOP Instance UID, content) of what else its action asked to be sent there after that transform, and is not given up or gone."""
+    query = sa.select(*t.delivery.c["blob", "sop_instance_uid", "content"]).where(
+        t.delivery.c.action == delivery.action,
+        t.delivery.c.destination == delivery.destination,
+        t.delivery.c.transform == delivery.transform,
+        t.delivery.c.state.in_(PINNING),
+        t.delivery.c.id != delivery.id,
+    )
+    return [tuple(row) for row in connection.execute(query.order_by(t.delivery.c.id))]
+
+
 def stand_in_of(connection: Connection, number: int) -> Delivery | None:
     """Return the newest delivery that was asked for instead of one that failed."""
     query = sa.select(t.delivery).where(t.delivery.c.alternate_of == number).order_by(t.delivery.c.id.desc()).limit(1)

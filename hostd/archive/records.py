@@ -150,6 +150,7 @@ class Delivery:
     created_at: float
     finished_at: float | None
     script: str | None
+    action: int | None = None
     alternate_of: int | None = None
     commitment: str | None = None
     commitment_uid: str | None = None

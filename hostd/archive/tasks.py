@@ -108,6 +108,18 @@ def enter(
     return connection.execute(insert, execution_options={"preserve_rowcount": True}).rowcount
 
 
+def asked_together(connection: Connection, task: Task) -> list[tuple[str, str, str]]:
+    """Return (blob, SOP Instance UID, content) of what else its action asked of that queue, and is not given up or done."""
+    query = sa.select(*t.task.c["blob", "sop_instance_uid", "content"]).where(
+        t.task.c.action == task.action,
+        t.task.c.queue == task.queue,
+        t.task.c.state.in_(PINNING),
+        t.task.c.blob.is_not(None),
+        t.task.c.id != task.id,
+    )
+    return [tuple(row) for row in connection.execute(query.order_by(t.task.c.id))]
+
+
 # -- carrying out -----------------------------------------------------------------------------------------------------
 
 

@@ -25,7 +25,8 @@ from hostd.delivery.terms import Terms
 from hostd.delivery.windows import opens_in_s
 from hostd.errors import DestinationFault, InstanceFault, NoCommonSyntaxError, TranscodeError
 from hostd.intake.filtering import Judgement
-from hostd.transcoding.products import Products, Stored
+from hostd.transcoding.products import Products
+from hostd.transcoding.stored import Stored
 from hostd.transcoding.transform import Transform
 
 _LONGEST_WAIT_S = 3600.0

@@ -15,8 +15,7 @@ from hostd.dicom.header import read_file_header
 from hostd.errors import ActionFault, StorageError
 from hostd.intake.intake import Intake
 from hostd.jobs.carrying import Done
-from hostd.transcoding.edits import Anonymize
-from hostd.transcoding.products import Product, Stored
+from hostd.transcoding.stored import Product
 from hostd.transcoding.tool_results import NOT_VERIFIED
 from hostd.transcoding.transform import Transform
 
@@ -27,8 +26,8 @@ STORE, REPLACE = "store", "replace"
 class Makes(Protocol):
     """What makes products: `hostd.transcoding.products.Products`."""
 
-    def bring(self, stored: Stored, transform: Transform) -> Product:
-        """Return the stored file after that transform. Raises `InstanceFault` when that cannot be."""
+    def obtain_for(self, task: Task) -> Product:
+        """Return what a task asks for. Raises `InstanceFault` when that cannot be."""
         ...
 
 
@@ -42,8 +41,7 @@ class Storing:
 
     def prepare(self, task: Task) -> Done:
         """Make the product, and a copy of it that is the archive's own."""
-        transform = Transform.parse(task.transform)
-        product = _made(self._products, task, transform)
+        product = self._products.obtain_for(task)
         if product.kept_original:
             raise ActionFault(f"what was to be stored could not be made: {product.reason}")
         arrival = self._intake.produced(product.path, Origin("script", script=task.script, hops=task.hops))
@@ -56,7 +54,7 @@ class Storing:
                     "other content is stored under the identity of what was to be stored, and ingest.on_conflict is refuse"
                 )
             if outcome == "stored" and task.instance not in (None, instance):
-                kind = "AnonymizedFrom" if _is_anonymized(transform) else derived.MODIFIED_FROM
+                kind = "AnonymizedFrom" if Transform.parse(task.transform).until_anonymized else derived.MODIFIED_FROM
                 marks.set_metadata(connection, "instance", instance, kind, task.instance)
             return {"outcome": outcome, "instance": instance, "sop_instance_uid": arrival.header.sop_instance_uid}
 
@@ -78,8 +76,7 @@ class Replacing:
         """Make the product, and see that it is proven."""
         assert task.blob is not None
         assert task.instance is not None
-        transform = Transform.parse(task.transform)
-        product = _made(self._products, task, transform)
+        product = self._products.obtain_for(task)
         if product.kept_original:
             return Done({"outcome": "kept original", "reason": product.reason})
         if product.blob == task.blob:
@@ -99,13 +96,3 @@ class Replacing:
             return replacing.swap(connection, task, product.blob, header.encode(), facts, self._archive.clock.now())
 
         return Done(commit=swap)
-
-
-def _made(products: Makes, task: Task, transform: Transform) -> Product:
-    assert task.blob is not None
-    stored = Stored(task.blob, task.sop_instance_uid or "", task.content or "")
-    return products.bring(stored, transform)
-
-
-def _is_anonymized(transform: Transform) -> bool:
-    return any(isinstance(step, Anonymize) for step in transform.steps)

@@ -30,8 +30,8 @@ from hostd.scripting.measuring import Measure
 from hostd.scripting.plan import Destinations, Tools, no_tools
 from hostd.scripting.requesting import Get
 from hostd.scripting.sources import ArchiveSource, Source
-from hostd.transcoding.products import Stored
 from hostd.transcoding.public import measure, transcode
+from hostd.transcoding.stored import Stored
 from hostd.transcoding.transform import Transcode, Transform
 
 WorkOut = Callable[[Stored, Transform], int]

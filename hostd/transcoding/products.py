@@ -9,16 +9,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Protocol, TypeVar
 
 import msgspec
 import structlog
 from sqlalchemy import Connection
 
-from hostd.archive import occurrences, receipts
+from hostd.archive import deliveries, occurrences, receipts, tasks
 from hostd.archive.archive import Archive
 from hostd.archive.receipts import StoredReceipt
 from hostd.archive.records import Blob, Delivery
+from hostd.archive.tasks import Task
 from hostd.dicom import part10, syntaxes
 from hostd.dicom.identity import is_uid
 from hostd.dicom.syntaxes import TransferSyntax
@@ -36,6 +37,8 @@ from hostd.transcoding.edits import Edit, impossible
 from hostd.transcoding.options import EncodeOptions
 from hostd.transcoding.receipt import Receipt
 from hostd.transcoding.sameness import identified, require_own_identity, require_same, require_same_instance
+from hostd.transcoding.stored import Product, Stored
+from hostd.transcoding.together import Together
 from hostd.transcoding.tools import Tools
 from hostd.transcoding.transform import RunTool, Step, Transcode, Transform, told
 
@@ -43,6 +46,8 @@ MADE = "made"
 KEPT_ORIGINAL = "kept original"
 
 _log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
 
 
 class Transcodes(Protocol):
@@ -61,36 +66,6 @@ class Edits(Protocol):
     def edit(self, step: Edit, source: Path, result: Path) -> Receipt:
         """Write `result`, which must not exist, and return its receipt, which names the instance that it is. Raises `TranscodeError` or `OSError`."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """A file of the archive, and what is known of it: its instance, and the SHA-256 of the data set as it was received."""
-
-    blob: str
-    sop_instance_uid: str
-    content: str
-
-    @classmethod
-    def of(cls, delivery: Delivery) -> Self:
-        """Return the file that a delivery is of."""
-        return cls(delivery.blob, delivery.sop_instance_uid, delivery.content)
-
-
-@dataclass(frozen=True, slots=True)
-class Product:
-    """A file that can be sent.
-
-    `transfer_syntax` is a UID. `sop_instance_uid` is that of the source, unless a step made another instance. With `kept_original` it is
-    the source although something else was asked for; `reason` says why.
-    """
-
-    path: Path
-    transfer_syntax: str
-    blob: str
-    sop_instance_uid: str
-    kept_original: bool = False
-    reason: str = ""
 
 
 def transcode_twice(
@@ -131,23 +106,39 @@ class Products:
         self._tools = tools
         self._editor = editor
         self._locks = KeyedLocks()
+        self._together = Together(self.bring)
         self._stopping = False
 
     def stop(self) -> None:
         """Note that the node is stopping: from now on a codec that ends abruptly says nothing about its file."""
         self._stopping = True
 
-    def obtain(self, delivery: Delivery) -> Product:
-        """Return what the delivery asks for, making it if need be.
+    def obtain(self, delivery: Delivery, transform: Transform | None = None) -> Product:
+        """Return what the delivery asks for, or its instance after another transform, making it if need be.
 
-        Raises `InstanceFault` when there is no file, or it cannot be transformed and must not go as it is. `OSError` and
-        `StorageError` say that this machine could not do its part now.
+        Raises `InstanceFault` when there is no file, when it cannot be transformed and must not go as it is, or when one that it was asked
+        for together with cannot be de-identified. `OSError` and `StorageError` say that this machine could not do its part now.
         """
-        try:
-            transform = Transform.parse(delivery.transform)
-        except TranscodeError as error:
-            raise InstanceFault(str(error)) from error
-        return self.bring(Stored.of(delivery), transform)
+        if transform is None:
+            transform = _parsed(delivery.transform)
+        product = self.bring(Stored.of(delivery), transform)
+        if delivery.action is not None:
+            asked = delivery.action, delivery.destination
+            self._together.require(transform, asked, lambda: self._others(deliveries.asked_together, delivery))
+        return product
+
+    def obtain_for(self, task: Task) -> Product:
+        """Return what the task asks for. Raises as `obtain` does."""
+        assert task.blob is not None
+        transform = _parsed(task.transform)
+        product = self.bring(Stored(task.blob, task.sop_instance_uid or "", task.content or ""), transform)
+        asked = task.action, task.queue
+        self._together.require(transform, asked, lambda: self._others(tasks.asked_together, task))
+        return product
+
+    def _others(self, asked_together: Callable[[Connection, T], list[tuple[str, str, str]]], one: T) -> list[Stored]:
+        with self._archive.read() as connection:
+            return [Stored(*other) for other in asked_together(connection, one)]
 
     def bring(self, stored: Stored, transform: Transform) -> Product:
         """Return the stored file after that transform. Raises as `obtain` does."""
@@ -310,6 +301,13 @@ class _Work:
         return identified(
             self.step, secret, source.sop_instance_uid, self.stored.content, source.transfer_syntax, before
         )
+
+
+def _parsed(text: str) -> Transform:
+    try:
+        return Transform.parse(text)
+    except TranscodeError as error:
+        raise InstanceFault(str(error)) from error
 
 
 def _kept(source: Product, reason: str) -> Product:

@@ -121,6 +121,12 @@ class Transform:
         return bool(self.steps) and isinstance(self.steps[-1], RunTool | Redact)
 
     @property
+    def until_anonymized(self) -> Transform:
+        """The steps up to the last that de-identifies, itself included; none where none does."""
+        last = max((count for count, step in enumerate(self.steps, 1) if isinstance(step, Anonymize)), default=0)
+        return Transform(self.steps[:last])
+
+    @property
     def is_redacted(self) -> bool:
         """Whether regions are blanked on the way."""
         return any(isinstance(step, Redact) for step in self.steps)

@@ -10,7 +10,8 @@ from hostd.delivery.destinations import Outgoing
 from hostd.delivery.destinations.modality import Modality
 from hostd.delivery.learning import BELIEVED_S, Learnt
 from hostd.errors import CannotTranscodeError, InstanceFault, NoCommonSyntaxError
-from hostd.transcoding.products import Products, Stored
+from hostd.transcoding.products import Products
+from hostd.transcoding.stored import Stored
 from hostd.transcoding.transform import Transform
 
 IMPLICIT, J2K, RLE = "1.2.840.10008.1.2", "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.5"

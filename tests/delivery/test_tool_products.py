@@ -9,7 +9,7 @@ from hostd.delivery.destinations import Outgoing, deviation
 from hostd.delivery.destinations.modality import Modality
 from hostd.delivery.negotiation import contexts_of
 from hostd.errors import InstanceFault
-from hostd.transcoding.products import Product
+from hostd.transcoding.stored import Product
 from hostd.transcoding.transform import RunTool, Transform
 
 IMPLICIT, J2K, RLE = "1.2.840.10008.1.2", "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.5"
@@ -23,10 +23,9 @@ class ToolGives:
         self.path = tmp_path / "product.dcm"
         self.brought = []
 
-    def obtain(self, delivery):
-        return Product(self.path, self.syntax, "n/1", "1.2.3")
-
-    def bring(self, blob, transform):
+    def obtain(self, delivery, transform=None):
+        if transform is None:
+            return Product(self.path, self.syntax, "n/1", "1.2.3")
         self.brought.append(transform)
         return Product(self.path, transform.syntax_of(self.syntax), "n/2", "1.2.3")
 

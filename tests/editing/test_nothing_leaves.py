@@ -1,4 +1,4 @@
-"""A whole node and a study that cannot be de-identified: nothing of it is kept as a product, and nothing of it leaves."""
+"""A whole node and a study of which one image cannot be de-identified: nothing of it is kept as a product, and nothing of it leaves."""
 
 from types import SimpleNamespace
 
@@ -61,7 +61,7 @@ def written(node):
 
 
 def test_a_study_that_cannot_be_deidentified_is_neither_stored_nor_sent_not_one_byte_of_it(hostd, lab, node):
-    node.receive(*(member(hostd, BurnedInAnnotation="YES") for _ in range(2)))
+    node.receive(member(hostd, BurnedInAnnotation="NO"), member(hostd, BurnedInAnnotation="YES"))
     node.until(lambda: [one.state for one in node.deliveries()] == ["failed"] * 4, "all deliveries fail", timeout_s=60)
     node.until(lambda: [one.state for one in rows(node, t.task)] == ["failed"] * 2, "both stores fail", timeout_s=60)
     why = "could not be de-identified, so nothing of it is sent: text is burned into the pixels"

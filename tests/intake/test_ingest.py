@@ -18,8 +18,9 @@ from hostd.dicom.syntaxes import lookup
 from hostd.errors import CannotTranscodeError, CodecCrashedError, ConflictError, StorageError, WrongPixelsError
 from hostd.intake.ingest import Policy
 from hostd.intake.intake import Intake
-from hostd.transcoding.products import Products, Stored
+from hostd.transcoding.products import Products
 from hostd.transcoding.receipt import Receipt
+from hostd.transcoding.stored import Stored
 from hostd.transcoding.transform import Transform
 
 

@@ -14,7 +14,8 @@ from hostd.testing.clock import ManualClock
 from hostd.transcoding import identity
 from hostd.transcoding.options import EncodeOptions
 from hostd.transcoding.pool import CodecPool
-from hostd.transcoding.products import Products, Stored
+from hostd.transcoding.products import Products
+from hostd.transcoding.stored import Stored
 from hostd.transcoding.transform import Transcode, Transform
 
 J2K91 = "1.2.840.10008.1.2.4.91"

@@ -18,8 +18,9 @@ from hostd.dicom.part10 import file_header
 from hostd.errors import CannotTranscodeError, CodecCrashedError, InstanceFault, WrongPixelsError
 from hostd.testing.clock import ManualClock
 from hostd.transcoding.pool import CodecPool
-from hostd.transcoding.products import Products, Stored
+from hostd.transcoding.products import Products
 from hostd.transcoding.receipt import Receipt
+from hostd.transcoding.stored import Stored
 from hostd.transcoding.transform import Transcode, Transform
 
 CT = "1.2.840.10008.5.1.4.1.1.2"

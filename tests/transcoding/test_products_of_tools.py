@@ -12,8 +12,9 @@ from hostd.archive.records import Blob
 from hostd.dicom.part10 import file_header
 from hostd.errors import InstanceFault, ToolError
 from hostd.testing.clock import ManualClock
-from hostd.transcoding.products import Products, Stored
+from hostd.transcoding.products import Products
 from hostd.transcoding.receipt import Receipt
+from hostd.transcoding.stored import Stored
 from hostd.transcoding.transform import RunTool, Transcode, Transform
 
 CT = "1.2.840.10008.5.1.4.1.1.2"

@@ -19,7 +19,8 @@ from hostd.archive.records import Delivery
 from hostd.delivery.faults import Verdict
 from hostd.dicom import syntaxes
 from hostd.dicom.identity import Identity
-from hostd.transcoding.products import Product, Products, Stored
+from hostd.transcoding.products import Products
+from hostd.transcoding.stored import Product, Stored
 from hostd.transcoding.transform import Transcode, Transform
 
 
@@ -66,12 +67,12 @@ class Outgoing:
 
     def as_it_is(self) -> Product:
         """Return the instance after what must be done to it. Raises as `Products.obtain` does."""
-        return self._handing(self.products.bring(Stored.of(self.delivery), self.transform.required))
+        return self._handing(self.products.obtain(self.delivery, self.transform.required))
 
     def in_syntax(self, uid: str) -> Product:
         """Return the same in another transfer syntax, without loss. Raises `InstanceFault` when that cannot be done."""
         transform = self.transform.required.then(Transcode(uid, or_original=False))
-        return self._handing(self.products.bring(Stored.of(self.delivery), transform))
+        return self._handing(self.products.obtain(self.delivery, transform))
 
     def _handing(self, product: Product) -> Product:
         self._made.append(product)

@@ -25,7 +25,7 @@ from hostd.dicom import part10
 from hostd.dicom.file_paths import PathTemplate, numbered
 from hostd.dicom.header import read_elements
 from hostd.errors import DestinationFault, InstanceFault, StorageError, UnparsableError
-from hostd.transcoding.products import Product
+from hostd.transcoding.stored import Product
 
 TEMPORARY = ".hostd"
 """The folder of what is being written."""

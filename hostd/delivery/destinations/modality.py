@@ -35,7 +35,7 @@ from hostd.dimse.errors import DimseError
 from hostd.dimse.reports import report_status
 from hostd.dimse.tls import Tls
 from hostd.errors import AssociationError, ConfigurationError, DestinationFault, InstanceFault, NoCommonSyntaxError
-from hostd.transcoding.products import Product
+from hostd.transcoding.stored import Product
 
 _REPORT_WAIT_S = 2.0
 """Seconds for which the association of a request is kept for its report; most peers report on one of their own."""
