@@ -27,7 +27,7 @@ HOSTD = Path(__file__).parent.parent / "hostd"
 
 MEMORY = Path("/dev/shm")
 NEEDED = 4 << 30
-"""Bytes of memory that the files of the suite may take: it leaves those of failed tests, and of modules until its end."""
+"""Bytes of memory that must be free for the files of the suite, which take about one GiB at its end."""
 
 
 def pytest_configure(config):
@@ -40,6 +40,15 @@ def pytest_configure(config):
     compileall.compile_dir(HOSTD, quiet=2)
     if "not large" in config.option.markexpr and "PYTEST_DEBUG_TEMPROOT" not in os.environ and has_room_in_memory():
         os.environ["PYTEST_DEBUG_TEMPROOT"] = str(MEMORY)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session, exitstatus):
+    """Give the memory back that the files took, unless a test failed, of which they may tell more."""
+    base = session.config._tmp_path_factory._basetemp
+    is_of_all = not hasattr(session.config, "workerinput")
+    if is_of_all and exitstatus == pytest.ExitCode.OK and base is not None and base.is_relative_to(MEMORY):
+        shutil.rmtree(base, ignore_errors=True)
 
 
 def has_room_in_memory():
