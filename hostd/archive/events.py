@@ -89,13 +89,9 @@ def after(
     connection: Connection, number: int, kinds: Collection[str], limit: int, *, script: str | None = None
 ) -> list[Event]:
     """Return the events of these kinds above `number`, in order: those for all scripts, and those for `script` alone."""
-    query = (
-        sa.select(t.event)
-        .where(t.event.c.number > number, t.event.c.kind.in_(sorted(kinds)), _is_for(script))
-        .order_by(t.event.c.number)
-        .limit(limit)
-    )
-    return [_complete(connection, _event(row)) for row in connection.execute(query).all()]
+    query = _AFTER if script is None else _AFTER_OF
+    asked = {"above": number, "kinds": sorted(kinds), "script": script, "most": limit}
+    return [_complete(connection, _event(row)) for row in connection.execute(query, asked).all()]
 
 
 def latest(connection: Connection, kinds: Collection[str], limit: int, *, scripts: Collection[str] = ()) -> list[Event]:
@@ -145,7 +141,7 @@ def last_origin(connection: Connection, subject: str) -> Origin | None:
 
 def last_number(connection: Connection) -> int:
     """Return the number of the newest event, 0 when there was none."""
-    return connection.execute(sa.select(sa.func.max(t.event.c.number))).scalar() or 0
+    return connection.execute(_LAST).scalar() or 0
 
 
 def count_after(connection: Connection, number: int, *, script: str | None = None) -> int:
@@ -161,9 +157,22 @@ def count_among(connection: Connection, first: int, last: int, *, script: str) -
     return connection.execute(sa.select(sa.func.count()).select_from(t.event).where(among)).scalar_one()
 
 
-def _is_for(script: str | None) -> sa.ColumnElement[bool]:
+def _is_for(script: Any) -> sa.ColumnElement[bool]:
+    """Return the condition on events for a script (its name, or what stands for it), or for all (None)."""
     is_for = sa.or_(t.event.c.only_for.is_(None), t.event.c.only_for == script)
     return is_for if script is None else sa.and_(is_for, sa.or_(t.event.c.by.is_(None), t.event.c.by != script))
+
+
+# Made once: to make a statement takes longer than to execute it, and every script asks after every event.
+_LAST = sa.select(sa.func.max(t.event.c.number))
+_UP_FROM = (
+    sa.select(t.event)
+    .where(t.event.c.number > sa.bindparam("above"), t.event.c.kind.in_(sa.bindparam("kinds", expanding=True)))
+    .order_by(t.event.c.number)
+    .limit(sa.bindparam("most"))
+)
+_AFTER = _UP_FROM.where(_is_for(None))
+_AFTER_OF = _UP_FROM.where(_is_for(sa.bindparam("script", type_=sa.Text)))
 
 
 def repeat(connection: Connection, number: int, script: str, at: float) -> int:

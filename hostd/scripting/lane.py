@@ -15,9 +15,10 @@ from hostd.archive.archive import Archive
 from hostd.archive.handling import PlannedDeal
 from hostd.archive.marks import PlannedMark
 from hostd.archive.notices import PlannedNotify
-from hostd.archive.plans import Plan, PlannedDelete
+from hostd.archive.plans import Plan, PlannedDelete, PlannedForward
 from hostd.archive.records import Event
 from hostd.archive.scripts import StaleTokenError, Version
+from hostd.archive.tasks import PlannedTask
 from hostd.archive.usage import QuotaError
 from hostd.errors import HostdError, StorageError
 from hostd.scripting.execution import Rules, execute
@@ -210,11 +211,16 @@ class Running:
 
 
 def _topics(plan: Plan) -> list[str]:
-    """Return what is to be rung once a plan is committed."""
+    """Return what is to be rung once a plan is committed: whoever is woken for nothing takes time from those who are not."""
     is_parked = plan.outcome == "parked"
-    topics = ["delivery", "action"] if plan.actions else []
-    if is_parked or any(isinstance(action, (PlannedDelete, PlannedMark, PlannedDeal)) for action in plan.actions):
-        topics.append("event")
-    if is_parked or any(isinstance(action, PlannedNotify) for action in plan.actions):
-        topics.append("notification")
-    return topics
+
+    def has(*kinds: type) -> bool:
+        return any(isinstance(action, kinds) for action in plan.actions)
+
+    rung = {
+        "delivery": has(PlannedForward, PlannedDeal),
+        "action": has(PlannedTask, PlannedDeal),
+        "event": is_parked or has(PlannedDelete, PlannedMark, PlannedDeal),
+        "notification": is_parked or has(PlannedNotify),
+    }
+    return [topic for topic, is_rung in rung.items() if is_rung]
