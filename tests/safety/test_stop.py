@@ -31,6 +31,8 @@ from pynetdicom import AE, evt
 from hostd.archive import tables as t
 from hostd.dimse.errors import DimseError
 
+pytestmark = pytest.mark.timeout(300)  # two starts of a whole node, each with a minute's patience
+
 SIGNALS = [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.crash)]
 GRACE_S = 10.0
 """What hostd allows each of its parts; here all but one have nothing to wait for."""
