@@ -15,12 +15,10 @@ Elements = dict[int, tuple[str, list[Any] | None]]
 """Tag → (VR, values); items of a sequence are `Elements` again; None instead of a list: too large to travel."""
 
 TEXT = frozenset(["AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "LT", "PN", "SH", "ST", "TM", "UC", "UI", "UR", "UT"])
-_UNSPLIT = frozenset(["LT", "ST", "UT", "UR"])
-_CHARSET = frozenset(["LO", "LT", "PN", "SH", "ST", "UC", "UT"])
-_NUMBERS = {
-    vr: (code, struct.calcsize(f"<{code}"))
-    for vr, code in {"US": "H", "SS": "h", "UL": "I", "SL": "i", "FL": "f", "FD": "d", "UV": "Q", "SV": "q"}.items()
-}
+UNSPLIT = frozenset(["LT", "ST", "UT", "UR"])
+CHARSET = frozenset(["LO", "LT", "PN", "SH", "ST", "UC", "UT"])
+NUMBERS = {"US": "H", "SS": "h", "UL": "I", "SL": "i", "FL": "f", "FD": "d", "UV": "Q", "SV": "q"}
+"""VRs of binary numbers, and how `struct` names them."""
 _ESCAPE = b"\x1b"
 DEFAULT_ENCODINGS: tuple[str, ...] = ("iso8859",)
 
@@ -34,9 +32,8 @@ def values(vr: str, value: bytes, order: str, encodings: tuple[str, ...]) -> lis
         return []
     if vr in TEXT:
         return _text(vr, value, encodings)
-    if number := _NUMBERS.get(vr):
-        code, size = number
-        count = len(value) // size
+    if code := NUMBERS.get(vr):
+        count = len(value) // struct.calcsize(f"<{code}")
         return list(struct.unpack_from(f"{order}{count}{code}", value))
     if vr == "AT":
         return [
@@ -73,7 +70,7 @@ def chosen_vr(vr: str, *, signed: bool) -> str:
 
 
 def _text(vr: str, value: bytes, encodings: tuple[str, ...]) -> list[str]:
-    if vr not in _CHARSET:
+    if vr not in CHARSET:
         text = value.decode("ascii", "replace")
     elif value.isascii() and _ESCAPE not in value and _has_ascii(encodings[0]):
         text = value.decode("ascii")
@@ -82,7 +79,7 @@ def _text(vr: str, value: bytes, encodings: tuple[str, ...]) -> list[str]:
             text = decode_bytes(value, encodings, TEXT_VR_DELIMS if vr != "PN" else {0x5E, 0x3D})
         except (LookupError, UnicodeError):
             text = value.decode("iso8859")
-    if vr in _UNSPLIT:
+    if vr in UNSPLIT:
         text = text.rstrip(" \0")
         return [text] if text else []
     if "\\" not in text:

@@ -10,7 +10,18 @@ import struct
 from dataclasses import dataclass
 from typing import Any
 
-from hostd.dicom.element_values import DEFAULT_ENCODINGS, Elements, chosen_vr, encodings_of, known_vr, values
+from hostd.dicom.element_values import (
+    CHARSET,
+    DEFAULT_ENCODINGS,
+    NUMBERS,
+    TEXT,
+    UNSPLIT,
+    Elements,
+    chosen_vr,
+    encodings_of,
+    known_vr,
+    values,
+)
 
 PIXELS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
 MAX_DEPTH = 16
@@ -22,6 +33,9 @@ _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _LONG = "OB OD OF OL OV OW SQ SV UC UN UR UT UV"
 _SHORT = "AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US"
 _VRS = {vr.encode(): (vr, vr in _LONG) for vr in f"{_LONG} {_SHORT}".split()}
+_ONE = {vr: struct.Struct(f"<{code}") for vr, code in NUMBERS.items()}
+_PLAIN_TEXT = TEXT - UNSPLIT - CHARSET
+"""VRs of text that has several values and no character set."""
 _CHARACTER_SET, _PIXEL_REPRESENTATION = 0x00080005, 0x00280103
 _DEEPEST = 2 * MAX_DEPTH
 
@@ -170,12 +184,10 @@ class _Reader:
         read: Elements = {}
         sequences: list[int] = []
         for tag, found in level.items():
-            if tag & 0xFFFF == 0 or tag in PIXELS:
-                continue
             if found[0] == "SQ":
                 sequences.append(tag)
                 read[tag] = ("SQ", None)
-            else:
+            elif tag & 0xFFFF and tag not in PIXELS:
                 read[tag] = self._plain(found, encodings, signed=signed)
         for tag in sequences:
             read[tag] = ("SQ", self._items(level[tag], encodings, depth))
@@ -190,7 +202,13 @@ class _Reader:
         if length > self._max_value or length > self._room:
             return vr, None
         self._room -= length
-        return vr, values(vr, self._data[value_at : value_at + length], "<", encodings)
+        if (one := _ONE.get(vr)) is not None and length == one.size:
+            return vr, list(one.unpack_from(self._data, value_at))
+        value = self._data[value_at : value_at + length]
+        if vr in _PLAIN_TEXT and b"\\" not in value and value.isascii():
+            text = value.decode("ascii").strip(" \0")
+            return vr, [text] if text else []
+        return vr, values(vr, value, "<", encodings)
 
     def _items(
         self, found: tuple[str, int, int, list[_Level] | None], encodings: tuple[str, ...], depth: int
