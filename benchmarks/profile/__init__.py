@@ -1,0 +1,1 @@
+"""Where a node's time goes while it receives."""
