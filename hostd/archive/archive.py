@@ -100,6 +100,7 @@ class Archive:
 
     def collect(self, *, trash_seconds: float) -> int:
         """Remove what nothing needs any more; return how many files."""
+        self.blobs.tidy()
         removed = 0
         while names := self.writer.do(lambda c: removal.collect(c, now=self.clock.now(), trash_seconds=trash_seconds)):
             for name in names:

@@ -110,7 +110,7 @@ class FolderBlobs:
 
     All sub-folders exist and are synced before the first file is written, so that a new file needs its own folder synced only. With
     `ahead`, in a burst, empty files are made ahead, many in one folder that is synced once for all of them; those that nobody takes are
-    removed by `close`, or by the sweep.
+    removed by `tidy`, by `close`, or by the sweep.
     """
 
     def __init__(self, folder: Path, prefix: str, *, ahead: bool = False) -> None:
@@ -149,11 +149,20 @@ class FolderBlobs:
                 del self._synced[next(iter(self._synced))]
             return spare
 
+    def tidy(self) -> None:
+        """Remove the files that were made ahead, where no burst goes on: nobody is to wonder for long what they are."""
+        with self._lock:
+            if time.monotonic() - self._made_at[-1] > _BURST_S:
+                self._drop_spare()
+
     def close(self) -> None:
         """Remove the files that were made ahead."""
         with self._lock:
-            while self._spare:
-                self._spare.popleft().abandon()
+            self._drop_spare()
+
+    def _drop_spare(self) -> None:
+        while self._spare:
+            self._spare.popleft().abandon()
 
     def _new(self, sub_folder: str) -> BlobFile:
         name = f"{self._prefix}/{sub_folder}/{sub_folder}{secrets.token_hex(15)}"

@@ -90,6 +90,17 @@ def test_files_made_ahead_are_not_listed_and_are_removed_at_the_end(tmp_path):
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == [file.path]
 
 
+def test_they_are_removed_when_the_burst_is_over_and_not_before(tmp_path, clock):
+    folder = FolderBlobs(tmp_path, "node", ahead=True)
+    (file,) = taken(folder, 1)
+    folder.tidy()
+    assert sum(path.is_file() for path in tmp_path.rglob("*")) == blobs._AHEAD
+    clock[0] += 60
+    folder.tidy()
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [file.path]
+    assert folder.create().path.is_file()
+
+
 def test_after_a_kill_the_next_node_finds_them_to_sweep(tmp_path):
     taken(FolderBlobs(tmp_path, "node", ahead=True), 1)
     assert len(list(FolderBlobs(tmp_path, "node", ahead=True).names())) == blobs._AHEAD
