@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 from pathlib import Path
 
 from pynetdicom import AE, AllStoragePresentationContexts, _config, evt
@@ -11,6 +12,7 @@ from pynetdicom import AE, AllStoragePresentationContexts, _config, evt
 def main() -> None:
     """Serve until the process is ended."""
     port, folder = int(sys.argv[1]), Path(sys.argv[2])
+    tempfile.tempdir = str(folder.parent)  # a file that has arrived is only renamed
     _config.STORE_RECV_CHUNKED_DATASET = True  # to a file as it arrives
 
     def keep(event: evt.Event) -> int:
