@@ -62,7 +62,8 @@ class KnownScript:
     @property
     def trouble(self) -> str | None:
         """Why it does not run as it should; None when it does."""
-        return "; ".join(why for why in (self.parked_why, self.error, self.warning) if why) or None
+        of_what_runs = f"of the version that runs, {self.warning}" if self.error and self.warning else self.warning
+        return "; ".join(why for why in (self.parked_why, self.error, of_what_runs) if why) or None
 
 
 @dataclass(frozen=True, slots=True)

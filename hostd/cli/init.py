@@ -100,7 +100,11 @@ def init(
             f"what the script would do with a file, without doing it: `hostd try {script} FILE.dcm --config {file}`"
         )
     typer.echo(
-        "send to it with any DICOM sender: 127.0.0.1, port 4242, AE title HOSTD; `hostd scripts` shows how scripts fare"
+        "send to it with any DICOM sender: 127.0.0.1, port 4242, AE title HOSTD; or by HTTP: "
+        "`curl --data-binary @FILE.dcm http://127.0.0.1:8042/instances`"
+    )
+    typer.echo(
+        "an edit of a script takes over at once; `hostd scripts` shows how scripts fare, `hostd explain` what became of an image"
     )
 
 

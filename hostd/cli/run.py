@@ -28,10 +28,11 @@ def run(
     from hostd.node import Node  # noqa: PLC0415 - the HTTP face takes a second to load, which other commands need not wait for
 
     file = chosen(config)
+    # Before it is read, so that a change meanwhile is one.
+    rereading = Rereading(file, lambda wanted: node.reconfigure(wanted)) if file is not None else None  # noqa: PLW0108 - the node is made later
     settings = load(file)
     log.configure(settings.log.format, settings.log.level)
     node = Node(settings, run_scripts=not no_scripts)
-    rereading = Rereading(file, node.reconfigure) if file is not None else None
     wait_for_stop = on_stop_signal(rereading.ask if rereading is not None else None)
     node.start()
     try:

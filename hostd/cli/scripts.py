@@ -13,7 +13,7 @@ from hostd.archive import scripts as rows
 from hostd.archive.archive import attach
 from hostd.archive.scripts import KnownScript
 from hostd.cli.config import AsJson
-from hostd.cli.looking import Config, iso_time, print_json, print_table, refuse, settings_of
+from hostd.cli.looking import Config, iso_time, local_time, print_json, print_table, refuse, settings_of
 
 app = typer.Typer(help="Show scripts, and where they begin.")
 
@@ -142,13 +142,21 @@ def parked(
     with attach(settings_of(config).node.place) as connection:
         if name is not None:
             orders.needed(connection, name)
-        found = [_parked_facts(one) for one in repeats.parked(connection, name)]
+        parked_events = repeats.parked(connection, name)
+    found = [_parked_facts(one) for one in parked_events]
     if as_json:
         print_json(found)
         return
     cells = [
-        [row["script"], row["event"], row["at"], row["kind"] or "no longer kept", row["instance"] or "", row["error"]]
-        for row in found
+        [
+            row["script"],
+            row["event"],
+            local_time(one.at),
+            row["kind"] or "no longer kept",
+            row["instance"] or "",
+            row["error"],
+        ]
+        for one, row in zip(parked_events, found, strict=True)
     ]
     print_table(("script", "event", "parked", "kind", "instance", "why"), cells, empty="no event is parked")
 

@@ -166,7 +166,7 @@ def test_what_will_not_work_stands_with_the_script_until_a_version_without_it_ru
     assert (bench.known("a.py").trouble, bench.known("a.py").standing) == (expected, "running")
     bench.write("a.py", "def on_start(host)\n")
     bench.until(lambda: bench.known("a.py").error)
-    assert bench.known("a.py").trouble.endswith(f"; {expected}")
+    assert bench.known("a.py").trouble.endswith(f"; of the version that runs, {expected}")
     bench.put("a.py", FORWARD)
     assert bench.known("a.py").trouble is None
 
