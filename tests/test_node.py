@@ -97,7 +97,7 @@ def test_the_start_line_says_how_to_open_each_face(tmp_path):
 
 
 def test_scripts_that_cannot_be_isolated_as_required_stop_the_start(tmp_path, monkeypatch):
-    real = runtime.ScriptWorker._load_script
+    real = runtime.ScriptWorker._greet
 
     def without_seccomp(worker, deadline, limit_s, isolation):
         hello = worker._receive
@@ -108,7 +108,7 @@ def test_scripts_that_cannot_be_isolated_as_required_stop_the_start(tmp_path, mo
         layers = getattr(message, "layers", None)
         return type(message)(layers | {"seccomp": 0}) if layers else message
 
-    monkeypatch.setattr(runtime.ScriptWorker, "_load_script", without_seccomp)
+    monkeypatch.setattr(runtime.ScriptWorker, "_greet", without_seccomp)
     with pytest.raises(HostdError, match="seccomp"):
         Node(settings(tmp_path)).start()
     with pytest.raises(

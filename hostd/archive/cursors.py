@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -58,14 +59,36 @@ def advance(
     and this one must not pass it), or when `to` is done already.
     """
     cursor = get_cursor(connection, script)
-    if not cursor.has_passed(after):
-        raise StaleTokenError(f"{script}: event {after} is not done, so that {to} must wait; this run is discarded")
-    if cursor.has_passed(to):
-        raise StaleTokenError(f"{script}: event {to} is done already; this run is discarded")
+    _check(cursor, after, to)
     _add(connection, cursor, token, (after + 1 if first is None else first, to))
     if skipped:
         _count_skipped(connection, script, skipped)
     return cursor
+
+
+def advance_through(
+    connection: Connection, script: str, token: int, steps: Iterable[tuple[int, int | None, int]]
+) -> Cursor:
+    """Note one after another that events are done, each step as `after`, `first` and `to` of `advance`; all of them or none. Raises as `advance`.
+
+    Return the cursor as it was before.
+    """
+    before = cursor = get_cursor(connection, script)
+    for after, first, to in steps:
+        _check(cursor, after, to)
+        low_water, finished = joined(cursor.low_water, [*cursor.finished, (after + 1 if first is None else first, to)])
+        cursor = replace(cursor, low_water=low_water, finished=tuple(finished))
+    _move(connection, cursor, token)
+    return before
+
+
+def _check(cursor: Cursor, after: int, to: int) -> None:
+    if not cursor.has_passed(after):
+        raise StaleTokenError(
+            f"{cursor.script}: event {after} is not done, so that {to} must wait; this run is discarded"
+        )
+    if cursor.has_passed(to):
+        raise StaleTokenError(f"{cursor.script}: event {to} is done already; this run is discarded")
 
 
 def pass_over(connection: Connection, script: str, token: int, span: Span, *, skipped: int = 0) -> None:
@@ -95,9 +118,13 @@ def _count_skipped(connection: Connection, script: str, count: int) -> None:
 
 def _add(connection: Connection, cursor: Cursor, token: int, span: Span) -> None:
     low_water, finished = joined(cursor.low_water, [*cursor.finished, span])
-    spans = [list(one) for one in finished]
-    moved = connection.execute(_MOVE, {"of": cursor.script, "mine": token, "low_water": low_water, "finished": spans})
-    if moved.rowcount != 1:
+    _move(connection, replace(cursor, low_water=low_water, finished=tuple(finished)), token)
+
+
+def _move(connection: Connection, cursor: Cursor, token: int) -> None:
+    spans = [list(one) for one in cursor.finished]
+    moved = {"of": cursor.script, "mine": token, "low_water": cursor.low_water, "finished": spans}
+    if connection.execute(_MOVE, moved).rowcount != 1:
         raise StaleTokenError(f"{cursor.script}: another version has taken over; this run is discarded")
 
 

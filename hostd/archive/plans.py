@@ -133,6 +133,16 @@ class Plan:
     state: State | None = None
     """What the script keeps from now on, in the place of the version that the run read."""
 
+    @property
+    def leaves_a_row(self) -> bool:
+        """Whether the run did, asked, said or failed something; a change of its state alone stands in the state."""
+        return bool(self.actions or self.log or self.error or self.asked)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is to be entered of it but that its event is done."""
+        return not self.leaves_a_row and self.state is None and self.outcome == "done"
+
 
 def enter(
     connection: Connection,
@@ -158,7 +168,7 @@ def enter(
         before = scripts.advance(connection, plan.script, token, after=after, first=first, to=plan.event.number)
     if plan.state is not None:
         states.put(connection, plan.script, plan.state.value, over=plan.state.version)
-    if plan.actions or plan.log or plan.error or plan.asked:  # a change of its state alone stands in the state
+    if plan.leaves_a_row:
         run = write_run(connection, plan)
         _enter_actions(connection, plan, run)
     if plan.actions:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 
 import structlog
+from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 
-from hostd.archive import plans
+from hostd.archive import cursors, plans
 from hostd.archive.archive import Archive
 from hostd.archive.handling import PlannedDeal
 from hostd.archive.marks import PlannedMark
@@ -58,6 +60,32 @@ class _Entered:
     commit: Future[bool]
 
 
+class _Together:
+    """Events that were done without effect, and that one unit of the writer notes together: all that wait when it begins."""
+
+    def __init__(self, archive: Archive, script: str, token: int, step: tuple[int, int | None, int]) -> None:
+        self.token = token
+        self._script = script
+        self._steps = [step]
+        self._guard = threading.Lock()
+        self._has_begun = False
+        self.commit: Future[bool] = archive.writer.submit(self._unit, topics=[])
+
+    def add(self, step: tuple[int, int | None, int]) -> bool:
+        """Add an event; False when the writer is at it already."""
+        with self._guard:
+            if not self._has_begun:
+                self._steps.append(step)
+            return not self._has_begun
+
+    def _unit(self, connection: Connection) -> bool:
+        with self._guard:
+            self._has_begun = True
+        before = cursors.advance_through(connection, self._script, self.token, self._steps)
+        cursors.count_parked(connection, self._script, before.parked_in_a_row, parked=False)
+        return False
+
+
 class Lane:
     """Runs events one after another, for one thread at a time. Without a worker it starts one when it is first needed."""
 
@@ -80,6 +108,7 @@ class Lane:
         self._load = load
         self._is_lost = False
         self._entered: deque[_Entered] = deque()
+        self._together: _Together | None = None
         self._settled: list[Event] = []
         self._log = _log.bind(script=script)
 
@@ -130,6 +159,9 @@ class Lane:
         return self.worker
 
     def _enter(self, plan: Plan, after: int | None, first: int | None) -> _Entered:
+        if after is not None and plan.is_empty:
+            return _Entered(plan, after, first, self._note(plan, after, first))
+        self._together = None  # what is done after this plan is noted after it
         token, rules = self.token, self._rules
         commit = self._archive.writer.submit(
             lambda c: plans.enter(
@@ -138,6 +170,13 @@ class Lane:
             topics=_topics(plan),
         )
         return _Entered(plan, after, first, commit)
+
+    def _note(self, plan: Plan, after: int, first: int | None) -> Future[bool]:
+        """Have the writer note that an event is done, together with those before it that it has not begun to note."""
+        step, together = (after, first, plan.event.number), self._together
+        if together is None or together.token != self.token or not together.add(step):
+            self._together = together = _Together(self._archive, self._script, self.token, step)
+        return together.commit
 
     def _settle_one(self) -> Event:
         """See what became of the oldest plan. One that the index refuses is a failure of its event, as if the script had failed."""

@@ -8,7 +8,7 @@ import time
 import pytest
 from scripts_kit import FORWARD, Fails, handler
 
-from hostd.archive import scripts, states
+from hostd.archive import cursors, scripts, states
 from hostd.archive import tables as t
 from hostd.archive.records import Origin
 from hostd.errors import StorageError
@@ -47,6 +47,31 @@ def test_a_run_that_only_changed_its_state_leaves_no_row(bench):
     with bench.archive.read() as connection:
         assert states.get(connection, "a.py") == states.State(20, {"n": 20})
     assert bench.rows(t.run) == []
+
+
+def test_runs_without_effect_that_wait_for_the_writer_are_noted_together(bench, monkeypatch):
+    genuine_execute, genuine_note, runs, noted = lane.execute, cursors.advance_through, [], []
+
+    def run(*arguments, **more):
+        runs.append(1)
+        return genuine_execute(*arguments, **more)
+
+    def note(connection, script, token, steps):
+        ends = time.monotonic() + 60
+        while len(runs) < 20 and time.monotonic() < ends:  # the writer is busy for as long as the script runs
+            time.sleep(0.01)
+        noted.append(len(steps))
+        return genuine_note(connection, script, token, steps)
+
+    monkeypatch.setattr(lane, "execute", run)
+    monkeypatch.setattr(lane.cursors, "advance_through", note)
+    bench.may("a.py", start="beginning")
+    bench.arrive(20)
+    bench.write("a.py", handler("instance.tags.Modality"))
+    bench.start()
+    bench.until_passed("a.py")
+    assert sum(noted) == len(runs) == 20
+    assert len(noted) <= 3
 
 
 def test_a_run_that_did_and_said_nothing_leaves_no_row(bench):
