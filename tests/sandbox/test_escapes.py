@@ -6,7 +6,7 @@ import pytest
 from probes import HELPERS, PROBES, source
 from sandbox_support import Harness, make_event, make_load
 
-from hostd.scripting.runtime import _dishonest
+from hostd.scripting.honesty import dishonest
 
 ALL = [(group, number, probe) for group, probes in PROBES.items() for number, probe in enumerate(probes)]
 LOSSY = {syntax.uid for syntax in make_load("").syntaxes.values() if syntax.is_lossy}
@@ -17,7 +17,7 @@ def test_no_probe_gets_hold_of_anything(harness, group, number, probe):
     verdict = harness.examine(source(probe), helpers=HELPERS)
     assert verdict.escapes == [], probe
     if verdict.result is not None:
-        assert _dishonest(verdict.result, make_event(), make_load(""), LOSSY) is None, probe
+        assert dishonest(verdict.result, make_event(), make_load(""), LOSSY) is None, probe
 
 
 @pytest.fixture(scope="module")

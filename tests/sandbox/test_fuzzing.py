@@ -10,7 +10,7 @@ from grammar import Grammar
 from probes import HELPERS
 from sandbox_support import make_event, make_load
 
-from hostd.scripting.runtime import _dishonest
+from hostd.scripting.honesty import dishonest
 
 LOSSY = {syntax.uid for syntax in make_load("").syntaxes.values() if syntax.is_lossy}
 
@@ -36,7 +36,7 @@ def fuzz(start, seeds, seconds):
         if verdict.result is not None:
             compiled += 1
             done += verdict.result.failure is None
-            assert _dishonest(verdict.result, make_event(), make_load(""), LOSSY) is None, f"program {seed}\n{source}"
+            assert dishonest(verdict.result, make_event(), make_load(""), LOSSY) is None, f"program {seed}\n{source}"
     return tried, compiled, done
 
 

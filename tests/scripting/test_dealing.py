@@ -14,11 +14,11 @@ from hostd.jobs.carrying import Carrier
 from hostd.jobs.dealing import QUEUE, Dealing
 from hostd.jobs.quiet import tell_due
 from hostd.sandbox import acts, frames
+from hostd.scripting.honesty import dishonest
 from hostd.scripting.loading import Names, load_frame
 from hostd.scripting.plan import MAX_HOPS, as_frames_event
 from hostd.scripting.plan import resolve as planned_of
 from hostd.scripting.rehearsal import sentence
-from hostd.scripting.runtime import _dishonest
 from hostd.scripting.situations import EXAMPLES
 
 
@@ -196,7 +196,7 @@ def told(kind="delivery_failed"):
 )
 def test_a_worker_that_takes_what_its_script_may_not_is_dishonest(action, says):
     load = load_frame("x.py", "", Script(), Names(["archive"]), resolve)
-    verdict = _dishonest(frames.Result(7, [action], [], []), as_frames_event(told()), load, set())
+    verdict = dishonest(frames.Result(7, [action], [], []), as_frames_event(told()), load, set())
     assert verdict is None if says is None else says in verdict
 
 

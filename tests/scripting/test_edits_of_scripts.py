@@ -11,9 +11,10 @@ from hostd.config.projects import Project
 from hostd.editing import projects
 from hostd.errors import CannotTranscodeError, ConfigurationError, ScriptError
 from hostd.sandbox import frames
+from hostd.scripting.honesty import dishonest
 from hostd.scripting.plan import resolve
 from hostd.scripting.rehearsal import sentence
-from hostd.scripting.runtime import ScriptWorker, _dishonest
+from hostd.scripting.runtime import ScriptWorker
 from hostd.scripting.vocabulary import vocabulary
 from hostd.testing.made import header
 from hostd.transcoding.edits import Anonymize, Modify, Redact
@@ -177,7 +178,7 @@ def test_a_chain_that_is_too_long_to_be_kept_is_refused():
 )
 def test_a_worker_that_takes_what_its_script_may_not_is_dishonest(action, may):
     result = frames.Result(1, [action], [], [])
-    assert "may not take" in _dishonest(result, event(), load("", may=[may]), set())
+    assert "may not take" in dishonest(result, event(), load("", may=[may]), set())
 
 
 def test_a_node_without_projects_refuses_them():

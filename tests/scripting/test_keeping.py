@@ -10,10 +10,10 @@ from hostd.archive.tasks import PlannedTask
 from hostd.config.sections import Script
 from hostd.errors import ScriptError
 from hostd.sandbox import acts, frames
+from hostd.scripting.honesty import dishonest
 from hostd.scripting.loading import Names, load_frame
 from hostd.scripting.plan import MAX_HOPS, as_frames_event
 from hostd.scripting.rehearsal import sentence
-from hostd.scripting.runtime import _dishonest
 from hostd.transcoding.transform import Transform
 
 MODIFY = frames.Modify(HERE, {"PatientID": "7"})
@@ -74,7 +74,7 @@ def test_a_worker_that_takes_what_its_script_may_not_is_dishonest(action):
 
     def judged(*actions, may):
         load = load_frame("x.py", "", Script(may=may), Names(), str)
-        return _dishonest(frames.Result(7, list(actions), [], []), as_frames_event(event()), load, set())
+        return dishonest(frames.Result(7, list(actions), [], []), as_frames_event(event()), load, set())
 
     assert judged(LOSSLESS, action, may=[verb]) is None
     assert judged(LOSSLESS, action, may=[]) == f"an action that this script may not take ({verb})"

@@ -11,9 +11,10 @@ from hostd.config import tools as config
 from hostd.dicom.syntaxes import JPEG2000_LOSSLESS
 from hostd.errors import ScriptError
 from hostd.sandbox import frames
+from hostd.scripting.honesty import dishonest
 from hostd.scripting.plan import resolve
 from hostd.scripting.rehearsal import sentence
-from hostd.scripting.runtime import ScriptWorker, _dishonest
+from hostd.scripting.runtime import ScriptWorker
 from hostd.scripting.vocabulary import vocabulary
 from hostd.testing.made import header
 from hostd.transcoding.tool import configured, step_of
@@ -126,7 +127,5 @@ def test_a_node_without_tools_refuses_them():
 @pytest.mark.parametrize("changes", [{"may": []}, {"tools": []}])
 def test_a_worker_that_takes_what_its_script_may_not_is_dishonest(changes):
     result = frames.Result(1, [frames.RunTool(HERE, "crop")], [], [])
-    assert (
-        _dishonest(result, event(), load("", **changes), set()) == "an action that this script may not take (runtool)"
-    )
-    assert _dishonest(result, event(), load(""), set()) is None
+    assert dishonest(result, event(), load("", **changes), set()) == "an action that this script may not take (runtool)"
+    assert dishonest(result, event(), load(""), set()) is None
