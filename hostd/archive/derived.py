@@ -28,11 +28,7 @@ class Derived:
 
 def find(connection: Connection, source: str, content: str) -> Derived | None:
     """Return what was made of that content of the instance `source`; None when nothing was, or its file is missing."""
-    row = connection.execute(
-        sa.select(t.derived.c.instance, t.derived.c.header).where(
-            t.derived.c.source == source, t.derived.c.content == content
-        )
-    ).first()
+    row = connection.execute(_MADE, {"source": source, "content": content}).first()
     if row is None:
         return None
     held = sa.union_all(
@@ -44,6 +40,11 @@ def find(connection: Connection, source: str, content: str) -> Derived | None:
     present = sa.select(held.c.blob).join(t.blob, t.blob.c.name == held.c.blob).where(t.blob.c.state != "missing")
     blob = connection.execute(present).scalar()
     return Derived(Header.decode(row.header), blob) if blob is not None else None
+
+
+_MADE = sa.select(t.derived.c.instance, t.derived.c.header).where(
+    t.derived.c.source == sa.bindparam("source"), t.derived.c.content == sa.bindparam("content")
+)
 
 
 def is_source(connection: Connection, source: str) -> bool:

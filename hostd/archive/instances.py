@@ -79,7 +79,7 @@ def _foresee(connection: Connection, instance: str, content: str, on_conflict: O
 
 
 def _of_repeat(connection: Connection, stored: str) -> Outcome:
-    state = connection.execute(sa.select(t.blob.c.state).where(t.blob.c.name == stored)).scalar_one()
+    state = connection.execute(_BLOB, {"name": stored}).one().state
     return "stored" if state == "missing" else "already stored"
 
 
@@ -130,7 +130,7 @@ def take_in(connection: Connection, arrival: Arrival, on_conflict: OnConflict) -
     return outcome
 
 
-# Made once, as it is executed for each instance that comes.
+# Made once, as are those below: they are executed for each instance that comes, or comes again.
 _KNOWN = (
     sa.select(t.instance.c.id)
     .where(t.instance.c.id == sa.bindparam("instance"))
@@ -160,23 +160,29 @@ _Version = Row[int, str]
 
 
 def _present(connection: Connection, instance: str) -> _Present | None:
-    return connection.execute(
-        sa.select(
-            t.instance.c.blob,
-            t.instance.c.received_sha256,
-            t.instance.c.origin,
-            t.instance.c.received_at,
-            t.instance.c.metadata,
-        ).where(t.instance.c.id == instance)
-    ).first()
+    return connection.execute(_PRESENT, {"instance": instance}).first()
 
 
 def _version(connection: Connection, instance: str, content: str) -> _Version | None:
-    return connection.execute(
-        sa.select(t.version.c.id, t.version.c.blob).where(
-            t.version.c.instance == instance, t.version.c.received_sha256 == content, ~t.version.c.is_original
-        )
-    ).first()
+    return connection.execute(_VERSION, {"instance": instance, "content": content}).first()
+
+
+_PRESENT = sa.select(
+    t.instance.c.blob,
+    t.instance.c.received_sha256,
+    t.instance.c.origin,
+    t.instance.c.received_at,
+    t.instance.c.metadata,
+).where(t.instance.c.id == sa.bindparam("instance"))
+_VERSION = sa.select(t.version.c.id, t.version.c.blob).where(
+    t.version.c.instance == sa.bindparam("instance"),
+    t.version.c.received_sha256 == sa.bindparam("content"),
+    ~t.version.c.is_original,
+)
+_BLOB = sa.select(t.blob.c.state, t.blob.c.size, t.blob.c.transfer_syntax).where(t.blob.c.name == sa.bindparam("name"))
+_RECEIPT = (
+    sa.select(t.receipt.c.facts).where(t.receipt.c.result == sa.bindparam("name")).order_by(t.receipt.c.id).limit(1)
+)
 
 
 def holds(connection: Connection, instance: str, content: str) -> bool:
@@ -283,11 +289,9 @@ def _tell_kept(connection: Connection, arrival: Arrival) -> None:
 
 def _tell_repeat(connection: Connection, arrival: Arrival, stored: str) -> None:
     """Write the event of a repeat: about the file that is stored, which ingest may have brought to another transfer syntax."""
-    blob = connection.execute(sa.select(t.blob.c.size, t.blob.c.transfer_syntax).where(t.blob.c.name == stored)).one()
+    blob = connection.execute(_BLOB, {"name": stored}).one()
     header = msgspec.structs.replace(arrival.header, size=blob.size, transfer_syntax=blob.transfer_syntax)
-    receipt = connection.execute(
-        sa.select(t.receipt.c.facts).where(t.receipt.c.result == stored).order_by(t.receipt.c.id).limit(1)
-    ).scalar()
+    receipt = connection.execute(_RECEIPT, {"name": stored}).scalar()
     events.append(
         connection,
         "received_again",
