@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 import structlog
@@ -57,8 +58,9 @@ from hostd.transcoding.products import Products
 from hostd.transcoding.tool import Tool, configured, step_of
 from hostd.transcoding.tools import Tools
 from hostd.transcoding.transcoder import Transcoder
-from hostd.web.app import create_app
-from hostd.web.listener import HttpListener
+
+if TYPE_CHECKING:
+    from hostd.web.listener import HttpListener
 
 _log = structlog.get_logger(__name__)
 
@@ -334,6 +336,10 @@ class Node:
             listener.start()
             self._undo.append(("DICOM", lambda: listener.stop(_STOP_GRACE_S)))
         if settings.http.enabled:
+            # DICOM is listening: the libraries of the HTTP face, which take a while to load, keep no sender waiting.
+            from hostd.web.app import create_app  # noqa: PLC0415
+            from hostd.web.listener import HttpListener  # noqa: PLC0415
+
             app = create_app(
                 self.archive,
                 intake,

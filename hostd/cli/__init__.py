@@ -3,40 +3,49 @@
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 
 import typer
 
+from hostd.cli.imports import without_collecting
 from hostd.errors import HostdError
 
 PROBLEM = 2
+_COMMANDS = {
+    "run": "run.run",
+    "init": "init.init",
+    "demo": "demo.demo",
+    "check": "check.check",
+    "try": "check.try_",
+    "replay": "replay.replay",
+    "deploy": "deploy.deploy",
+    "run-on": "run_on.run_on",
+    "associations": "associations.associations",
+    "codecs": "codecs.codecs",
+    "explain": "explain.explain",
+    "instances": "explain.listing",
+    "transcode": "transcode.transcode",
+    "send": "send.send",
+    "status": "status.status",
+    "backup": "backup.backup",
+    "restore": "backup.restore",
+    "verify": "backup.verify",
+    "index": "backup.index",
+    "actions": "actions.app",
+    "config": "config.app",
+    "deliveries": "deliveries.app",
+    "destinations": "destinations.app",
+    "notify": "notify.app",
+    "scripts": "versions.app",
+}
+"""Command → its function, or its group of commands, below this package."""
 
 
-def build() -> typer.Typer:
-    """Return the whole command."""
-    from hostd.cli import (  # noqa: PLC0415 - an error stays short
-        actions,
-        associations,
-        backup,
-        check,
-        codecs,
-        config,
-        deliveries,
-        demo,
-        deploy,
-        destinations,
-        explain,
-        init,
-        notify,
-        replay,
-        run,
-        run_on,
-        scripts,
-        send,
-        status,
-        transcode,
-        versions,
-    )  # fmt: skip
+def build(only: str | None = None) -> typer.Typer:
+    """Return the whole command; where `only` is the name of one of its commands, with that one alone.
 
+    What a command needs is imported for it: the whole takes a second or two, which nobody who runs one of them should wait for.
+    """
     app = typer.Typer(
         name="hostd",
         help="An event-driven scripting host for DICOM.",
@@ -44,40 +53,22 @@ def build() -> typer.Typer:
         add_completion=False,
         pretty_exceptions_enable=False,
     )
-    app.command()(run.run)
-    app.command()(init.init)
-    app.command()(demo.demo)
-    app.command()(check.check)
-    app.command("try")(check.try_)
-    app.command()(replay.replay)
-    app.command()(deploy.deploy)
-    app.command("run-on")(run_on.run_on)
-    app.command()(associations.associations)
-    app.command()(codecs.codecs)
-    app.command()(explain.explain)
-    app.command("instances")(explain.listing)
-    app.command()(transcode.transcode)
-    app.command()(send.send)
-    app.command()(status.status)
-    app.command()(backup.backup)
-    app.command()(backup.restore)
-    app.command()(backup.verify)
-    app.add_typer(backup.index, name="index")
-    app.add_typer(actions.app, name="actions")
-    app.add_typer(config.app, name="config")
-    app.add_typer(deliveries.app, name="deliveries")
-    app.add_typer(destinations.app, name="destinations")
-    for command in (versions.history, versions.rollback, versions.release, versions.disable, versions.enable):
-        scripts.app.command()(command)
-    app.add_typer(notify.app, name="notify")
-    app.add_typer(scripts.app, name="scripts")
+    app.callback()(_is_a_group)
+    for name in [only] if only in _COMMANDS else _COMMANDS:
+        module, attribute = _COMMANDS[name].split(".")
+        command = getattr(import_module(f"{__name__}.{module}"), attribute)
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=name)
+        else:
+            app.command(name)(command)
     return app
 
 
 def main() -> None:
     """Run the command; what is meant for people is one message on standard error, exit code 2."""
     try:
-        command = build()
+        with without_collecting():
+            command = build(*sys.argv[1:2])
     except KeyboardInterrupt:
         sys.exit("hostd: stopped before anything was begun")
     try:
@@ -85,6 +76,11 @@ def main() -> None:
     except HostdError as error:
         print(f"hostd: {error}", file=sys.stderr)
         sys.exit(PROBLEM)
+
+
+def _is_a_group() -> None:
+    # Without it Typer would take the only command of a group for the whole.
+    pass
 
 
 __all__ = ["build", "main"]

@@ -10,6 +10,7 @@ import typer
 
 from hostd.cli import log
 from hostd.cli.config import ConfigPath, chosen
+from hostd.cli.imports import without_collecting
 from hostd.cli.signals import on_stop_signal
 from hostd.config.rereading import Rereading
 from hostd.config.settings import load
@@ -25,13 +26,15 @@ def run(
     ] = False,
 ) -> None:
     """Run a node until SIGTERM or Ctrl-C, which stops it cleanly."""
-    from hostd.node import Node  # noqa: PLC0415 - the HTTP face takes a second to load, which other commands need not wait for
+    with without_collecting():
+        from hostd.node import Node  # noqa: PLC0415 - so that the collector is left out
 
     file = chosen(config)
     # Before it is read, so that a change meanwhile is one.
     rereading = Rereading(file, lambda wanted: node.reconfigure(wanted)) if file is not None else None  # noqa: PLW0108 - the node is made later
     settings = load(file)
     log.configure(settings.log.format, settings.log.level)
+    gc.set_threshold(_NEW_OBJECTS, 10, 10)
     node = Node(settings, run_scripts=not no_scripts)
     wait_for_stop = on_stop_signal(rereading.ask if rereading is not None else None)
     node.start()
@@ -45,7 +48,6 @@ def run(
         # What a node made while it started stays as long as the node: the collector need not look at it again and again.
         gc.collect()
         gc.freeze()
-        gc.set_threshold(_NEW_OBJECTS, 10, 10)
         wait_for_stop()
         structlog.get_logger(__name__).info("stopping")
     finally:

@@ -18,6 +18,7 @@ from hostd.archive.archive import attach, is_held
 from hostd.archive.scripts import Version
 from hostd.cli.config import AsJson
 from hostd.cli.looking import Config, iso_time, local_time, print_json, print_table, printable, refuse, settings_of
+from hostd.cli.scripts import app
 from hostd.config.permissions import refuse_writable_by_others
 from hostd.config.settings import Settings
 from hostd.scripting.folder import LIBRARY, Source, read_source
@@ -28,6 +29,7 @@ _SHORT = 12
 _FOLLOWS = "a node that runs follows within seconds"
 
 
+@app.command()
 def history(
     name: Name,
     show: Annotated[
@@ -66,6 +68,7 @@ def history(
     print_table(("version", "from", "until", "handlers"), cells, empty=f"no version of {name} ever ran")
 
 
+@app.command()
 def rollback(
     name: Name,
     version: Annotated[
@@ -88,6 +91,7 @@ def rollback(
     typer.echo(f"{name} is pinned to {wanted[:_SHORT]}; {_FOLLOWS}. Its file is taken again once it changes")
 
 
+@app.command()
 def release(name: Name, config: Config = None) -> None:
     """Let what a script's file holds run again, after a rollback. Exit code 1: no version of it is pinned."""
     with attach(settings_of(config).node.place, writes=True) as connection:
@@ -96,6 +100,7 @@ def release(name: Name, config: Config = None) -> None:
     typer.echo(f"{name} is no longer pinned; {_FOLLOWS}")
 
 
+@app.command()
 def disable(name: Name, config: Config = None) -> None:
     """Have a script rest after the run that is going on. It keeps its place: events wait for it. Its filters are not asked."""
     with attach(settings_of(config).node.place, writes=True) as connection:
@@ -103,6 +108,7 @@ def disable(name: Name, config: Config = None) -> None:
     typer.echo(f"{name} is disabled; {_FOLLOWS}. Its events wait until `hostd scripts enable {name}`")
 
 
+@app.command()
 def enable(
     name: Name,
     skip: Annotated[
