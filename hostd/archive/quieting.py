@@ -13,6 +13,9 @@ from hostd.archive import tables as t
 from hostd.archive.fanout import Many
 from hostd.archive.levels import LEVELS
 
+TOPIC = "stable"
+"""Is rung when a quiet time is ended before its time."""
+
 
 @dataclass(frozen=True, slots=True)
 class PlannedStable:

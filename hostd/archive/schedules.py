@@ -16,6 +16,8 @@ from hostd.archive import events, scripts
 from hostd.archive import tables as t
 from hostd.archive.records import SCHEDULE
 
+TOPIC = "schedule"
+"""Is rung when a script has other schedules."""
 _RESTS = 1e11
 """Seconds since 1970 UTC at which what never comes again is due: the year 5138."""
 
@@ -152,4 +154,4 @@ def _schedule(row: Row[Any]) -> Schedule:
     return Schedule(row.script, row.function, Timing(row.every_s, row.cron), due_at, row.told_at, row.event)
 
 
-__all__ = ["Next", "Schedule", "Timing", "correct", "due", "known", "next_due", "of_script", "renew", "tell"]
+__all__ = ["TOPIC", "Next", "Schedule", "Timing", "correct", "due", "known", "next_due", "of_script", "renew", "tell"]

@@ -14,7 +14,9 @@ from hostd.errors import HostdError
 
 _log = structlog.get_logger(__name__)
 
-_LOOK_S = 2.0
+_LOOK_S = 5.0
+_STANDS_STILL_S = 1.0
+"""Seconds after which a text that is new is looked at again."""
 
 
 class Rereading:
@@ -64,7 +66,7 @@ class Rereading:
 
     def _serve(self) -> None:
         while not self._stopping.is_set():
-            at_once = self._asked.wait(_LOOK_S)
+            at_once = self._asked.wait(_LOOK_S if self._seen == self._taken else _STANDS_STILL_S)
             self._asked.clear()
             if self._stopping.is_set():
                 return

@@ -11,7 +11,11 @@ from hostd.archive.archive import Archive
 
 _log = structlog.get_logger(__name__)
 
-_LOOK_S = 1.0
+_TOPIC = "event"
+"""Is rung when a delete begins, since that tells of what is deleted first."""
+_LONGEST_S = 30.0
+_SHORTEST_S = 1.0
+"""Seconds between two looks, however often it is rung: most events begin no delete."""
 
 
 class Deleting:
@@ -29,14 +33,21 @@ class Deleting:
     def stop(self) -> None:
         """End after the unit that is going on."""
         self._stopping.set()
+        self._archive.bulletin.ring(_TOPIC)
         self._thread.join()
 
     def _serve(self) -> None:
-        while not self._stopping.wait(_LOOK_S):
+        while not self._stopping.is_set():
+            seen = self._archive.bulletin.seen(_TOPIC)
             try:
                 go_on(self._archive, self._stopping)
             except Exception:  # noqa: BLE001 - a thread that must not end; the next look goes on
                 _log.exception("a delete could not go on; hostd tries again")
+            else:
+                rung = self._archive.bulletin.wait(_TOPIC, seen, _LONGEST_S)
+                if rung == seen:
+                    continue
+            self._stopping.wait(_SHORTEST_S)
 
 
 def go_on(archive: Archive, stopping: threading.Event | None = None) -> int:

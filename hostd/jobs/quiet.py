@@ -16,13 +16,17 @@ from sqlalchemy import Connection
 from hostd.archive import levels
 from hostd.archive.archive import Archive
 from hostd.archive.levels import Due
+from hostd.archive.quieting import TOPIC
 
 _log = structlog.get_logger(__name__)
 
 _CHUNK = 20
 """Levels told in one unit of the writer."""
-_LONGEST_S = 5.0
+_LONGEST_S = 30.0
 _SHORTEST_S = 0.02
+_BUSY_S = 0.5
+"""The pause while what is due waits for its transcodes."""
+_AGAIN_S = 5.0
 
 
 class QuietTime:
@@ -41,6 +45,7 @@ class QuietTime:
     def stop(self) -> None:
         """End after what is being told."""
         self._stopping.set()
+        self._archive.bulletin.ring(TOPIC)
         self._thread.join()
 
     def tell_due(self) -> int:
@@ -48,21 +53,26 @@ class QuietTime:
         return tell_due(self._archive, self._stopping)
 
     def _serve(self) -> None:
-        pause = 0.0
-        while not self._stopping.wait(pause):
+        while not self._stopping.is_set():
+            seen = self._archive.bulletin.seen(TOPIC)
             try:
                 self.tell_due()
                 pause = self._pause()
             except Exception:  # noqa: BLE001 - a thread that must not end; what is due stays due, and the next look tells it
                 _log.exception("stable series, studies and patients could not be told; hostd tries again")
-                pause = _LONGEST_S
+                self._stopping.wait(_AGAIN_S)
+                continue
+            self._archive.bulletin.wait(TOPIC, seen, pause)
 
     def _pause(self) -> float:
         with self._archive.read() as connection:
             due_at = levels.next_due(connection)
+        now = self._archive.clock.now()
         if due_at is None:
             return self._longest_s
-        return min(max(due_at - self._archive.clock.now(), _SHORTEST_S), self._longest_s)
+        if due_at <= now:
+            return _BUSY_S
+        return min(max(due_at - now, _SHORTEST_S), self._longest_s)
 
 
 def tell_due(archive: Archive, stopping: threading.Event | None = None) -> int:

@@ -19,9 +19,12 @@ from hostd.jobs.timetable import Timetable
 
 _log = structlog.get_logger(__name__)
 
-_LOOK_S = 1.0
-"""The longest pause: scripts come and go, and clocks are set."""
+_LONGEST_S = 30.0
+"""The longest pause: clocks are set."""
+_BUSY_S = 1.0
+"""The pause while the script of something that is due is busy."""
 _SHORTEST_S = 0.02
+_AGAIN_S = 1.0
 
 
 class Schedules:
@@ -41,6 +44,7 @@ class Schedules:
     def stop(self) -> None:
         """End after what is being told."""
         self._stopping.set()
+        self._archive.bulletin.ring(schedules.TOPIC)
         self._thread.join()
 
     def look(self) -> int:
@@ -52,22 +56,26 @@ class Schedules:
         return tell_due(self._archive, self._timetable)
 
     def _serve(self) -> None:
-        pause = 0.0
-        while not self._stopping.wait(pause):
+        while not self._stopping.is_set():
+            seen = self._archive.bulletin.seen(schedules.TOPIC)
             try:
                 self.look()
                 pause = self._pause()
             except Exception:  # noqa: BLE001 - a thread that must not end; what is due stays due, and the next look tells it
                 _log.exception("schedules could not be told; hostd tries again")
-                pause = _LOOK_S
+                self._stopping.wait(_AGAIN_S)
+                continue
+            self._archive.bulletin.wait(schedules.TOPIC, seen, pause)
 
     def _pause(self) -> float:
         now = self._archive.clock.now()
         with self._archive.read() as connection:
             due_at = schedules.next_due(connection)
-        if due_at is None or due_at <= now:  # what is overdue now waits for its last event, or was told just now
-            return _LOOK_S
-        return min(max(due_at - now, _SHORTEST_S), _LOOK_S)
+        if due_at is None:
+            return _LONGEST_S
+        if due_at <= now:  # it waits for its last event, or was told just now
+            return _BUSY_S
+        return min(max(due_at - now, _SHORTEST_S), _LONGEST_S)
 
 
 def tell_due(archive: Archive, timetable: Timetable) -> int:

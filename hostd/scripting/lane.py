@@ -12,12 +12,13 @@ import structlog
 from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 
-from hostd.archive import cursors, plans
+from hostd.archive import cursors, plans, quieting
 from hostd.archive.archive import Archive
 from hostd.archive.handling import PlannedDeal
 from hostd.archive.marks import PlannedMark
 from hostd.archive.notices import PlannedNotify
 from hostd.archive.plans import Plan, PlannedDelete, PlannedForward
+from hostd.archive.quieting import PlannedStable
 from hostd.archive.records import Event
 from hostd.archive.scripts import StaleTokenError, Version
 from hostd.archive.tasks import PlannedTask
@@ -261,5 +262,6 @@ def _topics(plan: Plan) -> list[str]:
         "action": has(PlannedTask, PlannedDeal),
         "event": is_parked or has(PlannedDelete, PlannedMark, PlannedDeal),
         "notification": is_parked or has(PlannedNotify),
+        quieting.TOPIC: has(PlannedStable),
     }
     return [topic for topic, is_rung in rung.items() if is_rung]

@@ -260,7 +260,9 @@ class Runner:
                 self._log.info("script is gone; its place in the event log is kept")
             self._stand_down()
         else:
-            cursor, is_new = self._archive.writer.do(lambda c: self._accept(c, candidate, now))
+            cursor, is_new = self._archive.writer.do(
+                lambda c: self._accept(c, candidate, now), topics=(schedules.TOPIC,)
+            )
             self._stand_down()
             self._running, self._start_is_due = self._manned(candidate), True
             self._hold(cursor.token)

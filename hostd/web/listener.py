@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import socket
 import threading
+from email.utils import formatdate
 
 import structlog
 import uvicorn
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hostd.dimse.tls import ServerTls
 from hostd.errors import NodeError
@@ -31,7 +34,7 @@ class HttpListener:
             raise NodeError(f"HTTP cannot listen on {host}:{port}: {error.strerror or error}") from error
         self.port: int = self._socket.getsockname()[1]
         self._config = uvicorn.Config(
-            app,
+            _dated(app),
             loop="asyncio",
             http="h11",
             ws="none",
@@ -41,6 +44,7 @@ class HttpListener:
             # Who a request comes from decides what it may do: no header may say so.
             proxy_headers=False,
             server_header=False,
+            date_header=False,
             headers=[("server", "hostd")],
         )
         self._config.load()
@@ -57,7 +61,7 @@ class HttpListener:
     def stop(self, grace_s: float) -> None:
         """Take no more requests, let those under way end for `grace_s` seconds, then cut them. A second call does nothing."""
         self._config.timeout_graceful_shutdown = max(1, round(grace_s))
-        self._server.should_exit = True
+        self._server.ask_to_stop()
         if self._thread.is_alive():
             self._thread.join(grace_s + _FORCED_S)
         if self._thread.is_alive():
@@ -76,12 +80,41 @@ class HttpListener:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn, telling when it is up."""
+    """uvicorn, telling when it is up, and asleep while there is no request: by itself it looks ten times a second whether it is to stop."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
         self.is_up = threading.Event()
+        self._asked_to_stop = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def ask_to_stop(self) -> None:
+        """Have it stop; from any thread."""
+        self.should_exit = True
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # it has ended
+                self._loop.call_soon_threadsafe(self._asked_to_stop.set)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        self._loop = asyncio.get_running_loop()
         await super().startup(sockets)
         self.is_up.set()
+
+    async def main_loop(self) -> None:
+        if not await self.on_tick(0):
+            await self._asked_to_stop.wait()
+
+
+def _dated(app: ASGIApp) -> ASGIApp:
+    """Give every answer its date (RFC 9110 §6.6.1), which uvicorn would work out each second, asked or not."""
+
+    async def dated(scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_dated(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                date = (b"date", formatdate(usegmt=True).encode())
+                message = {**message, "headers": [*message.get("headers", ()), date]}
+            await send(message)
+
+        await app(scope, receive, send_dated)
+
+    return dated

@@ -6,7 +6,7 @@ import pytest
 from scripts_kit import FORWARD, resolve
 from test_plan import event
 
-from hostd.archive import deliveries, occurrences
+from hostd.archive import deliveries, occurrences, quieting
 from hostd.archive import tables as t
 from hostd.archive.records import Attempt
 from hostd.config.sections import Script
@@ -214,7 +214,9 @@ def test_a_rehearsal_says_what_would_become_of_deliveries():
 def test_a_study_is_stable_when_a_script_says_so_and_what_is_below_it_before(bench):
     lines = ("if study.count == 1:", "    host.declare_stable(study)")
     bench.put("a.py", "def on_new_study(study, host):\n" + "".join(f"    {line}\n" for line in lines))
+    seen = bench.archive.bulletin.seen(quieting.TOPIC)
     arrived(bench, "a.py")
+    assert bench.archive.bulletin.wait(quieting.TOPIC, seen, 60) > seen, "whoever waits for what is due is told"
     assert tell_due(bench.archive) == 2
     kinds = [row.kind for row in bench.rows(t.event) if row.kind.startswith("stable_")]
     assert kinds == ["stable_series", "stable_study"]

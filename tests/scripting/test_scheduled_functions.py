@@ -38,6 +38,13 @@ def test_it_runs_in_its_script_once_a_time(bench):
     assert [row.only_for for row in bench.rows(t.event, kind="schedule")] == ["a.py", "a.py"]
 
 
+def test_whoever_waits_for_what_is_due_is_told_of_other_schedules(bench):
+    bench.start()
+    seen = bench.archive.bulletin.seen(schedules.TOPIC)
+    bench.put("a.py", TICK)
+    assert bench.archive.bulletin.wait(schedules.TOPIC, seen, 60) > seen
+
+
 def test_one_that_was_missed_runs_once_after_a_restart(bench):
     bench.start()
     bench.put("a.py", TICK)

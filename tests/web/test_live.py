@@ -7,6 +7,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from email.utils import parsedate_to_datetime
 
 import pytest
 import requests
@@ -47,6 +48,7 @@ def test_it_says_hostd_and_where_it_listens(face, serve):
     url = serve(face)
     answer = requests.get(url + "/system", timeout=60)
     assert answer.headers["server"] == "hostd"
+    assert abs(parsedate_to_datetime(answer.headers["date"]).timestamp() - time.time()) < 60
     assert answer.headers["x-content-type-options"] == "nosniff"
     found = answer.json()
     assert (found["Name"], found["DicomAet"], found["DicomPort"]) == ("unit", "HOSTD", 4242)
