@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -52,6 +53,7 @@ from hostd.scripting.asking import Means
 from hostd.scripting.filters import Filters, Reached
 from hostd.scripting.host import ScriptHost
 from hostd.scripting.loading import Names
+from hostd.scripting.processes import WorkerProcess
 from hostd.transcoding import registry
 from hostd.transcoding.pool import CodecPool
 from hostd.transcoding.products import Products
@@ -128,8 +130,17 @@ def _served(face: Serving) -> ServerTls | None:
 class Node:
     """A whole node in this process. `start` either brings everything up or leaves nothing running."""
 
-    def __init__(self, settings: Settings, *, run_scripts: bool = True, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        run_scripts: bool = True,
+        clock: Clock | None = None,
+        workers: Sequence[WorkerProcess] = (),
+    ) -> None:
+        """Take processes of script `workers` that were started already; without scripts there must be none."""
         self.settings = settings
+        self._workers = workers
         self._run_scripts = run_scripts
         self._clock = clock or SystemClock()
         self._undo: list[tuple[str, object]] = []
@@ -289,6 +300,7 @@ class Node:
             filters=self._filters,
             timetable=timetable,
             max_hops=settings.scripting.max_hops,
+            started=self._workers,
         )
         self._undo.append(("scripts", self._scripts.stop))
         self._scripts.start()

@@ -60,6 +60,11 @@ class KnownScript:
         return "parked" if self.parked is not None and self.state != "running" else self.state
 
     @property
+    def rests(self) -> bool:
+        """Whether nothing of it is to run."""
+        return self.disabled or self.parked is not None
+
+    @property
     def trouble(self) -> str | None:
         """Why it does not run as it should; None when it does."""
         of_what_runs = f"of the version that runs, {self.warning}" if self.error and self.warning else self.warning

@@ -17,8 +17,9 @@ from hostd.cli.looking import printable
 from hostd.errors import HostdError, ScriptError
 from hostd.sandbox.frames import Finding
 from hostd.scripting.folder import LIBRARY, read_source
+from hostd.scripting.processes import WorkerLost
 from hostd.scripting.rehearsal import Rehearsal, failed, grouped, rehearse
-from hostd.scripting.runtime import RefusedScriptError, ScriptWorker, WorkerLost
+from hostd.scripting.runtime import RefusedScriptError, ScriptWorker
 
 Scripts = Annotated[
     list[Path], typer.Argument(metavar="SCRIPT...", exists=True, dir_okay=False, help="Scripts to check.")

@@ -13,7 +13,9 @@ from hostd.cli.config import ConfigPath, chosen
 from hostd.cli.imports import without_collecting
 from hostd.cli.signals import on_stop_signal
 from hostd.config.rereading import Rereading
-from hostd.config.settings import load
+from hostd.config.sections import Script
+from hostd.config.settings import Settings, load
+from hostd.scripting.processes import WorkerLost, WorkerProcess, started_ahead
 
 _NEW_OBJECTS = 10_000
 """Containers after which the collector looks at the young ones: some ten headers."""
@@ -26,16 +28,17 @@ def run(
     ] = False,
 ) -> None:
     """Run a node until SIGTERM or Ctrl-C, which stops it cleanly."""
-    with without_collecting():
-        from hostd.node import Node  # noqa: PLC0415 - so that the collector is left out
-
     file = chosen(config)
     # Before it is read, so that a change meanwhile is one.
     rereading = Rereading(file, lambda wanted: node.reconfigure(wanted)) if file is not None else None  # noqa: PLW0108 - the node is made later
     settings = load(file)
     log.configure(settings.log.format, settings.log.level)
+    workers = [] if no_scripts else _first_workers(settings)
+    with without_collecting():
+        from hostd.node import Node  # noqa: PLC0415 - takes as long as those workers do, on another processor
+
     gc.set_threshold(_NEW_OBJECTS, 10, 10)
-    node = Node(settings, run_scripts=not no_scripts)
+    node = Node(settings, run_scripts=not no_scripts, workers=workers)
     wait_for_stop = on_stop_signal(rereading.ask if rereading is not None else None)
     node.start()
     try:
@@ -54,3 +57,11 @@ def run(
         if rereading is not None:
             rereading.stop()
         node.stop()
+
+
+def _first_workers(settings: Settings) -> list[WorkerProcess]:
+    memory_mb = {name: entry.memory_mb for name, entry in settings.scripts.items()}
+    try:
+        return started_ahead(settings.node.scripts, memory_mb, Script().memory_mb)
+    except WorkerLost:  # the node meets the same, and says it
+        return []

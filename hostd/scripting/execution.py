@@ -18,7 +18,8 @@ from hostd.sandbox import frames
 from hostd.scripting import questions
 from hostd.scripting.asking import Beyond, Means
 from hostd.scripting.plan import MAX_HOPS, Channels, as_frames_event, resolve
-from hostd.scripting.runtime import ScriptWorker, WorkerLost
+from hostd.scripting.processes import WorkerLost
+from hostd.scripting.runtime import ScriptWorker
 from hostd.scripting.sources import ArchiveSource, with_header
 
 _log = structlog.get_logger(__name__)

@@ -9,7 +9,8 @@ from collections.abc import Callable
 import structlog
 
 from hostd.errors import ScriptError
-from hostd.scripting.runtime import ScriptWorker, WorkerLost
+from hostd.scripting.processes import WorkerLost
+from hostd.scripting.runtime import ScriptWorker
 
 _log = structlog.get_logger(__name__)
 

@@ -26,9 +26,11 @@ from hostd.scripting.loading import Names, load_frame
 from hostd.scripting.measuring import Measurements
 from hostd.scripting.ordering import Candidate
 from hostd.scripting.plan import MAX_HOPS
+from hostd.scripting.processes import WorkerProcess
 from hostd.scripting.runner import Runner
 from hostd.scripting.runtime import Isolation, RefusedScriptError, ScriptWorker
 from hostd.scripting.sharing import Sharing
+from hostd.scripting.spares import Spares
 
 _log = structlog.get_logger(__name__)
 
@@ -48,7 +50,8 @@ class ScriptHost:
 
     Both may be replaced (`reconfigure`); `means` go by the newest. `filters` is told which scripts have filters, before anything else is
     done with them. With `manual` an edit waits until it is deployed; so many events parked in a row (`park_after`; 0: never) park a
-    script itself: its handlers rest, its filters do not. What people disabled filters no more.
+    script itself: its handlers rest, its filters do not. What people disabled filters no more. `started` are processes of workers that
+    the first scripts take.
     """
 
     def __init__(
@@ -68,6 +71,7 @@ class ScriptHost:
         park_after: int = 10,
         timetable: Timetable | None = None,
         max_hops: int = MAX_HOPS,
+        started: Sequence[WorkerProcess] = (),
     ) -> None:
         self._max_hops = max_hops
         self._timetable = timetable or Timetable()
@@ -78,7 +82,6 @@ class ScriptHost:
         self._entries = entries
         self._names = names
         self._means = replace(means, measure=Measurements(means.measure))
-        self._isolation = isolation
         self._attempts = attempts
         self._runners: dict[str, Runner] = {}
         self._renewed: set[str] = set()
@@ -88,8 +91,8 @@ class ScriptHost:
         """Script → hash of the newest edit that was not taken, and how often it was tried."""
         self.layers: dict[str, int] = {}
         """The layers of isolation in force, as a worker reported them."""
-        self._spares: list[ScriptWorker] = []
-        """The worker that showed how workers are isolated, until a script takes it."""
+        self._spares = Spares(lambda name: self._frame(name, ""), isolation, started)
+        """First of all the worker that showed how workers are isolated."""
         self._watch = FolderWatch(folder, self._changed, rescan_s=rescan_s, check=check_file)
         self._stopping = False
         self._decided: Sequence[object] = ()
@@ -100,9 +103,7 @@ class ScriptHost:
 
         Raises `WorkerLost` where no worker can be isolated as required, and `OSError` when the folder cannot be read.
         """
-        spare = ScriptWorker.spare(self._frame("(isolation check)", ""), isolation=self._isolation)
-        self.layers = spare.layers
-        self._spares.append(spare)
+        self.layers = self._spares.try_out(self._frame("(isolation check)", ""))
         self._decided = self._decisions()
         self._watch.start()
         self._follower.start()
@@ -128,8 +129,7 @@ class ScriptHost:
             runner.stop()
         for runner in self._runners.values():
             runner.join()
-        while self._spares:
-            self._spares.pop().stop()
+        self._spares.stop()
 
     # -- what people decide
 
@@ -162,6 +162,9 @@ class ScriptHost:
         with self._archive.read() as connection:
             known = {script.name: script for script in scripts.known(connection)}
         is_done = True
+        is_first_look = not self._runners
+        if is_first_look:
+            self._spares.expect(name for name in sources if name not in known or not known[name].rests)
         for source in sources.values():
             try:
                 is_done &= self._look_at(source)
@@ -169,6 +172,8 @@ class ScriptHost:
                 _log.exception("the script could not be looked at; hostd tries again", script=source.name)
                 self._block_filters(source.name, known.get(source.name), "hostd failed while it was loaded")
                 is_done = False
+        if is_first_look and sources:
+            self._spares.expect_no_more()
         for name in known.keys() - sources.keys():
             self._refused.pop(name, None)
             self._withdraw_filters(name, "its file is gone")
@@ -460,15 +465,7 @@ class ScriptHost:
         return self._entries.get(name) or Script()
 
     def _load(self, name: str, source: str, helpers: Mapping[str, str] | None = None) -> ScriptWorker:
-        frame = self._frame(name, source, helpers)
-        try:
-            spare = self._spares.pop()
-        except IndexError:
-            return ScriptWorker.start(frame, isolation=self._isolation)
-        if spare.can_take(frame):
-            return spare.take(frame)
-        spare.stop()
-        return ScriptWorker.start(frame, isolation=self._isolation)
+        return self._spares.load(self._frame(name, source, helpers))
 
     def _frame(self, name: str, source: str, helpers: Mapping[str, str] | None = None) -> frames.Load:
         return load_frame(name, source, self._entry(name), self._names, self._means.destinations, helpers)

@@ -8,25 +8,22 @@ could catch whatever told it to stop.
 from __future__ import annotations
 
 import signal
-import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Container, Sequence
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 
 from hostd.errors import ScriptError
 from hostd.sandbox import api, filters, frames
+from hostd.scripting import processes
 from hostd.scripting.honesty import dishonest, dishonest_verdict
+from hostd.scripting.processes import WorkerLost, WorkerProcess
 from hostd.scripting.schedules import are_possible, bad_times
 
 Isolation = Literal["required", "best-effort"]
 
-_BOOTSTRAP = "import sys; sys.path += sys.argv[3:]; from hostd.sandbox.worker import main; main(int(sys.argv[1]), int(sys.argv[2]))"
 _EXIT_PROTOCOL, _EXIT_MEMORY = 70, 71  # as in hostd.sandbox.worker
 _MAX_QUESTIONS = 10_000
 """Questions of one run. Their time does not count against the script, so their number must end."""
@@ -45,18 +42,14 @@ class RefusedScriptError(ScriptError):
         self.problems = list(problems)
 
 
-class WorkerLost(ScriptError):  # noqa: N818 - says what became of the worker, not what is wrong with the script
-    """A worker is gone: killed after its time, out of memory, dead, or sent what no honest worker sends. Start another."""
-
-
 class ScriptWorker:
     """One process that runs one version of one script. For one thread at a time."""
 
-    def __init__(self, load: frames.Load, process: subprocess.Popen[bytes], channel: frames.Channel) -> None:
-        """Use `start`, or `spare`."""
+    def __init__(self, load: frames.Load, started: WorkerProcess) -> None:
+        """Take a process that waits for its script, and has the memory that `load` says: `take` follows, and waits for its jail."""
         self._load = load
-        self._process = process
-        self._channel = channel
+        self._process = started.process
+        self._channel = started.channel
         self._lossy: set[str] = set()
         self._lost: str | None = None
         self._given: Container[str] = ()
@@ -74,27 +67,33 @@ class ScriptWorker:
         Raises `RefusedScriptError` when the script cannot be used, and `WorkerLost` when the worker took longer than the
         limit, died, or is not jailed although isolation is required.
         """
-        deadline = time.monotonic() + load_time_limit_s
-        worker = cls(load, *_spawn(load))
-        worker._unless_lost(lambda: worker._greet(deadline, load_time_limit_s, isolation))
-        worker._unless_lost(lambda: worker._load_script(deadline, load_time_limit_s))
-        return worker
+        worker = cls(load, processes.start(load.name, load.memory_bytes))
+        return worker.take(load, load_time_limit_s=load_time_limit_s, isolation=isolation)
 
     @classmethod
-    def spare(cls, load: frames.Load, *, isolation: Isolation, time_limit_s: float = 10.0) -> ScriptWorker:
+    def spare(cls, load: frames.Load, *, isolation: Isolation) -> ScriptWorker:
         """Start a worker that is in its jail, of the size that `load` says, and has no script yet: see `take`. Raises `WorkerLost`."""
-        worker = cls(load, *_spawn(load))
-        worker._unless_lost(lambda: worker._greet(time.monotonic() + time_limit_s, time_limit_s, isolation))
+        worker = cls(load, processes.start(load.name, load.memory_bytes))
+        worker.await_jail(isolation)
         return worker
+
+    def await_jail(self, isolation: Isolation, time_limit_s: float = 10.0) -> None:
+        """Wait until the worker is in its jail. Raises `WorkerLost`."""
+        if not self.layers:
+            self._unless_lost(lambda: self._greet(time.monotonic() + time_limit_s, time_limit_s, isolation))
 
     def can_take(self, load: frames.Load) -> bool:
         """Tell whether this spare one still waits for a script, and has the memory that one may use."""
         return self._process.poll() is None and self._load.memory_bytes == load.memory_bytes
 
-    def take(self, load: frames.Load, *, load_time_limit_s: float = 10.0) -> ScriptWorker:
+    def take(
+        self, load: frames.Load, *, load_time_limit_s: float = 10.0, isolation: Isolation = "required"
+    ) -> ScriptWorker:
         """Give a spare worker its script; raises, and returns the worker, as `start`."""
         self._load = load
-        self._unless_lost(lambda: self._load_script(time.monotonic() + load_time_limit_s, load_time_limit_s))
+        deadline = time.monotonic() + load_time_limit_s
+        self.await_jail(isolation, load_time_limit_s)
+        self._unless_lost(lambda: self._load_script(deadline, load_time_limit_s))
         return self
 
     def _unless_lost(self, does: Callable[[], None]) -> None:
@@ -282,39 +281,6 @@ class ScriptWorker:
         self._process.kill()
         self._channel.close()
         self._process.wait()
-
-
-def _spawn(load: frames.Load) -> tuple[subprocess.Popen[bytes], frames.Channel]:
-    """Start the process. It inherits one descriptor and nothing else: no environment, no folder, no terminal."""
-    ours, theirs = socket.socketpair()
-    with theirs:
-        # -I -S and explicit folders, so that a wheel, an editable install and a checkout start the same way, and no
-        # code of other packages' .pth files runs in the worker.
-        command = [
-            *(sys.executable, "-I", "-S", "-B", "-c", _BOOTSTRAP),
-            *(str(theirs.fileno()), str(load.memory_bytes)),
-            *_folders(),
-        ]
-        try:
-            process = subprocess.Popen(
-                command, env={}, cwd="/", pass_fds=(theirs.fileno(),), start_new_session=True,
-                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            )  # fmt: skip
-        except OSError as error:
-            ours.close()
-            raise WorkerLost(f"no worker could be started for {load.name}: {error}") from error
-    return process, frames.Channel(ours, frames.FromWorker, max_receive=frames.MAX_RESULT)
-
-
-def _folders() -> list[str]:
-    """Return the folders that hold what the worker imports beyond the standard library."""
-    folders = []
-    for package in ("hostd", "msgspec", "RestrictedPython"):
-        spec = find_spec(package)
-        if spec is None or spec.origin is None:
-            raise WorkerLost(f"the package {package} is not installed, which script workers need")
-        folders.append(str(Path(spec.origin).resolve().parent.parent))
-    return list(dict.fromkeys(folders))
 
 
 def _limited(answer: frames.Answer, question: int, bytes_left: int) -> tuple[frames.Answer, int]:

@@ -22,8 +22,9 @@ from hostd.scripting.execution import why
 from hostd.scripting.filters import changes_of
 from hostd.scripting.folder import Source
 from hostd.scripting.plan import as_frames_event
+from hostd.scripting.processes import WorkerLost
 from hostd.scripting.rehearsal import Outcome, rehearse_event, step_name
-from hostd.scripting.runtime import ScriptWorker, WorkerLost
+from hostd.scripting.runtime import ScriptWorker
 from hostd.scripting.sources import FilesSource
 from hostd.testing.instances import Sample
 from hostd.transcoding.transform import Transcode, Transform

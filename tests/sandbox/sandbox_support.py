@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from hostd.sandbox import frames
-from hostd.scripting.runtime import _folders
+from hostd.scripting.processes import _folders
 from hostd.scripting.vocabulary import vocabulary
 
 KEYWORDS, SYNTAXES, LOSSLESS_OF = vocabulary()

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from hostd.sandbox import jail
-from hostd.scripting.runtime import _folders
+from hostd.scripting.processes import _folders
 
 PRELUDE = """
 import ctypes, errno, mmap, os, socket, sys, threading, time

@@ -61,6 +61,7 @@ class Bench:
         self.work_out = None
         self.max_hops = 10
         self.measure = measure
+        self.started = ()
         self.host = None
         self.count = 0
 
@@ -69,7 +70,7 @@ class Bench:
             self.archive, self.folder, entries=self.entries, names=Names(sorted(KNOWN)), means=Means(resolve, work_out=self.work_out, measure=self.measure),
             isolation="required", attempts=self.attempts, rescan_s=self.rescan_s, check_file=lambda _path: None,
             manual=self.manual, park_after=self.park_after,
-            max_hops=self.max_hops,
+            max_hops=self.max_hops, started=self.started,
         )  # fmt: skip
         self.host.start()
         return self

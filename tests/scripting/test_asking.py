@@ -17,8 +17,9 @@ from hostd.sandbox import frames
 from hostd.scripting.asking import Beyond, Means
 from hostd.scripting.loading import Names, load_frame
 from hostd.scripting.plan import as_frames_event
+from hostd.scripting.processes import WorkerLost
 from hostd.scripting.replay import Replayer
-from hostd.scripting.runtime import ScriptWorker, WorkerLost
+from hostd.scripting.runtime import ScriptWorker
 from hostd.scripting.sources import ArchiveSource
 from hostd.transcoding.transform import Transform
 

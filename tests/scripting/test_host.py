@@ -13,8 +13,9 @@ from hostd.archive import scripts
 from hostd.archive import tables as t
 from hostd.config.sections import Script
 from hostd.errors import StorageError
-from hostd.scripting import runtime
-from hostd.scripting.runtime import ScriptWorker, WorkerLost
+from hostd.scripting import processes
+from hostd.scripting.processes import WorkerLost
+from hostd.scripting.runtime import ScriptWorker
 
 ONE = handler("print('one')")
 TWO = handler("print('two')")
@@ -433,11 +434,11 @@ def test_workers_end_with_the_host(bench):
 def test_the_worker_that_shows_how_workers_are_isolated_runs_the_first_script(bench, monkeypatch):
     started = []
 
-    def spawn(load, really=runtime._spawn):
-        started.append(really(load))
+    def spawn(name, memory_bytes, really=processes.start):
+        started.append(really(name, memory_bytes))
         return started[-1]
 
-    monkeypatch.setattr(runtime, "_spawn", spawn)
+    monkeypatch.setattr(processes, "start", spawn)
     bench.write("a.py", ONE)
     bench.start()
     bench.until_runs("a.py", ONE)
@@ -451,7 +452,7 @@ def test_the_worker_that_shows_how_workers_are_isolated_runs_the_first_script(be
 @pytest.mark.parametrize("memory_mb", [None, 100])
 def test_where_that_worker_is_not_there_any_more_or_has_other_memory_the_first_script_gets_another(bench, memory_mb):
     bench.start()
-    (spare,) = bench.host._spares
+    (spare,) = bench.host._spares.waiting
     if memory_mb is None:
         os.kill(spare.pid, signal.SIGKILL)
         spare._process.wait()
@@ -466,7 +467,7 @@ def test_where_that_worker_is_not_there_any_more_or_has_other_memory_the_first_s
 
 def test_that_worker_ends_with_the_host(bench):
     bench.start()
-    (spare,) = bench.host._spares
+    (spare,) = bench.host._spares.waiting
     bench.stop()
     assert spare._process.poll() is not None
 
@@ -506,3 +507,17 @@ def test_a_stop_that_comes_between_two_looks_is_not_missed(bench, monkeypatch):
     bench.arrive()
     runner._thread.join(60)
     assert not runner._thread.is_alive()
+
+
+def test_processes_that_were_started_ahead_run_the_first_scripts_and_no_others_stay(bench, monkeypatch):
+    for name in ("a.py", "b.py"):
+        bench.write(name, FORWARD)
+    bench.started = ahead = processes.started_ahead(bench.folder, {"b.py": 100}, Script().memory_mb)
+    assert [one.memory_bytes >> 20 for one in ahead] == [Script().memory_mb, 100]
+    bench.start()
+    bench.until_runs("a.py", FORWARD)
+    bench.until_runs("b.py", FORWARD)
+    running = bench.until(lambda: bench.host._runners["a.py"]._running)
+    assert running.worker.pid == ahead[0].process.pid
+    assert ahead[1].process.poll() is not None, "no script may use so little"
+    assert bench.host._spares.waiting == []

@@ -12,8 +12,9 @@ import msgspec
 import pytest
 
 from hostd.sandbox import frames
-from hostd.scripting import runtime
-from hostd.scripting.runtime import RefusedScriptError, ScriptWorker, WorkerLost
+from hostd.scripting import processes, runtime
+from hostd.scripting.processes import WorkerLost
+from hostd.scripting.runtime import RefusedScriptError, ScriptWorker
 from hostd.scripting.vocabulary import vocabulary
 
 KEYWORDS, SYNTAXES, LOSSLESS_OF = vocabulary()
@@ -237,7 +238,7 @@ def test_a_worker_leaves_when_its_host_is_gone_even_from_an_endless_loop():
 
 
 def test_a_script_worker_is_refused_where_isolation_is_required_and_absent(monkeypatch):
-    monkeypatch.setattr(runtime, "_BOOTSTRAP", runtime._BOOTSTRAP.replace(
+    monkeypatch.setattr(processes, "_BOOTSTRAP", processes._BOOTSTRAP.replace(
         "from hostd.sandbox.worker", "from hostd.sandbox import jail; jail._ARCHITECTURES.clear(); from hostd.sandbox.worker"))  # fmt: skip
     with pytest.raises(WorkerLost, match="no seccomp, and isolation is required"):
         ScriptWorker.start(load("x = 1"))
@@ -256,7 +257,7 @@ def taken_over(monkeypatch, sends, may=("lossy",)):
         "s = socket.socket(fileno=int(sys.argv[1]))\nc = frames.Channel(s, frames.FromHost, max_receive=frames.MAX_FRAME)\n"
         "c.send(frames.Hello({'landlock': 1, 'seccomp': 1}))\nc.receive()\nc.send(frames.Ready(['on_stored_instance'], []))\nc.receive()\n"
     )
-    monkeypatch.setattr(runtime, "_BOOTSTRAP", program + sends + "\ntime.sleep(30)")
+    monkeypatch.setattr(processes, "_BOOTSTRAP", program + sends + "\ntime.sleep(30)")
     return ScriptWorker.start(load("", may=list(may)))
 
 
@@ -329,13 +330,13 @@ def test_a_worker_holds_nothing_worth_stealing():
     ours, theirs = socket.socketpair()
     os.environ["HOSTD_TEST_SECRET"] = "secret"
     with ours, theirs, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runtime, "_BOOTSTRAP", program)
-        process, channel = runtime._spawn(load(""))
+        patch.setattr(processes, "_BOOTSTRAP", program)
+        started = processes.start("a.py", 128 << 20)
         seen = b""
-        while chunk := channel._socket.recv(1 << 20):
+        while chunk := started.channel._socket.recv(1 << 20):
             seen += chunk
-        process.wait(60)
-        channel.close()
+        started.process.wait(60)
+        started.channel.close()
     del os.environ["HOSTD_TEST_SECRET"]
     names = seen.decode().split("\n")
     modules = {name for name in names if not name.startswith(("ENV ", "FD "))}

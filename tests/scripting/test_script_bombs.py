@@ -18,7 +18,8 @@ from hostd.dicom.part10 import data_set_offset
 from hostd.scripting import questions
 from hostd.scripting.loading import Names, load_frame
 from hostd.scripting.plan import as_frames_event
-from hostd.scripting.runtime import ScriptWorker, WorkerLost
+from hostd.scripting.processes import WorkerLost
+from hostd.scripting.runtime import ScriptWorker
 
 CPU = {
     "a pattern that backtracks": "import re\nre.match('(a+)+$', 'a' * 60 + 'b')",
