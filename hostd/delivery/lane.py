@@ -134,7 +134,7 @@ class Lane:
     def serve(self) -> None:
         """Carry deliveries until the courier closes."""
         shared, bulletin = self._shared, self._shared.archive.bulletin
-        while not shared.closing.is_set() and shared.is_wanted(self._number):
+        while not shared.closing.is_set() and (self._stranded or shared.is_wanted(self._number)):
             seen = bulletin.seen(TOPIC)
             try:
                 pause = self._turn()
@@ -194,20 +194,21 @@ class Lane:
 
     def _claim_and_carry(self, claims: _Claims, taken: Pass) -> None:
         try:
-            batch = self._claim(claims, taken)
-            if batch:
-                self._carry(claims, batch, taken)
-            claims.await_records(0)
+            try:
+                batch = self._claim(claims, taken)
+                if batch:
+                    self._carry(claims, batch, taken)
+                claims.await_records(0)
+            finally:
+                self._breaker.leave(taken)
+            if claims.untried:
+                self._ledger.give_back(claims.token, list(claims.untried))
         except LeaseLostError:
             raise
         except BaseException:
             # What is not recorded now cannot be told from what is; it is given back when the index can be written again.
             self._stranded = [*claims.untried, *(number for number, _ in claims.recording)]
             raise
-        finally:
-            self._breaker.leave(taken)
-        if claims.untried:
-            self._ledger.give_back(claims.token, list(claims.untried))
         if taken.is_alone and batch:
             self._shared.archive.bulletin.ring(TOPIC)
 

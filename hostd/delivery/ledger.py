@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -21,6 +21,7 @@ from hostd.delivery import faults
 from hostd.delivery.destinations import Answer, Destination
 from hostd.delivery.learning import Learns
 from hostd.delivery.retry import Waits
+from hostd.errors import StorageError
 
 TOPIC = "delivery"
 LEASE_S = leases.SECONDS
@@ -170,7 +171,7 @@ class Ledger:
             self._renew(connection, token)
             return deliveries.claim(connection, self._name, token, self._clock.now(), limit, on_wire=on_wire)
 
-        return self._archive.writer.do(claim)
+        return self._claimed(claim, token)
 
     def claim_probe(self, token: int, skip: int) -> list[Delivery]:
         """Claim the one that is due after `skip` others, or the last: one instance must not stand before all others for ever."""
@@ -183,7 +184,17 @@ class Ledger:
             deliveries.note(connection, [delivery.id for delivery in taken[-1:]], token)
             return taken[-1:]
 
-        return self._archive.writer.do(claim)
+        return self._claimed(claim, token)
+
+    def _claimed(self, claim: Callable[[Connection], list[Delivery]], token: int) -> list[Delivery]:
+        try:
+            return self._archive.writer.do(claim)
+        except StorageError:
+            # A server may have committed what it could not say any more. Nobody knows then what is claimed: the lease, taken anew, gives it back.
+            if self._archive.is_shared:
+                with self._lock:
+                    self._token = None if self._token == token else self._token
+            raise
 
     def note(self, token: int, claimed: Sequence[int]) -> None:
         """Note claimed deliveries as on their way."""

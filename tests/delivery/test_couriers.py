@@ -456,6 +456,26 @@ def test_a_record_that_could_not_be_written_is_a_possible_double_and_sent_again(
     assert len(fake.sent) == 2
 
 
+def test_what_was_claimed_and_could_not_be_given_back_is_sent_all_the_same(node, fake, monkeypatch):
+    broke, untried = (node.ask(NAME) for _ in range(2))
+    give_back = deliveries.give_back
+    failures = iter([StorageError("the disk is full")])
+
+    def fails_once(connection, claimed, *rest):
+        for failure in failures:
+            raise failure
+        return give_back(connection, claimed, *rest)
+
+    breaks = iter([BROKEN])
+    fake.answers[None] = lambda: next(breaks, ANSWERED)
+    monkeypatch.setattr(deliveries, "give_back", fails_once)
+    node.policy = RetryPolicy(first_s=0.01, max_s=1)
+    node.couriers(fake)
+    node.until_state(untried, "delivered")
+    assert next(failures, None) is None
+    assert node.get(broke).state == "waiting"
+
+
 def test_asked_again_after_it_was_delivered_it_is_sent_again(node, fake):
     instance = node.receive(small_file())
     node.couriers(fake)
