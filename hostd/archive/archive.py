@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from hostd.archive import associations, events, figures, finished, installation, removal
-from hostd.archive.blobs import FolderBlobs
+from hostd.archive.blobs import FolderBlobs, import_prefix, names_under
 from hostd.archive.bulletin import Bulletin
 from hostd.archive.company import TOPICS, Alone, Company, Members, notify
 from hostd.archive.database import INDEX, SCHEMA, bring_up_to_date, open_engine, schema_version
@@ -142,6 +142,10 @@ class Archive:
         present = set(self.blobs.names())
         for name in present - wanted:
             self.blobs.unlink(name)
+        imported = import_prefix(self.node)  # an import may go on: what has no row yet is its own
+        with self.read() as connection:
+            wanted |= removal.names_present(connection, imported)
+        present.update(names_under(self.place.blobs, imported))
         if missing := sorted(wanted - present):
             _log.error("files of the archive are missing", count=len(missing), first=missing[0])
             self.writer.do(lambda c: removal.mark_missing(c, missing))

@@ -85,6 +85,11 @@ def stored_at(place: Path | Place, name: str) -> Path:
     return Place.of(place).blobs / name
 
 
+def import_prefix(node: str) -> str:
+    """Return under which prefix `hostd import` keeps files: that of no node, so that none sweeps them before they have a row."""
+    return f"~import.{node}"
+
+
 class Blobs(Protocol):
     """Where the files are: a folder here, an object store perhaps elsewhere."""
 
@@ -199,11 +204,18 @@ class FolderBlobs:
         """Yield the names of all files under this node's own prefix, but those that this object made ahead."""
         with self._lock:
             spare = {file.name for file in self._spare}
-        for directory in sorted((self._folder / self._prefix).iterdir()):
+        for name in names_under(self._folder, self._prefix):
+            if name not in spare:
+                yield name
+
+
+def names_under(folder: Path, prefix: str) -> Iterator[str]:
+    """Yield the names of all files under a prefix; none where there is no such folder."""
+    own = folder / prefix
+    if own.is_dir():
+        for directory in sorted(own.iterdir()):
             for entry in directory.iterdir():
-                name = f"{self._prefix}/{directory.name}/{entry.name}"
-                if name not in spare:
-                    yield name
+                yield f"{prefix}/{directory.name}/{entry.name}"
 
 
 def sync_directory(directory: Path) -> None:

@@ -78,6 +78,20 @@ class Alone:
                 seen = version
 
 
+class Guest:
+    """A command that writes beside the nodes on an index, or without any."""
+
+    def admit(self, connection: Connection) -> None:
+        """Let it write: nothing that it writes could be another's."""
+
+    def announce(self, connection: Connection, topics: Collection[str]) -> None:
+        """Tell the nodes, once this transaction is committed; on SQLite they notice by themselves."""
+        notify(connection, topics)
+
+    def close(self) -> None:
+        """Do nothing: it holds nothing."""
+
+
 class Members:
     """On PostgreSQL: holds the node's name by a connection of its own, over which it hears of commits and renews its leases.
 

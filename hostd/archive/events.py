@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Row
 
 from hostd.archive import rows
 from hostd.archive import tables as t
-from hostd.archive.records import SCHEDULE, Event, Origin
+from hostd.archive.records import NOBODY, SCHEDULE, Event, Origin
 
 FOLLOWING = ("delivery_done", "delivery_failed", "transcode_failed", "action_done")
 """Kinds of event about what was done with an instance that an earlier event told of."""
@@ -95,11 +95,11 @@ def after(
 
 
 def latest(connection: Connection, kinds: Collection[str], limit: int, *, scripts: Collection[str] = ()) -> list[Event]:
-    """Return the newest events of these kinds, in order: those for all scripts, and those for one of these.
+    """Return the newest events of these kinds, in order: those for all scripts, for nobody, and for one of these.
 
     One that was given to a script again is not among them twice.
     """
-    is_for = sa.or_(t.event.c.only_for.is_(None), t.event.c.only_for.in_(sorted(scripts)))
+    is_for = sa.or_(t.event.c.only_for.is_(None), t.event.c.only_for.in_(sorted({NOBODY, *scripts})))
     query = (
         sa.select(t.event)
         .where(t.event.c.kind.in_(sorted(kinds)), t.event.c.repeats.is_(None), is_for)

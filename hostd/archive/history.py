@@ -16,7 +16,7 @@ from sqlalchemy import ColumnElement, Connection, Row
 from hostd.archive import deliveries, events, filterings, instances, receipts, scripts, tasks
 from hostd.archive import tables as t
 from hostd.archive.dialects import contains
-from hostd.archive.records import Attempt, Delivery, Event, Instance
+from hostd.archive.records import NOBODY, Attempt, Delivery, Event, Instance
 from hostd.archive.scripts import KnownScript
 from hostd.archive.tasks import Task
 from hostd.dicom.header import Header
@@ -296,9 +296,10 @@ def unrouted(connection: Connection, *, limit: int) -> list[Instance]:
     newest = sa.select(sa.func.max(t.event.c.number)).where(about).scalar_subquery()
     routed = sa.exists().where(about, t.action.c.event == t.event.c.number, t.action.c.verb.not_in(filterings.VERBS))
     delivered = sa.exists().where(t.delivery.c.instance == t.instance.c.id)
+    told = sa.exists().where(about, t.event.c.only_for.is_distinct_from(NOBODY))
     query = (
         sa.select(t.instance.c.id)
-        .where(newest <= sa.func.coalesce(lowest, newest), ~routed, ~delivered)
+        .where(newest <= sa.func.coalesce(lowest, newest), told, ~routed, ~delivered)
         .order_by(t.instance.c.received_at.desc(), t.instance.c.id)
         .limit(limit)
     )

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Row
 from hostd.archive import derived, events, filterings, labels, levels, pending, rows
 from hostd.archive import tables as t
 from hostd.archive.filterings import Filtering
-from hostd.archive.records import Blob, Instance, Origin
+from hostd.archive.records import NOBODY, Blob, Instance, Origin
 from hostd.dicom.header import Header, main_tags
 
 OnConflict = Literal["newest", "first", "refuse"]
@@ -36,7 +36,8 @@ class Arrival:
     `receipt` says how its transcode on ingest ended, where there was one. `put_off_for` is the transfer syntax (UID) that it is being
     brought to: the event of what is kept then waits until that has ended; `options` and `keep_original` are as in `pending.Pending`.
     `filtering` is what filters did with it, where they did anything; `header` and `blob` are then as they changed it. `quiet_s` is the
-    quiet time, in seconds, after which its series, study and patient are stable.
+    quiet time, in seconds, after which its series, study and patient are stable. What is `silent` is told to no script, and nothing begins
+    with it: its event is for `NOBODY`, and a repeat has none. `file` is the path that it was imported from.
     """
 
     header: Header
@@ -50,11 +51,18 @@ class Arrival:
     quiet_s: float = 60.0
     options: str | None = None
     keep_original: bool = True
+    silent: bool = False
+    file: str | None = None
 
 
 def as_product(arrival: Arrival, header: Header, product: Blob, facts: dict[str, Any]) -> Arrival:
     """Return an arrival whose transcode has ended, as what was made of it, with its receipt."""
     return replace(arrival, header=header, blob=product, receipt=facts)
+
+
+def is_known(connection: Connection, instance: str) -> bool:
+    """Tell whether an instance is stored, or something that was made of it."""
+    return connection.execute(_KNOWN, {"instance": instance}).first() is not None
 
 
 def foresee(connection: Connection, instance: str, content: str, on_conflict: OnConflict) -> Outcome:
@@ -94,7 +102,7 @@ def take_in(connection: Connection, arrival: Arrival, on_conflict: OnConflict) -
     identity = arrival.header.identity.instance
     if arrival.filtering is not None:
         filterings.enter(connection, arrival.filtering, identity)
-    if connection.execute(_KNOWN, {"instance": identity}).first() is None:
+    if not is_known(connection, identity):
         _take_in_new(connection, arrival)
         return "stored"
     again = derived.find(connection, identity, arrival.content)
@@ -150,6 +158,9 @@ def _take_in_new(connection: Connection, arrival: Arrival) -> None:
         return
     number = _append(connection, arrival, "stored_instance", kept=True)
     rows.add(connection, t.instance, **_columns(arrival), metadata={}, told=number)
+    if arrival.silent:
+        levels.entered_silently(connection, _levels(arrival), number)
+        return
     identity = arrival.header.identity
     levels.new_instance(connection, identity.instance, _levels(arrival), arrival.at + arrival.quiet_s, arrival.at)
     _tell_kept(connection, arrival)
@@ -227,6 +238,8 @@ def _take_place_of(connection: Connection, arrival: Arrival, missing: str) -> No
 
 
 def _note_levels(connection: Connection, arrival: Arrival) -> None:
+    if arrival.silent:
+        return
     levels.arrived(connection, _levels(arrival), arrival.at + arrival.quiet_s)
 
 
@@ -252,8 +265,13 @@ def _tell(connection: Connection, arrival: Arrival, kind: str, *, kept: bool = T
             keep_original=arrival.keep_original,
         )
         return
+    if arrival.silent and not kept:
+        return
     number = _append(connection, arrival, kind, kept=kept)
-    if kept:
+    if arrival.silent:
+        if levels.told_silently(connection, arrival.header.identity.instance, arrival.blob.name, number, kind):
+            levels.entered_silently(connection, _levels(arrival), number)
+    elif kept:
         levels.told(connection, arrival.header.identity.instance, arrival.blob.name, number, kind, arrival.at)
         _tell_kept(connection, arrival)
 
@@ -270,8 +288,9 @@ def _append(connection: Connection, arrival: Arrival, kind: str, *, kept: bool) 
         study=arrival.header.study_instance_uid,
         origin=arrival.origin,
         receipt=arrival.receipt if kept else None,
-        facts=_hops(arrival.origin),
+        facts=_facts(arrival),
         by=arrival.origin.script,
+        only_for=NOBODY if arrival.silent else None,
     )
 
 
@@ -289,6 +308,8 @@ def _tell_kept(connection: Connection, arrival: Arrival) -> None:
 
 def _tell_repeat(connection: Connection, arrival: Arrival, stored: str) -> None:
     """Write the event of a repeat: about the file that is stored, which ingest may have brought to another transfer syntax."""
+    if arrival.silent:
+        return
     blob = connection.execute(_BLOB, {"name": stored}).one()
     header = msgspec.structs.replace(arrival.header, size=blob.size, transfer_syntax=blob.transfer_syntax)
     receipt = connection.execute(_RECEIPT, {"name": stored}).scalar()
@@ -302,13 +323,14 @@ def _tell_repeat(connection: Connection, arrival: Arrival, stored: str) -> None:
         header=header.encode(),
         origin=arrival.origin,
         receipt=receipt,
-        facts=_hops(arrival.origin),
+        facts=_facts(arrival),
         by=arrival.origin.script,
     )
 
 
-def _hops(origin: Origin) -> dict[str, Any] | None:
-    return {"hops": origin.hops} if origin.hops else None
+def _facts(arrival: Arrival) -> dict[str, Any] | None:
+    found = {"hops": arrival.origin.hops, "file": arrival.file}
+    return {name: value for name, value in found.items() if value} or None
 
 
 def put_in_place(

@@ -114,6 +114,22 @@ def told(connection: Connection, instance: str, blob: str, number: int, kind: st
         _tell_begun(connection, row, begun, at)
 
 
+def told_silently(connection: Connection, instance: str, blob: str, number: int, kind: str) -> bool:
+    """Do as `told` does for an event that is for nobody: nothing follows. Return whether new content is current."""
+    if kind not in {"stored_instance", "conflicting_instance"}:
+        return False
+    found = connection.execute(_TOLD, {"instance": instance, "current": blob, "number": number})
+    return found.first() is not None
+
+
+def entered_silently(connection: Connection, identity: dict[Level, str], number: int) -> None:
+    """Note that content came of which nobody is told, as the event `number`: no level begins with it, and none is to be told as stable for it.
+
+    Where other content waits to be told as stable, it is told with that.
+    """
+    connection.execute(_ENTERED, identity | {"number": number})
+
+
 def _tell_begun(connection: Connection, row: Row[Any], begun: Collection[str], at: float) -> None:
     """Tell of the levels that begin with an instance, the highest first."""
     by, hops = _maker(row)
@@ -134,6 +150,12 @@ _ARRIVED = sa.text(
     " ON CONFLICT (level, id) DO UPDATE"
     " SET due_at = CASE WHEN stable.due_at > excluded.due_at THEN stable.due_at ELSE excluded.due_at END"
     " RETURNING level, announced"
+)
+_ENTERED = sa.text(
+    "INSERT INTO stable (level, id, announced, upto)"
+    " VALUES ('series', :series, true, :number), ('study', :study, true, :number), ('patient', :patient, true, :number)"
+    " ON CONFLICT (level, id) DO UPDATE"
+    " SET upto = CASE WHEN stable.due_at IS NULL THEN excluded.upto ELSE stable.upto END"
 )
 _TOLD = (
     sa.update(t.instance)

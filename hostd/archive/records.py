@@ -8,6 +8,9 @@ from typing import Any, Literal
 SCHEDULE = "schedule"
 """The kind of event that runs a function of one script by the clock; its facts name the `function`."""
 
+NOBODY = ""
+"""The script that an event is only for when no script is to have it: it is history, and can be given to one by hand."""
+
 
 @dataclass(frozen=True, slots=True)
 class Origin:

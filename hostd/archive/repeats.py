@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Connection, Row
 
 from hostd.archive import events
 from hostd.archive import tables as t
-from hostd.archive.records import Event
+from hostd.archive.records import NOBODY, Event
 from hostd.archive.scripts import KnownScript
 
 _OWN = ("start", "stop")
@@ -70,9 +70,9 @@ def of_the_past(
     subjects: Sequence[str] | None = None,
     since: float | None = None,
 ) -> list[int]:
-    """Return the events of these kinds, those for all scripts and those for `script` alone, in order: of a Study Instance UID, about these instances, from a time on."""
+    """Return the events of these kinds, those for all scripts, for nobody and for `script` alone, in order: of a Study Instance UID, about these instances, from a time on."""
     where: list[ColumnElement[bool]] = [t.event.c.kind.in_(kinds), t.event.c.repeats.is_(None)]
-    where.append(sa.or_(t.event.c.only_for.is_(None), t.event.c.only_for == script))
+    where.append(sa.or_(t.event.c.only_for.is_(None), t.event.c.only_for.in_([NOBODY, script or NOBODY])))
     if study is not None:
         where.append(t.event.c.study == study)
     if subjects is not None:
@@ -126,7 +126,7 @@ def _why_not(
 
 def _why_never(script: KnownScript, event: Event) -> str | None:
     """Say why an event is not one for that script to run again."""
-    if event.only_for not in (None, script.name):
+    if event.only_for not in (None, NOBODY, script.name):
         return f"it is an event for {event.only_for} alone"
     if event.kind in _OWN:
         return f"on_{event.kind} is about the script itself: it runs with its next version, or after `hostd scripts enable`"

@@ -65,6 +65,7 @@ def _event(told: EventTold, *, phi: bool) -> dict[str, Any]:
         "repeats": event.repeats,
         "only_for": event.only_for,
         "origin": event.origin.to_json() if event.origin else None,
+        "file": (event.facts or {}).get("file") if phi else None,
         "transfer_syntax": syntax_name(header.transfer_syntax) if header else None,
         "receipt": _receipt(event.receipt, phi=phi),
         "runs": [_run(run, header, phi=phi) for run in told.runs],

@@ -25,6 +25,7 @@ _COMMANDS = {
     "explain": "explain.explain",
     "instances": "explain.listing",
     "transcode": "transcode.transcode",
+    "import": "importing.import_",
     "send": "send.send",
     "status": "status.status",
     "backup": "backup.backup",

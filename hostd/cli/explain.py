@@ -144,6 +144,7 @@ def _instance_lines(one: dict[str, Any]) -> Iterator[str]:
 def _event_lines(event: dict[str, Any]) -> Iterator[str]:
     origin = event["origin"]
     sender = f" {_sender_words(origin)}" if origin else ""
+    sender += f" from {event['file']}" if event.get("file") else ""
     syntax = f" in {event['transfer_syntax']}" if event["transfer_syntax"] else ""
     again = f", event {event['repeats']} again, for {event['only_for']} alone" if event["repeats"] else ""
     yield f"{event['at']} {event['kind'].replace('_', ' ')}{sender}{syntax} (event {event['number']}{again})"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -18,14 +17,13 @@ from hostd.archive.records import Blob
 from hostd.config.place import Place
 from hostd.dicom.header import Header, read_header
 from hostd.dicom.part10 import data_set_offset
-from hostd.errors import UnparsableError
+from hostd.intake.copying import copy
 
 PREFIX = "~send"
 """Where files are kept that are sent and not stored; no node can have this name, so that none sweeps them before they have a row."""
 
 FINAL = ("delivered", "warning", "present", "failed", "discarded")
 
-_PIECE = 1 << 20
 _AT_ONCE = 500
 
 
@@ -55,31 +53,19 @@ class Outlook:
 def prepare(place: Place, file: Path) -> Prepared:
     """Copy a DICOM file into the archive's folder, on stable storage. Raises `UnparsableError`, `StorageError` and `OSError`."""
     blobs = FolderBlobs(place.blobs, PREFIX)
-    whole, data_set = hashlib.sha256(), hashlib.sha256()
     with file.open("rb") as source:
         start = data_set_offset(source)
         size = file.stat().st_size
         header = read_header(source, offset=start.offset, transfer_syntax=start.transfer_syntax_uid, size=size)
         written = blobs.create()
         try:
-            source.seek(0)
-            head = source.read(start.offset)
-            written.write(head)
-            whole.update(head)
-            while piece := source.read(_PIECE):
-                written.write(piece)
-                whole.update(piece)
-                data_set.update(piece)
-            if written.size != size:
-                raise UnparsableError(f"{file} changed while it was read")
-            written.seal()
+            blob, content = copy(source, written, header, offset=start.offset)
             blobs.sync_directories([written.name])
         except BaseException:
             written.abandon()
             raise
         written.close()
-    blob = Blob(written.name, written.size, whole.hexdigest(), header.transfer_syntax)
-    return Prepared(blob, header, data_set.hexdigest())
+    return Prepared(blob, header, content)
 
 
 def ask_for_file(

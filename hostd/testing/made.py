@@ -47,6 +47,7 @@ def arrive(
     study: str = STUDY,
     series: str = SERIES,
     quiet_s: float = 60.0,
+    silent: bool = False,
 ) -> Outcome:
     """Enter a made instance whose data set is `content`, as intake would."""
     file = archive.blobs.create()
@@ -61,6 +62,7 @@ def arrive(
         origin or Origin("dicom", calling_aet="CT1"),
         archive.clock.now(),
         quiet_s=quiet_s,
+        silent=silent,
     )
     outcome = archive.writer.do(
         lambda c: instances.take_in(c, arrival, on_conflict), blobs=[file.name], topics=("event",)
