@@ -12,6 +12,7 @@ import structlog
 
 from hostd.archive import instances, scripts
 from hostd.archive.archive import Archive
+from hostd.archive.delivery_orders import Matching, Order, decide_all
 from hostd.archive.pseudonyms import IndexPseudonyms
 from hostd.archive.records import Origin
 from hostd.archive.room import Room
@@ -105,7 +106,8 @@ class Facts:
                 if is_loopback(host)
                 else ""
             )
-            lines.append(f"{face} on {host}:{port}{reach}")
+            if section == "http" or where != self.dicom_tls:
+                lines.append(f"{face} on {host}:{port}{reach}")
         if self.dicom_tls is not None:
             lines.append(f"DICOM over TLS on {self.dicom_tls[0]}:{self.dicom_tls[1]}")
         if self.ingest:
@@ -135,6 +137,7 @@ class Node:
         settings: Settings,
         *,
         run_scripts: bool = True,
+        hold_waiting: bool = False,
         clock: Clock | None = None,
         workers: Sequence[WorkerProcess] = (),
     ) -> None:
@@ -142,6 +145,7 @@ class Node:
         self.settings = settings
         self._workers = workers
         self._run_scripts = run_scripts
+        self._hold_waiting = hold_waiting
         self._clock = clock or SystemClock()
         self._undo: list[tuple[str, object]] = []
 
@@ -178,6 +182,8 @@ class Node:
         self._room = Room(settings.node.place.blobs, settings.node.refuse_below_mb)
         self.archive = Archive(settings.node.place, settings.node.name, self._clock)
         self._undo.append(("archive", self.archive.close))
+        if self._hold_waiting:
+            self._hold()
         pool = CodecPool(
             workers=settings.transcoding.workers,
             memory_bytes=settings.transcoding.memory_mb << 20,
@@ -260,6 +266,13 @@ class Node:
         self._undo.append(("housekeeping", housekeeping.stop))
         housekeeping.start()
         self._open_doors(intake)
+
+    def _hold(self) -> None:
+        """Hold the deliveries that wait from before; those that were under way when a node was killed are finished."""
+        order = Order("hold", "hostd run --no-jobs", "", self._clock.now())
+        held = len(decide_all(self.archive.writer.do, order, Matching()).done)
+        if held:
+            _log.warning("deliveries are held (--no-jobs): `hostd deliveries release --all` lets them go", held=held)
 
     def _start_scripts(self, products: Products, pool: CodecPool) -> None:
         self._scripts: ScriptHost | None = None

@@ -6,6 +6,7 @@ import subprocess
 import pytest
 import requests
 from certificates import Certificates, needs_openssl
+from ports import free_port
 from pydicom.data import get_testdata_file
 
 from hostd.config.settings import Settings, load
@@ -64,6 +65,28 @@ def test_each_face_wants_to_see_who_calls_and_the_plain_port_stays(node, certifi
     said = " ".join(node.facts().sentences())
     assert f"HTTPS on 127.0.0.1:{node.http.port}" in said
     assert f"DICOM over TLS on 127.0.0.1:{node.dicom.tls_port}" in said
+
+
+def test_one_port_for_both_speaks_tls_alone(tmp_path, certificates):
+    certificate, key = certificates.server
+    port = free_port()
+    node = Node(
+        Settings(
+            node={"name": "n", "data": tmp_path / "data", "scripts": tmp_path / "scripts"},
+            dicom={"port": port, "tls_port": port, "certificate_file": certificate, "key_file": key},
+            http={"enabled": False},
+        ),
+        run_scripts=False,
+    )
+    node.start()
+    try:
+        assert echo(port, Tls(certificates.ca)) == 0
+        with pytest.raises(DimseError):
+            echo(port, None)
+        said = [line for line in node.facts().sentences() if line.startswith("DICOM")]
+        assert said == [f"DICOM over TLS on 127.0.0.1:{port}"]
+    finally:
+        node.stop()
 
 
 def test_a_stop_ends_an_association_over_tls(node, certificates):

@@ -33,7 +33,7 @@ _COMMANDS = {
     "verify": "backup.verify",
     "index": "backup.index",
     "actions": "actions.app",
-    "config": "config.app",
+    "config": "convert.app",
     "deliveries": "deliveries.app",
     "destinations": "destinations.app",
     "notify": "notify.app",

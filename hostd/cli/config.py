@@ -13,7 +13,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
-from hostd.config.passwords import hash_password
+from hostd.config.hashing import hash_password
+from hostd.config.orthanc.draft import Note
 from hostd.config.problems import InvalidConfigurationError, Loc, Problem, dotted
 from hostd.config.settings import Loaded, load_with_origins
 from hostd.config.startup import startup_problems
@@ -23,7 +24,11 @@ from hostd.errors import ConfigurationError
 app = typer.Typer(help="Show and check the configuration.", no_args_is_help=True)
 
 ConfigPath = Annotated[
-    Path | None, typer.Argument(metavar="[CONFIG]", help="The TOML file; hostd.toml of this folder when it exists.")
+    Path | None,
+    typer.Argument(
+        metavar="[CONFIG]",
+        help="The TOML file, or a configuration of Orthanc's; hostd.toml of this folder when it exists.",
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -58,8 +63,10 @@ def check(config: ConfigPath = None, as_json: AsJson = False) -> None:
     """Say what is wrong with the configuration, all at one time. Exit code 0: nothing; 2: problems."""
     file = chosen(config)
     problems: list[Problem] = []
+    notes: tuple[Note, ...] = ()
     try:
-        settings = load_with_origins(file).settings
+        loaded = load_with_origins(file)
+        settings, notes = loaded.settings, loaded.notes
         problems += [Problem("", text) for text in startup_problems(settings)]
         projects.configured(settings.projects)
     except InvalidConfigurationError as error:
@@ -67,11 +74,16 @@ def check(config: ConfigPath = None, as_json: AsJson = False) -> None:
     except ConfigurationError as error:
         problems.append(Problem("", str(error)))
     if as_json:
-        typer.echo(json.dumps({"ok": not problems, "problems": [asdict(p) for p in problems]}, indent=2, default=str))
+        said = {"ok": not problems, "problems": [asdict(p) for p in problems]}
+        if notes:
+            said["notes"] = [asdict(note) for note in notes]
+        typer.echo(json.dumps(said, indent=2, default=str))
     elif problems:
         for problem in problems:
             typer.echo(problem, err=True)
     else:
+        for note in notes:
+            typer.echo(f"{file}: {note}")
         typer.echo(f"{file or 'the defaults (no configuration file)'}: nothing is wrong")
     if problems:
         raise typer.Exit(2)

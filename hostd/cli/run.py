@@ -14,7 +14,7 @@ from hostd.cli.imports import without_collecting
 from hostd.cli.signals import on_stop_signal
 from hostd.config.rereading import Rereading
 from hostd.config.sections import Script
-from hostd.config.settings import Settings, load
+from hostd.config.settings import Settings, load_with_origins
 from hostd.scripting.processes import WorkerLost, WorkerProcess, started_ahead
 
 _NEW_OBJECTS = 10_000
@@ -26,24 +26,33 @@ def run(
     no_scripts: Annotated[
         bool, typer.Option("--no-scripts", help="Receive, store, and deliver what is queued; run no script.")
     ] = False,
+    no_jobs: Annotated[
+        bool, typer.Option("--no-jobs", help="Hold the deliveries that wait from before, until they are released.")
+    ] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="Log all there is to say, whatever log.level says.")
+    ] = False,
 ) -> None:
     """Run a node until SIGTERM or Ctrl-C, which stops it cleanly."""
     file = chosen(config)
     # Before it is read, so that a change meanwhile is one.
     rereading = Rereading(file, lambda wanted: node.reconfigure(wanted)) if file is not None else None  # noqa: PLW0108 - the node is made later
-    settings = load(file)
-    log.configure(settings.log.format, settings.log.level)
+    loaded = load_with_origins(file)
+    settings = loaded.settings
+    log.configure(settings.log.format, "debug" if verbose else settings.log.level)
     workers = [] if no_scripts else _first_workers(settings)
     with without_collecting():
         from hostd.node import Node  # noqa: PLC0415 - takes as long as those workers do, on another processor
 
     gc.set_threshold(_NEW_OBJECTS, 10, 10)
-    node = Node(settings, run_scripts=not no_scripts, workers=workers)
+    node = Node(settings, run_scripts=not no_scripts, hold_waiting=no_jobs, workers=workers)
     wait_for_stop = on_stop_signal(rereading.ask if rereading is not None else None)
     node.start()
     try:
         if rereading is not None:
             rereading.start()
+        for note in loaded.notes:
+            typer.echo(f"{file}: {note}")
         facts = node.facts()
         for sentence in facts.sentences():
             typer.echo(sentence)

@@ -50,11 +50,6 @@ class _Remembered:
 _remembered = _Remembered()
 
 
-def hash_password(password: str) -> str:
-    """Return the argon2id hash of a password, with a fresh salt, for `users.NAME.password_hash`."""
-    return PasswordHasher().hash(password)
-
-
 def check_password(users: Mapping[str, User], username: str, password: str) -> User | None:
     """Return the user when the password is right, None when it is wrong or there is no such user.
 

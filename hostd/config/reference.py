@@ -97,6 +97,7 @@ this machine only.
 ```toml
 {EXAMPLE}```
 
+- A configuration of Orthanc's (JSON) is read too, or converted: see [orthanc.md](orthanc.md).
 - Relative paths are relative to the configuration file; without a file, to the current folder.
 - An environment variable wins over the file: `HOSTD_HTTP__PORT=8043` sets `http.port`. Two underscores stand between table
   and key. A list is written `a,b` or as JSON; a whole table may be JSON. In the name of a destination, tool, project, script or user, `_`

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import structlog
 
+from hostd.config.orthanc.reading import files_of
 from hostd.config.settings import Settings, load
-from hostd.errors import HostdError
+from hostd.errors import ConfigurationError, HostdError
 
 _log = structlog.get_logger(__name__)
 
@@ -78,7 +79,7 @@ class Rereading:
     def _digest(self) -> str | None:
         """Return what tells the text of the file from others; None when there is none, as while an editor saves in place."""
         try:
-            content = self._file.read_bytes()
-        except OSError:
+            content = b"\0".join(file.read_bytes() for file in files_of(self._file))
+        except (OSError, ConfigurationError):
             return None
         return hashlib.sha256(content).hexdigest() if content.strip() else None

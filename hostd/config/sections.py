@@ -87,7 +87,8 @@ class Dicom(Serving):
     port: ListenPort = Field(default=4242, description="The TCP port to listen on; 0: any free one.")
     tls_port: ListenPort | None = Field(
         default=None,
-        description="The TCP port to listen on over TLS, too; 0: any free one. Absent: none. It needs `certificate_file`.",
+        description="The TCP port to listen on over TLS, too; 0: any free one; the same as `port`: over TLS only. Absent: none."
+        " It needs `certificate_file`.",
     )
     aets: AeTitles = Field(
         default=("HOSTD",),

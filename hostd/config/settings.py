@@ -1,10 +1,8 @@
-"""The settings of a node, and how they are loaded: a TOML file, and environment variables over it."""
+"""The settings of a node, and how they are loaded: a file, and environment variables over it."""
 
 from __future__ import annotations
 
 import os
-import re
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -15,13 +13,14 @@ from typing import Any, TypeVar, get_args
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from hostd.config import environment
+from hostd.config import environment, files
 from hostd.config.credentials import Certified, Credentials
 from hostd.config.dicomweb import DicomWeb
 from hostd.config.folders import Folder
 from hostd.config.forwarding import Forwarding
 from hostd.config.ingest import Ingest
 from hostd.config.notify import Channel
+from hostd.config.orthanc.draft import Note
 from hostd.config.permissions import refuse_writable_by_others
 from hostd.config.problems import InvalidConfigurationError, Loc, Problem, place, problems_of
 from hostd.config.projects import Project
@@ -198,6 +197,8 @@ class Loaded:
     variables: Mapping[Loc, str]
     """Which environment variable gave which setting."""
     in_file: frozenset[Loc]
+    notes: tuple[Note, ...] = ()
+    """What is to be said of a configuration of Orthanc's: what was not taken over, and what was decided."""
 
     def origin(self, loc: Loc) -> str:
         """Say where that setting comes from: `default`, `file`, `environment NAME`, or `password_file` and its like."""
@@ -219,7 +220,7 @@ def _overlap(one: Loc, other: Loc) -> bool:
 
 
 def load(path: Path | None, *, environ: Mapping[str, str] = os.environ) -> Settings:
-    """Return the settings of that TOML file, with environment variables `HOSTD_...` over it.
+    """Return the settings of that TOML file, or configuration of Orthanc's, with environment variables `HOSTD_...` over it.
 
     Without a file there are the defaults, and relative paths are relative to the current folder instead of the file's.
     Passwords of peers are read from their files and variables. Raises `ConfigurationError` listing every problem, with
@@ -231,47 +232,27 @@ def load(path: Path | None, *, environ: Mapping[str, str] = os.environ) -> Setti
 def load_with_origins(path: Path | None, *, environ: Mapping[str, str] = os.environ) -> Loaded:
     """Do as `load`, and keep where each setting came from."""
     path = path and Path(os.path.abspath(path))  # noqa: PTH100 - a symbolic link is kept as written
-    text = _read(path) if path else ""
-    values = _parse(path, text)
-    given = environment.over(values, environ, Settings)
+    source = files.read(path, environ)
+    given = environment.over(source.values, environ, Settings)
     try:
-        with relative_to(path.parent if path else Path.cwd()):
+        with relative_to(source.folder):
             settings = Settings(**given.values)
     except ValidationError as error:
-        found = problems_of(error, Settings, file=path, text=text, variables=given.variables)
-        raise InvalidConfigurationError([*given.problems, *found]) from None
+        found = problems_of(error, Settings, file=path, text=source.text, variables=given.variables)
+        raise InvalidConfigurationError([*given.problems, *map(source.in_its_words, found)]) from None
     problems = given.problems
-    if path and not settings.node.allow_insecure_permissions:
+    for file in () if settings.node.allow_insecure_permissions else source.files:
         try:
-            refuse_writable_by_others(path)
+            refuse_writable_by_others(file)
         except ConfigurationError as error:
             problems.append(Problem("", str(error)))
     settings, secrets = _with_secrets(settings, environ)
     for loc, message in (*secrets, *_contradictions(settings)):
-        problems.append(place(loc, message, file=path, text=text, variables=given.variables))
+        found_here = place(loc, message, file=path, text=source.text, variables=given.variables)
+        problems.append(source.in_its_words(found_here))
     if problems:
         raise InvalidConfigurationError(problems)
-    return Loaded(settings, path, given.variables, frozenset(_keys(values)))
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_bytes().decode("utf-8-sig")
-    except FileNotFoundError:
-        raise ConfigurationError(f"there is no configuration file {path}") from None
-    except UnicodeDecodeError as error:
-        raise ConfigurationError(f"{path} is not UTF-8 text (byte {error.start}): save it as UTF-8") from None
-    except OSError as error:
-        raise ConfigurationError(f"the configuration file {path} cannot be read: {error.strerror}") from error
-
-
-def _parse(path: Path | None, text: str) -> dict[str, Any]:
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        line = re.search(r"at line (\d+)", str(error))
-        number = int(line[1]) if line else None
-        raise InvalidConfigurationError([Problem("", f"this is not TOML: {error}", path, number)]) from None
+    return Loaded(settings, path, given.variables, frozenset(_keys(source.values)), source.notes)
 
 
 def _with_secrets(settings: Settings, environ: Mapping[str, str]) -> tuple[Settings, list[tuple[Loc, str]]]:

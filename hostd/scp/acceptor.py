@@ -34,7 +34,7 @@ class DicomListener:
     """Accepts associations for Verification, Storage, and the reports of Storage Commitment, which `on_report` takes.
 
     `aets`: the called AE titles that it answers to, all when `check_called_aet` is false. `port` 0 takes a free one; after
-    `start` the property says which; on `tls_port` associations come over `tls`. While `has_room` says no, who wants to store is rejected as transient, temporary congestion.
+    `start` the property says which; on `tls_port` associations come over `tls`, and where that is `port` too, on no other way. While `has_room` says no, who wants to store is rejected as transient, temporary congestion.
     """
 
     def __init__(
@@ -100,15 +100,19 @@ class DicomListener:
         if self._tls is not None:
             self._tls.context()
         sockets = [self._bound(self._port, "port")]
-        self._port = sockets[0].getsockname()[1]
-        if self._tls_port is not None:
-            try:
-                sockets.append(self._bound(self._tls_port, "tls_port"))
-            except NodeError:
-                sockets[0].close()
-                raise
-            self._tls_port = sockets[1].getsockname()[1]
-        self._thread = threading.Thread(target=self._listen, args=(sockets,), name="dicom-listener", daemon=True)
+        if self._tls_port is not None and self._tls_port == self._port != 0:
+            plain = None
+        else:
+            plain = sockets[0]
+            self._port = plain.getsockname()[1]
+            if self._tls_port is not None:
+                try:
+                    sockets.append(self._bound(self._tls_port, "tls_port"))
+                except NodeError:
+                    plain.close()
+                    raise
+                self._tls_port = sockets[1].getsockname()[1]
+        self._thread = threading.Thread(target=self._listen, args=(sockets, plain), name="dicom-listener", daemon=True)
         self._thread.start()
 
     def _bound(self, port: int, setting: str) -> socket.socket:
@@ -174,7 +178,7 @@ class DicomListener:
         with self._lock:
             self._admitted -= 1
 
-    def _listen(self, sockets: Sequence[socket.socket]) -> None:
+    def _listen(self, sockets: Sequence[socket.socket], plain: socket.socket | None) -> None:
         poll = select.poll()
         poll.register(self._wake_read, select.POLLIN)
         for sock in sockets:
@@ -188,7 +192,7 @@ class DicomListener:
                 if self._stopping.is_set():
                     return
                 for sock in ready:
-                    self._accept(sock, self._tls if sock is not sockets[0] else None)
+                    self._accept(sock, self._tls if sock is not plain else None)
 
     def _accept(self, sock: socket.socket, tls: ServerTls | None) -> None:
         try:

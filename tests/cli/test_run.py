@@ -80,6 +80,19 @@ def test_no_scripts_runs_none_and_says_so(configure, tmp_path):
     assert "script" not in errors
 
 
+def test_orthancs_configuration_is_run_and_what_is_not_taken_over_is_said_once(tmp_path):
+    file = tmp_path / "orthanc.json"
+    file.write_text('{"DicomPort": 0, "HttpPort": 0, "Name": "room7", "LuaScripts": ["Autorouting.lua"]} // all')
+    process = start(file, "--no-jobs", "--verbose", "--no-scripts")
+    try:
+        said = until_ready(process)
+    finally:
+        _, errors = end(process)
+    assert process.returncode == 0, errors
+    assert said.count("LuaScripts Autorouting.lua: is not run; the recipe samples/auto-forwarding") == 1
+    assert f"node room7: data in {tmp_path / 'hostd-data'} (0 instances)" in said
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [

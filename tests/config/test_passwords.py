@@ -4,8 +4,9 @@ import pytest
 from argon2 import PasswordHasher
 
 from hostd.config import passwords
+from hostd.config.hashing import hash_password
 from hostd.config.loopback import is_loopback
-from hostd.config.passwords import check_password, hash_password, http_exposure_problem
+from hostd.config.passwords import check_password, http_exposure_problem
 from hostd.config.sections import User
 from hostd.config.settings import Settings
 

@@ -69,3 +69,18 @@ def test_a_broken_one_changes_nothing_and_says_why(file, reading, taken, text, s
 def test_it_can_be_asked_to_read_what_has_not_changed(reading, taken):
     assert reading.look(at_once=True)
     assert taken == ["a"]
+
+
+def test_a_folder_of_orthancs_is_read_again_when_one_of_its_files_changes_or_comes(tmp_path, taken):
+    folder = tmp_path / "orthanc"
+    folder.mkdir()
+    (folder / "a.json").write_text('{"Name": "a"}')
+    reading = Rereading(folder, lambda settings: taken.append((settings.node.name, settings.dicom.port)))
+    assert not reading.look()
+    (folder / "b.json").write_text('{"DicomPort": 104}')
+    reading.look()
+    assert reading.look()
+    (folder / "a.json").write_text('{"Name": "other"}')
+    reading.look()
+    assert reading.look()
+    assert taken == [("a", 104), ("other", 104)]

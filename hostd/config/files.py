@@ -1,0 +1,81 @@
+"""The files that settings come from: TOML, or the JSON of an Orthanc."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from hostd.config.hashing import hash_once
+from hostd.config.orthanc import reading
+from hostd.config.orthanc.converting import from_orthanc
+from hostd.config.orthanc.draft import Note
+from hostd.config.problems import InvalidConfigurationError, Loc, Problem, dotted
+from hostd.errors import ConfigurationError
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What the files say, in hostd's tables. `text` is that of a TOML file; relative paths are relative to `folder`."""
+
+    values: dict[str, Any]
+    folder: Path
+    files: tuple[Path, ...] = ()
+    """The files, and the folder that they are looked for in."""
+    text: str = ""
+    notes: tuple[Note, ...] = ()
+    options: Mapping[Loc, str] = field(default_factory=dict)
+    """Which option of Orthanc's gave which setting."""
+
+    def in_its_words(self, problem: Problem) -> Problem:
+        """Return a problem with the option that gave the setting it is about."""
+        if problem.variable is not None:
+            return problem
+        keys = {dotted(loc): option for loc, option in self.options.items()}
+        option = next((keys[key] for key in keys if problem.key == key or problem.key.startswith(f"{key}[")), None)
+        return replace(problem, key=f"{option} ({problem.key})") if option else problem
+
+
+def read(path: Path | None, environ: Mapping[str, str]) -> Source:
+    """Return what that configuration says. Raises `ConfigurationError`."""
+    if path is None:
+        return Source({}, Path.cwd())
+    text = "" if path.is_dir() else _text_of(path)
+    if reading.is_orthanc(path, text):
+        return _orthanc(path, environ)
+    return Source(_toml(path, text), path.parent, (path,), text)
+
+
+def _orthanc(path: Path, environ: Mapping[str, str]) -> Source:
+    files = reading.files_of(path)
+    given = reading.merged({file: _text_of(file) for file in files}, environ)
+    folder = path if path.is_dir() else path.parent
+    try:
+        converted = from_orthanc(given, base=folder, hashed=hash_once)
+    except InvalidConfigurationError as error:
+        raise InvalidConfigurationError([replace(problem, file=path) for problem in error.problems]) from None
+    watched = dict.fromkeys((path, *files))
+    return Source(converted.values, folder, tuple(watched), notes=converted.notes, options=converted.options)
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError:
+        raise ConfigurationError(f"there is no configuration file {path}") from None
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"{path} is not UTF-8 text (byte {error.start}): save it as UTF-8") from None
+    except OSError as error:
+        raise ConfigurationError(f"the configuration file {path} cannot be read: {error.strerror}") from error
+
+
+def _toml(path: Path, text: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        line = re.search(r"at line (\d+)", str(error))
+        number = int(line[1]) if line else None
+        raise InvalidConfigurationError([Problem("", f"this is not TOML: {error}", path, number)]) from None

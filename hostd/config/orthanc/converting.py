@@ -1,0 +1,188 @@
+"""What Orthanc's configuration says in hostd's words: one function, from options to tables."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from hostd.config.orthanc.destinations import modalities, peers
+from hostd.config.orthanc.draft import Converted, Draft
+from hostd.config.orthanc.recipes import in_place_of
+from hostd.dicom.loss import DEFAULT_QUALITY
+from hostd.dicom.syntaxes import JPEG_LS_NEAR, UnknownSyntaxError, lookup
+
+ANYWHERE = "0.0.0.0"  # noqa: S104 - Orthanc listens there, and whoever takes its place must be found there
+_TLS_1_3 = 5
+"""Orthanc's number for TLS 1.3; those below are older versions."""
+
+
+def from_orthanc(given: Mapping[str, Any], *, base: Path, hashed: Callable[[str, str], str]) -> Converted:
+    """Return what these options of Orthanc's are in hostd's tables, with Orthanc's defaults where others would notice them.
+
+    Relative paths are relative to `base`; all that come out are absolute. `hashed` gives the hash of a user's password.
+    Raises `InvalidConfigurationError` for options that are not what Orthanc takes either; values are judged by `Settings`.
+    """
+    draft = Draft(given, base)
+    _node(draft)
+    _dicom(draft)
+    _http(draft, hashed)
+    _ingest(draft)
+    modalities(draft)
+    peers(draft)
+    draft.seconds("DicomScuTimeout", "delivery", "timeout_s")
+    draft.move("DicomAssociationCloseDelay", "delivery", "linger_s")
+    _scripts(draft)
+    draft.remarks()
+    return draft.converted()
+
+
+def _node(draft: Draft) -> None:
+    name = str(draft.given.get("Name") or "MyOrthanc")
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("._-")[:64] or "MyOrthanc"
+    if plain != name:
+        draft.note("Name", f"the node is called {plain}: names are of letters, digits, '.', '_' and '-'")
+    draft.put(("node", "name"), plain, "Name")
+    storage = draft.path(draft.given.get("StorageDirectory")) or draft.path("OrthancStorage")
+    assert storage is not None, "a name is a path"
+    data = os.path.join(os.path.dirname(storage), "hostd-data")  # noqa: PTH118, PTH120 - texts, for TOML
+    draft.put(("node", "data"), data, "StorageDirectory")
+    draft.note("StorageDirectory", f"is left as it is, and nothing in it is seen; hostd's data goes into {data}")
+    # Not `scripts`: there plug-ins of Orthanc's may be, which are no scripts of hostd.
+    draft.put(("node", "scripts"), draft.path("hostd-scripts"), "")
+    draft.seconds("StableAge", "stable", "quiet_s")
+
+
+def _dicom(draft: Draft) -> None:
+    for option, setting in (
+        ("DicomServerEnabled", "enabled"),
+        ("DicomCheckCalledAet", "check_called_aet"),
+        ("MaximumPduLength", "max_pdu"),
+    ):
+        draft.move(option, "dicom", setting)
+    port = draft.given.get("DicomPort", 4242)
+    draft.put(("dicom", "host"), ANYWHERE, "DicomPort")
+    draft.put(("dicom", "port"), port, "DicomPort")
+    draft.put(("dicom", "aets"), [draft.given.get("DicomAet") or "ORTHANC"], "DicomAet")
+    draft.seconds("DicomScpTimeout", "dicom", "timeout_s")
+    if not draft.flag("DicomTlsEnabled", default=False):
+        return
+    draft.put(("dicom", "tls_port"), port, "DicomTlsEnabled")
+    draft.put(("dicom", "certificate_file"), draft.path(draft.given.get("DicomTlsCertificate")), "DicomTlsCertificate")
+    draft.put(("dicom", "key_file"), draft.path(draft.given.get("DicomTlsPrivateKey")), "DicomTlsPrivateKey")
+    if draft.flag("DicomTlsRemoteCertificateRequired", default=True):
+        trusted = draft.path(draft.given.get("DicomTlsTrustedCertificates"))
+        draft.put(("dicom", "client_ca_file"), trusted, "DicomTlsTrustedCertificates")
+        if trusted is None:
+            draft.problem(
+                "DicomTlsTrustedCertificates", "is missing: add it, or DicomTlsRemoteCertificateRequired = false"
+            )
+    _tls_minimum(draft, "DicomTlsMinimumProtocolVersion", "dicom")
+
+
+def _tls_minimum(draft: Draft, option: str, face: str) -> None:
+    version = draft.number(option)
+    if version is not None:
+        draft.put((face, "tls_minimum"), "1.3" if version >= _TLS_1_3 else "1.2", option)
+
+
+def _http(draft: Draft, hashed: Callable[[str, str], str]) -> None:
+    draft.move("HttpServerEnabled", "http", "enabled")
+    draft.move("HttpPort", "http", "port")
+    is_remote = draft.flag("RemoteAccessAllowed", default=False)
+    users = draft.table("RegisteredUsers")
+    is_open = not draft.flag("AuthenticationEnabled", default=is_remote)
+    if is_open and users and is_remote:
+        draft.note(
+            "AuthenticationEnabled",
+            "other machines may call, so that the users of RegisteredUsers must sign in all the same",
+        )
+    elif is_open:
+        users = {}
+    elif not users and not is_remote:
+        draft.note(
+            "AuthenticationEnabled",
+            "there are no users in RegisteredUsers, so that whoever is on this machine may do everything",
+        )
+    for name, password in users.items():
+        if not isinstance(password, str) or not password:
+            draft.problem(f"RegisteredUsers.{name}", "should be a password, as text")
+            continue
+        option = f"RegisteredUsers.{name}"
+        draft.put(("users", name, "password_hash"), hashed(name, password), option)
+        draft.put(("users", name, "role"), "admin", option)
+    if is_remote and users:
+        draft.put(("http", "host"), ANYWHERE, "RemoteAccessAllowed")
+    elif is_remote:
+        draft.note(
+            "RemoteAccessAllowed",
+            "there are no users, so that HTTP is open to this machine only: anyone could read and delete. Name some in RegisteredUsers",
+        )
+    if draft.flag("SslEnabled", default=False):
+        certificate = draft.path(draft.given.get("SslCertificate")) or draft.path("certificate.pem")
+        draft.put(("http", "certificate_file"), certificate, "SslCertificate")
+        draft.put(("http", "key_file"), certificate, "SslCertificate")
+        _tls_minimum(draft, "SslMinimumProtocolVersion", "http")
+        if draft.flag("SslVerifyPeers", default=False):
+            trusted = draft.path(draft.given.get("SslTrustedClientCertificates")) or draft.path(
+                "trustedClientCertificates.pem"
+            )
+            draft.put(("http", "client_ca_file"), trusted, "SslTrustedClientCertificates")
+
+
+def _ingest(draft: Draft) -> None:
+    draft.put(("ingest", "on_conflict"), _on_conflict(draft), "OverwriteInstances")
+    for option, setting in (
+        ("IngestTranscodingOfUncompressed", "of_uncompressed"),
+        ("IngestTranscodingOfCompressed", "of_compressed"),
+    ):
+        draft.move(option, "ingest", setting)
+    if target := draft.given.get("IngestTranscoding"):
+        draft.put(("ingest", "transcode_to"), target, "IngestTranscoding")
+        _loss(draft, str(target))
+    draft.put(
+        ("transcoding", "workers"),
+        draft.number("MaximumConcurrentDcmtkTranscoders"),
+        "MaximumConcurrentDcmtkTranscoders",
+    )
+    order = draft.given.get("BuiltinDecoderTranscoderOrder")
+    if order == "Disabled":
+        draft.note("BuiltinDecoderTranscoderOrder", "hostd's own codecs do what plug-ins did, and stay enabled")
+    elif order in {"Before", "After"}:
+        draft.put(("transcoding", "builtin"), order.lower(), "BuiltinDecoderTranscoderOrder")
+    elif order is not None:
+        draft.problem("BuiltinDecoderTranscoderOrder", "should be Before, After or Disabled")
+
+
+def _on_conflict(draft: Draft) -> str | None:
+    match draft.given.get("OverwriteInstances", False):
+        case False | "Never":
+            return "first"
+        case True | "Always" | "IfChanged":
+            return "newest"
+        case _:
+            draft.problem("OverwriteInstances", "should be true or false, or Never, Always or IfChanged")
+            return None
+
+
+def _loss(draft: Draft, target: str) -> None:
+    try:
+        syntax = lookup(target)
+    except UnknownSyntaxError:
+        return  # `Settings` says so, with the nearest names
+    if syntax is JPEG_LS_NEAR:
+        draft.put(("ingest", "near"), 2, "IngestTranscoding")
+    elif syntax.is_lossy:
+        quality = draft.given.get("DicomLossyTranscodingQuality", DEFAULT_QUALITY)
+        draft.put(("ingest", "quality"), quality, "DicomLossyTranscodingQuality")
+
+
+def _scripts(draft: Draft) -> None:
+    named = draft.given.get("LuaScripts") or []
+    scripts = [("LuaScripts", one) for one in (named if isinstance(named, list) else [named])]
+    if script := draft.given.get("PythonScript"):
+        scripts.append(("PythonScript", script))
+    for option, script in scripts:
+        draft.note(f"{option} {script}", f"is not run; {in_place_of(str(script))}")

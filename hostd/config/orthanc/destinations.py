@@ -1,0 +1,118 @@
+"""`DicomModalities` and `OrthancPeers` as hostd's `[modalities.NAME]` and `[peers.NAME]`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hostd.config.orthanc.draft import Draft
+from hostd.config.orthanc.options import remark_on
+from hostd.config.orthanc.reading import FromVariable
+from hostd.dicom.syntaxes import UnknownSyntaxError, lookup
+
+_MODALITY = ("AET", "Host", "Port", "Manufacturer")
+_PEER = ("Url", "Username", "Password")
+
+
+def modalities(draft: Draft) -> None:
+    """Put the modalities."""
+    transcodes = draft.flag("TranscodeDicomProtocol", default=True)
+    preferred = _preferred(draft)
+    for name, entry in draft.table("DicomModalities").items():
+        option = f"DicomModalities.{name}"
+        given = _as_object(draft, option, entry, _MODALITY, sizes=(3, 4))
+        if given is None:
+            continue
+        one = Draft(given, draft.base, problems=draft.problems)
+        loc = ("modalities", name)
+        for key, setting in (("AET", "aet"), ("Host", "host"), ("Port", "port")):
+            draft.put((*loc, setting), given.get(key), f"{option}.{key}")
+        draft.put((*loc, "calling_aet"), given.get("LocalAet") or None, f"{option}.LocalAet")
+        draft.put((*loc, "timeout_s"), one.number("Timeout"), f"{option}.Timeout")
+        if not transcodes or not one.flag("AllowTranscoding", default=True):
+            cause = f"{option}.AllowTranscoding" if transcodes else "TranscodeDicomProtocol"
+            draft.put((*loc, "allow_transcoding"), False, cause)
+        elif preferred is not None:
+            draft.put((*loc, "prefer"), preferred, "DicomScuPreferredTransferSyntax")
+        if one.flag("UseDicomTls", default=False):
+            _speaks_tls(draft, loc, option)
+        _remarks(draft, "DicomModalities", name, given)
+
+
+def _preferred(draft: Draft) -> str | None:
+    option = "DicomScuPreferredTransferSyntax"
+    name = draft.given.get(option)
+    if not name:
+        return None
+    try:
+        if lookup(str(name)).is_lossy:
+            draft.note(option, "loses information, which is never done unasked: explicit is preferred")
+            return None
+    except UnknownSyntaxError as error:
+        draft.problem(option, str(error))
+    return str(name)
+
+
+def _speaks_tls(draft: Draft, loc: tuple[str, ...], option: str) -> None:
+    draft.put((*loc, "tls"), True, f"{option}.UseDicomTls")
+    # Orthanc looks at no name either; what it trusts is in a file of its own.
+    draft.put((*loc, "tls_check_name"), False, f"{option}.UseDicomTls")
+    for key, setting in (
+        ("DicomTlsTrustedCertificates", "ca_file"),
+        ("DicomTlsCertificate", "client_certificate_file"),
+        ("DicomTlsPrivateKey", "client_key_file"),
+    ):
+        draft.put((*loc, setting), draft.path(draft.given.get(key)), key)
+    draft.note(
+        f"{option}.UseDicomTls",
+        "whose certificate is trusted is checked, and not the name in it, as by Orthanc; tls_check_name = true checks that too",
+    )
+
+
+def peers(draft: Draft) -> None:
+    """Put the peers."""
+    timeout = draft.number("HttpTimeout")
+    trusted = draft.path(draft.given.get("HttpsCACertificates"))
+    for name, entry in draft.table("OrthancPeers").items():
+        option = f"OrthancPeers.{name}"
+        given = _as_object(draft, option, entry, _PEER, sizes=(1, 3))
+        if given is None:
+            continue
+        one = Draft(given, draft.base, problems=draft.problems)
+        loc = ("peers", name)
+        draft.put((*loc, "url"), given.get("Url"), f"{option}.Url")
+        if given.get("Username"):
+            draft.put((*loc, "username"), given["Username"], f"{option}.Username")
+            password = given.get("Password", "")
+            is_variable = isinstance(password, FromVariable)
+            secret = password.variable if isinstance(password, FromVariable) else password
+            draft.put((*loc, "password_env" if is_variable else "password"), secret, f"{option}.Password")
+        draft.put((*loc, "headers"), given.get("HttpHeaders") or None, f"{option}.HttpHeaders")
+        own = one.number("Timeout")
+        draft.put((*loc, "timeout_s"), own or timeout, "HttpTimeout" if own is None else f"{option}.Timeout")
+        draft.put((*loc, "ca_file"), trusted, "HttpsCACertificates")
+        for key, setting in (
+            ("CertificateFile", "client_certificate_file"),
+            ("CertificateKeyFile", "client_key_file"),
+        ):
+            draft.put((*loc, setting), draft.path(given.get(key)), f"{option}.{key}")
+        _remarks(draft, "OrthancPeers", name, given)
+
+
+def _as_object(
+    draft: Draft, option: str, entry: Any, keys: Sequence[str], *, sizes: Sequence[int]
+) -> Mapping[str, Any] | None:
+    """Return an entry that may be an array as the object that says the same, None for one that is neither."""
+    if isinstance(entry, dict):
+        return entry
+    if isinstance(entry, list) and len(entry) in sizes:
+        return dict(zip(keys, entry, strict=False))
+    names = " or ".join(f"[{', '.join(keys[:size])}]" for size in sizes)
+    draft.problem(option, f"should be an object, or an array {names}")
+    return None
+
+
+def _remarks(draft: Draft, table: str, name: str, given: Mapping[str, Any]) -> None:
+    for key, value in given.items():
+        if text := remark_on(f"{table}.{key}", value):
+            draft.note(f"{table}.{name}.{key}", text)

@@ -1,0 +1,286 @@
+"""What becomes of Orthanc's options."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from hostd.config.orthanc.converting import from_orthanc
+from hostd.config.problems import InvalidConfigurationError
+from hostd.config.settings import Settings, load
+from hostd.errors import ConfigurationError
+
+BASE = Path("/etc/orthanc")
+
+
+def converted(**options):
+    return from_orthanc(options, base=BASE, hashed=lambda user, password: HASH)
+
+
+HASH = "$argon2id$v=19$m=64,t=1,p=1$aHVudGVyMnNlY3JldA$Y4bmYd5yXqdnL5wbvjNdfw"
+
+
+def settings(**options):
+    return Settings(**converted(**options).values)
+
+
+def notes(**options):
+    return {note.option: note.text for note in converted(**options).notes}
+
+
+def test_nothing_said_is_orthancs_defaults():
+    found = settings()
+    assert (found.dicom.host, found.dicom.port, found.dicom.aets) == ("0.0.0.0", 4242, ("ORTHANC",))
+    assert (found.http.host, found.http.port, found.users) == ("127.0.0.1", 8042, {})
+    assert found.delivery.calling_aet == "ORTHANC"
+    assert found.ingest.on_conflict == "first"
+    assert found.ingest.transcode_to is None
+    assert found.node.name == "MyOrthanc"
+    assert list(notes()) == ["StorageDirectory"]
+
+
+def test_hostds_data_goes_beside_orthancs_storage_and_never_into_it():
+    assert settings().node.data == BASE / "hostd-data"
+    assert settings(StorageDirectory="db/").node.data == BASE / "hostd-data"
+    assert settings(StorageDirectory="/var/lib/orthanc/db").node.data == Path("/var/lib/orthanc/hostd-data")
+    assert settings(StorageDirectory=".").node.data == BASE.parent / "hostd-data"
+    assert settings().node.scripts == BASE / "hostd-scripts"
+
+
+def test_a_name_that_is_none_here_is_made_one_and_told():
+    assert settings(Name="Radiology (north)").node.name == "Radiology-north"
+    assert "Radiology-north" in notes(Name="Radiology (north)")["Name"]
+
+
+def test_the_faces_are_as_they_were():
+    found = settings(
+        DicomServerEnabled=True, DicomAet="PACS", DicomPort=104, DicomCheckCalledAet=True, DicomScpTimeout=45,
+        MaximumPduLength=65536, HttpServerEnabled=False, HttpPort=80, StableAge=90,
+    )  # fmt: skip
+    dicom = found.dicom
+    assert (dicom.aets, dicom.port, dicom.check_called_aet, dicom.timeout_s) == (("PACS",), 104, True, 45)
+    assert (dicom.max_pdu, found.http.enabled, found.http.port, found.stable.quiet_s) == (65536, False, 80, 90)
+    assert not settings(DicomServerEnabled=False).dicom.enabled
+
+
+@pytest.mark.parametrize(
+    ("options", "host", "users", "told"),
+    [
+        ({}, "127.0.0.1", False, None),
+        ({"RegisteredUsers": {"a": "x"}}, "127.0.0.1", False, None),
+        ({"RegisteredUsers": {"a": "x"}, "AuthenticationEnabled": True}, "127.0.0.1", True, None),
+        ({"AuthenticationEnabled": True}, "127.0.0.1", False, "AuthenticationEnabled"),
+        ({"RemoteAccessAllowed": True, "RegisteredUsers": {"a": "x"}}, "0.0.0.0", True, None),
+        ({"RemoteAccessAllowed": True}, "127.0.0.1", False, "RemoteAccessAllowed"),
+        ({"RemoteAccessAllowed": True, "AuthenticationEnabled": False}, "127.0.0.1", False, "RemoteAccessAllowed"),
+        (
+            {"RemoteAccessAllowed": True, "AuthenticationEnabled": False, "RegisteredUsers": {"a": "x"}},
+            "0.0.0.0", True, "AuthenticationEnabled",
+        ),
+    ],
+)  # fmt: skip
+def test_http_is_open_to_others_only_with_users(options, host, users, told):
+    found = settings(**options)
+    assert (found.http.host, bool(found.users)) == (host, users)
+    assert set(notes(**options)) - {"StorageDirectory"} == ({told} if told else set())
+
+
+def test_users_may_do_everything_and_their_passwords_are_hashed():
+    asked = []
+    given = {"RegisteredUsers": {"anna": "geheim"}, "RemoteAccessAllowed": True}
+    found = from_orthanc(given, base=BASE, hashed=lambda user, password: asked.append((user, password)) or HASH)
+    assert found.values["users"] == {"anna": {"password_hash": HASH, "role": "admin"}}
+    assert asked == [("anna", "geheim")]
+    assert "geheim" not in repr(found)
+
+
+def test_a_user_without_a_password_is_refused():
+    with pytest.raises(InvalidConfigurationError, match=r"RegisteredUsers\.anna"):
+        converted(RegisteredUsers={"anna": ""}, RemoteAccessAllowed=True)
+
+
+def test_https_has_its_certificate_and_key_in_one_file():
+    found = settings(
+        SslEnabled=True, SslCertificate="both.pem", SslVerifyPeers=True, SslTrustedClientCertificates="/ca.pem",
+        SslMinimumProtocolVersion=5,
+    ).http  # fmt: skip
+    assert (found.certificate_file, found.key_file) == (BASE / "both.pem", BASE / "both.pem")
+    assert (found.client_ca_file, found.tls_minimum) == (Path("/ca.pem"), "1.3")
+
+
+DICOM_TLS = {"DicomTlsEnabled": True, "DicomTlsCertificate": "c.pem", "DicomTlsPrivateKey": "k.pem"}
+
+
+def test_dicom_over_tls_is_on_the_port_itself():
+    found = settings(**DICOM_TLS, DicomTlsTrustedCertificates="ca.pem", DicomPort=2762).dicom
+    assert (found.port, found.tls_port) == (2762, 2762)
+    assert (found.certificate_file, found.key_file) == (BASE / "c.pem", BASE / "k.pem")
+    assert found.client_ca_file == BASE / "ca.pem"
+    assert settings(**DICOM_TLS, DicomTlsRemoteCertificateRequired=False).dicom.client_ca_file is None
+    with pytest.raises(InvalidConfigurationError, match="DicomTlsTrustedCertificates"):
+        converted(**DICOM_TLS)
+
+
+def test_modalities_are_arrays_or_objects():
+    found = settings(
+        DicomModalities={
+            "pacs": ["PACS", "10.0.0.1", 104],
+            "old": ["OLD", "old.example", "105", "GenericNoWildcardInDates"],
+            "ws": {
+                "AET": "WS", "Host": "ws.example", "Port": 11112, "LocalAet": "BUFFER", "Timeout": 20, "AllowTranscoding": False,
+                "AllowStore": True, "Manufacturer": "Generic",
+            },
+        },
+        DicomScuTimeout=12,
+        DicomAssociationCloseDelay=3,
+        DicomScuPreferredTransferSyntax="1.2.840.10008.1.2.4.90",
+    )  # fmt: skip
+    pacs, old, ws = (found.modalities[name] for name in ("pacs", "old", "ws"))
+    assert (pacs.aet, pacs.host, pacs.port, pacs.calling_aet, pacs.timeout_s) == (
+        "PACS", "10.0.0.1", 104, "ORTHANC", 12,
+    )  # fmt: skip
+    assert pacs.allow_transcoding
+    assert pacs.preferred_syntax.uid == "1.2.840.10008.1.2.4.90"
+    assert old.port == 105
+    assert (ws.calling_aet, ws.timeout_s, ws.allow_transcoding) == ("BUFFER", 20, False)
+    assert found.delivery.linger_s == 3
+
+
+def test_no_modality_is_transcoded_for_where_the_protocol_is_not():
+    found = settings(DicomModalities={"a": ["A", "h", 104]}, TranscodeDicomProtocol=False)
+    assert not found.modalities["a"].allow_transcoding
+
+
+def test_modalities_over_tls_show_the_nodes_certificate():
+    entry = {"AET": "A", "Host": "h", "Port": 104, "UseDicomTls": True}
+    found = settings(**DICOM_TLS, DicomTlsTrustedCertificates="ca.pem", DicomModalities={"a": entry}).modalities["a"]
+    assert (found.tls, found.ca_file, found.tls_check_name) == (True, BASE / "ca.pem", False)
+    assert found.client_certificate == (BASE / "c.pem", BASE / "k.pem")
+
+
+def test_peers_are_arrays_or_objects():
+    found = settings(
+        OrthancPeers={
+            "open": ["http://10.0.0.2:8042"],
+            "closed": ["https://peer.example/", "alice", "geheim"],
+            "whole": {
+                "Url": "https://whole.example/orthanc/", "Username": "bob", "Password": "geheim", "HttpHeaders": {"X-Token": "t"},
+                "CertificateFile": "c.pem", "CertificateKeyFile": "k.pem", "Timeout": 7,
+            },
+        },
+        HttpTimeout=40,
+        HttpsCACertificates="ca.pem",
+    ).peers  # fmt: skip
+    assert found["open"].url == "http://10.0.0.2:8042/"
+    assert (found["open"].timeout_s, found["open"].username) == (40, None)
+    assert (found["closed"].username, found["closed"].password.get_secret_value()) == ("alice", "geheim")
+    whole = found["whole"]
+    assert (whole.timeout_s, whole.ca_file, whole.headers["X-Token"].get_secret_value()) == (7, BASE / "ca.pem", "t")
+    assert whole.client_certificate == (BASE / "c.pem", BASE / "k.pem")
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"DicomModalities": {"a": ["A", "h"]}}, "DicomModalities.a"),
+        ({"DicomModalities": {"a": 5}}, "DicomModalities.a"),
+        ({"DicomModalities": []}, "DicomModalities"),
+        ({"OrthancPeers": {"p": ["http://h/", "user"]}}, "OrthancPeers.p"),
+        ({"RemoteAccessAllowed": "yes"}, "RemoteAccessAllowed"),
+        ({"OverwriteInstances": "Sometimes"}, "OverwriteInstances"),
+        ({"BuiltinDecoderTranscoderOrder": "First"}, "BuiltinDecoderTranscoderOrder"),
+        ({"StableAge": "soon"}, "StableAge"),
+        ({"DicomScuPreferredTransferSyntax": "1.2.3"}, "DicomScuPreferredTransferSyntax"),
+    ],
+)
+def test_what_orthanc_would_not_take_either_is_refused_by_its_option(options, named):
+    with pytest.raises(InvalidConfigurationError) as refused:
+        converted(**options)
+    assert [problem.key for problem in refused.value.problems] == [named]
+
+
+@pytest.mark.parametrize(
+    ("target", "how"),
+    [
+        ("1.2.840.10008.1.2.4.70", (None, None)),
+        ("1.2.840.10008.1.2.4.50", (75, None)),
+        ("1.2.840.10008.1.2.4.81", (None, 2)),
+        ("1.2.840.10008.1.2.4.91", (75, None)),
+    ],
+)
+def test_what_arrives_is_transcoded_as_it_was(target, how):
+    found = settings(
+        IngestTranscoding=target, DicomLossyTranscodingQuality=75, IngestTranscodingOfUncompressed=False
+    ).ingest
+    assert found.target.uid == target
+    assert (found.quality, found.near) == how
+    assert (found.of_uncompressed, found.of_compressed) == (False, True)
+
+
+def test_a_transfer_syntax_that_there_is_not_is_refused():
+    with pytest.raises(ValueError, match="no transfer syntax is called"):
+        settings(IngestTranscoding="1.2.3")
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [(False, "first"), ("Never", "first"), (True, "newest"), ("Always", "newest"), ("IfChanged", "newest")],
+)
+def test_overwriting_is_which_content_is_the_current_one(given, kept):
+    assert settings(OverwriteInstances=given).ingest.on_conflict == kept
+
+
+def test_hostds_own_codecs_stay_where_plug_ins_alone_had_to_do():
+    assert settings(BuiltinDecoderTranscoderOrder="After").transcoding.builtin == "after"
+    assert settings(BuiltinDecoderTranscoderOrder="Disabled").transcoding.builtin == "before"
+    assert "BuiltinDecoderTranscoderOrder" in notes(BuiltinDecoderTranscoderOrder="Disabled")
+
+
+def test_no_limit_in_time_leaves_the_default_and_is_told():
+    assert settings(DicomScpTimeout=0).dicom.timeout_s == settings().dicom.timeout_s
+    assert "DicomScpTimeout" in notes(DicomScpTimeout=0)
+
+
+def test_what_is_as_orthancs_default_is_not_told():
+    assert list(notes(MaximumStorageSize=0, LuaScripts=[], Plugins=[], JobsHistorySize=10)) == ["StorageDirectory"]
+
+
+def test_what_is_not_there_is_told_once_with_what_to_do():
+    found = notes(
+        MaximumStorageSize=100, DicomAlwaysAllowStore=False, Worklists={"Enable": True}, StabelAge=5, MyPlugin={},
+        DicomModalities={"a": {"AET": "A", "Host": "h", "Port": 104, "AllowStore": False, "UseDicomTLS": True}},
+    )  # fmt: skip
+    assert "retention" in found["MaximumStorageSize"]
+    assert "filter_received_instance" in found["DicomAlwaysAllowStore"]
+    assert "worklist" in found["Worklists"]
+    assert "StableAge" in found["StabelAge"]
+    assert "is not known" in found["MyPlugin"]
+    assert "filter_received_instance" in found["DicomModalities.a.AllowStore"]
+    assert "UseDicomTls" in found["DicomModalities.a.UseDicomTLS"]
+
+
+def test_scripts_are_named_with_the_recipe_that_does_what_they_did():
+    found = notes(LuaScripts=["/etc/lua/Autorouting.lua", "mine.lua"], PythonScript="/etc/compress_us_to_lossy.py")
+    assert "samples/auto-forwarding" in found["LuaScripts /etc/lua/Autorouting.lua"]
+    assert "docs/from-orthanc.md" in found["LuaScripts mine.lua"]
+    assert "samples/teleradiology-ultrasound" in found["PythonScript /etc/compress_us_to_lossy.py"]
+    assert "LuaScripts" not in found
+
+
+def test_all_that_comes_out_is_of_hostd_and_nothing_given_is_changed():
+    given = {"DicomModalities": {"a": ["A", "h", 104]}, "OrthancPeers": {"p": ["http://h/"]}}
+    before = json.dumps(given)
+    values = converted(**given).values
+    assert json.dumps(given) == before
+    assert values.keys() <= Settings.model_fields.keys()
+
+
+def test_a_value_that_is_wrong_is_told_by_orthancs_name(tmp_path):
+    file = tmp_path / "orthanc.json"
+    file.write_text(json.dumps({"HttpPort": 99999, "DicomModalities": {"a": {"AET": "A" * 17, "Host": "h"}}}))
+    with pytest.raises(ConfigurationError) as refused:
+        load(file, environ={})
+    said = str(refused.value)
+    for name in ("HttpPort (http.port)", "DicomModalities.a.AET (modalities.a.aet)", "modalities.a.port: is missing"):
+        assert name in said
+    assert str(file) in said
