@@ -18,7 +18,7 @@ SMALL_PRACTICE = """
 {
   "Name" : "Practice, ground floor",
   "StorageDirectory" : "/var/lib/orthanc/db",
-  "DicomAet" : "PRACTICE", "DicomPort" : 11112, "HttpPort" : 8043,
+  "DicomAet" : "${AET}", "DicomPort" : 11112, "HttpPort" : 8043,
   "RemoteAccessAllowed" : true,
   "AuthenticationEnabled" : true,
   "RegisteredUsers" : { "anna" : "geheim-anna", "ben" : "${BEN}" },
@@ -38,7 +38,7 @@ SMALL_PRACTICE = """
 """
 NOTHING = "{}"
 CONTAINER = '{"RemoteAccessAllowed": true, "AuthenticationEnabled": false, "OrthancPeers": {}, "Plugins": ["/plugins"], "DicomWeb": {"Enable": true}}'
-ENVIRON = {"BEN": "geheim-ben", "PEER": "geheim-peer"}
+ENVIRON = {"BEN": "geheim-ben", "PEER": "geheim-peer", "AET": "PRACTICE"}
 
 
 @pytest.fixture

@@ -1,11 +1,15 @@
 """What becomes of Orthanc's options."""
 
 import json
+import tomllib
 from pathlib import Path
 
 import pytest
+import tomli_w
+from pydantic import ValidationError
 
 from hostd.config.orthanc.converting import from_orthanc
+from hostd.config.orthanc.options import OPTIONS
 from hostd.config.problems import InvalidConfigurationError
 from hostd.config.settings import Settings, load
 from hostd.errors import ConfigurationError
@@ -17,6 +21,7 @@ def converted(**options):
     return from_orthanc(options, base=BASE, hashed=lambda user, password: HASH)
 
 
+KEYS = [name.rpartition(".")[2] for name in OPTIONS if "." in name]
 HASH = "$argon2id$v=19$m=64,t=1,p=1$aHVudGVyMnNlY3JldA$Y4bmYd5yXqdnL5wbvjNdfw"
 
 
@@ -44,7 +49,9 @@ def test_hostds_data_goes_beside_orthancs_storage_and_never_into_it():
     assert settings(StorageDirectory="db/").node.data == BASE / "hostd-data"
     assert settings(StorageDirectory="/var/lib/orthanc/db").node.data == Path("/var/lib/orthanc/hostd-data")
     assert settings(StorageDirectory=".").node.data == BASE.parent / "hostd-data"
+    assert settings(StorageDirectory="/db").node.data == Path("/hostd-data")
     assert settings().node.scripts == BASE / "hostd-scripts"
+    assert settings(StorageDirectory="/var/lib/orthanc/db").node.scripts == Path("/var/lib/orthanc/hostd-scripts")
 
 
 def test_a_name_that_is_none_here_is_made_one_and_told():
@@ -83,6 +90,19 @@ def test_http_is_open_to_others_only_with_users(options, host, users, told):
     found = settings(**options)
     assert (found.http.host, bool(found.users)) == (host, users)
     assert set(notes(**options)) - {"StorageDirectory"} == ({told} if told else set())
+
+
+def test_servers_of_dicomweb_are_destinations():
+    found = settings(
+        DicomWeb={
+            "Enable": True,
+            "Servers": {"old": ["http://h/dicom-web/"], "new": {"Url": "https://n/dw", "Username": "u", "Password": "p", "HasDelete": True}},
+        },
+        HttpTimeout=9,
+    )  # fmt: skip
+    assert (found.dicomweb["old"].url, found.dicomweb["old"].timeout_s) == ("http://h/dicom-web/", 9)
+    new = found.dicomweb["new"]
+    assert (new.url, new.username, new.password.get_secret_value()) == ("https://n/dw/", "u", "p")
 
 
 def test_users_may_do_everything_and_their_passwords_are_hashed():
@@ -186,6 +206,8 @@ def test_peers_are_arrays_or_objects():
         ({"DicomModalities": {"a": 5}}, "DicomModalities.a"),
         ({"DicomModalities": []}, "DicomModalities"),
         ({"OrthancPeers": {"p": ["http://h/", "user"]}}, "OrthancPeers.p"),
+        ({"DicomWeb": {"Servers": {"p": 1}}}, "DicomWeb.Servers.p"),
+        ({"DicomWeb": {"Servers": 1}}, "DicomWeb.Servers"),
         ({"RemoteAccessAllowed": "yes"}, "RemoteAccessAllowed"),
         ({"OverwriteInstances": "Sometimes"}, "OverwriteInstances"),
         ({"BuiltinDecoderTranscoderOrder": "First"}, "BuiltinDecoderTranscoderOrder"),
@@ -273,6 +295,59 @@ def test_all_that_comes_out_is_of_hostd_and_nothing_given_is_changed():
     values = converted(**given).values
     assert json.dumps(given) == before
     assert values.keys() <= Settings.model_fields.keys()
+
+
+WHOLE = {"AET": "A", "Host": "h", "Port": 104, "Url": "http://h/"}
+ODD = [
+    None,
+    True,
+    False,
+    0,
+    -1,
+    10**400,
+    float("nan"),
+    float("inf"),
+    "",
+    "x",
+    "\x1b[2J\n",
+    "None",
+    "1",
+    [],
+    [1],
+    [[]],
+    {},
+    {"": 1},
+    {"a": None},
+]
+ENTRIES = (
+    [{"a": one} for one in ODD]
+    + [{"a": [one] * 3} for one in ODD]
+    + [{"a": {**WHOLE, key: one}} for key in KEYS for one in ODD]
+)
+
+
+@pytest.mark.parametrize(
+    "option", [name for name, one in OPTIONS.items() if one.becomes and "." not in name] + ["LuaScripts", "Unknown"]
+)
+def test_whatever_stands_there_is_taken_or_refused_in_words(option):
+    more = {
+        **DICOM_TLS,
+        "DicomTlsTrustedCertificates": "ca.pem",
+        "SslEnabled": True,
+        "RemoteAccessAllowed": True,
+        "DicomModalities": {"b": {"AET": "B", "Host": "b", "Port": 1, "UseDicomTls": True}},
+    }
+    taken = 0
+    for value in ODD + (ENTRIES if option in {"DicomModalities", "OrthancPeers"} else []):
+        try:
+            found = converted(**{**more, option: value})
+            made = Settings(**found.values)
+        except (ConfigurationError, ValidationError):
+            continue
+        taken += 1
+        assert Settings(**tomllib.loads(tomli_w.dumps(found.values))) == made
+        assert all(str(note).isprintable() for note in found.notes)
+    assert taken, "even null is refused"
 
 
 def test_a_value_that_is_wrong_is_told_by_orthancs_name(tmp_path):

@@ -62,6 +62,7 @@ def test_a_variable_that_is_not_set_is_named():
         ('{"a": "geheim}', 1, "JSON"),
         ("[]", None, "object"),
         ("[" * 100_000, None, "deep"),
+        ('{"a": ' + "1" * 5000 + "}", None, "digits"),
     ],
 )
 def test_what_is_not_json_is_refused_with_its_line_and_without_its_content(text, line, says):

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from hostd.config.orthanc.destinations import modalities, peers
+from hostd.config.orthanc.destinations import dicomweb, modalities, peers
 from hostd.config.orthanc.draft import Converted, Draft
 from hostd.config.orthanc.recipes import in_place_of
 from hostd.dicom.loss import DEFAULT_QUALITY
@@ -32,6 +32,7 @@ def from_orthanc(given: Mapping[str, Any], *, base: Path, hashed: Callable[[str,
     _ingest(draft)
     modalities(draft)
     peers(draft)
+    dicomweb(draft)
     draft.seconds("DicomScuTimeout", "delivery", "timeout_s")
     draft.move("DicomAssociationCloseDelay", "delivery", "linger_s")
     _scripts(draft)
@@ -47,11 +48,15 @@ def _node(draft: Draft) -> None:
     draft.put(("node", "name"), plain, "Name")
     storage = draft.path(draft.given.get("StorageDirectory")) or draft.path("OrthancStorage")
     assert storage is not None, "a name is a path"
-    data = os.path.join(os.path.dirname(storage), "hostd-data")  # noqa: PTH118, PTH120 - texts, for TOML
+    beside = os.path.dirname(storage)  # noqa: PTH120 - a text, for TOML
+    # Where Orthanc may write, hostd may too: often not where the configuration is.
+    data, scripts = (f"{beside.rstrip('/')}/{name}" for name in ("hostd-data", "hostd-scripts"))
     draft.put(("node", "data"), data, "StorageDirectory")
-    draft.note("StorageDirectory", f"is left as it is, and nothing in it is seen; hostd's data goes into {data}")
-    # Not `scripts`: there plug-ins of Orthanc's may be, which are no scripts of hostd.
-    draft.put(("node", "scripts"), draft.path("hostd-scripts"), "")
+    draft.put(("node", "scripts"), scripts, "StorageDirectory")
+    draft.note(
+        "StorageDirectory",
+        f"is left as it is, and nothing in it is seen; hostd's data goes into {data}, its scripts are in {scripts}",
+    )
     draft.seconds("StableAge", "stable", "quiet_s")
 
 
@@ -150,7 +155,7 @@ def _ingest(draft: Draft) -> None:
     order = draft.given.get("BuiltinDecoderTranscoderOrder")
     if order == "Disabled":
         draft.note("BuiltinDecoderTranscoderOrder", "hostd's own codecs do what plug-ins did, and stay enabled")
-    elif order in {"Before", "After"}:
+    elif order in ("Before", "After"):
         draft.put(("transcoding", "builtin"), order.lower(), "BuiltinDecoderTranscoderOrder")
     elif order is not None:
         draft.problem("BuiltinDecoderTranscoderOrder", "should be Before, After or Disabled")

@@ -1,8 +1,9 @@
-"""`DicomModalities` and `OrthancPeers` as hostd's `[modalities.NAME]` and `[peers.NAME]`."""
+"""`DicomModalities`, `OrthancPeers` and the servers of `DicomWeb` as hostd's destinations."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from hostd.config.orthanc.draft import Draft
@@ -11,7 +12,7 @@ from hostd.config.orthanc.reading import FromVariable
 from hostd.dicom.syntaxes import UnknownSyntaxError, lookup
 
 _MODALITY = ("AET", "Host", "Port", "Manufacturer")
-_PEER = ("Url", "Username", "Password")
+_BY_HTTP = ("Url", "Username", "Password")
 
 
 def modalities(draft: Draft) -> None:
@@ -71,32 +72,42 @@ def _speaks_tls(draft: Draft, loc: tuple[str, ...], option: str) -> None:
 
 def peers(draft: Draft) -> None:
     """Put the peers."""
-    timeout = draft.number("HttpTimeout")
-    trusted = draft.path(draft.given.get("HttpsCACertificates"))
     for name, entry in draft.table("OrthancPeers").items():
         option = f"OrthancPeers.{name}"
-        given = _as_object(draft, option, entry, _PEER, sizes=(1, 3))
-        if given is None:
-            continue
-        one = Draft(given, draft.base, problems=draft.problems)
-        loc = ("peers", name)
-        draft.put((*loc, "url"), given.get("Url"), f"{option}.Url")
-        if given.get("Username"):
-            draft.put((*loc, "username"), given["Username"], f"{option}.Username")
-            password = given.get("Password", "")
-            is_variable = isinstance(password, FromVariable)
-            secret = password.variable if isinstance(password, FromVariable) else password
-            draft.put((*loc, "password_env" if is_variable else "password"), secret, f"{option}.Password")
-        draft.put((*loc, "headers"), given.get("HttpHeaders") or None, f"{option}.HttpHeaders")
-        own = one.number("Timeout")
-        draft.put((*loc, "timeout_s"), own or timeout, "HttpTimeout" if own is None else f"{option}.Timeout")
-        draft.put((*loc, "ca_file"), trusted, "HttpsCACertificates")
-        for key, setting in (
-            ("CertificateFile", "client_certificate_file"),
-            ("CertificateKeyFile", "client_key_file"),
-        ):
-            draft.put((*loc, setting), draft.path(given.get(key)), f"{option}.{key}")
-        _remarks(draft, "OrthancPeers", name, given)
+        if (given := _reached(draft, ("peers", name), option, entry)) is not None:
+            _remarks(draft, "OrthancPeers", name, given)
+
+
+def dicomweb(draft: Draft) -> None:
+    """Put the servers that the plug-in for DICOMweb sends to. What else they are told to have is of no account here."""
+    plug_in = Draft(draft.table("DicomWeb"), draft.base)
+    for name, entry in plug_in.table("Servers").items():
+        _reached(draft, ("dicomweb", name), f"DicomWeb.Servers.{name}", entry)
+    draft.problems += [replace(problem, key=f"DicomWeb.{problem.key}") for problem in plug_in.problems]
+
+
+def _reached(draft: Draft, loc: tuple[str, str], option: str, entry: Any) -> Mapping[str, Any] | None:
+    """Put what is reached by HTTP; return what was given for it, as an object."""
+    given = _as_object(draft, option, entry, _BY_HTTP, sizes=(1, 3))
+    if given is None:
+        return None
+    draft.put((*loc, "url"), given.get("Url"), f"{option}.Url")
+    if given.get("Username"):
+        draft.put((*loc, "username"), given["Username"], f"{option}.Username")
+        password = given.get("Password", "")
+        if isinstance(password, FromVariable):
+            draft.put((*loc, "password_env"), password.variable, f"{option}.Password")
+        else:
+            draft.put((*loc, "password"), password, f"{option}.Password")
+    draft.put((*loc, "headers"), given.get("HttpHeaders") or None, f"{option}.HttpHeaders")
+    timeout = Draft(given, draft.base, problems=draft.problems).number("Timeout")
+    if timeout is None:
+        draft.put((*loc, "timeout_s"), draft.number("HttpTimeout"), "HttpTimeout")
+    draft.put((*loc, "timeout_s"), timeout, f"{option}.Timeout")
+    draft.put((*loc, "ca_file"), draft.path(draft.given.get("HttpsCACertificates")), "HttpsCACertificates")
+    for key, setting in (("CertificateFile", "client_certificate_file"), ("CertificateKeyFile", "client_key_file")):
+        draft.put((*loc, setting), draft.path(given.get(key)), f"{option}.{key}")
+    return given
 
 
 def _as_object(

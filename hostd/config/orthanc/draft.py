@@ -82,10 +82,13 @@ class Draft:
         if value is None:
             return None
         try:
-            return None if isinstance(value, bool) or float(value) == 0 else value
-        except (TypeError, ValueError):
+            number = float(value)
+        except (TypeError, ValueError, OverflowError):
             self.problem(option, "should be a number")
             return None
+        if isinstance(value, bool) or number == 0:
+            return None
+        return int(number) if number.is_integer() else number
 
     def seconds(self, option: str, *loc: str) -> None:
         """Set a time-out to what an option says; 0, which is for ever there, leaves the default."""
@@ -120,5 +123,5 @@ class Draft:
     def converted(self) -> Converted:
         """Return what it came to. Raises `InvalidConfigurationError`."""
         if self.problems:
-            raise InvalidConfigurationError(self.problems)
+            raise InvalidConfigurationError([*dict.fromkeys(self.problems)])
         return Converted(self.values, tuple(self.notes), self.options)

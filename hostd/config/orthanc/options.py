@@ -95,6 +95,7 @@ OPTIONS: dict[str, Option] = {
     "LuaHeartBeatPeriod": _gone("`@every(…)` above a function of a script", default=0),
     "ExecuteLuaEnabled": _gone("Lua is not run; `hostd deploy` and `hostd try` are for scripts of hostd", default=False),
     "PythonScript": _gone("plug-ins are not run; " + _SCRIPTS),
+    "Python": _gone("scripts run in processes of their own, each with all of Python to itself"),
     "PythonVerbose": _gone("`log.level` says how much is told", default=False),
     "Plugins": _gone("plug-ins are not loaded: hostd has codecs, DICOMweb destinations and scripts of its own", default=[]),
     "JobsEngineThreadsCount": _gone(_THREADS, default=ANY),
@@ -231,7 +232,8 @@ OPTIONS: dict[str, Option] = {
     "TranscoderCacheSize": _gone("what is transcoded for one destination serves the others too; leave it out", default=ANY),
     **{name: _gone(_GDCM) for name in ("Gdcm", "Gdcm.Enable", "Gdcm.Throttling", "Gdcm.RestrictTransferSyntaxes")},
     # -- of plug-ins
-    "DicomWeb": _gone("`[dicomweb.NAME]` is a destination by STOW-RS; hostd answers no DICOMweb yet"),
+    "DicomWeb": _gone("its `Servers` are destinations; hostd answers no DICOMweb yet"),
+    "DicomWeb.Servers": _different("`[dicomweb.NAME]`", "As peers. What they are told to have besides is of no account here."),
     "Worklists": _gone("there is no worklist"),
     "Transfers": _gone("`[peers.NAME]` has `connections` and `compress`"),
     "Housekeeper": _gone("hostd looks after its index and files itself"),

@@ -83,8 +83,10 @@ def parse(file: Path, text: str, environ: Mapping[str, str]) -> dict[str, Any]:
         options = json.loads(text)
     except json.JSONDecodeError as error:
         raise InvalidConfigurationError([Problem("", f"this is not JSON: {error.msg}", file, error.lineno)]) from None
-    except RecursionError:
-        raise InvalidConfigurationError([Problem("", "this is nested too deeply", file)]) from None
+    except (RecursionError, ValueError):  # of numbers, ValueError
+        raise InvalidConfigurationError(
+            [Problem("", "is nested too deeply, or has a number of thousands of digits", file)]
+        ) from None
     if not isinstance(options, dict):
         raise InvalidConfigurationError([Problem("", "should be one JSON object, in braces", file)])
     options = _substituted(options, environ, unset)
