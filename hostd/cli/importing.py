@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
 from hostd.archive.room import Room
+from hostd.cli import log
 from hostd.cli.config import AsJson
 from hostd.cli.looking import Config, print_json, printable, settings_of
 from hostd.cli.signals import calling_on_stop
@@ -52,6 +53,7 @@ def import_(
     What was stopped goes on when the same is asked for again. Exit code 1: something failed, was refused, or is left; 2: nothing was begun.
     """
     began = time.monotonic()
+    log.configure("text", "warning")
     settings = settings_of(config)
     _refuse_own(settings, paths)
     if not dry_run:
@@ -75,7 +77,7 @@ def import_(
                 for one in _followed(paths, (importer.rehearse if dry_run else importer.take)(files_in(paths, note))):
                     counts[one.became] += 1
                     reasons[one.reason] += one.became == "other"
-                    if one.became in _NOT_TAKEN:
+                    if one.became in _NOT_TAKEN and (as_json or one.became != "other"):
                         listed.append(one)
             except StorageError as error:
                 trouble = str(error)
@@ -124,8 +126,7 @@ def _plain(one: Imported) -> dict[str, Any]:
 
 def _print(listed: Sequence[Imported], counts: Counter[str], reasons: Counter[str], facts: dict[str, Any]) -> None:
     for one in listed:
-        if one.became != "other":
-            typer.echo(printable(f"{one.became}: {_plain(one)['file']}: {one.reason}"), err=True)
+        typer.echo(printable(f"{one.became}: {_plain(one)['file']}: {one.reason}"), err=True)
     for reason, count in reasons.most_common():
         if count:
             typer.echo(printable(f"{count:,} left: {reason}"), err=True)

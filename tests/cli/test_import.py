@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+import structlog
 from pydicom.data import get_testdata_file
 from typer.testing import CliRunner
 
@@ -53,7 +54,10 @@ def some(folder, count, **elements):
 
 
 def run(config, *arguments):
-    return CliRunner().invoke(build(), ["import", *map(str, arguments), "--config", str(config)])
+    try:
+        return CliRunner().invoke(build(), ["import", *map(str, arguments), "--config", str(config)])
+    finally:
+        structlog.reset_defaults()  # the command's log goes to a standard error that is closed now
 
 
 def told(config, *arguments, exit_code=0):
@@ -288,6 +292,20 @@ def test_a_damaged_file_is_a_failure_that_holds_up_no_other(config, folder):
     assert counts == {"stored": 1, "failed": 1}
     assert "truncated" in left["cut"]
     assert "failed: " in run(config, folder).stderr
+
+
+def test_a_folder_that_cannot_be_read_is_a_failure(config, folder, monkeypatch):
+    some(folder / "open", 1)
+    some(folder / "shut", 1)
+    scandir = os.scandir
+
+    def refused(path):
+        if Path(os.fsdecode(path)).name == "shut":
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refused)
+    assert told(config, folder, exit_code=1) == ({"stored": 1, "failed": 1}, {"shut": "Permission denied"})
 
 
 @pytest.mark.parametrize(
