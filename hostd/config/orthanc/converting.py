@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,7 @@ def _node(draft: Draft) -> None:
     draft.put(("node", "scripts"), scripts, "StorageDirectory")
     draft.note(
         "StorageDirectory",
-        f"is left as it is, and nothing in it is seen; hostd's data goes into {data}, its scripts are in {scripts}",
+        f"is left as it is: `hostd import {shlex.quote(storage)}` takes over what is in it; hostd's data goes into {data}, its scripts are in {scripts}",
     )
     draft.seconds("StableAge", "stable", "quiet_s")
 

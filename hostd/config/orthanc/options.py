@@ -56,7 +56,7 @@ OPTIONS: dict[str, Option] = {
     # -- the node
     "Name": _different("`node.name`", "Spaces and the like become `-`."),
     "StorageDirectory": _different(
-        "`node.data`", "Never touched: hostd's data goes beside it, into `hostd-data`."
+        "`node.data`", "Never touched: hostd's data goes beside it, into `hostd-data`. `hostd import FOLDER` takes over what is in it."
     ),
     "IndexDirectory": _gone("never touched; " + _OWN_STORAGE, default="OrthancStorage"),
     "SyncStorageArea": _gone("hostd acknowledges only what is on stable storage", default=True),
