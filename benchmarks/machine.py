@@ -15,6 +15,7 @@ from pathlib import Path
 
 _TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 _LIBRARIES = ("hostd", "imagecodecs", "pylibjpeg-openjpeg", "pyjpegls", "pylibjpeg-rle", "python-gdcm", "numpy")
+_VOLUNTARY = re.compile(r"^voluntary_ctxt_switches:\s*(\d+)", re.MULTILINE)
 _VERSION = re.compile(r"\d+(\.\d+)+")
 
 
@@ -74,6 +75,18 @@ def tree_pss_bytes(process: int) -> int:
                 if line.startswith("Pss:"):
                     total += int(line.split()[1]) << 10
     return total
+
+
+def tree_wakes(process: int) -> dict[tuple[int, int], int]:
+    """Return how often each thread of a process and of its descendants has waited, by the numbers of process and thread."""
+    found = {}
+    for one in _tree(process, _families()):
+        with contextlib.suppress(OSError):  # it ended while we looked
+            for task in Path(f"/proc/{one}/task").iterdir():
+                switches = _VOLUNTARY.search((task / "status").read_text(errors="replace"))
+                if switches is not None:
+                    found[one, int(task.name)] = int(switches[1])
+    return found
 
 
 def _families() -> dict[int, list[int]]:

@@ -12,12 +12,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks import document, machine
-from benchmarks.receive import grown, made, report, rounds, standing
+from benchmarks.receive import grown, made, report, rounds
 from benchmarks.receive.made import Size
 from benchmarks.receive.report import Run
 from benchmarks.receive.rounds import Case
-from benchmarks.receive.servers import SERVERS, Hostd, Orthanc, Pynetdicom, Server
-from benchmarks.receive.standing import HostdWithScripts
+from benchmarks.receive.servers import SERVERS, Hostd, Pynetdicom
 
 SECTION = "receiving"
 _PROGRAMS = {"Orthanc": "Orthanc", "DCMTK storescp": "storescp"}
@@ -53,18 +52,16 @@ def taken(folder: Path, *, rounds_: int, quick: bool = False, huge: bool = False
     """Measure everything in an empty folder."""
     servers = [one for one in SERVERS if shutil.which(_PROGRAMS.get(one.name, "storescu"))]
     cases = [Case(size, count) for size in (made.SMALL, made.CT, made.LARGE) for count in (1, 4, 16)]
-    kinds: list[type[Server]] = [Hostd, HostdWithScripts, *(one for one in servers if one is Orthanc)]
-    sizes, idle_s = [10_000, rows], 30.0
+    sizes = [10_000, rows]
     if huge:
         cases.append(Case(made.HUGE, 1))
     if quick:
         servers = [one for one in servers if one in (Hostd, Pynetdicom)]
         cases = [Case(replace(made.SMALL, count=6), count) for count in (1, 2)]
-        kinds, sizes, idle_s, rounds_ = [Hostd], [100, rows], 0.5, 1
-    for name in ("turns", "standing", "grown"):
+        sizes, rounds_ = [100, rows], 1
+    for name in ("turns", "grown"):
         (folder / name).mkdir()
     cells = rounds.measured(folder / "turns", cases, servers, rounds_, say)
-    found = [standing.standing(kind, folder / "standing", idle_s) for kind in kinds]
     return Run(
         machine=machine.described(),
         load=os.getloadavg()[0] / (os.cpu_count() or 1),
@@ -72,7 +69,6 @@ def taken(folder: Path, *, rounds_: int, quick: bool = False, huge: bool = False
         cases=cases,
         servers=[one.name for one in servers],
         cells=cells,
-        standing=found,
         grown=_grown(folder / "grown", sizes) if rows else (),
     )
 

@@ -10,7 +10,6 @@ from benchmarks.receive import made
 from benchmarks.receive.grown import Grown
 from benchmarks.receive.rounds import Case, Cells, Sample, ratio
 from benchmarks.receive.servers import Hostd, Orthanc
-from benchmarks.receive.standing import ASSOCIATIONS, Standing
 
 TARGETS = {1: 2.5, 4: 2.0}
 """Associations → how many times Orthanc's rate hostd is to receive instances of 0.5 MB."""
@@ -28,7 +27,6 @@ class Run:
     cases: Sequence[Case]
     servers: Sequence[str]
     cells: Cells
-    standing: Sequence[Standing]
     grown: Sequence[Grown]
 
 
@@ -36,7 +34,7 @@ def section(run: Run) -> str:
     """Return the section in Markdown."""
     parts = [
         "## Receiving", _introduction(run), "### Target: beside Orthanc", _targets(run), "### Every size", _EVERY, _every(run),
-        "### While nothing happens", _STANDING, _standing(run), "### With much in the index", _grown(run),
+        "### With much in the index", _grown(run),
     ]  # fmt: skip
     return "\n\n".join(part for part in parts if part)
 
@@ -56,9 +54,6 @@ Machine: {run.machine}."""
 
 _EVERY = """Instances a second, how many times Orthanc's rate that is (round by round, then the median), and milliseconds of processor time
 for each instance, of the server with all its processes."""
-
-_STANDING = f"""Seconds from the start of the process until its first association was accepted; share of one processor, in percent, with
-{ASSOCIATIONS} open associations that send nothing (others than hostd: one); memory of all its processes, what they share counted once (PSS)."""
 
 
 def _targets(run: Run) -> str:
@@ -94,14 +89,6 @@ def _every(run: Run) -> str:
                 f"[{_number(min(rates))} to {_number(max(rates))}] | {beside} | {_cpu(samples):.2f} |"
             )
     return _table("| size | associations | server | instances/s | times Orthanc's | CPU ms |", rows)
-
-
-def _standing(run: Run) -> str:
-    rows = [
-        f"| {one.name} | {one.start_s:.2f} | {100 * one.idle_core:.2f} | {one.memory / (1 << 20):.0f} |"
-        for one in run.standing
-    ]
-    return _table("| server | start, s | idle, % of a core | memory, MiB |", rows)
 
 
 def _grown(run: Run) -> str:

@@ -91,6 +91,8 @@ class Hostd(Server):
     """`hostd run`: file and index synced, then answered."""
 
     name = "hostd"
+    dicom = ""
+    """More lines of `[dicom]`."""
 
     def __init__(
         self, folder: Path, scripts: Mapping[str, str] | None = None, command: tuple[str, ...] = (sys.executable,)
@@ -109,7 +111,7 @@ class Hostd(Server):
             (scripts / name).chmod(0o600)
         config.write_text(
             f'[node]\nname = "benchmark"\ndata = "{self.data}"\nscripts = "{scripts}"\nmin_free_mb = 0\n'
-            f"[dicom]\nport = {self.port}\n[http]\nport = {free_port()}\n"
+            f"[dicom]\nport = {self.port}\n{self.dicom}[http]\nport = {free_port()}\n"
             f'[modalities.archive]\naet = "ARCHIVE"\nhost = "127.0.0.1"\nport = 9\n'
         )
         config.chmod(0o600)

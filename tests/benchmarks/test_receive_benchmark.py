@@ -23,9 +23,6 @@ def test_it_measures_and_writes_its_section(tmp_path):
     assert set(run.servers) == {"hostd", "pynetdicom"}
     assert all(len(samples) == 1 and samples[0].rate > 0 for samples in run.cells.values())
     assert all(samples[0].cpu >= 0 for samples in run.cells.values())
-    (node,) = run.standing
-    assert node.start_s > 0
-    assert node.memory > 10 << 20
     assert [one.rows for one in run.grown] == [100, 200]
     text = report.section(run)
     assert "| 30 kB | 2 associations | hostd |" in text
