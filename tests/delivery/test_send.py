@@ -104,10 +104,12 @@ def test_what_does_not_arrive_waits_and_is_exit_code_1_and_what_is_no_instance_i
             break
     assert "No such file" in waiting.stderr
     assert "readme.txt" in waiting.stderr
-    (place / "gone").mkdir()
-    again = run(place, "gone", files / "0.dcm")  # absorbed by what waits
-    assert again.exit_code == 0, again.output
+    again = run(place, "gone", files / "0.dcm", "--wait", "0")  # absorbed by what waits
+    assert again.exit_code == 1
     assert rows(place, "SELECT count(*) FROM delivery") == [(3,)]
+    (place / "gone").mkdir()
+    arrived = run(place, "gone", files / "0.dcm")
+    assert arrived.exit_code == 0, arrived.output
     assert not [p for p in (place / "data" / "blobs" / PREFIX).rglob("*") if p.is_file() and not _is_known(place, p)]
 
 
