@@ -18,6 +18,7 @@ from hostd.archive.blobs import FolderBlobs, import_prefix, names_under
 from hostd.archive.bulletin import Bulletin
 from hostd.archive.company import TOPICS, Alone, Company, Members, notify
 from hostd.archive.database import INDEX, SCHEMA, bring_up_to_date, open_engine, schema_version
+from hostd.archive.locking import lock
 from hostd.archive.postgresql import is_passing
 from hostd.archive.writer import Writer
 from hostd.clock import Clock
@@ -165,16 +166,11 @@ def _openable(place: Place) -> Iterator[None]:
 
 
 def _lock(path: Path) -> int:
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise NodeError(f"the folder {path.parent} cannot be written: {error.strerror}") from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
+    def held(descriptor: int) -> str:
         holder = os.pread(descriptor, _HOLDER_LENGTH, 0).decode("ascii", "replace").strip()
-        os.close(descriptor)
-        raise NodeError(f"another node (process {holder or 'unknown'}) is running on {path.parent}") from error
+        return f"another node (process {holder or 'unknown'}) is running on {path.parent}"
+
+    descriptor = lock(path, held)
     try:
         # Of one length, over what the last node wrote: a full disk does not hinder it.
         os.pwrite(descriptor, f"{os.getpid():<{_HOLDER_LENGTH - 1}}\n".encode(), 0)

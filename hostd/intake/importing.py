@@ -6,7 +6,6 @@ and the index is written as by each command that writes beside a node. What an i
 
 from __future__ import annotations
 
-import fcntl
 import os
 import stat
 import threading
@@ -29,11 +28,12 @@ from hostd.archive.bulletin import Bulletin
 from hostd.archive.company import TOPICS, Guest
 from hostd.archive.database import INDEX, open_engine
 from hostd.archive.instances import KEPT, Arrival, OnConflict
+from hostd.archive.locking import lock
 from hostd.archive.records import Origin
 from hostd.archive.writer import Writer
 from hostd.clock import Clock
 from hostd.config.place import Place
-from hostd.errors import NodeError, NoRoomError, StorageError, UnparsableError
+from hostd.errors import NoRoomError, StorageError, UnparsableError
 from hostd.intake.candidates import Candidate, OtherFileError, opened
 from hostd.intake.copying import content_of, copy
 from hostd.intake.taken import Taken, TakenFiles
@@ -109,7 +109,8 @@ class Importer:
     def _open(self, node: str) -> None:
         folder = self._place.data / FOLDER
         folder.mkdir(mode=0o700, exist_ok=True)
-        self._undo.callback(os.close, _lock(folder / "lock"))
+        goes_on = f"another import into {self._place.data} goes on: wait for its end, or stop it"
+        self._undo.callback(os.close, lock(folder / "lock", lambda _: goes_on))
         if not is_held(self._place.data):
             Archive(self._place, node, self._clock).close()  # the index is there then, and of this version
         writing = open_engine(self._place, writes=True)
@@ -310,16 +311,3 @@ def _portions(files: Iterable[Path]) -> Iterator[list[Path]]:
 
 def _told(error: UnparsableError | OSError) -> str:
     return (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
-
-
-def _lock(path: Path) -> int:
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise NodeError(f"the folder {path.parent} cannot be written: {error.strerror}") from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(descriptor)
-        raise NodeError(f"another import into {path.parent.parent} goes on: wait for its end, or stop it") from error
-    return descriptor

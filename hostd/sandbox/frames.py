@@ -397,6 +397,23 @@ class Failure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The helper's file that `line` is in, '' for the script's own."""
 
 
+Verb = Literal[
+    "value",
+    "members",
+    "first",
+    "origins",
+    "marks",
+    "find",
+    "found",
+    "delivered_to",
+    "state",
+    "product",
+    "http_get",
+    "pixels",
+]
+"""What a running script may ask."""
+
+
 class Question(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="question"):
     """A question of a running script.
 
@@ -409,20 +426,7 @@ class Question(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="que
     """
 
     id: int
-    verb: Literal[
-        "value",
-        "members",
-        "first",
-        "origins",
-        "marks",
-        "find",
-        "found",
-        "delivered_to",
-        "state",
-        "product",
-        "http_get",
-        "pixels",
-    ]
+    verb: Verb
     path: list[int]
     of: str = ""
     about: str = ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from difflib import get_close_matches
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -14,21 +14,6 @@ from hostd.sandbox.refusals import PixelsUnknown, TooManyActions, UnknownKeyword
 MAX_NAMES_READ = 1000
 """How many different tags a run records as read; more are read, but not recorded."""
 
-Verb = Literal[
-    "value",
-    "members",
-    "first",
-    "origins",
-    "marks",
-    "find",
-    "found",
-    "delivered_to",
-    "state",
-    "product",
-    "http_get",
-    "pixels",
-]
-
 
 class Ask(Protocol):
     """Asks the host; see `frames.Question` and `frames.Answer`."""
@@ -36,7 +21,7 @@ class Ask(Protocol):
     def __call__(
         self,
         path: list[int],
-        verb: Verb = "value",
+        verb: frames.Verb = "value",
         of: str = "",
         about: str = "",
         more: dict[str, Any] | None = None,
@@ -215,7 +200,7 @@ class Run:
     def ask(
         self,
         path: list[int],
-        verb: Verb,
+        verb: frames.Verb,
         of: str = "",
         about: str = "",
         more: dict[str, Any] | None = None,

@@ -20,7 +20,6 @@ import msgspec
 
 from hostd.sandbox import facades, frames, jail
 from hostd.sandbox.refusals import ValueTooLarge
-from hostd.sandbox.run import Verb
 from hostd.sandbox.script import RefusedScriptError, Script
 
 EXIT_DONE, EXIT_PROTOCOL, EXIT_MEMORY = 0, 70, 71
@@ -40,7 +39,7 @@ class _Conversation:
     def ask(
         self,
         path: list[int],
-        verb: Verb = "value",
+        verb: frames.Verb = "value",
         of: str = "",
         about: str = "",
         more: dict[str, Any] | None = None,

@@ -23,9 +23,8 @@ class Together:
     def __init__(self, bring: Callable[[Stored, Transform], Product]) -> None:
         self._bring = bring
         self._guard = threading.Lock()
-        self._whole: OrderedDict[Asked, str] = OrderedDict()
-        self._spoilt: OrderedDict[Asked, str] = OrderedDict()
-        """By which file it failed last: that one is looked at first."""
+        self._spoilt_by: OrderedDict[Asked, str] = OrderedDict()
+        """The file by which it failed last, which is looked at first; "": all could be de-identified."""
 
     def require(self, transform: Transform, asked: Asked, others: Callable[[], Sequence[Stored]]) -> None:
         """Return once all that was asked for together could be de-identified; at once where the transform does not de-identify.
@@ -34,21 +33,21 @@ class Together:
         `bring` raises when this machine could not do its part now.
         """
         wanted = transform.until_anonymized
-        if not wanted or asked in self._whole:
+        last = self._spoilt_by.get(asked)
+        if not wanted or last == "":
             return
-        last = self._spoilt.get(asked)
         for other in sorted(others(), key=lambda other: other.blob != last):
             try:
                 self._bring(other, wanted)
             except InstanceFault as fault:
-                self._remember(self._spoilt, asked, other.blob)
+                self._remember(asked, other.blob)
                 raise InstanceFault(
                     f"nothing of what was asked for together goes out as long as {other.sop_instance_uid} is among it: {fault}"
                 ) from fault
-        self._remember(self._whole, asked, "")
+        self._remember(asked, "")
 
-    def _remember(self, known: OrderedDict[Asked, str], asked: Asked, blob: str) -> None:
+    def _remember(self, asked: Asked, blob: str) -> None:
         with self._guard:
-            known[asked] = blob
-            if len(known) > _REMEMBERED:
-                known.popitem(last=False)
+            self._spoilt_by[asked] = blob
+            if len(self._spoilt_by) > _REMEMBERED:
+                self._spoilt_by.popitem(last=False)
