@@ -97,7 +97,7 @@ def test_a_search_by_identifier_label_or_age_walks_an_index(bench):
             (Search("study", label="x"), "ix_instance_study_told"),
         ):
             found = []
-            sa.event.listen(connection.engine, "before_cursor_execute", lambda *a, f=found: f.append((a[2], a[3])))
+            sa.event.listen(connection, "before_cursor_execute", lambda *a, f=found: f.append((a[2], a[3])))
             searching.find(connection, search, time_limit_s=5.0)
             statement, values = found[0]
             plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values).all()
