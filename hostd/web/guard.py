@@ -19,6 +19,7 @@ from hostd.config.passwords import check_password
 from hostd.config.sections import User
 from hostd.intake.filtering import Judgement
 from hostd.web.errors import FORBIDDEN, UNAUTHORIZED, Problem
+from hostd.web.roles import needed_role, suffices
 
 _log = structlog.get_logger(__name__)
 
@@ -42,8 +43,6 @@ class RequestFilters(Protocol):
         ...
 
 
-_ROLES = ("read", "write", "admin")
-_NEEDED = {"GET": "read", "HEAD": "read", "OPTIONS": "read", "POST": "write", "PUT": "write"}
 _CHANGES_NOTHING = frozenset({"GET", "HEAD", "OPTIONS"})
 
 _CHALLENGE = Problem(
@@ -52,7 +51,7 @@ _CHALLENGE = Problem(
 
 
 class Guard:
-    """Refuses requests before any route sees them; one that passes has `scope["state"]["username"]`, None without users.
+    """Refuses requests before any route sees them; one that passes has `scope["state"]` with `username`, None without users, and `role`.
 
     Without users everything is allowed, but only to this machine: both the client's address and the name by which it calls the
     host must be of loopback, or one of `hosts`. The name matters because a foreign page can make its own name point here
@@ -92,7 +91,7 @@ class Guard:
         await self._app(scope, receive, send)
 
     def _local_only(self, request: Request) -> Problem | None:
-        request.state.username = None
+        request.state.username, request.state.role = None, "admin"
         ip = client_ip(request)
         if ip is None or not is_loopback(ip):
             return Problem(403, FORBIDDEN, "without users only this machine may ask: configure [users.NAME]")
@@ -111,10 +110,10 @@ class Guard:
         user = await anyio.to_thread.run_sync(check_password, users, name, password, limiter=self._checks)
         if user is None:
             return _CHALLENGE
-        needed = _NEEDED.get(request.method, "admin")
-        if _ROLES.index(user.role) < _ROLES.index(needed):
-            return Problem(403, FORBIDDEN, f"{request.method} needs the role {needed!r}; this user has {user.role!r}")
-        request.state.username = name
+        needed = needed_role(request.method, request.scope["path"])
+        if not suffices(user.role, needed):
+            return Problem(403, FORBIDDEN, f"this needs the role {needed!r}; this user has {user.role!r}")
+        request.state.username, request.state.role = name, user.role
         return None
 
     async def _filtered(self, request: Request, users: Mapping[str, User]) -> Problem | None:
