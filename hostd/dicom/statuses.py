@@ -14,10 +14,16 @@ NO_SUCH_EVENT_TYPE = 0x0113
 INVALID_ARGUMENT_VALUE = 0x0115
 NO_SUCH_SOP_CLASS = 0x0118
 SOP_CLASS_NOT_SUPPORTED = 0x0122
+NOT_AUTHORIZED = 0x0124
+DUPLICATE_INVOCATION = 0x0210
 UNRECOGNIZED_OPERATION = 0x0211
+RESOURCE_LIMITATION = 0x0213
 OUT_OF_RESOURCES = 0xA700
 DATA_SET_DOES_NOT_MATCH = 0xA900
 CANNOT_UNDERSTAND = 0xC000
+CANCELLED = 0xFE00
+PENDING = 0xFF00
+PENDING_WITHOUT_OPTIONAL_KEYS = 0xFF01
 
 _NAMES = {
     SUCCESS: "success",
@@ -39,18 +45,18 @@ _NAMES = {
     0x0121: "missing attribute value",
     SOP_CLASS_NOT_SUPPORTED: "SOP class not supported",
     0x0123: "no such action",
-    0x0124: "not authorized",
-    0x0210: "duplicate invocation",
+    NOT_AUTHORIZED: "not authorized",
+    DUPLICATE_INVOCATION: "duplicate invocation",
     UNRECOGNIZED_OPERATION: "unrecognized operation",
     0x0212: "mistyped argument",
-    0x0213: "resource limitation",
+    RESOURCE_LIMITATION: "resource limitation",
     0xA801: "move destination unknown",
     0xB000: "coercion of data elements",
     0xB006: "elements discarded",
     0xB007: "data set does not match SOP class",
-    0xFE00: "cancelled",
-    0xFF00: "pending",
-    0xFF01: "pending, optional keys not supported",
+    CANCELLED: "cancelled",
+    PENDING: "pending",
+    PENDING_WITHOUT_OPTIONAL_KEYS: "pending, optional keys not supported",
 }
 
 # PS3.4 Table B.2-1 gives whole ranges of statuses one meaning.
@@ -67,9 +73,9 @@ def category(status: int) -> Category:
         return "success"
     if status in (0x0001, 0x0107, 0x0116) or 0xB000 <= status <= 0xBFFF:
         return "warning"
-    if status == 0xFE00:
+    if status == CANCELLED:
         return "cancel"
-    if status in (0xFF00, 0xFF01):
+    if status in (PENDING, PENDING_WITHOUT_OPTIONAL_KEYS):
         return "pending"
     return "failure"
 

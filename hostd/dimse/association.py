@@ -153,12 +153,22 @@ class Association:
 
     def send_command(self, context_id: int, encoded: bytes) -> None:
         """Send a command set, in fragments where the peer's maximum length demands it."""
+        self.connection.send(self._small(context_id, _COMMAND, encoded))
+
+    def send_message(self, context_id: int, command: bytes, data_set: bytes | None) -> None:
+        """Send a command set with a small data set, in one write: a C-FIND has many."""
+        pdus = self._small(context_id, _COMMAND, command)
+        if data_set is not None:
+            pdus += self._small(context_id, 0, data_set)
+        self.connection.send(pdus)
+
+    def _small(self, context_id: int, kind: int, encoded: bytes) -> bytes:
         pdus = bytearray()
-        for start in range(0, len(encoded), self._payload):
+        for start in range(0, max(len(encoded), 1), self._payload):
             fragment = encoded[start : start + self._payload]
             last = _LAST if start + len(fragment) == len(encoded) else 0
-            pdus += _p_data_header(context_id, _COMMAND | last, len(fragment)) + fragment
-        self.connection.send(bytes(pdus))
+            pdus += _p_data_header(context_id, kind | last, len(fragment)) + fragment
+        return bytes(pdus)
 
     def send_data_set(self, context_id: int, readinto: Callable[[memoryview], int]) -> None:
         """Send a data set as `readinto` gives it (0 at its end), in fragments of the peer's maximum length.

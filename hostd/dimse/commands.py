@@ -21,10 +21,16 @@ AFFECTED_SOP_INSTANCE_UID = 0x1000
 REQUESTED_SOP_INSTANCE_UID = 0x1001
 EVENT_TYPE_ID = 0x1002
 ACTION_TYPE_ID = 0x1008
+REMAINING_SUB_OPERATIONS = 0x1020
+COMPLETED_SUB_OPERATIONS = 0x1021
+FAILED_SUB_OPERATIONS = 0x1022
+WARNING_SUB_OPERATIONS = 0x1023
 """Element numbers of group 0000 (PS3.7 Table E.1-1)."""
 
 C_STORE_RQ = 0x0001
+C_GET_RQ = 0x0010
 C_FIND_RQ = 0x0020
+C_MOVE_RQ = 0x0021
 C_ECHO_RQ = 0x0030
 N_EVENT_REPORT_RQ = 0x0100
 N_ACTION_RQ = 0x0130
@@ -40,6 +46,8 @@ LIMIT = 64 << 10
 
 _ELEMENT = struct.Struct("<HHI")
 _US = struct.Struct("<H")
+_MOST = 0xFFFF
+"""What a US can say; where there are more, it is said that there are so many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,12 +191,29 @@ def action_request(*, message_id: int, sop_class_uid: str, sop_instance_uid: str
     )
 
 
-def response(request: CommandSet, status: int, error_comment: str = "") -> bytes:
+@dataclass(frozen=True, slots=True)
+class SubOperations:
+    """How far a C-MOVE or C-GET has come, in instances. `remaining` is left out of a final response that is not a cancel's (PS3.7 §9.1.3.1)."""
+
+    completed: int
+    failed: int
+    warning: int
+    remaining: int | None = None
+
+
+def response(
+    request: CommandSet,
+    status: int,
+    error_comment: str = "",
+    *,
+    has_data_set: bool = False,
+    sub_operations: SubOperations | None = None,
+) -> bytes:
     """Encode the response to a request: its command with the response bit, its UIDs as they stood, the status."""
     elements = [
         (COMMAND_FIELD, us(request.command | RESPONSE)),
         (MESSAGE_ID_BEING_RESPONDED_TO, us(request.message_id)),
-        (COMMAND_DATA_SET_TYPE, us(NO_DATA_SET)),
+        (COMMAND_DATA_SET_TYPE, us(WITH_DATA_SET if has_data_set else NO_DATA_SET)),
         (STATUS, us(status)),
     ]
     sop_class = request.elements.get(AFFECTED_SOP_CLASS_UID) or request.elements.get(REQUESTED_SOP_CLASS_UID)
@@ -198,4 +223,12 @@ def response(request: CommandSet, status: int, error_comment: str = "") -> bytes
         elements.append((ERROR_COMMENT, comment(error_comment)))
     if instance := request.elements.get(AFFECTED_SOP_INSTANCE_UID):
         elements.append((AFFECTED_SOP_INSTANCE_UID, _even(instance)))
+    if sub_operations is not None:
+        if sub_operations.remaining is not None:
+            elements.append((REMAINING_SUB_OPERATIONS, us(min(sub_operations.remaining, _MOST))))
+        elements += [
+            (COMPLETED_SUB_OPERATIONS, us(min(sub_operations.completed, _MOST))),
+            (FAILED_SUB_OPERATIONS, us(min(sub_operations.failed, _MOST))),
+            (WARNING_SUB_OPERATIONS, us(min(sub_operations.warning, _MOST))),
+        ]
     return encode(elements)

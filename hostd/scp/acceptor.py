@@ -16,9 +16,11 @@ from hostd.dicom.commitment import Report
 from hostd.dimse.pdu import Connection
 from hostd.dimse.tls import ServerTls
 from hostd.errors import ConfigurationError, NodeError
+from hostd.scp.access import Access, nobody
 from hostd.scp.conversation import Conversation, House
 from hostd.scp.limits import Limits
 from hostd.scp.log import AssociationLog
+from hostd.scp.services import Service, Services
 from hostd.scp.storage import StoreService
 
 _LOG = structlog.get_logger(__name__)
@@ -31,10 +33,10 @@ _OUT_OF_DESCRIPTORS_S = 0.5
 
 
 class DicomListener:
-    """Accepts associations for Verification, Storage, and the reports of Storage Commitment, which `on_report` takes.
+    """Accepts associations for Verification, Storage, `services`, and the reports of Storage Commitment, which `on_report` takes.
 
     `aets`: the called AE titles that it answers to, all when `check_called_aet` is false. `port` 0 takes a free one; after
-    `start` the property says which; on `tls_port` associations come over `tls`, and where that is `port` too, on no other way. While `has_room` says no, who wants to store is rejected as transient, temporary congestion.
+    `start` the property says which; on `tls_port` associations come over `tls`, and where that is `port` too, on no other way. `access` says who may use `services`. While `has_room` says no, who wants to store is rejected as transient, temporary congestion.
     """
 
     def __init__(
@@ -47,6 +49,8 @@ class DicomListener:
         store: StoreService,
         associations: AssociationLog,
         on_report: Callable[[Report], bool] = lambda _report: False,
+        services: Sequence[Service] = (),
+        access: Access = nobody,
         limits: Limits | None = None,
         clock: Clock | None = None,
         has_room: Callable[[], bool] = lambda: True,
@@ -69,6 +73,8 @@ class DicomListener:
             check_called_aet=check_called_aet,
             store=store,
             on_report=on_report,
+            services=Services(services),
+            access=access,
             associations=associations,
             limits=self._limits,
             clock=clock or SystemClock(),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import select
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -26,14 +26,15 @@ from hostd.dimse.errors import (
 from hostd.dimse.pdu import Connection
 from hostd.dimse.reports import report_status
 from hostd.errors import HostdError
+from hostd.scp.access import Access
 from hostd.scp.limits import Limits
 from hostd.scp.log import AssociationClosed, AssociationLog, AssociationOpened, ContextFact, Ending
+from hostd.scp.services import Exchange, Services, read_data_set, respond
 from hostd.scp.sop_classes import choose, is_storage
 from hostd.scp.storage import StoreService, store
 
 _LOG = structlog.get_logger(__name__)
 _STOPPING = "hostd is stopping"
-_LONGEST_REPORT = 4 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,8 @@ class House:
     store: StoreService
     on_report: Callable[[Report], bool]
     """Takes the report of a storage commitment; false when its transaction is unknown."""
+    services: Services
+    access: Access
     associations: AssociationLog
     limits: Limits
     clock: Clock
@@ -71,6 +74,7 @@ class Conversation:
         self._association: Association | None = None
         self._received = 0
         self._stored = 0
+        self._poll: select.poll | None = None
         self.is_busy = False
         """Whether it holds one of the listener's places: an association was accepted and has not ended."""
 
@@ -117,7 +121,7 @@ class Conversation:
         if why is None:
             self.is_busy = not self._house.stopping.is_set() and self._house.admit()
             why = None if self.is_busy else rejection.LOCAL_LIMIT_EXCEEDED
-        negotiation = acceptor.negotiate(request, choose) if why is None else None
+        negotiation = acceptor.negotiate(request, self._choose) if why is None else None
         facts = self._facts(request, negotiation)
         try:
             self._id = self._house.associations.opened(facts)
@@ -138,6 +142,12 @@ class Conversation:
             association=self._id,
         )
         return self._serve(self._association, origin)
+
+    def _choose(self, abstract_syntax: str, proposed: Sequence[str]) -> Sequence[str] | None:
+        served = self._house.services.syntaxes_of(abstract_syntax)
+        if served is None:
+            return choose(abstract_syntax, proposed)
+        return [syntax for syntax in proposed if syntax in served]
 
     def _facts(self, request: Request | None, negotiation: acceptor.Negotiation | None) -> AssociationOpened:
         now = self._house.clock.now()
@@ -161,30 +171,34 @@ class Conversation:
     # -- the middle ---------------------------------------------------------------------------------------------------
 
     def _serve(self, association: Association, origin: Origin) -> tuple[Ending, str]:
-        while self._wait():
+        while True:
+            if not self._ready(self._house.limits.idle_s):
+                raise TimedOutError("the peer was idle for longer than allowed")
             message = association.receive()
-            if message is None:
+            if message is None or self._answer(association, message, origin):
                 association.confirm_release()
                 return "released", ""
-            self._answer(association, message, origin)
-        self._connection.abort()
-        return "aborted by hostd", _STOPPING
 
-    def _wait(self) -> bool:
-        """Wait for the next message; return false when hostd stops. Raises `TimedOutError`."""
+    def _ready(self, wait_s: float) -> bool:
+        """Wait so many seconds for something to read; return whether there is. Raises `InterruptedAssociationError` when hostd stops."""
         if self._house.stopping.is_set():
-            return False
+            raise InterruptedAssociationError(_STOPPING)
         if self._connection.has_unread:
             return True
+        self._poll = self._poll or self._made_poll()
+        ready = self._poll.poll(wait_s * 1000)
+        if self._house.stopping.is_set():
+            raise InterruptedAssociationError(_STOPPING)
+        return bool(ready)
+
+    def _made_poll(self) -> select.poll:
         poll = select.poll()
         poll.register(self._connection.fileno(), select.POLLIN)
         poll.register(self._house.wake_fd, select.POLLIN)
-        ready = poll.poll(self._house.limits.idle_s * 1000)
-        if not ready:
-            raise TimedOutError("the peer was idle for longer than allowed")
-        return not self._house.stopping.is_set()
+        return poll
 
-    def _answer(self, association: Association, message: Message, origin: Origin) -> None:
+    def _answer(self, association: Association, message: Message, origin: Origin) -> bool:
+        """Answer a request; return whether the peer asked for release meanwhile."""
         command = message.command
         if command.command & commands.RESPONSE:
             raise ProtocolError("the peer answered a request that was never made", source=0, reason=0)
@@ -196,24 +210,30 @@ class Conversation:
                 self._stored += 1
             else:
                 status, comment = refusal.status, refusal.comment
+        elif (service := self._house.services.of(message)) is not None:
+            data_set = read_data_set(association)
+            why = self._house.access(service.act, origin)
+            if why is None:
+                exchange = Exchange(association, message, origin, data_set, self._ready, self._house.limits.network_s)
+                respond(service, exchange)
+                return exchange.is_released
+            _LOG.warning("a request was refused", calling_aet=origin.calling_aet, ip=origin.ip, reason=why)
+            status, comment = statuses.NOT_AUTHORIZED, why
         elif command.command == commands.N_EVENT_REPORT_RQ and message.context.abstract_syntax == PUSH_MODEL:
             status = self._take_report(association, message)
         else:
             association.drain()
             if command.command == commands.C_CANCEL_RQ:
-                return  # It has no response (PS3.7 §9.3.2.3), and there is nothing to cancel.
+                return False  # It has no response (PS3.7 §9.3.2.3), and there is nothing to cancel.
             if command.command != commands.C_ECHO_RQ:
                 status, comment = statuses.UNRECOGNIZED_OPERATION, "hostd does not offer this operation here"
         association.send_command(message.context.id, commands.response(command, status, comment))
+        return False
 
     def _take_report(self, association: Association, message: Message) -> int:
-        data = bytearray()
-        for piece in association.data_set():
-            data += piece
-            if len(data) > _LONGEST_REPORT:
-                raise ProtocolError("a report is longer than any should be", source=0, reason=0)
+        data_set = read_data_set(association)
         try:
-            return report_status(message.command, message.context.transfer_syntax, bytes(data), self._house.on_report)
+            return report_status(message.command, message.context.transfer_syntax, data_set, self._house.on_report)
         except HostdError:
             _LOG.exception("the report of a storage commitment could not be recorded", association=self._id)
             return statuses.PROCESSING_FAILURE

@@ -20,6 +20,7 @@ from hostd.errors import (
     StorageError,
     UnparsableError,
 )
+from hostd.scp.services import Refusal
 from hostd.scp.sop_classes import is_storage
 
 _LOG = structlog.get_logger(__name__)
@@ -55,15 +56,6 @@ class StoreService(Protocol):
     def receive(self, *, sop_class_uid: str, sop_instance_uid: str, transfer_syntax: str, origin: Origin) -> Reception:
         """Begin the reception of an instance. Raises a `ReceptionError` to refuse it."""
         ...
-
-
-class Refusal(Exception):  # noqa: N818 - an answer that is on its way to the peer, not a failure of hostd
-    """The C-STORE is answered with this status and Error Comment."""
-
-    def __init__(self, status: int, comment: str) -> None:
-        super().__init__(comment)
-        self.status = status
-        self.comment = comment
 
 
 def store(association: Association, message: Message, service: StoreService, origin: Origin) -> Refusal | None:
