@@ -7,7 +7,7 @@ demands. What stands in an item is then decoded by pynetdicom.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from pynetdicom.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RQ
@@ -203,8 +203,25 @@ def _user_items(max_pdu: int) -> list[object]:
     return [length, class_uid, version]
 
 
-def encode_request(*, calling_aet: str, called_aet: str, proposals: Sequence[Proposal], max_pdu: int) -> bytes:
-    """Encode an A-ASSOCIATE-RQ. Raises `ValueError` for an AE title or UID that the standard does not allow."""
+def _served(sop_class: str) -> SCP_SCU_RoleSelectionNegotiation:
+    role = SCP_SCU_RoleSelectionNegotiation()
+    role.sop_class_uid = sop_class
+    role.scu_role, role.scp_role = False, True
+    return role
+
+
+def encode_request(
+    *,
+    calling_aet: str,
+    called_aet: str,
+    proposals: Sequence[Proposal],
+    max_pdu: int,
+    served: Collection[str] = (),
+) -> bytes:
+    """Encode an A-ASSOCIATE-RQ, which proposes to be the SCP of the SOP classes that are `served` (PS3.7 §D.3.3.4).
+
+    Raises `ValueError` for an AE title or UID that the standard does not allow.
+    """
     primitive = A_ASSOCIATE()
     primitive.application_context_name = APPLICATION_CONTEXT
     primitive.calling_ae_title = calling_aet
@@ -213,7 +230,7 @@ def encode_request(*, calling_aet: str, called_aet: str, proposals: Sequence[Pro
         context = build_context(proposal.abstract_syntax, list(proposal.transfer_syntaxes))
         context.context_id = proposal.id
         primitive.presentation_context_definition_list.append(context)
-    primitive.user_information = _user_items(max_pdu)
+    primitive.user_information = [*_user_items(max_pdu), *map(_served, served)]
     return bytes(A_ASSOCIATE_RQ(primitive).encode())
 
 

@@ -13,6 +13,7 @@ REQUESTED_SOP_CLASS_UID = 0x0003
 COMMAND_FIELD = 0x0100
 MESSAGE_ID = 0x0110
 MESSAGE_ID_BEING_RESPONDED_TO = 0x0120
+MOVE_DESTINATION = 0x0600
 PRIORITY = 0x0700
 COMMAND_DATA_SET_TYPE = 0x0800
 STATUS = 0x0900
@@ -173,6 +174,45 @@ def find_request(*, message_id: int, sop_class_uid: str) -> bytes:
             (MESSAGE_ID, us(message_id)),
             (PRIORITY, us(0)),
             (COMMAND_DATA_SET_TYPE, us(WITH_DATA_SET)),
+        )
+    )
+
+
+def get_request(*, message_id: int, sop_class_uid: str) -> bytes:
+    """Encode a C-GET-RQ of medium priority with its identifier (PS3.7 §9.3.3.1)."""
+    return encode(
+        (
+            (AFFECTED_SOP_CLASS_UID, uid(sop_class_uid)),
+            (COMMAND_FIELD, us(C_GET_RQ)),
+            (MESSAGE_ID, us(message_id)),
+            (PRIORITY, us(0)),
+            (COMMAND_DATA_SET_TYPE, us(WITH_DATA_SET)),
+        )
+    )
+
+
+def move_request(*, message_id: int, sop_class_uid: str, destination: str) -> bytes:
+    """Encode a C-MOVE-RQ of medium priority with its identifier, to the AE of that title (PS3.7 §9.3.4.1)."""
+    title = destination.encode("ascii")
+    return encode(
+        (
+            (AFFECTED_SOP_CLASS_UID, uid(sop_class_uid)),
+            (COMMAND_FIELD, us(C_MOVE_RQ)),
+            (MESSAGE_ID, us(message_id)),
+            (MOVE_DESTINATION, title + b" " * (len(title) % 2)),
+            (PRIORITY, us(0)),
+            (COMMAND_DATA_SET_TYPE, us(WITH_DATA_SET)),
+        )
+    )
+
+
+def cancel_request(*, message_id: int) -> bytes:
+    """Encode a C-CANCEL-RQ of the request with that number (PS3.7 §9.3.2.3)."""
+    return encode(
+        (
+            (COMMAND_FIELD, us(C_CANCEL_RQ)),
+            (MESSAGE_ID_BEING_RESPONDED_TO, us(message_id)),
+            (COMMAND_DATA_SET_TYPE, us(NO_DATA_SET)),
         )
     )
 

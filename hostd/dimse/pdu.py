@@ -89,6 +89,11 @@ class Connection:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     @property
+    def timeout_s(self) -> float:
+        """Seconds of silence after which `TimedOutError` is raised."""
+        return self._timeout_s
+
+    @property
     def has_unread(self) -> bool:
         """Whether bytes wait that have been received already, here or in the TLS layer."""
         return self._end > self._start or (isinstance(self._socket, ssl.SSLSocket) and self._socket.pending() > 0)

@@ -7,7 +7,8 @@ import io
 import select
 import socket
 import ssl
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import BinaryIO, NoReturn, Self
@@ -28,6 +29,7 @@ from hostd.dimse.errors import (
     ProtocolError,
     RejectedError,
     ShortDataSetError,
+    TimedOutError,
 )
 from hostd.dimse.pdu import RELEASE_RP, RELEASE_RQ, Connection, PduType, name
 from hostd.dimse.rejection import Rejection
@@ -44,8 +46,9 @@ OnEvent = Callable[[CommandSet, str, bytes], int]
 _LOG = structlog.get_logger(__name__)
 _RELEASE_WAIT_S = 10.0
 _LONGEST_REPORT = 4 << 20
-_LONGEST_MATCH = 64 << 10
-_MOST_MATCHES = 1000
+_LONGEST_DATA_SET = 4 << 20
+_CANCEL_WAIT_S = 10.0
+_LOOK_S = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +60,26 @@ class StoreAnswer:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """The peer's answer to a C-FIND: its last status, and the identifiers of what matches, in the transfer syntax of that UID."""
+class Ended:
+    """The last answer to a request that has several: its command set, and what comes with it, in the transfer syntax of that UID."""
 
-    status: int
+    command: CommandSet
     syntax: str
-    matches: list[bytes]
+    data_set: bytes
+
+    @property
+    def status(self) -> int:
+        """Status (0000,0900)."""
+        return self.command.number(commands.STATUS) or 0
+
+    @property
+    def comment(self) -> str:
+        """Error Comment (0000,0902), '' when there is none."""
+        return self.command.text(commands.ERROR_COMMENT)
+
+
+def _never() -> bool:
+    return False
 
 
 def connect(
@@ -76,11 +93,13 @@ def connect(
     timeout_s: float = 30,
     max_pdu: int = MAX_PDU,
     tls: Tls | None = None,
+    served: Collection[str] = (),
 ) -> Requestor:
     """Make an association with the peer.
 
     Each of `contexts` is (SOP class, transfer syntaxes, best first) and is proposed as one presentation context; the peer
     chooses one of its syntaxes. `timeout_s` limits every wait for the peer, answers included. With `tls` the line is encrypted.
+    Of the SOP classes that are `served` hostd proposes to be the SCP, which takes what the peer sends.
 
     Raises `ConfigurationError` for a title or UID that the standard does not allow, `CouldNotConnectError`, `RejectedError`,
     and the other kinds of `DimseError`.
@@ -91,7 +110,9 @@ def connect(
         Proposal(2 * index + 1, sop_class, tuple(syntaxes)) for index, (sop_class, syntaxes) in enumerate(contexts)
     ]
     try:
-        request = encode_request(calling_aet=calling_aet, called_aet=called_aet, proposals=proposals, max_pdu=max_pdu)
+        request = encode_request(
+            calling_aet=calling_aet, called_aet=called_aet, proposals=proposals, max_pdu=max_pdu, served=served
+        )
     except ValueError as error:
         raise ConfigurationError(f"cannot ask {called_aet!r} at {host}:{port} for an association: {error}") from error
     try:
@@ -266,26 +287,65 @@ class Requestor:
         self._send(context_id, request, data_set(syntax))
         return self._answer(commands.N_ACTION_RQ, on_event).status
 
-    def find(self, sop_class: str, identifier: Callable[[str], bytes]) -> Found:
-        """Send C-FIND with the identifier that is encoded for a transfer syntax (UID); return what matches. Raises as `action` does.
+    def converse(
+        self,
+        sop_class: str,
+        request: Callable[[int], bytes],
+        identifier: Callable[[str], bytes],
+        take: Callable[[Message, Association], bool],
+        *,
+        within_s: float | None = None,
+        is_cancelled: Callable[[], bool] = _never,
+    ) -> Ended:
+        """Send a request that has several answers, and serve what comes until its last one, which is returned.
 
-        More than 1000 matches, or one of more than 64 KiB, are a `ProtocolError`: this is for asking after one instance.
+        `request` is encoded for a message number, `identifier` for a transfer syntax (UID). `take` gets each message before the last: an
+        answer that is pending, or what the peer asks in between. It reads the data set, and returns false to have the request cancelled; so does
+        `is_cancelled`, which is asked between messages and while nothing comes. A peer that was asked to cancel has 10 seconds for it.
+
+        Raises `NoContextError`, `TimedOutError` also where it is not over in `within_s` seconds, and the other kinds of `DimseError`.
         """
         syntax, context_id = self._accepted_for(sop_class)
-        request = commands.find_request(message_id=self._next_message_id(), sop_class_uid=sop_class)
-        self._send(context_id, request, identifier(syntax))
-        matches: list[bytes] = []
+        encoded = request(self._next_message_id())
+        command = commands.decode(encoded).command
+        ends = time.monotonic() + within_s if within_s is not None else None
+        has_cancelled = False
+        self._send(context_id, encoded, identifier(syntax))
         try:
-            self._connection.limit(None)
             while True:
+                if not has_cancelled and self._wait(ends, is_cancelled):
+                    has_cancelled, ends = True, self._cancel(context_id)
                 message = self._received()
-                if not _is_pending(message.command):
-                    return Found(self._checked(message, commands.C_FIND_RQ).status, syntax, matches)
-                if len(matches) == _MOST_MATCHES:
-                    raise ProtocolError("more matches than any such query can have", source=0, reason=0)
-                matches.append(self._bounded_data_set(_LONGEST_MATCH))
+                if not _is_between(message.command, command):
+                    return Ended(self._check(message, command), syntax, self.bounded_data_set(_LONGEST_DATA_SET))
+                if not take(message, self._association) and not has_cancelled:
+                    has_cancelled, ends = True, self._cancel(context_id)
+                if ends is not None and time.monotonic() > ends:
+                    raise TimedOutError("the peer did not come to an end in time")
         except DimseError as error:
-            self._fail(error, answer_lost=False)
+            self._fail(error, answer_lost=True)
+        except BaseException:
+            self.abort()  # the rest of the conversation cannot be made sense of
+            raise
+
+    def _wait(self, ends: float | None, is_cancelled: Callable[[], bool]) -> bool:
+        """Wait until a message comes; return whether the request is to be cancelled. Raises `TimedOutError` after `ends`."""
+        self._connection.limit(None)
+        silent_until = time.monotonic() + self._connection.timeout_s
+        poll = select.poll()
+        poll.register(self._connection.fileno(), select.POLLIN)
+        while not is_cancelled():
+            if self._connection.has_unread or poll.poll(_LOOK_S * 1000):
+                return False
+            now = time.monotonic()
+            if now > silent_until or (ends is not None and now > ends):
+                raise TimedOutError("the peer was silent or too slow for longer than is waited")
+        return True
+
+    def _cancel(self, context_id: int) -> float:
+        """Ask the peer to give the request up; return until when it has time for that."""
+        self._association.send_command(context_id, commands.cancel_request(message_id=self._message_id))
+        return time.monotonic() + _CANCEL_WAIT_S
 
     def _accepted_for(self, sop_class: str) -> tuple[str, int]:
         for (abstract, syntax), context_id in self.accepted.items():
@@ -314,15 +374,16 @@ class Requestor:
         return True
 
     def _report(self, message: Message, on_event: OnEvent) -> None:
-        status = on_event(message.command, message.context.transfer_syntax, self._bounded_data_set(_LONGEST_REPORT))
+        status = on_event(message.command, message.context.transfer_syntax, self.bounded_data_set(_LONGEST_REPORT))
         self._association.send_command(message.context.id, commands.response(message.command, status))
 
-    def _bounded_data_set(self, limit: int) -> bytes:
+    def bounded_data_set(self, limit: int) -> bytes:
+        """Return the data set of the message that was received. Raises `ProtocolError` when it has more than `limit` bytes."""
         data = bytearray()
         for piece in self._association.data_set():
             data += piece
             if len(data) > limit:
-                raise ProtocolError("what the peer reports is longer than any such should be", source=0, reason=0)
+                raise ProtocolError("a data set is longer than any such should be", source=0, reason=0)
         return bytes(data)
 
     def release(self) -> bool:
@@ -394,6 +455,12 @@ class Requestor:
             self._fail(error, answer_lost=True)
 
     def _checked(self, message: Message, request: int) -> StoreAnswer:
+        command = self._check(message, request)
+        self._association.drain()
+        return StoreAnswer(command.number(commands.STATUS) or 0, command.text(commands.ERROR_COMMENT))
+
+    def _check(self, message: Message, request: int) -> CommandSet:
+        """Return the command set of an answer. Raises `ProtocolError` when it is none to that request."""
         command = message.command
         answered = command.number(commands.MESSAGE_ID_BEING_RESPONDED_TO)
         status = command.number(commands.STATUS)
@@ -403,8 +470,7 @@ class Requestor:
                 f"which does not answer 0x{request:04X}, message {self._message_id}",
                 source=0, reason=0,
             )  # fmt: skip
-        self._association.drain()
-        return StoreAnswer(status, command.text(commands.ERROR_COMMENT))
+        return command
 
     def _reason_of(self, error: DimseError) -> DimseError:
         """Return the A-ABORT that made the connection break while sending, if it can still be read."""
@@ -429,9 +495,12 @@ class Requestor:
         raise error
 
 
-def _is_pending(command: CommandSet) -> bool:
-    is_of_find = command.command == commands.C_FIND_RQ | commands.RESPONSE and command.has_data_set
-    return is_of_find and statuses.category(command.number(commands.STATUS) or 0) == "pending"
+def _is_between(command: CommandSet, request: int) -> bool:
+    """Tell whether a message is none that ends a request: it is pending, or asks something itself."""
+    if not command.command & commands.RESPONSE:
+        return True
+    is_of_it = command.command == request | commands.RESPONSE
+    return is_of_it and statuses.category(command.number(commands.STATUS) or 0) == "pending"
 
 
 class _Reader:

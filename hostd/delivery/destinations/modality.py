@@ -28,7 +28,7 @@ from hostd.dicom import commitment, part10, query, statuses
 from hostd.dicom.commitment import Reference, Report
 from hostd.dicom.identity import Identity
 from hostd.dicom.syntaxes import EXPLICIT_LE, lookup
-from hostd.dimse import scu
+from hostd.dimse import retrieval, scu
 from hostd.dimse.associate import CONTEXTS_LIMIT
 from hostd.dimse.commands import CommandSet
 from hostd.dimse.errors import DimseError
@@ -243,7 +243,7 @@ class ModalitySession:
             if not any(abstract == root for abstract, _ in self._association.accepted):
                 continue
             try:
-                found = self._association.find(root, partial(query.encode_instance, identity, root))
+                found = retrieval.find(self._association, root, partial(query.encode_instance, identity, root))
             except DimseError as error:
                 _log.warning("a query broke the association; what it has is not asked", error=str(error))
                 self._queries = ()
