@@ -47,7 +47,10 @@ from hostd.jobs.quiet import QuietTime
 from hostd.jobs.schedules import Schedules
 from hostd.jobs.storing import REPLACE, STORE, Replacing, Storing
 from hostd.jobs.timetable import Timetable, local_zone
+from hostd.scp.accepted import Accepted
 from hostd.scp.acceptor import DicomListener
+from hostd.scp.access import Callers
+from hostd.scp.configured import accepted_of, callers_of
 from hostd.scp.limits import Limits
 from hostd.scp.rows import AssociationRows
 from hostd.scripting.asking import Means
@@ -147,6 +150,9 @@ class Node:
         self._run_scripts = run_scripts
         self._hold_waiting = hold_waiting
         self._clock = clock or SystemClock()
+        self.accepted = Accepted(accepted_of(settings.dicom))
+        """What is accepted for storage by C-STORE; it may be told otherwise while the node runs."""
+        self._callers = Callers(callers_of(settings))
         self._undo: list[tuple[str, object]] = []
 
     # -- life
@@ -356,6 +362,8 @@ class Node:
                 has_room=self._room.is_left,
                 tls=_served(settings.dicom),
                 tls_port=settings.dicom.tls_port,
+                accepted=self.accepted,
+                callers=self._callers,
             )
             listener = self.dicom
             listener.start()
@@ -408,6 +416,9 @@ class Node:
         if "targets" in sections:
             former, self._targets = self._targets, _targets_of(settings)
             self._carriers.use(tellers(self._targets, self.archive, former))
+        if "dicom" in sections:
+            self.accepted.use(accepted_of(settings.dicom))
+        self._callers.use(callers_of(settings))
         self._retry.use(_policy_of(settings))
         if not changes.DELIVERING.isdisjoint(sections):
             self._filters.know(_reached(settings))
@@ -491,9 +502,7 @@ class Node:
     def _name_sender(self, origin: Origin) -> str | None:
         """Return the modality that sends under this AE title; where several share it, the one at this address."""
         named = {
-            name: modality.host
-            for name, modality in self.settings.modalities.items()
-            if origin.calling_aet is not None and modality.aet == origin.calling_aet
+            name: self.settings.modalities[name].host for name in self._callers.modalities_of(origin.calling_aet or "")
         }
         if len(named) > 1:
             named = {name: host for name, host in named.items() if host == origin.ip}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from hostd.config.accepting import Accepting
 from hostd.config.section import Section
 from hostd.config.settings import DESTINATION_TABLES, Settings
 
@@ -15,29 +16,35 @@ RELOADED = frozenset(
 )
 """The sections of the configuration that may change while the node runs; the others take effect with its next start."""
 
+RELOADED_OF_DICOM = frozenset(Accepting.model_fields)
+"""The settings of `[dicom]` that may change while the node runs."""
+
 DELIVERING = frozenset({"delivery", *DESTINATION_TABLES.values()})
 """The sections that say where and how things are sent."""
 
 
 def taken(now: Settings, wanted: Settings) -> Settings:
     """Return the configuration of now with what can be taken over of the one that is wanted."""
-    return now.model_copy(update={name: getattr(wanted, name) for name in RELOADED})
+    accepting = {name: getattr(wanted.dicom, name) for name in RELOADED_OF_DICOM}
+    update = {name: getattr(wanted, name) for name in RELOADED}
+    return now.model_copy(update=update | {"dicom": now.dicom.model_copy(update=accepting)})
 
 
 def sections(now: Settings, wanted: Settings) -> list[str]:
     """Return the sections that differ and can be taken over, in the order of the documentation."""
-    return [name for name in _differing(now, wanted) if name in RELOADED]
+    reachable = taken(now, wanted)
+    return [name for name in Settings.model_fields if getattr(now, name) != getattr(reachable, name)]
 
 
 def waiting(now: Settings, wanted: Settings) -> list[str]:
     """Return the settings that differ and need another start of the node: `dicom.port`."""
+    reachable = taken(now, wanted)
     return [
-        name for section in _differing(now, wanted) if section not in RELOADED for name in _keys(section, now, wanted)
+        key
+        for section in Settings.model_fields
+        if getattr(reachable, section) != getattr(wanted, section)
+        for key in _keys(section, reachable, wanted)
     ]
-
-
-def _differing(now: Settings, wanted: Settings) -> list[str]:
-    return [name for name in Settings.model_fields if getattr(now, name) != getattr(wanted, name)]
 
 
 def _keys(section: str, now: Settings, wanted: Settings) -> Iterator[str]:

@@ -14,6 +14,7 @@ from argon2.exceptions import InvalidHashError
 from argon2.low_level import Type
 from pydantic import Field, SecretStr, field_validator, model_validator
 
+from hostd.config.accepting import Accepting, Allowed
 from hostd.config.credentials import Certified
 from hostd.config.forwarding import Asking
 from hostd.config.http_access import HttpAccess
@@ -77,8 +78,8 @@ class Node(IndexAccess):
     )
 
 
-class Dicom(Serving):
-    """The DICOM face: where other systems send by C-STORE."""
+class Dicom(Serving, Accepting):
+    """The DICOM face: where other systems send by C-STORE, and ask."""
 
     enabled: bool = Field(default=True, description="Whether to listen for associations.")
     host: Host = Field(
@@ -236,8 +237,8 @@ class Delivery(Section):
         return self
 
 
-class Modality(Certified, Asking):
-    """A destination that speaks DICOM, by C-STORE."""
+class Modality(Certified, Asking, Allowed):
+    """A destination that speaks DICOM, by C-STORE; and whoever calls hostd by its AE title."""
 
     KIND: ClassVar[str] = "modality"
 

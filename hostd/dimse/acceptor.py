@@ -6,8 +6,8 @@ answer.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 from pynetdicom.pdu_primitives import SCP_SCU_RoleSelectionNegotiation
 from pynetdicom.presentation import PresentationContext, build_context, negotiate_as_acceptor
@@ -21,12 +21,21 @@ from hostd.dimse.errors import SERVICE_USER, ProtocolError
 from hostd.dimse.pdu import Connection, PduType, name, reject_pdu
 from hostd.dimse.rejection import Rejection
 
-Chooser = Callable[[str, Sequence[str]], Sequence[str] | None]
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A presentation context that would be supported is refused to this peer (result 1, user-rejection)."""
+
+    why: str
+
+
+Chooser = Callable[[str, Sequence[str]], Sequence[str] | Refused | None]
 """(abstract syntax, proposed transfer syntaxes) → those acceptable, best first; None: the abstract syntax is not supported."""
 
+_USER_REJECTION = 1
 _PROVIDER_REJECTION = 2
 _RESULTS = {
-    1: "refused by the user",
+    _USER_REJECTION: "refused by the user",
     _PROVIDER_REJECTION: "malformed",
     3: "the abstract syntax is not supported",
     4: "none of the transfer syntaxes is supported",
@@ -35,12 +44,13 @@ _RESULTS = {
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one proposed presentation context: its transfer syntax, or why it was refused."""
+    """What became of one proposed presentation context: its transfer syntax, or why it was refused. `peer_serves`: the peer is SCP of it."""
 
     id: int
     abstract_syntax: str
     transfer_syntax: str | None
     refused: str | None
+    peer_serves: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,70 +82,80 @@ def read_request(connection: Connection, *, artim_s: float) -> Request:
     return request
 
 
-def judge(request: Request, *, aets: Collection[str], check_called_aet: bool) -> Rejection | None:
-    """Decide whether the association as a whole is rejected, and why."""
+def judge(request: Request, *, is_called: Callable[[str], bool]) -> Rejection | None:
+    """Decide whether the association as a whole is rejected, and why. `is_called` tells whether a called AE title is answered to."""
     if not request.protocol_version & 1:
         return rejection.PROTOCOL_VERSION_NOT_SUPPORTED
     if request.application_context != APPLICATION_CONTEXT:
         return rejection.APPLICATION_CONTEXT_NOT_SUPPORTED
     if not request.calling_aet:
         return rejection.CALLING_AET_NOT_RECOGNISED
-    if check_called_aet and request.called_aet not in aets:
+    if not is_called(request.called_aet):
         return rejection.CALLED_AET_NOT_RECOGNISED
     if not request.proposals:
         return rejection.NO_REASON
     return None
 
 
-def negotiate(request: Request, choose: Chooser) -> Negotiation:
-    """Decide on each proposed context by itself, so that each keeps its own order of preference (PS3.8 §9.3.3.2)."""
+def _reports(abstract_syntax: str) -> bool:
+    return abstract_syntax == PUSH_MODEL
+
+
+def negotiate(request: Request, choose: Chooser, *, may_serve: Callable[[str], bool] = _reports) -> Negotiation:
+    """Decide on each proposed context by itself, so that each keeps its own order of preference (PS3.8 §9.3.3.2).
+
+    `may_serve` tells for which abstract syntaxes the peer may be SCP, if it proposes that (PS3.7 §D.3.3.4): hostd is the SCU of an
+    association it accepted where the peer comes to report on what hostd asked it for (PS3.4 §J.3.3), and where it gets instances by C-GET.
+    """
     outcomes: list[Outcome] = []
     contexts: list[PresentationContext] = []
     roles: dict[str, SCP_SCU_RoleSelectionNegotiation] = {}
     for proposal in request.proposals:
-        context, reply = _negotiate_one(proposal, request, choose)
+        outcome, context, reply = _negotiate_one(proposal, request, choose, may_serve)
         contexts.append(context)
+        outcomes.append(outcome)
         roles.update({str(role.sop_class_uid): role for role in reply})
-        accepted = context.result == 0
-        outcomes.append(
-            Outcome(
-                id=proposal.id,
-                abstract_syntax=proposal.abstract_syntax,
-                transfer_syntax=str(context.transfer_syntax[0]) if accepted else None,
-                refused=None if accepted else _RESULTS.get(context.result, f"result {context.result}"),
-            )
-        )
     return Negotiation(tuple(outcomes), tuple(contexts), tuple(roles.values()))
 
 
 def _negotiate_one(
-    proposal: Proposal, request: Request, choose: Chooser
-) -> tuple[PresentationContext, Sequence[SCP_SCU_RoleSelectionNegotiation]]:
+    proposal: Proposal, request: Request, choose: Chooser, may_serve: Callable[[str], bool]
+) -> tuple[Outcome, PresentationContext, Sequence[SCP_SCU_RoleSelectionNegotiation]]:
+    outcome = Outcome(proposal.id, proposal.abstract_syntax, None, None)
     if not proposal.readable:
-        # The transfer syntax of a refused context means nothing, but the item must have one (PS3.8 Table 9-18).
-        context = build_context(proposal.abstract_syntax, [IMPLICIT_LE.uid])
-        context.context_id = proposal.id
-        context.result = _PROVIDER_REJECTION
-        return context, ()
+        return replace(outcome, refused=_RESULTS[_PROVIDER_REJECTION]), _refusal(proposal, _PROVIDER_REJECTION), ()
+    acceptable = choose(proposal.abstract_syntax, proposal.transfer_syntaxes)
+    if isinstance(acceptable, Refused):
+        return replace(outcome, refused=acceptable.why), _refusal(proposal, _USER_REJECTION), ()
     proposed = build_context(proposal.abstract_syntax, list(proposal.transfer_syntaxes))
     proposed.context_id = proposal.id
-    acceptable = choose(proposal.abstract_syntax, proposal.transfer_syntaxes)
     supported = []
     if acceptable is not None:
         ours = build_context(proposal.abstract_syntax, list(acceptable))
-        # The requestor may be SCU, which is what it is without asking; hostd is the SCU of an association it accepted only where the
-        # peer comes to report on what hostd asked it for (PS3.4 §J.3.3).
-        ours.scu_role, ours.scp_role = True, proposal.abstract_syntax == PUSH_MODEL
+        # The requestor may be SCU, which is what it is without asking.
+        ours.scu_role, ours.scp_role = True, may_serve(proposal.abstract_syntax)
         supported = [ours]
     (context,), reply = negotiate_as_acceptor([proposed], supported, request.user.roles)
-    return context, reply
+    if context.result != 0:
+        why = _RESULTS.get(context.result, f"result {context.result}")
+        return replace(outcome, refused=why), context, reply
+    syntax = str(context.transfer_syntax[0])
+    return replace(outcome, transfer_syntax=syntax, peer_serves=bool(context.as_scu)), context, reply
+
+
+def _refusal(proposal: Proposal, result: int) -> PresentationContext:
+    # The transfer syntax of a refused context means nothing, but the item must have one (PS3.8 Table 9-18).
+    context = build_context(proposal.abstract_syntax, [IMPLICIT_LE.uid])
+    context.context_id = proposal.id
+    context.result = result
+    return context
 
 
 def accept(connection: Connection, request: Request, negotiation: Negotiation, *, max_pdu: int) -> Association:
     """Send the A-ASSOCIATE-AC; return the association."""
     connection.send(encode_acceptance(request, negotiation.contexts, negotiation.roles, max_pdu=max_pdu))
     contexts = {
-        outcome.id: Context(outcome.id, outcome.abstract_syntax, outcome.transfer_syntax)
+        outcome.id: Context(outcome.id, outcome.abstract_syntax, outcome.transfer_syntax, outcome.peer_serves)
         for outcome in negotiation.outcomes
         if outcome.transfer_syntax is not None
     }

@@ -28,11 +28,12 @@ _BATCH = 256 << 10
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """An accepted presentation context."""
+    """An accepted presentation context. `peer_serves`: on an association that hostd accepted, the peer is SCP of it."""
 
     id: int
     abstract_syntax: str
     transfer_syntax: str
+    peer_serves: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,8 @@ from hostd.dicom.commitment import Report
 from hostd.dimse.pdu import Connection
 from hostd.dimse.tls import ServerTls
 from hostd.errors import ConfigurationError, NodeError
-from hostd.scp.access import Access, nobody
+from hostd.scp.accepted import Accepted
+from hostd.scp.access import Callers
 from hostd.scp.conversation import Conversation, House
 from hostd.scp.limits import Limits
 from hostd.scp.log import AssociationLog
@@ -36,7 +37,8 @@ class DicomListener:
     """Accepts associations for Verification, Storage, `services`, and the reports of Storage Commitment, which `on_report` takes.
 
     `aets`: the called AE titles that it answers to, all when `check_called_aet` is false. `port` 0 takes a free one; after
-    `start` the property says which; on `tls_port` associations come over `tls`, and where that is `port` too, on no other way. `access` says who may use `services`. While `has_room` says no, who wants to store is rejected as transient, temporary congestion.
+    `start` the property says which; on `tls_port` associations come over `tls`, and where that is `port` too, on no other way. `accepted` says what is
+    taken for storage, `callers` who may do what; both may change while it listens. While `has_room` says no, who wants to store is rejected as transient, temporary congestion.
     """
 
     def __init__(
@@ -50,12 +52,13 @@ class DicomListener:
         associations: AssociationLog,
         on_report: Callable[[Report], bool] = lambda _report: False,
         services: Sequence[Service] = (),
-        access: Access = nobody,
         limits: Limits | None = None,
         clock: Clock | None = None,
         has_room: Callable[[], bool] = lambda: True,
         tls: ServerTls | None = None,
         tls_port: int | None = None,
+        accepted: Accepted | None = None,
+        callers: Callers | None = None,
     ) -> None:
         self._host = host
         self._port = port
@@ -74,7 +77,6 @@ class DicomListener:
             store=store,
             on_report=on_report,
             services=Services(services),
-            access=access,
             associations=associations,
             limits=self._limits,
             clock=clock or SystemClock(),
@@ -83,6 +85,8 @@ class DicomListener:
             admit=self._admit,
             leave=self._leave,
             has_room=has_room,
+            accepted=accepted or Accepted(),
+            callers=callers or Callers(),
         )
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import select
 import threading
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import structlog
@@ -26,11 +26,12 @@ from hostd.dimse.errors import (
 from hostd.dimse.pdu import Connection
 from hostd.dimse.reports import report_status
 from hostd.errors import HostdError
-from hostd.scp.access import Access
+from hostd.scp.accepted import Accepted
+from hostd.scp.access import Caller, Callers
 from hostd.scp.limits import Limits
 from hostd.scp.log import AssociationClosed, AssociationLog, AssociationOpened, ContextFact, Ending
+from hostd.scp.negotiating import Negotiator
 from hostd.scp.services import Exchange, Services, read_data_set, respond
-from hostd.scp.sop_classes import choose, is_storage
 from hostd.scp.storage import StoreService, store
 
 _LOG = structlog.get_logger(__name__)
@@ -47,7 +48,6 @@ class House:
     on_report: Callable[[Report], bool]
     """Takes the report of a storage commitment; false when its transaction is unknown."""
     services: Services
-    access: Access
     associations: AssociationLog
     limits: Limits
     clock: Clock
@@ -60,6 +60,12 @@ class House:
     """Give the place back."""
     has_room: Callable[[], bool]
     """Whether instances can be taken in."""
+    accepted: Accepted
+    callers: Callers
+
+    def is_called(self, called_aet: str) -> bool:
+        """Tell whether a called AE title is answered to."""
+        return not self.check_called_aet or self.callers.is_called(called_aet, self.aets)
 
 
 class Conversation:
@@ -115,14 +121,18 @@ class Conversation:
     def _converse(self) -> tuple[Ending, str]:
         limits = self._house.limits
         request = acceptor.read_request(self._connection, artim_s=limits.artim_s)
-        why = acceptor.judge(request, aets=self._house.aets, check_called_aet=self._house.check_called_aet)
-        if why is None and not self._house.has_room() and _brings_instances(request):
+        why = acceptor.judge(request, is_called=self._house.is_called)
+        caller = self._house.callers.caller(request.calling_aet, self._ip)
+        negotiator = Negotiator(request, caller, self._house.accepted, self._house.services)
+        if why is None and not self._house.has_room() and negotiator.brings_instances:
             why = rejection.TEMPORARY_CONGESTION
         if why is None:
             self.is_busy = not self._house.stopping.is_set() and self._house.admit()
             why = None if self.is_busy else rejection.LOCAL_LIMIT_EXCEEDED
-        negotiation = acceptor.negotiate(request, self._choose) if why is None else None
-        facts = self._facts(request, negotiation)
+        negotiation = negotiator.negotiate() if why is None else None
+        if negotiator.is_stranger:
+            why = rejection.CALLING_AET_NOT_RECOGNISED
+        facts = self._facts(request, negotiation, caller)
         try:
             self._id = self._house.associations.opened(facts)
         except Exception:  # noqa: BLE001 - logged, and the sender is told
@@ -143,13 +153,12 @@ class Conversation:
         )
         return self._serve(self._association, origin)
 
-    def _choose(self, abstract_syntax: str, proposed: Sequence[str]) -> Sequence[str] | None:
-        served = self._house.services.syntaxes_of(abstract_syntax)
-        if served is None:
-            return choose(abstract_syntax, proposed)
-        return [syntax for syntax in proposed if syntax in served]
-
-    def _facts(self, request: Request | None, negotiation: acceptor.Negotiation | None) -> AssociationOpened:
+    def _facts(
+        self,
+        request: Request | None = None,
+        negotiation: acceptor.Negotiation | None = None,
+        caller: Caller | None = None,
+    ) -> AssociationOpened:
         now = self._house.clock.now()
         if request is None:
             return AssociationOpened(at=now, ip=self._ip, port=self._port)
@@ -166,6 +175,7 @@ class Conversation:
             max_pdu=request.user.max_pdu,
             implementation_class_uid=request.user.implementation_class_uid,
             implementation_version_name=request.user.implementation_version_name,
+            modality=caller.modality if caller else None,
         )
 
     # -- the middle ---------------------------------------------------------------------------------------------------
@@ -212,7 +222,7 @@ class Conversation:
                 status, comment = refusal.status, refusal.comment
         elif (service := self._house.services.of(message)) is not None:
             data_set = read_data_set(association)
-            why = self._house.access(service.act, origin)
+            why = self._house.callers.caller(origin.calling_aet or "", self._ip).refusal(service.act)
             if why is None:
                 exchange = Exchange(association, message, origin, data_set, self._ready, self._house.limits.network_s)
                 respond(service, exchange)
@@ -253,12 +263,7 @@ class Conversation:
         )
         try:
             if self._id is None:
-                self._id = log.opened(self._facts(None, None))
+                self._id = log.opened(self._facts())
             log.closed(self._id, closed)
         except Exception:  # noqa: BLE001 - logged with all its facts; there is nobody else to tell
             _LOG.exception("the end of an association could not be written down", ip=self._ip, facts=closed)
-
-
-def _brings_instances(request: Request) -> bool:
-    """Tell whether the peer means to store: who only asks whether hostd is there, or what it has, needs no room."""
-    return any(is_storage(proposal.abstract_syntax) for proposal in request.proposals)

@@ -21,7 +21,8 @@ class ContextFact:
 class AssociationOpened:
     """How an association began. Titles are '' and `max_pdu` is None when no valid A-ASSOCIATE-RQ came.
 
-    `at` is in seconds since 1970 UTC; `max_pdu` the peer's maximum length in bytes, 0 for no limit.
+    `at` is in seconds since 1970 UTC; `max_pdu` the peer's maximum length in bytes, 0 for no limit; `modality` the name of the configured
+    modality that called, None for one that is not known.
     """
 
     at: float
@@ -33,6 +34,7 @@ class AssociationOpened:
     max_pdu: int | None = None
     implementation_class_uid: str = ""
     implementation_version_name: str = ""
+    modality: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -164,6 +164,11 @@ class Services:
         service = self._by_sop_class.get(abstract_syntax)
         return service.syntaxes if service else None
 
+    def brings(self, abstract_syntax: str) -> bool:
+        """Tell whether this is a SOP class of C-GET: the peer takes instances on the association on which it asks for them."""
+        service = self._by_sop_class.get(abstract_syntax)
+        return service is not None and service.command == commands.C_GET_RQ
+
     def of(self, message: Message) -> Service | None:
         """Return the service for a request; None when there is none."""
         service = self._by_sop_class.get(message.context.abstract_syntax)

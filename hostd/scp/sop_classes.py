@@ -1,38 +1,30 @@
-"""Which SOP classes are accepted, and in which transfer syntaxes."""
+"""Which SOP classes are for storage."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from pynetdicom import AllStoragePresentationContexts, StoragePresentationContexts
 
-from hostd.dicom.commitment import PUSH_MODEL, SYNTAXES
 from hostd.dicom.identity import is_uid
-from hostd.dicom.syntaxes import BY_UID
+from hostd.dicom.patterns import STANDARD_UIDS
 
 VERIFICATION = "1.2.840.10008.1.1"
 _STORAGE_ROOT = "1.2.840.10008.5.1.4.1.1."
 # The second list has retired classes that the first has not, and that are not all under the root (hardcopy, stored print).
-_STORAGE = frozenset(
+STORAGE_CLASSES = frozenset(
     str(context.abstract_syntax) for context in (*AllStoragePresentationContexts, *StoragePresentationContexts)
 )
 
 
 def is_storage(sop_class_uid: str) -> bool:
     """Tell whether this is a storage SOP class (PS3.4 §B.5, §B.6), retired, or newer than this program."""
-    return sop_class_uid in _STORAGE or (sop_class_uid.startswith(_STORAGE_ROOT) and is_uid(sop_class_uid))
+    return sop_class_uid in STORAGE_CLASSES or (sop_class_uid.startswith(_STORAGE_ROOT) and is_uid(sop_class_uid))
 
 
-def choose(abstract_syntax: str, proposed: Sequence[str]) -> Sequence[str] | None:
-    """Return the acceptable transfer syntaxes in the proposer's order; None when the abstract syntax is not supported.
+def is_unknown(uid: str) -> bool:
+    """Tell whether the standard says nothing of this UID: as a SOP class it may be a private one for storage."""
+    return is_uid(uid) and uid not in STANDARD_UIDS and not uid.startswith(_STORAGE_ROOT)
 
-    Storage takes everything: known syntaxes first, since only of those the header can surely be read, then private ones.
-    """
-    known = [syntax for syntax in proposed if syntax in BY_UID]
-    if abstract_syntax == VERIFICATION:
-        return known
-    if abstract_syntax == PUSH_MODEL:
-        return [syntax for syntax in proposed if syntax in SYNTAXES]
-    if is_storage(abstract_syntax):
-        return known + [syntax for syntax in proposed if syntax not in BY_UID and is_uid(syntax)]
-    return None
+
+def may_be_storage(uid: str) -> bool:
+    """Tell whether a presentation context of this SOP class, once it was accepted, is for storage."""
+    return is_storage(uid) or is_unknown(uid)

@@ -21,7 +21,7 @@ from hostd.errors import (
     UnparsableError,
 )
 from hostd.scp.services import Refusal
-from hostd.scp.sop_classes import is_storage
+from hostd.scp.sop_classes import may_be_storage
 
 _LOG = structlog.get_logger(__name__)
 
@@ -110,7 +110,7 @@ def _identify(message: Message) -> tuple[str, str]:
         raise Refusal(statuses.CANNOT_UNDERSTAND, f"the command has no affected {missing} UID")
     if not is_uid(sop_instance_uid):
         raise Refusal(statuses.INVALID_ATTRIBUTE_VALUE, "the affected SOP instance UID is not a UID")
-    if not is_storage(sop_class_uid) or not is_storage(message.context.abstract_syntax):
+    if not may_be_storage(sop_class_uid) or not may_be_storage(message.context.abstract_syntax):
         raise Refusal(statuses.SOP_CLASS_NOT_SUPPORTED, "not a storage SOP class")
     if sop_class_uid != message.context.abstract_syntax:
         raise Refusal(statuses.DATA_SET_DOES_NOT_MATCH, "SOP class is not that of the presentation context")

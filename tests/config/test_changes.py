@@ -19,6 +19,14 @@ def test_only_what_can_be_taken_over_is():
     assert changes.waiting(found, wanted) == ["node.trash_days"]
 
 
+def test_of_dicom_what_is_accepted_is_taken_over_and_the_rest_waits():
+    now, wanted = Settings(), Settings(dicom={"port": 104, "rejected_transfer_syntaxes": ["j2k"]})
+    assert changes.sections(now, wanted) == ["dicom"]
+    assert changes.waiting(now, wanted) == ["dicom.port"]
+    found = changes.taken(now, wanted).dicom
+    assert (found.port, found.rejected_transfer_syntaxes) == (4242, ("j2k",))
+
+
 def test_the_same_is_no_change():
     assert changes.sections(Settings(), Settings()) == changes.waiting(Settings(), Settings()) == []
 

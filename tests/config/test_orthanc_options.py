@@ -12,7 +12,10 @@ from hostd.config.orthanc.converting import from_orthanc
 from hostd.config.orthanc.options import OPTIONS
 from hostd.config.problems import InvalidConfigurationError
 from hostd.config.settings import Settings, load
+from hostd.dicom.syntaxes import ALL
 from hostd.errors import ConfigurationError
+from hostd.scp.accepted import Accepted
+from hostd.scp.configured import accepted_of
 
 BASE = Path("/etc/orthanc")
 
@@ -52,6 +55,76 @@ def test_hostds_data_goes_beside_orthancs_storage_and_never_into_it():
     assert settings(StorageDirectory="/db").node.data == Path("/hostd-data")
     assert settings().node.scripts == BASE / "hostd-scripts"
     assert settings(StorageDirectory="/var/lib/orthanc/db").node.scripts == Path("/var/lib/orthanc/hostd-scripts")
+
+
+def test_what_is_accepted_of_whom_is_as_orthanc_has_it_but_for_the_address():
+    dicom = settings().dicom
+    assert dicom.accepted_transfer_syntaxes == ("1.2.840.10008.1.*",)
+    assert (dicom.always_allow_echo, dicom.always_allow_store) == (True, True)
+    assert not any((dicom.always_allow_find, dicom.always_allow_move, dicom.always_allow_get))
+    assert (dicom.check_modality_host, dicom.strict_aet_comparison) == (True, False)
+    assert not dicom.accept_unknown_sop_classes
+    dicom = settings(
+        DicomAlwaysAllowStore=False, DicomAlwaysAllowFind=True, DicomCheckModalityHost=False, StrictAetComparison=True,
+        UnknownSopClassAccepted=True, AcceptedSopClasses=["1.2.840.10008.5.1.4.1.1.*"], RejectedSopClasses=["CTImageStorage"],
+    ).dicom  # fmt: skip
+    assert (dicom.always_allow_store, dicom.always_allow_find, dicom.check_modality_host) == (False, True, False)
+    assert (dicom.strict_aet_comparison, dicom.accept_unknown_sop_classes) == (True, True)
+    assert dicom.accepted_sop_classes == ("1.2.840.10008.5.1.4.1.1.*",)
+    assert dicom.rejected_sop_classes == ("CTImageStorage",)
+
+
+def accepted(**options):
+    return Accepted(accepted_of(settings(**options).dicom)).transfer_syntaxes()
+
+
+ROOT = "1.2.840.10008.1.2"
+SWITCHES = {
+    "Deflated": [".1.99"],
+    "Jpeg": [".4.50", ".4.51", ".4.53", ".4.55", ".4.57", ".4.70"],
+    "Jpeg2000": [".4.90", ".4.91", ".4.92", ".4.93"],
+    "JpegLossless": [".4.80", ".4.81"],
+    "Jpip": [".4.94", ".4.95"],
+    "Mpeg2": [".4.100", ".4.100.1", ".4.101", ".4.101.1"],
+    "Rle": [".5"],
+    "H265": [".4.107", ".4.108"],
+}
+
+
+@pytest.mark.parametrize("group", SWITCHES)
+def test_each_older_switch_takes_its_transfer_syntaxes_away_or_adds_them(group):
+    everything = set(accepted())
+    assert len(everything) > 40
+    mine = {ROOT + suffix for suffix in SWITCHES[group]}
+    assert everything - set(accepted(**{f"{group}TransferSyntaxAccepted": False})) == mine
+    only = {"AcceptedTransferSyntaxes": "1.2.840.10008.1.2", f"{group}TransferSyntaxAccepted": True}
+    assert set(accepted(**only)) == mine | {ROOT}
+
+
+def test_with_all_switches_off_only_uncompressed_instances_come():
+    switches = ("Deflated", "Jpeg", "Jpeg2000", "JpegLossless", "Jpip", "Mpeg2", "Mpeg4", "Rle", "H265")
+    left = accepted(**{f"{group}TransferSyntaxAccepted": False for group in switches})
+    of_now = {syntax.uid for syntax in ALL if ".4.11" in syntax.uid or ".4.20" in syntax.uid or ".8.1" in syntax.uid}
+    assert set(left) - of_now == {ROOT, ROOT + ".1", ROOT + ".2", ROOT + ".1.98"}
+
+
+def test_what_a_modality_may_ask_for_is_as_its_entry_says():
+    entry = {
+        "AET": "A",
+        "Host": "h",
+        "Port": 104,
+        "AllowFind": False,
+        "AllowMove": True,
+        "AllowStorageCommitment": False,
+    }
+    found = settings(DicomModalities={"a": entry}).modalities["a"]
+    assert (found.allow_find, found.allow_move, found.allow_get, found.allow_commitment) == (False, True, True, False)
+
+
+def test_syntaxes_that_are_none_are_refused_in_orthancs_words():
+    with pytest.raises(InvalidConfigurationError) as refused:
+        converted(AcceptedTransferSyntaxes={"a": 1})
+    assert "AcceptedTransferSyntaxes" in str(refused.value)
 
 
 def test_a_name_that_is_none_here_is_made_one_and_told():
@@ -269,15 +342,15 @@ def test_what_is_as_orthancs_default_is_not_told():
 
 def test_what_is_not_there_is_told_once_with_what_to_do():
     found = notes(
-        MaximumStorageSize=100, DicomAlwaysAllowStore=False, Worklists={"Enable": True}, StabelAge=5, MyPlugin={},
-        DicomModalities={"a": {"AET": "A", "Host": "h", "Port": 104, "AllowStore": False, "UseDicomTLS": True}},
+        MaximumStorageSize=100, DicomAlwaysAllowFindWorklist=True, Worklists={"Enable": True}, StabelAge=5, MyPlugin={},
+        DicomModalities={"a": {"AET": "A", "Host": "h", "Port": 104, "AllowEventReport": False, "UseDicomTLS": True}},
     )  # fmt: skip
     assert "retention" in found["MaximumStorageSize"]
-    assert "filter_received_instance" in found["DicomAlwaysAllowStore"]
+    assert "worklist" in found["DicomAlwaysAllowFindWorklist"]
     assert "worklist" in found["Worklists"]
     assert "StableAge" in found["StabelAge"]
     assert "is not known" in found["MyPlugin"]
-    assert "filter_received_instance" in found["DicomModalities.a.AllowStore"]
+    assert "commitment" in found["DicomModalities.a.AllowEventReport"]
     assert "UseDicomTls" in found["DicomModalities.a.UseDicomTLS"]
 
 

@@ -9,10 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hostd.dimse import commands
-from hostd.dimse.acceptor import negotiate
 from hostd.dimse.associate import Proposal, decode_acceptance, decode_request, encode_acceptance, encode_request
 from hostd.dimse.errors import ProtocolError
-from hostd.scp.sop_classes import choose
+from hostd.scp.accepted import Accepted
+from hostd.scp.access import Callers
+from hostd.scp.negotiating import Negotiator
+from hostd.scp.services import Services
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
 GOOD = encode_request(
@@ -38,7 +40,7 @@ def survives(body):
         return
     else:
         # What could be decoded can be negotiated and answered.
-        negotiation = negotiate(request, choose)
+        negotiation = Negotiator(request, Callers().caller("WIRE", "127.0.0.1"), Accepted(), Services()).negotiate()
         assert len(negotiation.outcomes) == len(request.proposals)
         assert encode_acceptance(request, negotiation.contexts, negotiation.roles, max_pdu=16384)
 

@@ -90,9 +90,17 @@ max_retry_s = 1.0
         self.node.start()
         self.archive = self.node.archive
         self._newest_delivery = 0
+        self._text = None
 
     def stop(self):
         self.node.stop()
+
+    def reconfigure(self, dicom, more=""):
+        """Have it read its configuration again, with these settings of `[dicom]` in the place of such as were given before."""
+        text = self._text or self.config.read_text()
+        self._text = text
+        self.config.write_text(text.replace("[dicom]\n", f"[dicom]\n{dicom}\n") + more)
+        self.node.reconfigure(load(self.config, environ={}))
 
     @property
     def port(self):

@@ -4,11 +4,10 @@ import threading
 
 import pytest
 
-from hostd.archive.records import Origin
 from hostd.dicom import statuses
 from hostd.dimse import commands
 from hostd.dimse.pdu import RELEASE_RP, RELEASE_RQ
-from hostd.scp.access import Caller, ConfiguredOnly
+from hostd.scp.access import Callers, Known, Rules
 from hostd.scp.services import Cancelled, Refusal, Response
 
 FIND = "1.2.840.10008.5.1.4.1.2.2.1"
@@ -34,9 +33,13 @@ class FakeService:
             self.has_ended.set()
 
 
-def serve(kit, answer, *, access=lambda act, origin: None, **options):
+FOR_ALL = Rules(everybody=frozenset(("echo", "store", "find", "move", "get")))
+
+
+def serve(kit, answer, *, rules=FOR_ALL, **options):
     service = FakeService(answer)
-    kit.listen(services=[service], access=access, **options)
+    service.callers = Callers(rules)
+    kit.listen(services=[service], callers=service.callers, **options)
     wire = kit.wire()
     pdu_type, _ = wire.associate((FIND, [kit.IMPLICIT]), (kit.VERIFICATION, [kit.IMPLICIT]))
     assert pdu_type == 2
@@ -239,24 +242,16 @@ def test_what_goes_wrong_is_answered_and_the_association_goes_on(kit, error, ans
 
 
 def test_only_those_are_served_who_may(kit):
-    callers = []
-    service, wire = serve(kit, endless, access=ConfiguredOnly(lambda: callers))
+    service, wire = serve(kit, endless, rules=Rules())
     wire.send(find(kit))
-    assert answers(wire) == ([(0x0124, "AE title WIRE is no configured modality")], 0)
-    callers.append(Caller("WIRE", ["move"]))
+    assert answers(wire) == ([(0x0124, "WIRE at 127.0.0.1 is no configured modality")], 0)
+    service.callers.use(Rules((Known("wire", "WIRE", "127.0.0.1", frozenset(["move"])),)))
     wire.send(find(kit))
-    assert answers(wire) == ([(0x0124, "WIRE may not find")], 0)
+    assert answers(wire) == ([(0x0124, "modality wire may not find")], 0)
     assert not service.asked
-    callers.append(Caller("WIRE", ["find"]))
+    service.callers.use(Rules((Known("wire", "WIRE", "127.0.0.1", frozenset(["find"])),)))
     wire.send(find(kit), cancel(kit))
     assert answers(wire)[0][-1][0] == 0xFE00
-
-
-def test_what_is_open_to_all_is_open_to_strangers():
-    stranger = Origin("dicom", calling_aet="STRANGER")
-    access = ConfiguredOnly(list, lambda: ["find"])
-    assert access("find", stranger) is None
-    assert access("move", stranger)
 
 
 def test_the_answer_to_a_sub_operation_is_awaited_and_a_cancel_meanwhile_is_kept(kit):

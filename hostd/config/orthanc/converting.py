@@ -11,6 +11,7 @@ from typing import Any
 
 from hostd.config.orthanc.destinations import dicomweb, modalities, peers
 from hostd.config.orthanc.draft import Converted, Draft
+from hostd.config.orthanc.options import SYNTAX_GROUPS
 from hostd.config.orthanc.recipes import in_place_of
 from hostd.dicom.loss import DEFAULT_QUALITY
 from hostd.dicom.syntaxes import JPEG_LS_NEAR, UnknownSyntaxError, lookup
@@ -73,6 +74,7 @@ def _dicom(draft: Draft) -> None:
     draft.put(("dicom", "port"), port, "DicomPort")
     draft.put(("dicom", "aets"), [draft.given.get("DicomAet") or "ORTHANC"], "DicomAet")
     draft.seconds("DicomScpTimeout", "dicom", "timeout_s")
+    _accepting(draft)
     if not draft.flag("DicomTlsEnabled", default=False):
         return
     draft.put(("dicom", "tls_port"), port, "DicomTlsEnabled")
@@ -86,6 +88,56 @@ def _dicom(draft: Draft) -> None:
                 "DicomTlsTrustedCertificates", "is missing: add it, or DicomTlsRemoteCertificateRequired = false"
             )
     _tls_minimum(draft, "DicomTlsMinimumProtocolVersion", "dicom")
+
+
+_FOR_EVERYBODY = ("Echo", "Store", "Find", "Move", "Get")
+
+
+def _accepting(draft: Draft) -> None:
+    """Put what is accepted of whom. What Orthanc accepts by default is said, where hostd's default is another."""
+    option = "AcceptedTransferSyntaxes"
+    accepted = _texts(draft, option, ["1.2.840.10008.1.*"])
+    rejected: list[str] = []
+    for group, uids in SYNTAX_GROUPS.items():
+        switch = f"{group}TransferSyntaxAccepted"
+        if draft.given.get(switch) is None:
+            continue
+        if draft.flag(switch, default=True):
+            accepted += uids
+        else:
+            rejected += uids
+            draft.options["dicom", "rejected_transfer_syntaxes"] = switch
+    draft.put(("dicom", "accepted_transfer_syntaxes"), accepted, option)
+    if rejected:
+        draft.put(
+            ("dicom", "rejected_transfer_syntaxes"),
+            rejected,
+            draft.options["dicom", "rejected_transfer_syntaxes"],
+        )
+    for option, setting in (
+        ("AcceptedSopClasses", "accepted_sop_classes"),
+        ("RejectedSopClasses", "rejected_sop_classes"),
+    ):
+        if listed := _texts(draft, option, []):
+            draft.put(("dicom", setting), listed, option)
+    draft.move("UnknownSopClassAccepted", "dicom", "accept_unknown_sop_classes")
+    for service in _FOR_EVERYBODY:
+        draft.move(f"DicomAlwaysAllow{service}", "dicom", f"always_allow_{service.lower()}")
+    draft.move("DicomCheckModalityHost", "dicom", "check_modality_host")
+    strict = draft.flag("StrictAetComparison", default=False)
+    draft.put(("dicom", "strict_aet_comparison"), strict, "StrictAetComparison")
+
+
+def _texts(draft: Draft, option: str, default: list[str]) -> list[str]:
+    """Return an option that is a list of texts, or one text."""
+    value = draft.given.get(option)
+    if value is None:
+        return default
+    listed = [value] if isinstance(value, str) else value
+    if not isinstance(listed, list) or not all(isinstance(one, str) for one in listed):
+        draft.problem(option, "should be a list of UIDs, as text")
+        return default
+    return [*listed]
 
 
 def _tls_minimum(draft: Draft, option: str, face: str) -> None:

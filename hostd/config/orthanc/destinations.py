@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from hostd.config.orthanc.draft import Draft
-from hostd.config.orthanc.options import remark_on
+from hostd.config.orthanc.options import MODALITY_RIGHTS, remark_on
 from hostd.config.orthanc.reading import FromVariable
 from hostd.dicom.syntaxes import UnknownSyntaxError, lookup
 
@@ -35,6 +35,9 @@ def modalities(draft: Draft) -> None:
             draft.put((*loc, "allow_transcoding"), False, cause)
         elif preferred is not None:
             draft.put((*loc, "prefer"), preferred, "DicomScuPreferredTransferSyntax")
+        for key, setting in MODALITY_RIGHTS.items():
+            if not one.flag(key, default=True):
+                draft.put((*loc, setting), False, f"{option}.{key}")
         if one.flag("UseDicomTls", default=False):
             _speaks_tls(draft, loc, option)
         _remarks(draft, "DicomModalities", name, given)

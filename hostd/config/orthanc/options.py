@@ -38,11 +38,7 @@ def _gone(remark: str, default: Any = None) -> Option:
     return Option("not there", "", remark, default)
 
 
-_SYNTAXES = "hostd takes every transfer syntax; `filter_received_instance` in a script refuses what should not come"
-_CLASSES = "hostd takes every SOP class for storage, retired and newer ones too; `filter_received_instance` in a script refuses what should not come"
-_ANYBODY = (
-    "hostd takes from everybody who reaches its port; `filter_received_instance` in a script refuses unknown senders"
-)
+_OF_A_MODALITY = "What its own entry says counts, where Orthanc lets `DicomAlwaysAllow…` win."
 _NO_SERVICE = "hostd does not offer that service yet; nothing is opened"
 _SERVER = "hostd's HTTP server sees to that itself; leave it out"
 _PLUGIN = "hostd has no plug-ins of Orthanc's; leave it out"
@@ -51,6 +47,30 @@ _TAGS = "hostd keeps the whole header of every instance; leave it out"
 _SCRIPTS = "write it as a script of hostd: docs/from-orthanc.md says what takes the place of what"
 _GDCM = "hostd has codecs of its own; docs/transcoding.md lists them"
 _OWN_STORAGE = "hostd stores in a folder of its own (`node.data`), or the index in PostgreSQL (`node.database`)"
+
+SYNTAX_GROUPS = {
+    "Deflated": ("1.2.840.10008.1.2.1.99",),
+    "Jpeg": ("1.2.840.10008.1.2.4.5?", "1.2.840.10008.1.2.4.6?", "1.2.840.10008.1.2.4.70"),
+    "Jpeg2000": tuple(f"1.2.840.10008.1.2.4.{number}" for number in range(90, 94)),
+    "JpegLossless": ("1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.81"),
+    "Jpip": ("1.2.840.10008.1.2.4.94", "1.2.840.10008.1.2.4.95"),
+    "Mpeg2": ("1.2.840.10008.1.2.4.100*", "1.2.840.10008.1.2.4.101*"),
+    "Mpeg4": tuple(f"1.2.840.10008.1.2.4.{number}*" for number in range(102, 107)),
+    "Rle": ("1.2.840.10008.1.2.5",),
+    "H265": ("1.2.840.10008.1.2.4.107", "1.2.840.10008.1.2.4.108"),
+}
+"""The transfer syntaxes that each of Orthanc's older switches is about; those of JPEG Lossless are in "Jpeg", as for Orthanc."""
+
+MODALITY_RIGHTS = {
+    "AllowEcho": "allow_echo",
+    "AllowStore": "allow_store",
+    "AllowFind": "allow_find",
+    "AllowMove": "allow_move",
+    "AllowGet": "allow_get",
+    "AllowNAction": "allow_commitment",
+    "AllowStorageCommitment": "allow_commitment",
+}
+"""What Orthanc's modalities may ask for, and hostd's settings."""
 
 OPTIONS: dict[str, Option] = {
     # -- the node
@@ -153,25 +173,33 @@ OPTIONS: dict[str, Option] = {
     "DicomTlsRemoteCertificateRequired": _same("`dicom.client_ca_file`"),
     "DicomTlsMinimumProtocolVersion": _different("`dicom.tls_minimum`", "Below TLS 1.2 nothing is spoken."),
     "DicomTlsCiphersAccepted": _gone("Python's ciphers are used, which are none that are broken", default=[]),
-    "DicomAlwaysAllowEcho": _gone("hostd answers C-ECHO to everybody who reaches its port", default=True),
-    "DicomAlwaysAllowStore": _gone(_ANYBODY, default=True),
-    "DicomAlwaysAllowFind": _gone(_NO_SERVICE, default=False),
-    "DicomAlwaysAllowFindWorklist": _gone(_NO_SERVICE, default=False),
-    "DicomAlwaysAllowGet": _gone(_NO_SERVICE, default=False),
-    "DicomAlwaysAllowMove": _gone(_NO_SERVICE, default=False),
-    "DicomCheckModalityHost": _gone(_ANYBODY, default=False),
+    "DicomAlwaysAllowEcho": _different("`dicom.always_allow_echo`", _OF_A_MODALITY),
+    "DicomAlwaysAllowStore": _different("`dicom.always_allow_store`", _OF_A_MODALITY),
+    "DicomAlwaysAllowFind": _different("`dicom.always_allow_find`", _OF_A_MODALITY),
+    "DicomAlwaysAllowFindWorklist": _gone("there is no worklist", default=False),
+    "DicomAlwaysAllowGet": _different("`dicom.always_allow_get`", _OF_A_MODALITY),
+    "DicomAlwaysAllowMove": _different("`dicom.always_allow_move`", _OF_A_MODALITY),
+    "DicomCheckModalityHost": _different(
+        "`dicom.check_modality_host`", "Absent, it is true for false: an AE title is no secret. It counts for what not everybody may."
+    ),
     "StorageCommitmentReportsSize": _gone("`modalities.NAME.commitment` asks others for storage commitment; hostd gives none yet", default=100),
     "DicomDefaultRetrieveMethod": _gone(_NO_SERVICE, default="C-MOVE"),
     "DicomEchoChecksFind": _gone("hostd asks by C-ECHO only", default=False),
-    "StrictAetComparison": _gone("AE titles are compared as the standard has it, case and all (PS3.5 §6.2)", default=False),
-    "AcceptedTransferSyntaxes": _gone(_SYNTAXES, default=["1.2.840.10008.1.*"]),
+    "StrictAetComparison": _same("`dicom.strict_aet_comparison`", "Absent, it is false, as for Orthanc; in a hostd.toml it is true"),
+    "AcceptedTransferSyntaxes": _same(
+        "`dicom.accepted_transfer_syntaxes`", "UIDs with `*` and `?`, or one text; names are taken too. Standard ones that Orthanc does not know yet are taken as well"
+    ),
     **{
-        f"{group}TransferSyntaxAccepted": _gone(_SYNTAXES, default=True)
-        for group in ("Deflated", "Jpeg", "Jpeg2000", "JpegLossless", "Jpip", "Mpeg2", "Mpeg4", "Rle", "H265")
+        f"{group}TransferSyntaxAccepted": _same(
+            "`dicom.accepted_transfer_syntaxes`, `dicom.rejected_transfer_syntaxes`", f"{', '.join(uids)}"
+        )
+        for group, uids in SYNTAX_GROUPS.items()
     },
-    "UnknownSopClassAccepted": _gone("private SOP classes are not taken, nor what is none for storage", default=False),
-    "AcceptedSopClasses": _gone(_CLASSES, default=[]),
-    "RejectedSopClasses": _gone(_CLASSES, default=[]),
+    "UnknownSopClassAccepted": _different(
+        "`dicom.accept_unknown_sop_classes`", "What is under the standard's root of storage SOP classes is always taken, also if it is newer than hostd."
+    ),
+    "AcceptedSopClasses": _same("`dicom.accepted_sop_classes`", "An empty list is all of them"),
+    "RejectedSopClasses": _same("`dicom.rejected_sop_classes`"),
     "CaseSensitivePN": _gone(_NO_SERVICE, default=False),
     "LimitFindResults": _gone(_NO_SERVICE, default=0),
     "LimitFindInstances": _gone(_NO_SERVICE, default=0),
@@ -189,9 +217,12 @@ OPTIONS: dict[str, Option] = {
     "DicomModalities.AllowTranscoding": _same("`allow_transcoding`"),
     "DicomModalities.Manufacturer": _gone("hostd speaks to all as the standard has it", default="Generic"),
     **{
-        f"DicomModalities.{name}": _gone(_ANYBODY if name in {"AllowStore", "AllowEcho"} else _NO_SERVICE, default=True)
-        for name in ("AllowEcho", "AllowFind", "AllowFindWorklist", "AllowGet", "AllowMove", "AllowStore", "AllowNAction", "AllowEventReport", "AllowStorageCommitment")
+        f"DicomModalities.{name}": _same(f"`{setting}`") for name, setting in MODALITY_RIGHTS.items()
     },
+    "DicomModalities.AllowFindWorklist": _gone("there is no worklist", default=True),
+    "DicomModalities.AllowEventReport": _gone(
+        "reports of storage commitment are taken from whoever names the transaction; its entry's `commitment` has it asked", default=True
+    ),
     "DicomModalitiesInDatabase": _gone("modalities stand in the configuration, which a running node reads again when it changes", default=False),
     "DicomScuTimeout": _different("`delivery.timeout_s`", "0, for ever, is not to be had: absent and 0 are 30 s."),
     "DicomAssociationCloseDelay": _different("`delivery.linger_s`", "Absent, it is 1 s for 5 s."),
