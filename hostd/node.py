@@ -44,6 +44,7 @@ from hostd.jobs.dealing import Dealing
 from hostd.jobs.deleting import Deleting
 from hostd.jobs.housekeeping import Housekeeping
 from hostd.jobs.quiet import QuietTime
+from hostd.jobs.running import Kind, Runner
 from hostd.jobs.schedules import Schedules
 from hostd.jobs.storing import REPLACE, STORE, Replacing, Storing
 from hostd.jobs.timetable import Timetable, local_zone
@@ -262,16 +263,29 @@ class Node:
         carriers.start()
         self._undo.append(("actions", lambda: carriers.stop(_STOP_GRACE_S)))
         self._undo += [("products", products.stop), ("products", for_replace.stop)]
+        self._start_rounds()
+        self._open_doors(intake)
+
+    def _start_rounds(self) -> None:
+        """Start what looks by itself whether there is something to do."""
+        settings = self.settings
         quiet = QuietTime(self.archive, shortest_s=settings.stable.shortest_s)
         self._undo.append(("quiet time", quiet.stop))
         quiet.start()
         deleting = Deleting(self.archive)
         self._undo.append(("deleting", deleting.stop))
         deleting.start()
-        housekeeping = Housekeeping(self.archive, lambda: self.settings, self._look_around)
+        runner = Runner(self.archive, self._kinds(), self._retry, at_once=settings.jobs.at_once)
+        self._undo.append(("jobs", lambda: runner.stop(_STOP_GRACE_S)))
+        runner.start()
+        self._runner = runner
+        housekeeping = Housekeeping(self.archive, lambda: self.settings, self._look_around, runner)
         self._undo.append(("housekeeping", housekeeping.stop))
         housekeeping.start()
-        self._open_doors(intake)
+
+    def _kinds(self) -> dict[str, Kind]:
+        """Return who carries out which jobs, by their type."""
+        return {}
 
     def _hold(self) -> None:
         """Hold the deliveries that wait from before; those that were under way when a node was killed are finished."""
@@ -385,6 +399,7 @@ class Node:
                 layers=lambda: self._scripts.layers if self._scripts else {},
                 filters=self._filters,
                 destinations=self._couriers.destinations,
+                runner=self._runner,
             )
             self.http = HttpListener(app, settings.http.host, settings.http.port, _served(settings.http))
             self.http.start()

@@ -19,7 +19,7 @@ from hostd.archive import leases, postgresql, sqlite
 from hostd.archive.bulletin import Bulletin
 from hostd.errors import NodeError, StorageError
 
-TOPICS = ("event", "delivery", "script", "notification", "action", "schedule", "stable")
+TOPICS = ("event", "delivery", "script", "notification", "action", "schedule", "stable", "job")
 """What others may have changed when it is not known what they did."""
 
 _log = structlog.get_logger(__name__)

@@ -432,6 +432,52 @@ task = sa.Table(  # what an action asks hostd to do later
     sqlite_autoincrement=True,
 )
 
+_JOB_MOVES = "state IN ('pending', 'running', 'retry') OR wanted IS NOT NULL"
+JOB_MOVES = sa.text(f"({_JOB_MOVES})")
+"""Of jobs that a node is to go on with; written out, so that the index of exactly this condition is used."""
+
+job = sa.Table(  # what somebody asked hostd to do that takes a while (hostd.jobs.running)
+    "job",
+    metadata,
+    sa.Column("number", _Number, primary_key=True),
+    sa.Column("id", sa.Text, nullable=False, unique=True),  # a UUID, as Orthanc's
+    sa.Column("type", sa.Text, nullable=False),  # who carries it out: DicomModalityStore, Archive, …
+    sa.Column("asked", sa.JSON, nullable=False),  # what was asked for: the kind's own, shown to nobody
+    sa.Column("memo", sa.JSON, nullable=False),  # how far it has come: the kind's own, shown to nobody
+    sa.Column("content", sa.JSON, nullable=False),  # what is shown of it
+    sa.Column("user_data", sa.JSON(none_as_null=True)),
+    sa.Column("state", sa.Text, nullable=False),  # pending | running | retry | paused | success | failure
+    sa.Column("wanted", sa.Text),  # pause | cancel: what was asked for while it was being worked on
+    sa.Column("priority", sa.Integer, nullable=False),
+    sa.Column("progress", sa.Float, nullable=False, server_default="0"),  # 0 to 1
+    sa.Column("error_code", sa.Integer, nullable=False, server_default="0"),  # Orthanc's number, 0: none
+    sa.Column("error_details", sa.Text, nullable=False, server_default=""),
+    sa.Column("error_payload", sa.JSON(none_as_null=True)),
+    sa.Column("tries", sa.Integer, nullable=False, server_default="0"),  # failed ones of the step that is next
+    sa.Column("hops", sa.Integer, nullable=False, server_default="0"),  # acts of scripts that led to it
+    sa.Column("token", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("node", sa.Text),  # that worked on it last, and has its output
+    sa.Column("due_at", sa.Float, nullable=False),
+    sa.Column("created_at", sa.Float, nullable=False),
+    sa.Column("started_at", sa.Float),  # since when it runs; None while it does not
+    sa.Column("runtime_s", sa.Float, nullable=False, server_default="0"),  # before that
+    sa.Column("finished_at", sa.Float, index=True),
+    sa.Index(
+        "ix_job_moves", "priority", "number",
+        sqlite_where=sa.text(_JOB_MOVES), postgresql_where=sa.text(_JOB_MOVES),
+    ),
+    sqlite_autoincrement=True,
+)  # fmt: skip
+
+job_item = sa.Table(  # what a job is about, in order: there may be thousands
+    "job_item",
+    metadata,
+    sa.Column("job", sa.BigInteger, sa.ForeignKey("job.number", ondelete="CASCADE"), primary_key=True),
+    sa.Column("position", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("instance", sa.Text, nullable=False),  # Orthanc's identifier
+    sa.Column("delivery", sa.BigInteger, index=True),  # that was asked for it
+)
+
 attempt = sa.Table(
     "attempt",
     metadata,

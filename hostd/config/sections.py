@@ -237,6 +237,22 @@ class Delivery(Section):
         return self
 
 
+class Jobs(Section):
+    """Jobs: what is asked for by HTTP and takes a while, as sending, modifying or packing many instances."""
+
+    at_once: Annotated[int, Field(ge=1, le=64)] = Field(
+        default=4,
+        description="How many jobs may be worked on at one time; one that waits for deliveries does not count.",
+    )
+    keep_days: Days = Field(
+        default=7.0, description="Days that a job is shown after it has ended, and its output kept."
+    )
+    synchronous_limit_s: Seconds = Field(
+        default=600.0,
+        description="Seconds that a request waits for its job, where it does not ask for it with `Asynchronous`; after them the job is cancelled.",
+    )
+
+
 class Modality(Certified, Asking, Allowed):
     """A destination that speaks DICOM, by C-STORE; and whoever calls hostd by its AE title."""
 

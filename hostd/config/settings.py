@@ -29,6 +29,7 @@ from hostd.config.sections import (
     Delivery,
     Dicom,
     Http,
+    Jobs,
     Log,
     Modality,
     Node,
@@ -74,6 +75,7 @@ class Settings(BaseSettings):
     stable: Stable = Field(default_factory=Stable, description=Stable.__doc__)
     scripting: Scripting = Field(default_factory=Scripting, description=Scripting.__doc__)
     delivery: Delivery = Field(default_factory=Delivery, description=Delivery.__doc__)
+    jobs: Jobs = Field(default_factory=Jobs, description=Jobs.__doc__)
     log: Log = Field(default_factory=Log, description=Log.__doc__)
     modalities: dict[DestinationName, Modality] = Field(default={}, description=Modality.__doc__)
     peers: dict[DestinationName, Peer] = Field(default={}, description=Peer.__doc__)

@@ -11,6 +11,7 @@ import structlog
 from hostd.archive import notices, retention, scripts, turns
 from hostd.archive.archive import Archive
 from hostd.config.settings import Settings
+from hostd.jobs.running import Runner
 
 _log = structlog.get_logger(__name__)
 
@@ -26,7 +27,10 @@ _AT_ONCE = 500
 class Housekeeping:
     """Keeps house in a thread of its own. `settings` gives those that hold now; `look_around` is called with each round."""
 
-    def __init__(self, archive: Archive, settings: Callable[[], Settings], look_around: Callable[[], None]) -> None:
+    def __init__(
+        self, archive: Archive, settings: Callable[[], Settings], look_around: Callable[[], None], runner: Runner
+    ) -> None:
+        self._runner = runner
         self._archive = archive
         self._settings = settings
         self._look_around = look_around
@@ -62,6 +66,7 @@ class Housekeeping:
             self._expire()
         self._forget_notices()
         self._forget_scripts()
+        self._runner.forget(ended_before=archive.clock.now() - self._settings().jobs.keep_days * _DAY_S)
         self._look_around()
 
     def _expire(self) -> None:

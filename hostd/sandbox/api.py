@@ -31,6 +31,9 @@ from hostd.sandbox.events import (
     DestinationUp,
     DiskLow,
     DiskRecovered,
+    JobFailed,
+    JobSubmitted,
+    JobSucceeded,
     NewPatient,
     NewSeries,
     NewStudy,
@@ -70,12 +73,22 @@ from hostd.sandbox.requesting import HttpAnswer, Requesting
 from hostd.sandbox.run import Run, World, missing, near
 from hostd.sandbox.searching import Searching
 from hostd.sandbox.tags import Tags
-from hostd.sandbox.told import Destination, Disk, EndedAction, EndedDelivery, FailedTranscode, ParkedScript, Source
+from hostd.sandbox.told import (
+    Destination,
+    Disk,
+    EndedAction,
+    EndedDelivery,
+    FailedTranscode,
+    Job,
+    ParkedScript,
+    Source,
+    copied,
+)
 from hostd.sandbox.values import DateText, DateTimeText, PersonName, TimeText
 from hostd.sandbox.views import Delivery, Handle, Instance, Origin, Receipt, TransferSyntax
 
 __all__ = [
-    "EVENTS", "HANDLERS", "LEVELS", "SCRIPT_EXCEPTIONS", "TYPES", "VALUES", "ActionDone", "Association", "AssociationClosed", "ConflictingInstance", "DateText", "DateTimeText", "DeletedInstance", "DeletedPatient", "DeletedSeries", "DeletedStudy", "Delivery", "DeliveryDone", "DeliveryFailed", "Destination", "DestinationDown", "DestinationUp", "Disk", "DiskLow", "DiskRecovered", "EndedAction", "EndedDelivery", "FailedTranscode", "Handle", "Host", "HttpAnswer", "Instance", "Instances", "LevelTags", "NewPatient", "NewSeries", "NewStudy", "NotAllowed", "Notification", "Origin", "ParkedScript", "Patient", "PersonName", "Pixels", "PixelsUnknown", "Receipt", "ReceivedAgain", "ScriptParked", "Series", "Source", "SourceSilent", "StablePatient", "StableSeries", "StableStudy", "Start", "Stop", "StoredInstance", "Study", "Tags", "TimeText", "TooManyActions", "TranscodeFailed", "TransferSyntax", "UnknownKeyword", "UpdatedInstance", "UpdatedPatient", "UpdatedSeries", "UpdatedStudy", "ValueTooLarge", "World", "handler_name", "parameters",
+    "EVENTS", "HANDLERS", "LEVELS", "SCRIPT_EXCEPTIONS", "TYPES", "VALUES", "ActionDone", "Association", "AssociationClosed", "ConflictingInstance", "DateText", "DateTimeText", "DeletedInstance", "DeletedPatient", "DeletedSeries", "DeletedStudy", "Delivery", "DeliveryDone", "DeliveryFailed", "Destination", "DestinationDown", "DestinationUp", "Disk", "DiskLow", "DiskRecovered", "EndedAction", "EndedDelivery", "FailedTranscode", "Handle", "Host", "HttpAnswer", "Instance", "Instances", "Job", "JobFailed", "JobSubmitted", "JobSucceeded", "LevelTags", "NewPatient", "NewSeries", "NewStudy", "NotAllowed", "Notification", "Origin", "ParkedScript", "Patient", "PersonName", "Pixels", "PixelsUnknown", "Receipt", "ReceivedAgain", "ScriptParked", "Series", "Source", "SourceSilent", "StablePatient", "StableSeries", "StableStudy", "Start", "Stop", "StoredInstance", "Study", "Tags", "TimeText", "TooManyActions", "TranscodeFailed", "TransferSyntax", "UnknownKeyword", "UpdatedInstance", "UpdatedPatient", "UpdatedSeries", "UpdatedStudy", "ValueTooLarge", "World", "handler_name", "parameters",
 ]  # fmt: skip
 
 
@@ -317,7 +330,7 @@ class Host(Notifying, Marking, Keeping, Searching, Dealing, Requesting):
     @property
     def config(self) -> dict[str, Any]:
         """The script's own settings, from `[scripts."x.py".config]`; a copy."""
-        copy: dict[str, Any] = _copy(self._run.world.load.config)
+        copy: dict[str, Any] = copied(self._run.world.load.config)
         return copy
 
     def __repr__(self) -> str:
@@ -376,7 +389,7 @@ class Host(Notifying, Marking, Keeping, Searching, Dealing, Requesting):
 
 TYPES: tuple[type, ...] = (
     Host, Instance, Tags, Pixels, TransferSyntax, Origin, Receipt, Handle, Delivery,
-    EndedDelivery, EndedAction, FailedTranscode, Destination, ParkedScript, Disk, Source, HttpAnswer,
+    EndedDelivery, EndedAction, FailedTranscode, Job, Destination, ParkedScript, Disk, Source, HttpAnswer,
 )  # fmt: skip
 """What scripts are given and cannot make: `from hostd.api import Instance` gives a name for annotations and `isinstance`."""
 VALUES: tuple[type, ...] = (PersonName, DateText, TimeText, DateTimeText)
@@ -396,12 +409,4 @@ def _whole(name: str, value: object, low: int, high: int) -> int | None:
         return None
     if type(value) is not int or not low <= value <= high:
         raise ValueError(f"{name} must be a whole number from {low} to {high}, not {shown(value)}")
-    return value
-
-
-def _copy(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _copy(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_copy(item) for item in value]
     return value

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass, fields
 
 from hostd.sandbox.levels import Association, Patient, Series, Study
-from hostd.sandbox.told import Destination, Disk, EndedAction, EndedDelivery, FailedTranscode, ParkedScript, Source
+from hostd.sandbox.told import Destination, Disk, EndedAction, EndedDelivery, FailedTranscode, Job, ParkedScript, Source
 from hostd.sandbox.views import Instance
 
 
@@ -211,6 +211,27 @@ class ActionDone(Notification):
 
 
 @dataclass(frozen=True, slots=True)
+class JobSubmitted(Notification):
+    """Somebody asked for a job: by HTTP, to send, modify, pack or retrieve many instances at a time. It may have begun, or ended, since."""
+
+    job: Job
+
+
+@dataclass(frozen=True, slots=True)
+class JobSucceeded(Notification):
+    """A job has done all that it was asked for."""
+
+    job: Job
+
+
+@dataclass(frozen=True, slots=True)
+class JobFailed(Notification):
+    """A job has failed, or was cancelled: `job.error_code` and `job.reason` say which. Somebody may submit it again."""
+
+    job: Job
+
+
+@dataclass(frozen=True, slots=True)
 class DestinationDown(Notification):
     """A destination does not answer, or says that it takes nothing, and what is to be sent to it waits.
 
@@ -301,6 +322,7 @@ EVENTS: tuple[type[Notification], ...] = (
     NewStudy, StableStudy, UpdatedStudy, DeletedStudy,
     NewPatient, StablePatient, UpdatedPatient, DeletedPatient,
     AssociationClosed, DeliveryDone, DeliveryFailed, TranscodeFailed, ActionDone,
+    JobSubmitted, JobSucceeded, JobFailed,
     DestinationDown, DestinationUp, ScriptParked, DiskLow, DiskRecovered, SourceSilent, Start, Stop,
 )  # fmt: skip
 HANDLERS: dict[str, type[Notification]] = {handler_name(event): event for event in EVENTS}

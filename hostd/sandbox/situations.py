@@ -72,7 +72,20 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="sourc
     since: float
 
 
-Situation = EndedDelivery | EndedAction | FailedTranscode | Destination | ParkedScript | Disk | Source
+class Job(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="job"):
+    """A job at that event; `content` and `user_data` are plain values."""
+
+    id: str
+    kind: str
+    state: str
+    content: dict[str, Any]
+    user_data: Any
+    priority: int
+    error_code: int
+    reason: str
+
+
+Situation = EndedDelivery | EndedAction | FailedTranscode | Destination | ParkedScript | Disk | Source | Job
 
 
 class Notify(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="notify"):

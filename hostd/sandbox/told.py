@@ -280,6 +280,60 @@ class Source(ReadOnly):
         return f"<source {self.name}>"
 
 
+class Job(ReadOnly):
+    """What somebody asked hostd to do that takes a while."""
+
+    __slots__ = ("_facts",)
+    _facts: situations.Job
+
+    def __init__(self, facts: situations.Job) -> None:
+        _set(self, "_facts", facts)
+
+    @property
+    def id(self) -> str:
+        """Its identifier, as `GET /jobs` has it."""
+        return self._facts.id
+
+    @property
+    def type(self) -> str:
+        """What kind of job it is, in Orthanc's word: "DicomModalityStore", "ResourceModification" and so on."""
+        return self._facts.kind
+
+    @property
+    def state(self) -> str:
+        """One of "pending", "success", "failure", as of this event."""
+        return self._facts.state
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """What `GET /jobs/{id}` shows as its `Content`, a copy. It may name a patient."""
+        content: dict[str, Any] = copied(self._facts.content)
+        return content
+
+    @property
+    def user_data(self) -> Any:
+        """What whoever asked for it gave as `UserData`, a copy; None when nothing."""
+        return copied(self._facts.user_data)
+
+    @property
+    def priority(self) -> int:
+        """Its priority; 0 unless something else was asked for, more is more urgent."""
+        return self._facts.priority
+
+    @property
+    def error_code(self) -> int:
+        """Why it failed, by Orthanc's number: 9 of the network, 37 when it was cancelled; 0 when it has not failed."""
+        return self._facts.error_code
+
+    @property
+    def reason(self) -> str:
+        """Why it failed, in words; '' when it has not. It may name a patient."""
+        return self._facts.reason
+
+    def __repr__(self) -> str:
+        return f"<job {self.id}, {self.type}: {self.state}>"
+
+
 def subject(run: Run, event: frames.Event) -> tuple[object, ...]:
     """Return what the handler of an event is given before `host`: nothing for an event about the script itself."""
     instance = None if event.instance is None else Instance(run, event.instance)
@@ -297,13 +351,32 @@ def subject(run: Run, event: frames.Event) -> tuple[object, ...]:
             view = FailedTranscode(event.told, instance)
         case situations.Destination():
             view = Destination(run, event.told)
-        case situations.ParkedScript():
-            view = ParkedScript(event.told)
-        case situations.Disk():
-            view = Disk(event.told)
-        case situations.Source():
-            view = Source(event.told)
+        case None:
+            pass
+        case _:
+            view = _of_facts_alone(event.told)
     return () if view is None else (view,)
+
+
+def _of_facts_alone(facts: situations.ParkedScript | situations.Disk | situations.Source | situations.Job) -> object:
+    match facts:
+        case situations.ParkedScript():
+            return ParkedScript(facts)
+        case situations.Disk():
+            return Disk(facts)
+        case situations.Source():
+            return Source(facts)
+        case situations.Job():
+            return Job(facts)
+
+
+def copied(value: Any) -> Any:
+    """Return a copy of plain values, which a script may change."""
+    if isinstance(value, dict):
+        return {key: copied(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [copied(item) for item in value]
+    return value
 
 
 def _name(run: Run, destination: str) -> str:

@@ -79,6 +79,7 @@ def subjects() -> str:
         "delivery": api.EndedDelivery,
         "action": api.EndedAction,
         "failure": api.FailedTranscode,
+        "job": api.Job,
         "destination": api.Destination,
         "parked": api.ParkedScript,
         "disk": api.Disk,

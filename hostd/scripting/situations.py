@@ -21,6 +21,13 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "task": 1, "verb": "store", "script": "example.py", "state": "done", "reason": "", "result": {"outcome": "stored"},
         "attempts": 1, "of": 1, "hops": 1,
     },
+    **{
+        f"job_{what}": {
+            "type": "DicomModalityStore", "state": state, "content": {"RemoteAet": "EXAMPLE"}, "user_data": None, "priority": 0,
+            "error_code": code, "reason": "an example" if code else "", "hops": 0,
+        }
+        for what, state, code in (("submitted", "pending", 0), ("succeeded", "success", 0), ("failed", "failure", 9))
+    },
     "transcode_failed": {"reason": "an example", "during": "ingest"},
     "destination_down": {"since": 0.0, "reason": "an example"},
     "destination_up": {"since": 0.0, "reason": "an example"},
@@ -40,6 +47,7 @@ ABOUT_AN_INSTANCE = ("delivery_done", "delivery_failed", "transcode_failed", "ac
 """Of these, the kinds that are about an instance besides."""
 
 
+_OF_JOBS = ("state", "content", "user_data", "priority", "error_code", "reason")
 _OF_ACTIONS = ("verb", "script", "state", "reason", "result", "attempts")
 
 
@@ -68,6 +76,8 @@ def situation(event: Event) -> Situation | None:
             told = situations.ParkedScript(event.subject, facts["event"], handler, facts["reason"])
         case "disk_low" | "disk_recovered":
             told = situations.Disk(facts["free_mb"], facts["limit_mb"], facts["since"])
+        case "job_submitted" | "job_succeeded" | "job_failed":
+            told = situations.Job(id=event.subject, kind=facts["type"], **{name: facts[name] for name in _OF_JOBS})
         case "source_silent":
             told = situations.Source(event.subject, facts["since"])
         case _:

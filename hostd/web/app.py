@@ -8,6 +8,7 @@ from importlib.metadata import version
 from fastapi import FastAPI
 
 from hostd.archive.archive import Archive
+from hostd.jobs.running import Runner
 from hostd.web import errors
 from hostd.web.actions import action_routes
 from hostd.web.answering import Answering
@@ -18,6 +19,7 @@ from hostd.web.docs_page import docs_routes
 from hostd.web.explain import explain_routes
 from hostd.web.guard import Guard, RequestFilters, Users
 from hostd.web.instances import instance_routes
+from hostd.web.jobs import NEVER, job_routes
 from hostd.web.metrics import metric_routes
 from hostd.web.records import association_routes, delivery_routes
 from hostd.web.system import Named, system_routes
@@ -38,6 +40,7 @@ def create_app(
     layers: Callable[[], Mapping[str, int]] = dict,
     filters: RequestFilters | None = None,
     destinations: Destinations = dict,
+    runner: Runner | None = None,
 ) -> FastAPI:
     """Return the HTTP face of a node.
 
@@ -46,6 +49,7 @@ def create_app(
     `layers` tells how scripts are isolated (`hostd.sandbox.jail.enter`), nothing when none run.
     An upload may have `max_upload_bytes` (after decompression), and may be silent for `upload_idle_s` seconds.
     `filters` are asked about every request. `destinations` gives those of the configuration.
+    `runner` works on jobs; without one those that are asked for wait.
     """
     app = FastAPI(
         title="hostd",
@@ -66,6 +70,7 @@ def create_app(
     app.include_router(metric_routes(archive, lambda: destinations().keys()))
     app.include_router(association_routes(archive))
     app.include_router(explain_routes(archive))
+    app.include_router(job_routes(archive, runner or Runner(archive, {}, NEVER, at_once=1)))
     app.include_router(docs_routes())
     app.add_middleware(Guard, users=users, hosts=hosts, filters=filters)
     app.add_middleware(Answering)  # the last one added is the outermost

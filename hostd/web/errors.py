@@ -28,6 +28,7 @@ from hostd.errors import (
     StorageError,
     UnparsableError,
 )
+from hostd.jobs import faults
 from hostd.web.responses import JsonResponse
 
 _log = structlog.get_logger(__name__)
@@ -48,6 +49,7 @@ FORBIDDEN = 45
 DUPLICATE_RESOURCE = 46
 
 _MEANINGS = {
+    **faults.MEANINGS,
     INTERNAL_ERROR: "Internal error",
     NOT_IMPLEMENTED: "Not implemented yet",
     BAD_PARAMETER_TYPE: "Bad type for a parameter",
@@ -78,6 +80,7 @@ class Problem:
     orthanc_status: int
     details: str | None = None
     headers: dict[str, str] | None = None
+    payload: dict[str, Any] | None = None
 
     def response(self, method: str, uri: str) -> Response:
         """Return the answer, in Orthanc's form."""
@@ -91,6 +94,8 @@ class Problem:
             "OrthancStatus": self.orthanc_status,
             "Uri": uri,
         }
+        if self.payload:
+            content = {"ErrorPayload": self.payload, **content}
         if self.details:
             content = {"Details": self.details, **content}
         return JsonResponse(content, status_code=self.status, headers=self.headers)
@@ -99,9 +104,11 @@ class Problem:
 class WebError(HostdError):
     """A request cannot be answered; the message goes to the client."""
 
-    def __init__(self, status: int, orthanc_status: int, details: str | None = None) -> None:
+    def __init__(
+        self, status: int, orthanc_status: int, details: str | None = None, payload: dict[str, Any] | None = None
+    ) -> None:
         super().__init__(details or HTTPStatus(status).phrase)
-        self.problem = Problem(status, orthanc_status, details)
+        self.problem = Problem(status, orthanc_status, details, payload=payload)
 
 
 def bad_request(details: str) -> WebError:

@@ -24,3 +24,8 @@ class JsonResponse(Response):
 def iso_time(at: float | None) -> str | None:
     """Return a time of the index (seconds since 1970 UTC) in ISO 8601 with its zone, to the millisecond."""
     return None if at is None else datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
+
+
+def orthanc_time(at: float) -> str:
+    """Return a time of the index as Orthanc writes it, in UTC: `20260131T235959.000000`."""
+    return datetime.fromtimestamp(at, UTC).strftime("%Y%m%dT%H%M%S.%f")

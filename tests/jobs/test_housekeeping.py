@@ -4,6 +4,7 @@ import threading
 
 import pytest
 import sqlalchemy as sa
+from jobs_kit import Counting, ask, decide, get, run_out, runner_of
 
 from hostd.archive import deliveries, turns
 from hostd.archive import tables as t
@@ -26,7 +27,7 @@ def settings(tmp_path):
 
 def start(archive, settings, look_around=lambda: None):
     """Return the housekeeping of a node that has just been started."""
-    return Housekeeping(archive, lambda: settings, look_around)
+    return Housekeeping(archive, lambda: settings, look_around, runner_of(archive, Counting()))
 
 
 def deliver(archive, content):
@@ -116,3 +117,16 @@ def test_the_thread_keeps_house_soon_after_its_start_and_again(archive, settings
     running.start()
     assert done.wait(60)
     running.stop()
+
+
+def test_jobs_go_some_days_after_their_end(archive, clock, settings):
+    one, two = ask(archive, upto=1), ask(archive, upto=1)
+    decide(archive, two, "pause")
+    run_out(runner_of(archive, Counting()))
+    clock.advance(6.9 * DAY_S)
+    start(archive, settings).round()
+    assert get(archive, one).state == "success"
+    clock.advance(0.2 * DAY_S)
+    start(archive, settings).round()
+    assert get(archive, one) is None
+    assert get(archive, two).state == "paused"  # it has not ended

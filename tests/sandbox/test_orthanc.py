@@ -653,8 +653,10 @@ def test_what_may_be_answered_is_not_reported(text):
 
 
 def test_what_nothing_calls_is_reported_with_what_does():
-    (told,) = [one for one in findings("def OnJobFailure(jobId):\n    pass\n") if one.kind == "unknown_handler"]
-    assert "on_delivery_failed" in told.message
+    (told,) = [
+        one for one in findings("def IncomingWorklistRequestFilter(q, o):\n    pass\n") if one.kind == "unknown_handler"
+    ]
+    assert "there is no worklist" in told.message
 
 
 def test_destinations_and_tags_are_read_from_the_text():

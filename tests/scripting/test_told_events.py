@@ -2,7 +2,7 @@
 
 from scripts_kit import FORWARD, KNOWN, arrive, handler, resolve
 
-from hostd.archive import deliveries, events, leases, notices, occurrences
+from hostd.archive import deliveries, events, jobs, leases, notices, occurrences
 from hostd.archive import tables as t
 from hostd.archive.records import Attempt
 from hostd.config.sections import Script
@@ -245,3 +245,38 @@ def test_no_patient_data_goes_to_a_channel_without_phi(bench):
     assert "retsuM" not in left_out
     assert "PatientName" in left_out
     assert kept == "retsuM"
+
+
+def test_scripts_of_both_spellings_are_told_of_jobs(bench):
+    bench.start()
+    said = "(job.type, job.state, job.error_code, job.reason, job.content, job.user_data, job.priority)"
+    bench.put(
+        "x.py",
+        "".join(
+            f"def on_job_{what}(job, host):\n    host.log(('{what}', *{said}))\n"
+            for what in ("submitted", "succeeded", "failed")
+        ),
+    )
+    bench.put(
+        "y.py", "def OnJobSubmitted(jobId):\n    print(jobId)\ndef OnJobFailure(jobId):\n    print('failed', jobId)\n"
+    )
+    now = bench.archive.clock.now()
+
+    def happen(connection):
+        one = jobs.submit(connection, "Archive", {}, now, content={"a": [1]}, user_data="mine", priority=2)
+        two = jobs.submit(connection, "Archive", {}, now)
+        for _ in range(2):
+            job = jobs.claim(connection, "node", now, jobs.Hands(["Archive"]))
+            jobs.succeed(connection, job, now) if job.id == one else jobs.fail(connection, job, now, 9, "no route")
+        return one, two
+
+    one, two = bench.archive.writer.do(happen, topics=("event",))
+    for script in ("x.py", "y.py"):
+        bench.until_passed(script)
+    assert bench.logged("x.py") == [
+        "('submitted', 'Archive', 'pending', 0, '', {'a': [1]}, 'mine', 2)",
+        "('submitted', 'Archive', 'pending', 0, '', {}, None, 0)",
+        "('succeeded', 'Archive', 'success', 0, '', {'a': [1]}, 'mine', 2)",
+        "('failed', 'Archive', 'failure', 9, 'no route', {}, None, 0)",
+    ]
+    assert bench.logged("y.py") == [one, two, f"failed {two}"]

@@ -12,6 +12,7 @@ from hostd.archive.archive import Archive
 from hostd.clock import SystemClock
 from hostd.config.sections import User
 from hostd.intake.intake import Intake
+from hostd.jobs.running import Runner
 from hostd.web.app import create_app
 
 LIMIT = 4 << 20
@@ -37,11 +38,22 @@ def user(password, role):
     return User(password_hash=quick.hash(password), role=role)
 
 
+class Waits:
+    """What failed for a passing reason is tried again after the test."""
+
+    def next_attempt(self, now, attempts, random):
+        return now + 3600
+
+
 class Face:
     """The app on an archive of its own."""
 
-    def __init__(self, folder, *, users=None, on_conflict="newest", intake=None, limit=LIMIT, **other):
+    def __init__(self, folder, *, users=None, on_conflict="newest", intake=None, limit=LIMIT, kinds=None, **other):
+        """`kinds` are what carries out jobs, by their type."""
         self.archive = Archive(folder, "test", SystemClock())
+        self.runner = Runner(self.archive, kinds or {}, Waits(), at_once=2)
+        if kinds:
+            self.runner.start()
         self.users = users or {}
         self.app = create_app(
             self.archive,
@@ -51,6 +63,7 @@ class Face:
             dicom_port=4242,
             max_upload_bytes=limit,
             users=lambda: self.users,
+            runner=self.runner,
             **other,
         )
 
@@ -64,6 +77,7 @@ class Face:
         return list(self.archive.blobs.names())
 
     def close(self):
+        self.runner.stop(60)
         self.archive.close()
 
 

@@ -119,9 +119,9 @@ OPTIONS: dict[str, Option] = {
     "PythonVerbose": _gone("`log.level` says how much is told", default=False),
     "Plugins": _gone("plug-ins are not loaded: hostd has codecs, DICOMweb destinations and scripts of its own", default=[]),
     "JobsEngineThreadsCount": _gone(_THREADS, default=ANY),
-    "ConcurrentJobs": _gone("every destination has its own courier; `connections` of a destination has it work at more at one time", default=2),
-    "JobsHistorySize": _gone("every delivery stays on record for `node.finished_days`", default=ANY),
-    "SaveJobs": _gone("every delivery outlasts a restart; `hostd run --no-jobs` holds those that wait", default=True),
+    "ConcurrentJobs": _gone("`jobs.at_once`; what is sent is sent by the courier of its destination, over as many `connections` as that has", default=2),
+    "JobsHistorySize": _gone("jobs are kept by age, `jobs.keep_days`", default=ANY),
+    "SaveJobs": _gone("jobs outlast a restart, always, and so do deliveries; `hostd run --no-jobs` holds those that wait", default=True),
     "LogExportedResources": _gone("`hostd deliveries` shows all that was sent; leave it out", default=ANY),
     # -- HTTP
     "HttpServerEnabled": _same("`http.enabled`"),

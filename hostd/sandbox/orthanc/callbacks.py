@@ -44,6 +44,14 @@ CALLBACKS: dict[str, Callback] = {
         for level in (*_LEVELS, "Instance")
     },
     **{f"OnUpdated{level}": _of_level("updated", level) for level in (*_LEVELS, "Instance")},
+    **{
+        f"OnJob{said}": Callback(
+            (f"on_job_{ours}",), ("jobId",),
+            "Of jobs that are asked for by HTTP. What scripts send are no jobs: `def on_delivery_done(delivery, host)` and "
+            "`def on_delivery_failed(delivery, host)` tell what became of it.",
+        )
+        for said, ours in (("Submitted", "submitted"), ("Success", "succeeded"), ("Failure", "failed"))
+    },
     HEARTBEAT: Callback(
         (HEARTBEAT,), (), f"By the clock, as `@every`: `config = {{ {PERIOD} = 60 }}` in the script's entry says how many seconds."
     ),
@@ -72,11 +80,6 @@ CALLBACKS: dict[str, Callback] = {
 """In the order of the documentation."""
 
 WITHOUT_COUNTERPART: dict[str, str] = {
-    **dict.fromkeys(
-        ("OnJobSubmitted", "OnJobSuccess", "OnJobFailure"),
-        "hostd retries deliveries by itself; what became of one is told to `def on_delivery_done(delivery, host)` and "
-        "`def on_delivery_failed(delivery, host)`",
-    ),
     **dict.fromkeys(
         ("IncomingFindRequestFilter", "OutgoingFindRequestFilter"),
         "this release has no C-FIND",

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from types import FunctionType
 from typing import Any
 
-from hostd.sandbox import filters, frames, told
+from hostd.sandbox import filters, frames, situations, told
 from hostd.sandbox.orthanc import functions, rest, toolbox
 from hostd.sandbox.orthanc.callbacks import CALLBACKS, HEARTBEAT, PERIOD, defined
 from hostd.sandbox.orthanc.session import Session
@@ -178,6 +178,8 @@ def _arguments(run: Run, event: frames.Event) -> list[object]:
             SimplifiedTags(run, event.level.tags),
             metadata_of_level(run, event.level.id, event.now),
         ]
+    if isinstance(event.told, situations.Job):
+        return [event.told.id]
     return []
 
 
