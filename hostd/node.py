@@ -23,6 +23,7 @@ from hostd.config.permissions import private_folder, refuse_writable_by_others
 from hostd.config.serving import Serving
 from hostd.config.settings import Settings
 from hostd.config.startup import startup_problems
+from hostd.control import Control
 from hostd.delivery import commissioner, watching
 from hostd.delivery.channels import channels_of
 from hostd.delivery.configured import destinations_of, terms_of
@@ -144,9 +145,14 @@ class Node:
         hold_waiting: bool = False,
         clock: Clock | None = None,
         workers: Sequence[WorkerProcess] = (),
+        control: Control | None = None,
     ) -> None:
-        """Take processes of script `workers` that were started already; without scripts there must be none."""
+        """Take processes of script `workers` that were started already; without scripts there must be none.
+
+        `control` is what those who may can do to it by HTTP.
+        """
         self.settings = settings
+        self._control = control
         self._workers = workers
         self._run_scripts = run_scripts
         self._hold_waiting = hold_waiting
@@ -400,6 +406,9 @@ class Node:
                 filters=self._filters,
                 destinations=self._couriers.destinations,
                 runner=self._runner,
+                overwrites=settings.ingest.on_conflict == "newest",
+                ingest=settings.ingest.target.uid if settings.ingest.target and settings.transcoding.enabled else "",
+                control=self._control,
             )
             self.http = HttpListener(app, settings.http.host, settings.http.port, _served(settings.http))
             self.http.start()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
@@ -26,6 +26,19 @@ def of_many(connection: Connection, subject: Subject, identifiers: Sequence[str]
     for row in connection.execute(query.order_by(t.label.c.label)):
         found[row.id].append(row.label)
     return found
+
+
+def known(connection: Connection) -> list[str]:
+    """Return every label that anything has, sorted. It costs as much as there are different labels, not as many as have one."""
+    found = set()
+    for level in get_args(Subject):
+        label: str | None = ""
+        while label is not None:
+            query = sa.select(sa.func.min(t.label.c.label)).where(t.label.c.level == level, t.label.c.label > label)
+            label = connection.execute(query).scalar()
+            if label is not None:
+                found.add(label)
+    return sorted(found)
 
 
 def add(connection: Connection, subject: Subject, identifier: str, labels: Sequence[str]) -> list[str]:

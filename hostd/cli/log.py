@@ -30,7 +30,7 @@ def configure(form: str, level: str) -> None:
             *tail,
             renderer,
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
+        wrapper_class=_speaking_from(level),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
     )
@@ -39,3 +39,12 @@ def configure(form: str, level: str) -> None:
     logging.basicConfig(
         stream=sys.stderr, level=logging.WARNING, format="%(asctime)s [%(levelname)s] %(name)s: %(message)s"
     )
+
+
+def set_level(level: str) -> None:
+    """Write the log from that level on, from now on."""
+    structlog.configure(wrapper_class=_speaking_from(level))
+
+
+def _speaking_from(level: str) -> Any:
+    return structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import os
+import signal
 from typing import Annotated
 
 import structlog
@@ -15,6 +17,7 @@ from hostd.cli.signals import on_stop_signal
 from hostd.config.rereading import Rereading
 from hostd.config.sections import Script
 from hostd.config.settings import Settings, load_with_origins
+from hostd.control import Control, Verbosity
 from hostd.scripting.processes import WorkerLost, WorkerProcess, started_ahead
 
 _NEW_OBJECTS = 10_000
@@ -39,13 +42,19 @@ def run(
     rereading = Rereading(file, lambda wanted: node.reconfigure(wanted)) if file is not None else None  # noqa: PLW0108 - the node is made later
     loaded = load_with_origins(file)
     settings = loaded.settings
-    log.configure(settings.log.format, "debug" if verbose else settings.log.level)
+    level = "debug" if verbose else settings.log.level
+    log.configure(settings.log.format, level)
     workers = [] if no_scripts else _first_workers(settings)
     with without_collecting():
         from hostd.node import Node  # noqa: PLC0415 - takes as long as those workers do, on another processor
 
     gc.set_threshold(_NEW_OBJECTS, 10, 10)
-    node = Node(settings, run_scripts=not no_scripts, hold_waiting=no_jobs, workers=workers)
+    control = Control(
+        reload=rereading.ask if rereading is not None else None,
+        shut_down=lambda: os.kill(os.getpid(), signal.SIGTERM),
+        set_verbosity=lambda verbosity: log.set_level(_level_of(verbosity, level)),
+    )
+    node = Node(settings, run_scripts=not no_scripts, hold_waiting=no_jobs, workers=workers, control=control)
     wait_for_stop = on_stop_signal(rereading.ask if rereading is not None else None)
     node.start()
     try:
@@ -66,6 +75,13 @@ def run(
         if rereading is not None:
             rereading.stop()
         node.stop()
+
+
+def _level_of(verbosity: Verbosity, configured: str) -> str:
+    """Return the level of the log: Orthanc's "verbose" tells what is done, its "trace" all there is to say."""
+    if verbosity == "verbose" and configured != "debug":
+        return "info"
+    return configured if verbosity == "default" else "debug"
 
 
 def _first_workers(settings: Settings) -> list[WorkerProcess]:

@@ -8,10 +8,12 @@ from importlib.metadata import version
 from fastapi import FastAPI
 
 from hostd.archive.archive import Archive
+from hostd.control import Control
 from hostd.jobs.running import Runner
 from hostd.web import errors
 from hostd.web.actions import action_routes
 from hostd.web.answering import Answering
+from hostd.web.changes import change_routes
 from hostd.web.content import content_routes
 from hostd.web.delivery_orders import delivery_order_routes
 from hostd.web.destinations import Destinations, destination_routes
@@ -21,8 +23,10 @@ from hostd.web.guard import Guard, RequestFilters, Users
 from hostd.web.instances import instance_routes
 from hostd.web.jobs import NEVER, job_routes
 from hostd.web.metrics import metric_routes
+from hostd.web.plugins import plugin_routes
 from hostd.web.records import association_routes, delivery_routes
 from hostd.web.system import Named, system_routes
+from hostd.web.tools import tool_routes
 from hostd.web.upload import FileIntake
 
 
@@ -41,6 +45,9 @@ def create_app(
     filters: RequestFilters | None = None,
     destinations: Destinations = dict,
     runner: Runner | None = None,
+    overwrites: bool = True,
+    ingest: str = "",
+    control: Control | None = None,
 ) -> FastAPI:
     """Return the HTTP face of a node.
 
@@ -50,6 +57,7 @@ def create_app(
     An upload may have `max_upload_bytes` (after decompression), and may be silent for `upload_idle_s` seconds.
     `filters` are asked about every request. `destinations` gives those of the configuration.
     `runner` works on jobs; without one those that are asked for wait.
+    `overwrites` and `ingest` (UID of a transfer syntax) are what `/system` tells of it. `control` is what may be done to the node.
     """
     app = FastAPI(
         title="hostd",
@@ -60,7 +68,7 @@ def create_app(
         redirect_slashes=False,
     )
     errors.install(app)
-    app.include_router(system_routes(archive, Named(name, dicom_aet, dicom_port), layers))
+    app.include_router(system_routes(archive, Named(name, dicom_aet, dicom_port, overwrites, ingest), layers))
     app.include_router(instance_routes(archive, intake, max_upload_bytes=max_upload_bytes, upload_idle_s=upload_idle_s))
     app.include_router(content_routes(archive))
     app.include_router(delivery_routes(archive))
@@ -71,6 +79,9 @@ def create_app(
     app.include_router(association_routes(archive))
     app.include_router(explain_routes(archive))
     app.include_router(job_routes(archive, runner or Runner(archive, {}, NEVER, at_once=1)))
+    app.include_router(change_routes(archive))
+    app.include_router(tool_routes(archive, control or Control()))
+    app.include_router(plugin_routes())
     app.include_router(docs_routes())
     app.add_middleware(Guard, users=users, hosts=hosts, filters=filters)
     app.add_middleware(Answering)  # the last one added is the outermost

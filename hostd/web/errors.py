@@ -35,6 +35,7 @@ _log = structlog.get_logger(__name__)
 
 INTERNAL_ERROR = -1
 NOT_IMPLEMENTED = 2
+PARAMETER_OUT_OF_RANGE = 3
 BAD_PARAMETER_TYPE = 5
 INEXISTENT_ITEM = 7
 BAD_REQUEST = 8
@@ -52,6 +53,7 @@ _MEANINGS = {
     **faults.MEANINGS,
     INTERNAL_ERROR: "Internal error",
     NOT_IMPLEMENTED: "Not implemented yet",
+    PARAMETER_OUT_OF_RANGE: "Parameter out of range",
     BAD_PARAMETER_TYPE: "Bad type for a parameter",
     INEXISTENT_ITEM: "Accessing an inexistent item",
     BAD_REQUEST: "Bad request",

@@ -1,33 +1,78 @@
-"""`/metrics`: figures for Prometheus, worked out from the index when they are asked for. Nothing in them is of a patient."""
+"""`/metrics` and Orthanc's like: figures for Prometheus, worked out from the index when they are asked for. Nothing in them is of a patient."""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Collection, Iterator
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 
 from hostd.archive import backlog, events, figures, instances
 from hostd.archive.archive import Archive
+from hostd.web.errors import NOT_IMPLEMENTED, WebError
+from hostd.web.fields import flag
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_MIB = 1 << 20
 
 
 def metric_routes(archive: Archive, destinations: Callable[[], Collection[str]]) -> APIRouter:
-    """Return the route of metrics; `destinations` gives the names of those that are configured, as `kind:name`."""
+    """Return the routes of metrics; `destinations` gives the names of those that are configured, as `kind:name`."""
     router = APIRouter(tags=["system"])
-    registry = CollectorRegistry(auto_describe=False)
+    registry, with_orthancs = CollectorRegistry(auto_describe=False), CollectorRegistry(auto_describe=False)
     registry.register(_Index(archive, destinations))
+    with_orthancs.register(_OrthancsNames(archive))
+    with_orthancs.register(_Index(archive, destinations))
 
     @router.get("/metrics", summary="Figures for Prometheus")
     def metrics() -> Response:
         return Response(generate_latest(registry), media_type=CONTENT_TYPE)
 
+    @router.get("/tools/metrics-prometheus", summary="Figures for Prometheus, some of them under Orthanc's names")
+    def orthancs_metrics() -> Response:
+        return Response(generate_latest(with_orthancs), media_type=CONTENT_TYPE)
+
+    @router.get("/tools/metrics", summary="Tell whether there are figures: 1, always")
+    def are_there() -> Response:
+        return PlainTextResponse("1")
+
+    @router.put("/tools/metrics", summary="Take 1: there are figures, always")
+    async def be_there(request: Request) -> Response:
+        if not await flag(request):
+            raise WebError(501, NOT_IMPLEMENTED, "figures are worked out when they are asked for, and never off")
+        return PlainTextResponse("")
+
     return router
+
+
+class _OrthancsNames(Collector):
+    """What Orthanc counts and hostd does, too; with the time, by which Orthanc's clients tell a figure."""
+
+    def __init__(self, archive: Archive) -> None:
+        self._archive = archive
+
+    def describe(self) -> list[Metric]:
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        now = self._archive.clock.now()
+        with self._archive.read() as connection:
+            held = instances.statistics(connection)
+        for name, value in (
+            ("count_instances", held.instances),
+            ("count_patients", held.patients),
+            ("count_series", held.series),
+            ("count_studies", held.studies),
+            ("disk_size_mb", held.size / _MIB),
+            ("uncompressed_size_mb", held.size / _MIB),
+        ):
+            figure = GaugeMetricFamily(f"orthanc_{name}", "As Orthanc's.", labels=())
+            figure.add_metric((), value, timestamp=now)
+            yield figure
 
 
 class _Index(Collector):

@@ -12,20 +12,33 @@ from starlette.responses import Response
 from hostd.archive import instances
 from hostd.archive.archive import Archive
 from hostd.archive.database import SCHEMA
+from hostd.dicom.header import main_keywords
 from hostd.web.forms import statistics_form
 from hostd.web.responses import JsonResponse
 
 API_VERSION = 16
 """The version of Orthanc's REST API that the routes here follow (that of Orthanc 1.10)."""
 
+_LEVELS = ("Instance", "Patient", "Series", "Study")
+_MAIN_TAGS = {
+    level: ";".join(f"{tag >> 16:04x},{tag & 0xFFFF:04x}" for tag in sorted(main_keywords(level.lower()).values()))
+    for level in _LEVELS
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """What the node is called, and where its DICOM face listens (None: it has none)."""
+    """What the node is called, and where its DICOM face listens (None: it has none).
+
+    `overwrites`: other content under a known identity takes the place of what was there; `ingest` is the UID of the transfer syntax that
+    what arrives is brought to, '' where that is not done.
+    """
 
     name: str
     dicom_aet: str
     dicom_port: int | None
+    overwrites: bool
+    ingest: str
 
 
 def system_routes(archive: Archive, named: Named, layers: Callable[[], Mapping[str, int]]) -> APIRouter:
@@ -38,18 +51,29 @@ def system_routes(archive: Archive, named: Named, layers: Callable[[], Mapping[s
         return JsonResponse(
             {
                 "ApiVersion": API_VERSION,
+                "Capabilities": {"HasExtendedChanges": False, "HasExtendedFind": False},
                 "CheckRevisions": False,
                 "DatabaseBackendPlugin": None,
                 "DatabaseVersion": int(SCHEMA),
                 "DicomAet": named.dicom_aet,
                 "DicomPort": named.dicom_port,
+                "HasLabels": True,
                 "HostdIsolation": dict(layers()),
                 "HttpPort": server[1] if server else None,
+                "IngestTranscoding": named.ingest,
                 "IsHttpServerSecure": True,  # Orthanc's word: not open to others without a password
+                "MainDicomTags": _MAIN_TAGS,
+                "MaximumPatientCount": 0,
+                "MaximumStorageMode": "Reject",  # nothing is deleted to make room
+                "MaximumStorageSize": 0,
                 "Name": named.name,
+                "OverwriteInstances": named.overwrites,
                 "PluginsEnabled": False,
+                "ReadOnly": False,
                 "Software": "hostd",
                 "StorageAreaPlugin": None,
+                "StorageCompression": False,
+                "UserMetadata": {},  # scripts and clients set metadata of any name
                 "Version": version("hostd"),
             }
         )

@@ -1,11 +1,13 @@
 """`hostd run`: what it says, what it refuses, and how it ends."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
 
 import pytest
+import requests
 
 from hostd.cli import main
 
@@ -57,6 +59,25 @@ def test_the_start_line_says_what_one_needs_to_know_and_a_signal_stops_it_cleanl
     assert "landlock" in said
     assert "seccomp" in said
     assert "Traceback" not in errors
+
+
+def test_by_http_it_is_told_to_say_more_to_read_its_configuration_again_and_to_end(configure):
+    file = configure()
+    process = start(file, "--no-scripts")
+    try:
+        url = re.search(r"HTTP on (127.0.0.1:[0-9]+)", until_ready(process))[1]
+        url = f"http://{url}/tools"
+        requests.put(f"{url}/log-level", data="trace", timeout=60).raise_for_status()
+        file.write_text(file.read_text() + '[peers.buffer]\nurl = "http://127.0.0.1:9/"\n')
+        requests.post(f"{url}/reset", timeout=60).raise_for_status()
+        while "the configuration was read again" not in (line := process.stderr.readline()):
+            assert line
+        requests.post(f"{url}/shutdown", timeout=60).raise_for_status()
+        process.wait(60)
+    finally:
+        _, errors = end(process)
+    assert process.returncode == 0, errors
+    assert "stopping" in errors
 
 
 def test_the_data_folder_is_private(configure, tmp_path):
