@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
@@ -29,8 +30,12 @@ from hostd.delivery.channels import channels_of
 from hostd.delivery.configured import destinations_of, terms_of
 from hostd.delivery.couriers import Couriers
 from hostd.delivery.notifier import Notifiers
+from hostd.delivery.providers import provider_of, providers_of
+from hostd.delivery.retrieving import Here, Retrievals
 from hostd.delivery.retry import NewestPolicy, RetryPolicy
 from hostd.delivery.targets import Target, get, tellers
+from hostd.dicom.element_values import Elements
+from hostd.dicom.query import Question
 from hostd.dimse.tls import ServerTls
 from hostd.editing import projects
 from hostd.editing.editor import WORKER, Editor
@@ -49,6 +54,7 @@ from hostd.jobs.running import Kind, Runner
 from hostd.jobs.schedules import Schedules
 from hostd.jobs.storing import REPLACE, STORE, Replacing, Storing
 from hostd.jobs.timetable import Timetable, local_zone
+from hostd.scp import storage
 from hostd.scp.accepted import Accepted
 from hostd.scp.acceptor import DicomListener
 from hostd.scp.access import Callers
@@ -190,6 +196,7 @@ class Node:
         settings = self.settings
         self._projects = projects.configured(settings.projects)
         self._targets = _targets_of(settings)
+        self._providers = providers_of(settings)
         self._retry = NewestPolicy(_policy_of(settings))
         private_folder(settings.node.data)
         self._room = Room(settings.node.place.blobs, settings.node.refuse_below_mb)
@@ -255,22 +262,11 @@ class Node:
         )
         # P4: what takes an original's place must be proven.
         for_replace = Products(self.archive, for_ingest, tools, editor)
-        carriers = Carriers(
-            self.archive,
-            {
-                STORE: Storing(self.archive, intake, products),
-                REPLACE: Replacing(self.archive, for_replace),
-                dealing.QUEUE: Dealing(self.archive),
-                **tellers(self._targets, self.archive),
-            },
-            self._retry,
-        )
-        self._carriers = carriers
-        carriers.start()
-        self._undo.append(("actions", lambda: carriers.stop(_STOP_GRACE_S)))
+        self._start_actions(Storing(self.archive, intake, products), Replacing(self.archive, for_replace), intake)
         self._undo += [("products", products.stop), ("products", for_replace.stop)]
         self._start_rounds()
         self._open_doors(intake)
+        self._undo.append(("retrieves", self._retrievals.stop))
 
     def _start_rounds(self) -> None:
         """Start what looks by itself whether there is something to do."""
@@ -292,6 +288,23 @@ class Node:
     def _kinds(self) -> dict[str, Kind]:
         """Return who carries out which jobs, by their type."""
         return {}
+
+    def _start_actions(self, storing: Storing, replacing: Replacing, intake: Intake) -> None:
+        self._retrievals = Retrievals(self.archive, self._here(intake))
+        carriers = Carriers(
+            self.archive,
+            {
+                STORE: storing,
+                REPLACE: replacing,
+                dealing.QUEUE: Dealing(self.archive),
+                **tellers(self._targets, self.archive),
+                **self._retrievals.executors(self._providers),
+            },
+            self._retry,
+        )
+        self._carriers = carriers
+        carriers.start()
+        self._undo.append(("actions", lambda: carriers.stop(_STOP_GRACE_S)))
 
     def _hold(self) -> None:
         """Hold the deliveries that wait from before; those that were under way when a node was killed are finished."""
@@ -328,6 +341,7 @@ class Node:
                 projects=lambda name: projects.step_of(self._projects, name),
                 work_out=lambda stored, transform: products.bring(stored, transform).path.stat().st_size,
                 get=lambda target, path: get(self._targets, target, path),
+                query=self._query,
                 measure=pool.measure,
             ),
             isolation=settings.scripting.isolation,
@@ -415,6 +429,16 @@ class Node:
             http = self.http
             self._undo.append(("HTTP", lambda: http.stop(_STOP_GRACE_S)))
 
+    def _here(self, intake: Intake) -> Here:
+        """Return where what other archives are had to send comes to."""
+        dicom = self.settings.dicom
+        return Here(dicom.aets[0] if dicom.enabled else None, partial(storage.taken, intake))
+
+    def _query(self, modality: str, question: Question, limit: int) -> list[Elements]:
+        """Ask a modality for a script what it has."""
+        provider = provider_of(self._providers, modality)
+        return provider.find(question, most=limit, within_s=provider.query_timeout_s).matches
+
     # -- other settings, while it runs
 
     def reconfigure(self, wanted: Settings) -> None:
@@ -445,6 +469,8 @@ class Node:
         self._callers.use(callers_of(settings))
         self._retry.use(_policy_of(settings))
         if not changes.DELIVERING.isdisjoint(sections):
+            before, self._providers = self._providers, providers_of(settings)
+            self._carriers.use(self._retrievals.executors(self._providers, before))
             self._filters.know(_reached(settings))
             self._couriers.use(destinations_of(settings), terms_of(settings))
         if self._scripts is not None:

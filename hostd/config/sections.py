@@ -39,7 +39,9 @@ from hostd.config.values import (
 )
 from hostd.dicom.syntaxes import TransferSyntax, UnknownSyntaxError, lookup
 
-CAPABILITIES = ("anonymize", "delete", "filters", "http", "lossy", "modify", "replace", "store", "tools")
+CAPABILITIES = (
+    "anonymize", "delete", "filters", "http", "lossy", "modify", "query", "replace", "retrieve", "store", "tools",
+)  # fmt: skip
 """What `may` can allow."""
 
 
@@ -299,6 +301,18 @@ class Modality(Certified, Asking, Allowed):
     )
     commit_timeout_s: Seconds = Field(
         default=3600.0, description="Seconds to wait for its report; what it says nothing of by then is asked for anew."
+    )
+
+    retrieve_by: Literal["move", "get"] = Field(
+        default="move",
+        description="How it is had to send what it has here: by C-MOVE, for which it must know hostd's AE title and where that listens, or by"
+        " C-GET, on the association that hostd makes.",
+    )
+    query_timeout_s: Seconds = Field(
+        default=10.0, description="Seconds that `host.query` may take, for which the script's run waits."
+    )
+    retrieve_timeout_s: Seconds = Field(
+        default=300.0, description="Seconds that it may be silent in the middle of a C-MOVE or C-GET."
     )
 
     @field_validator("prefer", "require")

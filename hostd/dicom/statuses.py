@@ -19,6 +19,7 @@ DUPLICATE_INVOCATION = 0x0210
 UNRECOGNIZED_OPERATION = 0x0211
 RESOURCE_LIMITATION = 0x0213
 OUT_OF_RESOURCES = 0xA700
+MOVE_DESTINATION_UNKNOWN = 0xA801
 DATA_SET_DOES_NOT_MATCH = 0xA900
 CANNOT_UNDERSTAND = 0xC000
 CANCELLED = 0xFE00
@@ -50,7 +51,7 @@ _NAMES = {
     UNRECOGNIZED_OPERATION: "unrecognized operation",
     0x0212: "mistyped argument",
     RESOURCE_LIMITATION: "resource limitation",
-    0xA801: "move destination unknown",
+    MOVE_DESTINATION_UNKNOWN: "move destination unknown",
     0xB000: "coercion of data elements",
     0xB006: "elements discarded",
     0xB007: "data set does not match SOP class",

@@ -76,6 +76,16 @@ class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="requ
     line: int = 0
 
 
+class Retrieve(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="retrieve"):
+    """Have a modality send what it has of a study, a series or an instance here; '' for what is not named."""
+
+    modality: str
+    study: str
+    series: str = ""
+    instance: str = ""
+    line: int = 0
+
+
 Mark = SetMetadata | Label | Unlabel
 Keep = Store | Replace
 Act = Mark | Keep | Deal | DeclareStable

@@ -61,6 +61,7 @@ from hostd.sandbox.levels import Association, Instances, Level, LevelTags, Patie
 from hostd.sandbox.marking import Marking
 from hostd.sandbox.notifying import Notifying
 from hostd.sandbox.pixels import Pixels
+from hostd.sandbox.querying import Querying
 from hostd.sandbox.refusals import (
     SCRIPT_EXCEPTIONS,
     NotAllowed,
@@ -99,7 +100,7 @@ LEVELS = ("debug", "info", "warning", "error")
 _MAX_ARGUMENTS = 10
 
 
-class Host(Notifying, Marking, Keeping, Searching, Dealing, Requesting):
+class Host(Notifying, Marking, Keeping, Searching, Dealing, Requesting, Querying):
     """What a script may do. Actions enter the plan of this run and are carried out after it: all of them, or none if it fails."""
 
     __slots__ = ()

@@ -73,6 +73,8 @@ class Load(msgspec.Struct, frozen=True, tag="load"):
     """The external tools that the configuration has."""
     targets: list[str] = []
     """The systems that the configuration has for `host.http_get` and its kin."""
+    modalities: list[str] = []
+    """The modalities that the configuration has, for `host.query` and `host.retrieve`."""
     projects: list[str] = []
     """The projects for which instances can be de-identified."""
     config: dict[str, Any] = {}
@@ -226,7 +228,7 @@ class Answer(msgspec.Struct, frozen=True, tag="answer"):
     and `Instance`, empty after the last. To `first`: a list of one `Instance` or none. To `origins`: a list of `Origin`. To `marks`: its metadata,
     and the list of its labels. To `find`: the number of the search, and how many were found. To `found`: the next of them, `Instance` or
     `Level`, None for what is gone. To `delivered_to`: a truth. To `state`: a dict. To `product`: its size, and that of its source. To
-    `pixels`: a list of one `PixelFacts`.
+    `pixels`: a list of one `PixelFacts`. To `query`: a list of `Elements`.
     """
 
     id: int
@@ -253,7 +255,7 @@ class Finding(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     kind: Literal[
         "handler", "unknown_handler", "schedule", "keyword", "unknown_keyword", "problem", "argument", "not_allowed",
-        "destination", "tool", "project", "channel", "target", "syntax",
+        "destination", "tool", "project", "channel", "target", "modality", "syntax",
     ]  # fmt: skip
     line: int
     column: int
@@ -383,7 +385,7 @@ class Delete(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="delet
 
 Makes = Transcode | RunTool | Modify | Anonymize | Redact
 """Actions whose index is a handle: of what they make."""
-Action = Makes | Forward | Delete | situations.Notify | acts.Act | acts.Request
+Action = Makes | Forward | Delete | situations.Notify | acts.Act | acts.Request | acts.Retrieve
 
 
 class Failure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -409,6 +411,7 @@ Verb = Literal[
     "state",
     "product",
     "http_get",
+    "query",
     "pixels",
 ]
 """What a running script may ask."""
@@ -422,7 +425,7 @@ class Question(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="que
     For `members`, `path` is 1 for those that are new, 0 for all, and the place of the last one that is known (-1: none), whose id is `of`.
     For `marks`, `of` is the id of what they are of; for `delivered_to` too, and `more` names the destination. `find` has what is sought in
     `more`; for `found`, `path` is the number of that search and how many of its answers are known. For `product`, `actions` are those that
-    make it, the last one the product's own. For `http_get`, `more` has `target` and `path`. `about` is the id of the level that was found, '' for the event's own.
+    make it, the last one the product's own. For `http_get`, `more` has `target` and `path`; for `query`, `modality`, `level`, `keys` by keyword, and `limit`. `about` is the id of the level that was found, '' for the event's own.
     """
 
     id: int

@@ -16,7 +16,7 @@ from hostd.sandbox.frames import Finding
 from hostd.sandbox.orthanc import reading as orthanc
 from hostd.sandbox.run import World, missing, near
 
-Kind = Literal["destination", "asked", "tool", "project", "channel", "target", "syntax"]
+Kind = Literal["destination", "asked", "tool", "project", "channel", "target", "modality", "syntax"]
 """What a name is of; `asked` is a destination that is only asked about."""
 
 NAMED: dict[str, dict[str, Kind]] = {
@@ -31,11 +31,14 @@ NAMED: dict[str, dict[str, Kind]] = {
     "http_get": {"target": "target"},
     "post": {"target": "target"},
     "put": {"target": "target"},
+    "query": {"modality": "modality"},
+    "retrieve": {"modality": "modality"},
 }
 """Verb → the parameters that take a name of the configuration, or of a transfer syntax."""
 NEEDS: dict[str, str] = {
     "run_tool": "tools", "modify": "modify", "redact": "modify", "anonymize": "anonymize", "delete": "delete",
     "store": "store", "replace": "replace", "http_get": "http", "post": "http", "put": "http",
+    "query": "query", "retrieve": "retrieve",
 }  # fmt: skip
 """Verb of handlers → the capability without which it is refused."""
 
@@ -81,6 +84,7 @@ def _fault(kind: Kind, name: str, world: World) -> str:
     known: dict[Kind, Collection[str]] = {
         "destination": load.known_destinations, "asked": load.known_destinations, "tool": load.tools,
         "project": load.projects, "channel": load.known_channels, "target": load.targets,
+        "modality": load.modalities,
     }  # fmt: skip
     if name not in known[kind]:
         return missing("destination" if kind == "asked" else kind, name, known[kind])

@@ -72,6 +72,12 @@ def store(association: Association, message: Message, service: StoreService, ori
     return None
 
 
+def taken(service: StoreService, association: Association, message: Message, origin: Origin) -> tuple[int, str]:
+    """Take an instance as `store` does; return the status and Error Comment to answer with."""
+    refusal = store(association, message, service, origin)
+    return (statuses.SUCCESS, "") if refusal is None else (refusal.status, refusal.comment)
+
+
 def _take(association: Association, message: Message, service: StoreService, origin: Origin) -> None:
     sop_class_uid, sop_instance_uid = _identify(message)
     try:

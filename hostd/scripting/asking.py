@@ -23,11 +23,13 @@ from hostd.archive.states import State
 from hostd.dicom.header import Header
 from hostd.errors import HostdError, NotFoundError, ScriptError, TranscodeError
 from hostd.sandbox import frames, state
+from hostd.sandbox.querying import MAX_QUERIES
 from hostd.sandbox.requesting import MAX_GETS
-from hostd.scripting import plan, requesting, subjects
+from hostd.scripting import plan, querying, requesting, subjects
 from hostd.scripting.edits import Projects, no_projects
 from hostd.scripting.measuring import Measure
 from hostd.scripting.plan import Destinations, Tools, no_tools
+from hostd.scripting.querying import Asked, Query
 from hostd.scripting.requesting import Get
 from hostd.scripting.sources import ArchiveSource, Source
 from hostd.transcoding.public import measure, transcode
@@ -60,6 +62,8 @@ class Means:
     work_out: WorkOut | None = None
     get: Get | None = None
     """Asks other systems; None where nobody outside is asked: then only records tell what the answer was."""
+    query: Query | None = None
+    """Asks modalities what they have; None as for `get`."""
     measure: Measure = measure
     """Works out what the pixels of a file come to."""
 
@@ -84,6 +88,7 @@ class Beyond:
         self._read_state = read_state
         self._searches: list[tuple[str, list[str], int]] = []
         self._gets = 0
+        self._queries = 0
         self.asked: list[dict[str, Any]] = []
         self.state: State | None = None
         """What the script keeps, as this run read it; None when it did not."""
@@ -110,8 +115,8 @@ class Beyond:
                 return [self._delivered_to(question)]
             case "product":
                 return list(self._product(question.actions))
-            case "http_get":
-                return list(self._http_get(question.more))
+            case "http_get" | "query":
+                return self._outside(question)
             case _:
                 self.state = self.state or self._read_state()
                 return [self.state.value]
@@ -244,6 +249,11 @@ class Beyond:
 
     # -- other systems
 
+    def _outside(self, question: frames.Question) -> list[Any]:
+        if question.verb == "http_get":
+            return list(self._http_get(question.more))
+        return [querying.as_elements(match) for match in self._query(Asked.of(question.more))]
+
     def _http_get(self, more: dict[str, Any]) -> tuple[int, str]:
         target, path = str(more.get("target", "")), str(more.get("path", ""))
         if (had := requesting.among(self.asked, target, path)) is not None:
@@ -261,6 +271,22 @@ class Beyond:
         # Beside the limit of what is recorded: an answer that was not would be another one in rehearsal.
         self.asked.append({"verb": "http_get", "target": target, "path": path, "status": status, "body": body})
         return status, body
+
+    def _query(self, asked: Asked) -> list[querying.Plain]:
+        if (had := querying.among(self.asked, asked)) is not None:
+            return had  # the same question is asked once
+        if self._means.query is None:
+            with self._read() as connection:
+                had = querying.recorded(connection, self._event, asked)
+            if had is None:
+                raise AskedError(_NOBODY)
+            return had
+        if self._queries >= MAX_QUERIES:
+            raise AskedError(f"one run may ask other archives {MAX_QUERIES} questions, and this one has")
+        self._queries += 1
+        answers = querying.plain(self._means.query(asked.modality, asked.question(), asked.limit))
+        self.asked.append({"verb": "query", **msgspec.to_builtins(asked), "answers": answers})
+        return answers
 
     def _record(self, facts: dict[str, Any]) -> None:
         if len(self.asked) < _MOST_RECORDED:
@@ -292,7 +318,11 @@ class OfFiles:
                 return [self._kept]
             case "product":
                 return list(self._product(question.actions))
-            case "http_get":
+            case "query" if self._means.query is not None:
+                asked = Asked.of(question.more)
+                found = querying.plain(self._means.query(asked.modality, asked.question(), asked.limit))
+                return [querying.as_elements(match) for match in found]
+            case "http_get" | "query":
                 raise AskedError(_NOBODY)
             case _:
                 return []

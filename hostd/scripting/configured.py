@@ -72,16 +72,12 @@ class Configuration:
     def _named(self, finding: Finding) -> tuple[Sequence[str], str, str]:
         """Return the names that there are of what a finding names, what these are of, and their table; nothing for other findings."""
         settings = self.settings
-        match finding.kind:
-            case "destination":
-                return settings.destination_names(), "modality or peer", "modalities"
-            case "tool":
-                return tuple(settings.tools), "tool", "tools"
-            case "project":
-                return tuple(settings.projects), "project", "projects"
-            case "channel":
-                return tuple(settings.notify), "channel", "notify"
-            case "target":
-                return tuple(settings.targets), "target", "targets"
-            case _:
-                return (), "", ""
+        named: dict[str, tuple[Sequence[str], str, str]] = {
+            "destination": (settings.destination_names(), "modality or peer", "modalities"),
+            "tool": (tuple(settings.tools), "tool", "tools"),
+            "project": (tuple(settings.projects), "project", "projects"),
+            "channel": (tuple(settings.notify), "channel", "notify"),
+            "target": (tuple(settings.targets), "target", "targets"),
+            "modality": (tuple(settings.modalities), "modality", "modalities"),
+        }
+        return named.get(finding.kind, ((), "", ""))

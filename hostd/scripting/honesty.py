@@ -31,7 +31,7 @@ def _misnamed(
     action: frames.Action, earlier: Sequence[frames.Action], event: frames.Event, given: Container[str]
 ) -> str | None:
     """Say what an action names that this run was not given; None when nothing is."""
-    if isinstance(action, (Notify, acts.Request)):
+    if isinstance(action, (Notify, acts.Request, acts.Retrieve)):
         return None
     if isinstance(action, acts.Deal):
         return None if _is_of(action, event) else "an action on another delivery or destination than the event's"
@@ -44,6 +44,18 @@ def _misnamed(
         if isinstance(x, str) and not is_own and x not in given:
             return "an action on another instance than the event's"
     return None
+
+
+def dishonest_question(question: frames.Question, load: frames.Load) -> str | None:
+    """Say why the API inside the worker would never have asked another system that; None where it would, or nobody is asked."""
+    match question.verb:
+        case "http_get":
+            may = "http" in load.may and question.more.get("target") in load.targets
+        case "query":
+            may = "query" in load.may and question.more.get("modality") in load.modalities
+        case _:
+            may = True
+    return None if may else "a question that this script may not ask"
 
 
 def dishonest_verdict(verdict: frames.Verdict, asked: frames.Filter) -> str | None:
@@ -88,6 +100,12 @@ def _may_deal(action: acts.Deal, load: frames.Load) -> bool:
     return is_given and (action.verb != "discard" or "delete" in load.may)
 
 
+def _may_reach(action: acts.Request | acts.Retrieve, load: frames.Load) -> bool:
+    if isinstance(action, acts.Request):
+        return "http" in load.may and action.target in load.targets
+    return "retrieve" in load.may and action.modality in load.modalities
+
+
 def _permitted(
     action: frames.Action, earlier: Sequence[frames.Action], load: frames.Load, uids: set[str], lossy: set[str]
 ) -> bool:
@@ -106,8 +124,8 @@ def _permitted(
             may = ("store" if isinstance(action, acts.Store) else "replace") in load.may
         case acts.Deal():
             may = _may_deal(action, load)
-        case acts.Request():
-            may = "http" in load.may and action.target in load.targets
+        case acts.Request() | acts.Retrieve():
+            may = _may_reach(action, load)
         case acts.SetMetadata() | acts.Label() | acts.Unlabel() | acts.DeclareStable():
             may = True
         case frames.Delete():

@@ -25,6 +25,7 @@ class Names:
     projects: Sequence[str] = ()
     channels: Mapping[str, bool] = field(default_factory=dict)
     targets: Sequence[str] = ()
+    modalities: Sequence[str] = ()
 
     @classmethod
     def of(cls, settings: Settings) -> Names:
@@ -35,6 +36,7 @@ class Names:
             tuple(settings.projects),
             {name: channel.phi for name, channel in settings.notify.items()},
             tuple(settings.targets),
+            tuple(settings.modalities),
         )
 
     def channels_of(self, granted: Script) -> dict[str, bool]:
@@ -70,6 +72,7 @@ def load_frame(
         may=list(granted.may),
         tools=list(names.tools),
         targets=list(names.targets),
+        modalities=list(names.modalities),
         projects=list(names.projects),
         channels=list(names.channels_of(granted)),
         known_channels=sorted(names.channels),

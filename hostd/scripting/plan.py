@@ -23,7 +23,7 @@ from hostd.errors import HostdError, ScriptError
 from hostd.sandbox import acts, frames
 from hostd.sandbox.notifying import MAX_KEY, MAX_TEXT
 from hostd.sandbox.situations import Notify
-from hostd.scripting import dealing, edits, keeping, marking, requesting, situations, subjects
+from hostd.scripting import dealing, edits, keeping, marking, querying, requesting, situations, subjects
 from hostd.scripting.edits import Projects, no_projects
 from hostd.scripting.vocabulary import as_frame
 from hostd.scripting.withholding import without_patient
@@ -209,6 +209,8 @@ def resolve(
                     planned.append(_notify(position, action, event, channels or {}, tags_read))
                 case acts.Request():
                     planned.append(requesting.planned(position, action, scope.cut()))
+                case acts.Retrieve():
+                    planned.append(querying.planned(position, action, scope.cut()))
                 case frames.Delete():
                     planned.append(_delete(position, action, scope, planned))
                 case acts.Deal():

@@ -22,7 +22,7 @@ from hostd.errors import HostdError, ScriptError
 from hostd.intake.element_values import name_of
 from hostd.jobs.dealing import QUEUE
 from hostd.sandbox import frames
-from hostd.scripting import dealing, keeping, made, marking, questions, requesting, subjects
+from hostd.scripting import dealing, keeping, made, marking, querying, questions, requesting, subjects
 from hostd.scripting.asking import Means, OfFiles
 from hostd.scripting.edits import Projects, no_projects
 from hostd.scripting.execution import why
@@ -245,6 +245,8 @@ def _later_sentence(action: PlannedDeal | PlannedTask, event: Event | None) -> s
         return dealing.sentence(action)
     if action.queue.startswith(requesting.QUEUE):
         return requesting.sentence(action)
+    if action.queue.startswith(querying.QUEUE):
+        return querying.sentence(action)
     return keeping.sentence(action, _what(action, event) or " the instance")
 
 

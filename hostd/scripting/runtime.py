@@ -18,7 +18,7 @@ import msgspec
 from hostd.errors import ScriptError
 from hostd.sandbox import api, filters, frames
 from hostd.scripting import processes
-from hostd.scripting.honesty import dishonest, dishonest_verdict
+from hostd.scripting.honesty import dishonest, dishonest_question, dishonest_verdict
 from hostd.scripting.processes import WorkerLost, WorkerProcess
 from hostd.scripting.schedules import are_possible, bad_times
 
@@ -223,11 +223,11 @@ class ScriptWorker:
             deadline += time.monotonic() - began
 
     def _check(self, question: frames.Question, asked: frames.Event | frames.Filter) -> None:
-        """Refuse to have something made that the script may not have made."""
-        if not question.actions:
-            return
-        problem = "a question that a filter does not have"
-        if isinstance(asked, frames.Event):
+        """Refuse to ask others what the script may not ask, and to have made what it may not have made."""
+        problem = dishonest_question(question, self._load) or ""
+        if question.actions and not isinstance(asked, frames.Event):
+            problem = "a question that a filter does not have"
+        elif question.actions and isinstance(asked, frames.Event):
             made = frames.Result(asked.id, list(question.actions), [], [])
             problem = dishonest(made, asked, self._load, self._lossy, self._given) or ""
         if problem:

@@ -10,8 +10,12 @@ from hostd.archive.deliveries import PRIORITIES
 from hostd.archive.notices import PlannedNotify
 from hostd.archive.plans import PlannedAction, PlannedDelete, PlannedForward
 from hostd.archive.records import Event
+from hostd.archive.tasks import PlannedTask
 from hostd.clock import Clock
 from hostd.dicom import syntaxes
+from hostd.dicom.element_values import Elements
+from hostd.dicom.query import Question, elements_of
+from hostd.dicom.syntaxes import EXPLICIT_LE
 from hostd.errors import HostdError, ScriptError
 from hostd.intake.element_values import name_of
 from hostd.sandbox import frames
@@ -23,6 +27,7 @@ from hostd.scripting.filters import changes_of
 from hostd.scripting.folder import Source
 from hostd.scripting.plan import as_frames_event
 from hostd.scripting.processes import WorkerLost
+from hostd.scripting.querying import QUEUE
 from hostd.scripting.rehearsal import Outcome, rehearse_event, step_name
 from hostd.scripting.runtime import ScriptWorker
 from hostd.scripting.sources import FilesSource
@@ -44,6 +49,18 @@ class Forward:
     after: tuple[str, ...]
     """What is done to it before, in words: "modify", "anonymize for TRIAL7"."""
     skipped: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Retrieve:
+    """What another archive is to send here, by UIDs; None for what is not named."""
+
+    modality: str
+    study: str
+    series: str | None
+    instance: str | None
+    skipped: str | None = None
+    """Why it will not be asked to; None when it will."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +117,21 @@ class Run:
         """What it wants people to be told, as it would go out: without patient data where the channel may have none."""
         return self._of(PlannedNotify)
 
+    @property
+    def retrieves(self) -> tuple[Retrieve, ...]:
+        """What it wants other archives to send."""
+        return tuple(
+            Retrieve(
+                task.queue.removeprefix(QUEUE),
+                task.details["study"],
+                task.details.get("series"),
+                task.details.get("instance"),
+                task.skip,
+            )
+            for task in self._of(PlannedTask)
+            if task.queue.startswith(QUEUE)
+        )
+
     def _of(self, kind: type[_Action]) -> tuple[_Action, ...]:
         return tuple(action for action in self.actions if isinstance(action, kind))
 
@@ -141,6 +173,11 @@ class Script:
         self._configuration = configuration
         self._clock = clock
         self._worker = self._start()
+        self.has: dict[str, Sequence[Mapping[str, str]]] = {}
+        """What other archives have, by the name of the modality: each match as keywords with their text, as `host.query` finds it.
+
+        A key that is asked for with a text leaves out what has another one; wildcards, ranges and lists leave out nothing.
+        """
         self.state: dict[str, Any] = {}
         """What it has kept for itself by `host.state`, for the next event that is raised."""
 
@@ -176,6 +213,7 @@ class Script:
             configuration.resolve_tool,
             configuration.resolve_project,
             measure=configuration.measure,
+            query=self._query,
         )
         further = OfFiles(event, means, self.state)
         handler = event.handler
@@ -232,6 +270,12 @@ class Script:
     def _start(self) -> ScriptWorker:
         return self._configuration.start(self.name, self._source)
 
+    def _query(self, modality: str, question: Question, limit: int) -> list[Elements]:
+        if modality not in self.has:
+            raise ScriptError(f"the test does not say what {modality} has: script.has[{modality!r}] = […]")
+        matches = [Question.by_keywords(question.level, match) for match in self.has[modality]]
+        return [_as_match(one, question) for one in matches if _fits(one, question)][:limit]
+
     def _again(self) -> None:
         self._worker.stop()
         self._worker = self._start()
@@ -270,6 +314,17 @@ class Script:
             self._again()
             verdict, error = frames.Verdict(1, "accept", [], []), str(lost)
         return _decision(verdict, error)
+
+
+def _fits(match: Question, question: Question) -> bool:
+    plain = {tag: text for tag, text in question.keys.items() if text and not set(text) & set("*?-\\")}
+    return all(match.keys.get(tag, text) == text for tag, text in plain.items())
+
+
+def _as_match(match: Question, question: Question) -> Elements:
+    """Return a match as an archive gives it: what was asked for, and nothing of what was not."""
+    keys = {tag: text for tag, text in match.keys.items() if tag in question.keys}
+    return elements_of(Question(question.level, keys).encode(EXPLICIT_LE.uid), EXPLICIT_LE.uid)
 
 
 def _no_answer(question: frames.Question) -> frames.Answer:

@@ -69,10 +69,10 @@ class Modality:
         looks: bool = False,
     ) -> None:
         self.name = f"modality:{name}"
-        self._aet = aet
-        self._host = host
+        self.aet = aet
+        self.host = host
+        self.calling_aet = calling_aet
         self._port = port
-        self._calling_aet = calling_aet
         self._timeout_s = timeout_s
         self._connect_timeout_s = connect_timeout_s
         self.learnt = Learnt()
@@ -92,22 +92,38 @@ class Modality:
         return examination.examine(self.associate)
 
     def associate(self, contexts: Sequence[Context]) -> scu.Requestor:
-        """Make one association. Raises `DestinationFault`."""
+        """Make one association to send on. Raises `DestinationFault`."""
+        association = self.call(contexts)
+        self.learnt.note(contexts, association.accepted)
+        return association
+
+    def call(
+        self,
+        contexts: Sequence[Context],
+        *,
+        served: Collection[str] = (),
+        timeout_s: float | None = None,
+        calling_aet: str | None = None,
+    ) -> scu.Requestor:
+        """Make one association for whatever it is, as the SCP of the SOP classes that are `served`. Raises `DestinationFault`.
+
+        Its answers are waited for `timeout_s`, absent as long as for others; `calling_aet` is who calls, absent who always does.
+        """
+        patience = self._timeout_s if timeout_s is None else timeout_s
         try:
-            association = scu.connect(
-                self._host,
+            return scu.connect(
+                self.host,
                 self._port,
-                calling_aet=self._calling_aet,
-                called_aet=self._aet,
+                calling_aet=calling_aet or self.calling_aet,
+                called_aet=self.aet,
                 contexts=contexts,
-                connect_timeout_s=self._connect_timeout_s,
-                timeout_s=self._timeout_s,
+                connect_timeout_s=min(self._connect_timeout_s, patience),
+                timeout_s=patience,
                 tls=self._tls,
+                served=served,
             )
         except (AssociationError, ConfigurationError) as error:
             raise DestinationFault(str(error)) from error
-        self.learnt.note(contexts, association.accepted)
-        return association
 
     def ask_commitment(
         self, transaction: str, references: Sequence[Reference], on_report: Callable[[Report], bool]
