@@ -265,7 +265,7 @@ class Node:
         self._start_actions(Storing(self.archive, intake, products), Replacing(self.archive, for_replace), intake)
         self._undo += [("products", products.stop), ("products", for_replace.stop)]
         self._start_rounds()
-        self._open_doors(intake)
+        self._open_doors(intake, for_delivery)
         self._undo.append(("retrieves", self._retrievals.stop))
 
     def _start_rounds(self) -> None:
@@ -373,7 +373,7 @@ class Node:
             ):
                 self._filters.block(script.name, script.version, script.handlers, "scripts do not run (--no-scripts)")
 
-    def _open_doors(self, intake: Intake) -> None:
+    def _open_doors(self, intake: Intake, transcoder: Transcoder) -> None:
         settings = self.settings
         self.dicom: DicomListener | None = None
         self.http: HttpListener | None = None
@@ -423,6 +423,7 @@ class Node:
                 overwrites=settings.ingest.on_conflict == "newest",
                 ingest=settings.ingest.target.uid if settings.ingest.target and settings.transcoding.enabled else "",
                 control=self._control,
+                transcoder=transcoder,
             )
             self.http = HttpListener(app, settings.http.host, settings.http.port, _served(settings.http))
             self.http.start()

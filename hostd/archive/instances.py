@@ -459,6 +459,11 @@ def page(connection: Connection, *, since: int = 0, limit: int | None = None) ->
     return _found(connection, _WITH_BLOB.order_by(t.instance.c.id).offset(since).limit(limit))
 
 
+def where(connection: Connection, *conditions: sa.ColumnElement[bool]) -> list[Instance]:
+    """Return the instances of which these conditions hold, in the order of their identifiers."""
+    return _found(connection, _WITH_BLOB.where(*conditions).order_by(t.instance.c.id))
+
+
 def newest(connection: Connection, *, limit: int) -> list[Instance]:
     """Return the instances that came last, the newest first."""
     query = _WITH_BLOB.order_by(t.instance.c.received_at.desc(), t.instance.c.id).limit(limit)

@@ -100,14 +100,21 @@ def read_header(file: BinaryIO, *, offset: int, transfer_syntax: str, size: int)
     )
 
 
-def _read_plain(file: BinaryIO, offset: int, syntax: TransferSyntax) -> tuple[Elements, bool] | None:
+def _read_plain(
+    file: BinaryIO,
+    offset: int,
+    syntax: TransferSyntax,
+    *,
+    max_value: int = MAX_VALUE,
+    max_elements: int = MAX_ELEMENTS,
+) -> tuple[Elements, bool] | None:
     """Read a header of the usual form, and leave the file at the pixel data; None for any other."""
     if syntax.is_deflated or not syntax.is_little_endian:
         return None
     for look in (_FIRST_LOOK, _LAST_LOOK):
         file.seek(offset)
         begin = file.read(look)
-        found = plain_header.read(begin, implicit=syntax.is_implicit_vr, max_value=MAX_VALUE, max_elements=MAX_ELEMENTS)
+        found = plain_header.read(begin, implicit=syntax.is_implicit_vr, max_value=max_value, max_elements=max_elements)
         is_whole = len(begin) < look
         if found is not None and (found.pixels_at is not None or is_whole):
             file.seek(offset + (found.pixels_at or 0))
@@ -139,9 +146,13 @@ def read_elements(
     Values of more than `max_value` bytes are None, and so are those that come after `max_elements` bytes of values in all. Raises
     `UnparsableError`.
     """
+    syntax = syntaxes.by_uid(transfer_syntax)
+    plain = _read_plain(file, offset, syntax, max_value=max_value, max_elements=max_elements)
+    if plain is not None:
+        return plain
     dataset, has_pixels = _parse(file, offset, transfer_syntax)
-    little = syntaxes.by_uid(transfer_syntax).is_little_endian
-    return _ElementReader(dataset, little, max_value=max_value, max_elements=max_elements).elements(), has_pixels
+    reader = _ElementReader(dataset, syntax.is_little_endian, max_value=max_value, max_elements=max_elements)
+    return reader.elements(), has_pixels
 
 
 def element_value(

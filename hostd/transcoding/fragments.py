@@ -85,6 +85,15 @@ def index(
     return FrameIndex(values, lengths, begins, end)
 
 
+def items(source: BinaryIO) -> list[tuple[int, int]]:
+    """Return where each item's value is, and its length, the offset table's first; `source` stands at it. Raises as `index` does."""
+    at = source.tell()
+    _, values, lengths, _ = _items(source, None)
+    source.seek(at)
+    table = int.from_bytes(source.read(8)[4:], "little")
+    return [(at + 8, table), *zip(values, lengths, strict=True)]
+
+
 def _by_table(values: array[int], offsets: array[int] | None, frames: int) -> array[int]:
     """Return the first fragment of each frame where codestreams have no mark."""
     if len(values) == frames:

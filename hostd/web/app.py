@@ -13,20 +13,24 @@ from hostd.jobs.running import Runner
 from hostd.web import errors
 from hostd.web.actions import action_routes
 from hostd.web.answering import Answering
+from hostd.web.attachments import attachment_routes
 from hostd.web.changes import change_routes
-from hostd.web.content import content_routes
+from hostd.web.content import content_routes, tag_routes
 from hostd.web.delivery_orders import delivery_order_routes
 from hostd.web.destinations import Destinations, destination_routes
 from hostd.web.docs_page import docs_routes
 from hostd.web.explain import explain_routes
 from hostd.web.guard import Guard, RequestFilters, Users
-from hostd.web.instances import instance_routes
+from hostd.web.instances import upload_routes
 from hostd.web.jobs import NEVER, job_routes
+from hostd.web.levels import level_routes
+from hostd.web.marks import mark_routes
 from hostd.web.metrics import metric_routes
 from hostd.web.plugins import plugin_routes
 from hostd.web.records import association_routes, delivery_routes
 from hostd.web.system import Named, system_routes
 from hostd.web.tools import tool_routes
+from hostd.web.transcoded import Made, Transcodes
 from hostd.web.upload import FileIntake
 
 
@@ -48,6 +52,7 @@ def create_app(
     overwrites: bool = True,
     ingest: str = "",
     control: Control | None = None,
+    transcoder: Transcodes | None = None,
 ) -> FastAPI:
     """Return the HTTP face of a node.
 
@@ -58,6 +63,7 @@ def create_app(
     `filters` are asked about every request. `destinations` gives those of the configuration.
     `runner` works on jobs; without one those that are asked for wait.
     `overwrites` and `ingest` (UID of a transfer syntax) are what `/system` tells of it. `control` is what may be done to the node.
+    `transcoder` makes files in other transfer syntaxes; without one none are given.
     """
     app = FastAPI(
         title="hostd",
@@ -69,8 +75,12 @@ def create_app(
     )
     errors.install(app)
     app.include_router(system_routes(archive, Named(name, dicom_aet, dicom_port, overwrites, ingest), layers))
-    app.include_router(instance_routes(archive, intake, max_upload_bytes=max_upload_bytes, upload_idle_s=upload_idle_s))
-    app.include_router(content_routes(archive))
+    made = Made(archive, transcoder)
+    app.include_router(upload_routes(intake, max_upload_bytes=max_upload_bytes, upload_idle_s=upload_idle_s))
+    for routers in (level_routes, tag_routes, mark_routes, attachment_routes):
+        for router in routers(archive):
+            app.include_router(router)
+    app.include_router(content_routes(archive, made))
     app.include_router(delivery_routes(archive))
     app.include_router(delivery_order_routes(archive, lambda: destinations().keys()))
     app.include_router(action_routes(archive))

@@ -1,104 +1,190 @@
-"""`/instances/{id}/…`: the file, its tags and its metadata."""
+"""The content of instances: `/instances/{id}/file`, tags, header, and what is in a file by path; the tags of whole series, studies and patients."""
 
 from __future__ import annotations
 
-import os
+import json
+from collections.abc import Callable, Iterator
 from functools import partial
-from typing import BinaryIO
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
-from starlette.responses import PlainTextResponse, Response, StreamingResponse
-from starlette.types import Receive, Scope, Send
+from fastapi import APIRouter, Query, Request
+from starlette.responses import Response, StreamingResponse
 
-from hostd.archive import instances
 from hostd.archive.archive import Archive
+from hostd.archive.labels import Subject
 from hostd.archive.records import Instance
 from hostd.dicom.element_values import Elements
+from hostd.dicom.json_model import Path, to_json, to_xml
+from hostd.transcoding import contents
 from hostd.web import tags
-from hostd.web.errors import INEXISTENT_FILE, INEXISTENT_ITEM, NOT_IMPLEMENTED, WebError, unknown_resource
-from hostd.web.forms import file_uuid, metadata_of
-from hostd.web.parameters import Expand, is_set
+from hostd.web.accepting import accepted
+from hostd.web.errors import unknown_resource
+from hostd.web.files import FileResponse, PartResponse, disposition, opened
+from hostd.web.forms import PLURALS, file_uuid
+from hostd.web.parameters import is_set
+from hostd.web.requested import tag_of
+from hostd.web.resources import above, existing, instances_of
 from hostd.web.responses import JsonResponse
+from hostd.web.transcoded import Made, lossy_quality, wanted_syntax
 
-_PIECE = 1 << 18
+DICOM, DICOM_JSON, DICOM_XML = "application/dicom", "application/dicom+json", "application/dicom+xml"
+Flag = Annotated[str | None, Query(description="A flag: it needs no value.")]
+_Form = Callable[[Elements], dict[str, Any]]
 
 
-def content_routes(archive: Archive) -> APIRouter:
-    """Return the routes below an instance."""
-    router = APIRouter(prefix="/instances/{instance_id}", tags=["instances"])
+def content_routes(archive: Archive, made: Made) -> APIRouter:
+    """Return the routes below an instance; `made` gives files in other transfer syntaxes."""
+    router = APIRouter(prefix="/instances/{identifier}", tags=["instances"])
 
     @router.get("/file", summary="Fetch the DICOM file")
-    def file(request: Request, instance_id: str) -> Response:
-        if "transcode" in request.query_params:
-            raise WebError(501, NOT_IMPLEMENTED, "hostd gives the file as it is stored: leave ?transcode out")
-        instance = existing(archive, instance_id)
-        opened = _open(archive, instance)
-        return _FileResponse(opened, f"{file_uuid(instance)}.dcm")
+    def file(
+        request: Request,
+        identifier: str,
+        transcode: Annotated[
+            str | None, Query(description="The transfer syntax to have it in, by UID or name.")
+        ] = None,
+        lossy_quality_: Annotated[
+            int | None, Query(alias="lossy-quality", description="How good a lossy one is to be, 1 to 100.")
+        ] = None,
+        filename: Annotated[str | None, Query(description="The name of the file for who keeps it.")] = None,
+    ) -> Response:
+        instance = existing(archive, identifier)
+        if transcode is not None:
+            target = wanted_syntax(transcode)
+            return made.response(instance, target, lossy_quality(target, lossy_quality_), filename)
+        kind = accepted(request, (DICOM, DICOM_JSON, DICOM_XML)) or DICOM
+        if kind == DICOM:
+            name = filename or f"{file_uuid(instance)}.dcm"
+            return FileResponse(opened(archive, instance), headers=disposition(name))
+        return _model(_elements(archive, instance), identifier, kind)
 
     @router.get("/tags", summary="Show the tags: full, ?short by number, ?simplify by name")
-    def all_tags(request: Request, instance_id: str) -> Response:
-        elements = _elements(archive, instance_id)
-        if is_set(request, "simplify"):
-            return JsonResponse(tags.simplified(elements))
-        return JsonResponse((tags.short if is_set(request, "short") else tags.full)(elements))
+    def all_tags(request: Request, identifier: str, simplify: Flag = None, short: Flag = None) -> Response:  # noqa: ARG001 - declared for the documentation
+        return JsonResponse(_form_of(request)(_elements(archive, existing(archive, identifier))))
 
     @router.get("/simplified-tags", summary="Show the tags by name")
-    def simplified_tags(instance_id: str) -> Response:
-        return JsonResponse(tags.simplified(_elements(archive, instance_id)))
+    def simplified_tags(identifier: str) -> Response:
+        return JsonResponse(tags.simplified(_elements(archive, existing(archive, identifier))))
 
-    @router.get("/metadata", summary="List the metadata")
-    def metadata(request: Request, instance_id: str, expand: Expand = None) -> Response:  # noqa: ARG001 - declared for the documentation
-        known = metadata_of(existing(archive, instance_id))
-        return JsonResponse(known if is_set(request, "expand") else list(known))
+    @router.get("/header", summary="Show the file meta information, in the forms of the tags")
+    def header(request: Request, identifier: str, simplify: Flag = None, short: Flag = None) -> Response:  # noqa: ARG001 - as above
+        with opened(archive, existing(archive, identifier)) as stored:
+            return JsonResponse(_form_of(request)(tags.read_meta(stored)))
 
-    @router.get("/metadata/{name}", summary="Read one metadata, as text")
-    def one_metadata(instance_id: str, name: str) -> Response:
-        known = metadata_of(existing(archive, instance_id))
-        if name not in known:
-            raise WebError(404, INEXISTENT_ITEM)
-        return PlainTextResponse(known[name])
+    @router.get("/content", summary="List the tags that the file has")
+    def content(identifier: str) -> Response:
+        return _content(archive, identifier, [])
+
+    @router.get("/content/{path:path}", summary="Read an element by its path, or list what is below it")
+    def content_at(identifier: str, path: str) -> Response:
+        return _content(archive, identifier, [part for part in path.split("/") if part])
 
     return router
 
 
-def existing(archive: Archive, instance_id: str) -> Instance:
-    """Return the instance. Raises `WebError` when there is none."""
-    with archive.read() as connection:
-        instance = instances.get(connection, instance_id)
-    if instance is None:
-        raise unknown_resource()
-    return instance
+def tag_routes(archive: Archive) -> list[APIRouter]:
+    """Return the routes about the tags of each of the four levels."""
+    return [_tag_routes_of(archive, subject) for subject in PLURALS]
 
 
-def _open(archive: Archive, instance: Instance) -> BinaryIO:
-    try:
-        return archive.blobs.path(instance.blob.name).open("rb")
-    except FileNotFoundError as error:
-        existing(archive, instance.id)  # deleted meanwhile: that is no fault
-        raise WebError(500, INEXISTENT_FILE, "the file of this instance is missing from the archive") from error
+def _tag_routes_of(archive: Archive, subject: Subject) -> APIRouter:
+    router = APIRouter(prefix=f"/{PLURALS[subject]}/{{identifier}}", tags=[PLURALS[subject]])
+
+    def members(identifier: str) -> list[Instance]:
+        with archive.read() as connection:
+            return instances_of(connection, subject, identifier)
+
+    @router.get("/module", summary="Show the tags that describe it, in the forms of the tags")
+    def module(request: Request, identifier: str, simplify: Flag = None, short: Flag = None) -> Response:  # noqa: ARG001 - as above
+        elements = _elements(archive, members(identifier)[0])
+        return JsonResponse(_form_of(request)(tags.module(elements, subject)))
+
+    if subject == "study":
+
+        @router.get("/module-patient", summary="Show the tags that describe its patient, in the forms of the tags")
+        def module_patient(request: Request, identifier: str, simplify: Flag = None, short: Flag = None) -> Response:  # noqa: ARG001 - as above
+            with archive.read() as connection:
+                above(connection, "study", identifier, "patient")
+            elements = _elements(archive, members(identifier)[0])
+            return JsonResponse(_form_of(request)(tags.module(elements, "patient")))
+
+    if subject != "instance":
+
+        @router.get("/shared-tags", summary="Show the tags that all its instances have alike, in the forms of the tags")
+        def shared_tags(request: Request, identifier: str, simplify: Flag = None, short: Flag = None) -> Response:  # noqa: ARG001 - as above
+            first, *others = members(identifier)
+            shared = tags.texts(_elements(archive, first))
+            for other in others:
+                shared = tags.shared(shared, _elements(archive, other))
+            return JsonResponse(_form_of(request)(shared))
+
+        @router.get("/instances-tags", summary="Show the tags of all its instances, in the forms of the tags")
+        def instances_tags(request: Request, identifier: str, simplify: Flag = None, short: Flag = None) -> Response:  # noqa: ARG001 - as above
+            form = _form_of(request)
+            return StreamingResponse(
+                _tags_of_all(archive, members(identifier), form), media_type=JsonResponse.media_type
+            )
+
+    return router
 
 
-class _FileResponse(StreamingResponse):
-    """An open file, streamed, and closed whether or not the client stays to the end."""
-
-    def __init__(self, file: BinaryIO, filename: str) -> None:
-        self._file = file
-        super().__init__(
-            iter(partial(file.read, _PIECE), b""),
-            media_type="application/dicom",
-            headers={
-                "Content-Disposition": f'filename="{filename}"',
-                "Content-Length": str(os.fstat(file.fileno()).st_size),
-            },
-        )
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            await super().__call__(scope, receive, send)
-        finally:
-            self._file.close()
+def _tags_of_all(archive: Archive, members: list[Instance], form: _Form) -> Iterator[bytes]:
+    """Yield one JSON object as it is read, so that of many instances one at a time is in memory."""
+    before = b"{"
+    for member in members:
+        shown = JsonResponse(form(_elements(archive, member))).body
+        yield before + json.dumps(member.id).encode() + b":" + bytes(shown)
+        before = b","
+    yield b"}"
 
 
-def _elements(archive: Archive, instance_id: str) -> Elements:
-    with _open(archive, existing(archive, instance_id)) as file:
+def _form_of(request: Request) -> _Form:
+    if is_set(request, "simplify"):
+        return tags.simplified
+    return tags.short if is_set(request, "short") else tags.full
+
+
+def _elements(archive: Archive, instance: Instance) -> Elements:
+    with opened(archive, instance) as file:
         return tags.read_elements(file)
+
+
+def _model(elements: Elements, identifier: str, kind: str) -> Response:
+    uri = partial(_content_uri, identifier)
+    if kind == DICOM_XML:
+        return Response(to_xml(elements, uri), media_type=DICOM_XML)
+    return JsonResponse(to_json(elements, uri), media_type=DICOM_JSON)
+
+
+def _content_uri(identifier: str, path: Path) -> str:
+    """Return where a large value is: `/instances/{id}/content/…`; of pixel data its fragments are below that."""
+    parts = [str(part) if number % 2 else _tag_name(part) for number, part in enumerate(path)]
+    return f"/instances/{identifier}/content/{'/'.join(parts)}"
+
+
+def _tag_name(tag: int) -> str:
+    return f"{tag >> 16:04x}-{tag & 0xFFFF:04x}"
+
+
+def _content(archive: Archive, identifier: str, parts: list[str]) -> Response:
+    path = [tag_of(part) if number % 2 == 0 else _index(part) for number, part in enumerate(parts)]
+    file = opened(archive, existing(archive, identifier))
+    found = None
+    try:
+        found = contents.find(file, path)
+        if isinstance(found, contents.Value):
+            return PartResponse(file, found, media_type="application/octet-stream")
+    finally:
+        if not isinstance(found, contents.Value):
+            file.close()
+    if found is None:
+        raise unknown_resource()
+    if found.count is not None:
+        return JsonResponse([str(number) for number in range(found.count)])
+    return JsonResponse([_tag_name(tag) for tag in found.tags])
+
+
+def _index(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise unknown_resource("items are counted from 0")
+    return int(text)

@@ -45,7 +45,12 @@ BAD_FILE_FORMAT = 15
 TIMEOUT = 16
 UNKNOWN_RESOURCE = 17
 FULL_STORAGE = 19
+CORRUPTED_FILE = 20
+INCOMPATIBLE_IMAGE_FORMAT = 23
+UNKNOWN_TAG = 27
 UNAUTHORIZED = 29
+NOT_ACCEPTABLE = 34
+REVISION = 43
 FORBIDDEN = 45
 DUPLICATE_RESOURCE = 46
 
@@ -63,6 +68,11 @@ _MEANINGS = {
     TIMEOUT: "Timeout",
     UNKNOWN_RESOURCE: "Unknown resource",
     FULL_STORAGE: "The file storage is full",
+    CORRUPTED_FILE: "The file is corrupted",
+    INCOMPATIBLE_IMAGE_FORMAT: "The image format is incompatible with the requested operation",
+    UNKNOWN_TAG: "Unknown DICOM tag",
+    NOT_ACCEPTABLE: "Cannot send a response which is acceptable according to the Accept HTTP header",
+    REVISION: "Bad revision number",
     UNAUTHORIZED: "Bad credentials were provided to an HTTP request",
     FORBIDDEN: "Access to a resource is forbidden",
     DUPLICATE_RESOURCE: "Duplicate resource",

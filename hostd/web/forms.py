@@ -1,4 +1,4 @@
-"""Instances as Orthanc's JSON has them (reference: its REST API, `/instances/{id}` and below)."""
+"""Patients, studies, series and instances as Orthanc's JSON has them (reference: its REST API)."""
 
 from __future__ import annotations
 
@@ -6,12 +6,19 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+from hostd.archive.hierarchy import Size, Stored
 from hostd.archive.instances import Statistics
+from hostd.archive.labels import Subject
 from hostd.archive.records import Instance
 from hostd.intake.reception import Received
 
 _ORIGINS = {"dicom": "DicomProtocol", "http": "RestApi", "script": "Plugins", "import": "Unknown"}
 _MIB = 1 << 20
+PLURALS: dict[Subject, str] = {
+    "patient": "patients", "study": "studies", "series": "series", "instance": "instances",
+}  # fmt: skip
+"""The four levels as they stand in paths."""
+TYPES: dict[Subject, str] = {"patient": "Patient", "study": "Study", "series": "Series", "instance": "Instance"}
 
 
 def instance_form(instance: Instance) -> dict[str, Any]:
@@ -27,6 +34,84 @@ def instance_form(instance: Instance) -> dict[str, Any]:
         "ParentSeries": instance.series,
         "Type": "Instance",
     }
+
+
+def level_form(stored: Stored, indexes: list[int | None] | None = None) -> dict[str, Any]:
+    """Return what `GET` answers of a patient, study or series; `indexes` are those of a series' instances (`index_in_series`)."""
+    form: dict[str, Any] = {
+        "ID": stored.id,
+        "IsStable": stored.is_stable,
+        "Labels": stored.labels,
+        "LastUpdate": orthanc_time(stored.updated_at),
+        "MainDicomTags": stored.attributes[stored.level],
+        "Type": TYPES[stored.level],
+    }
+    match stored.level:
+        case "patient":
+            return form | {"Studies": stored.children}
+        case "study":
+            return form | {
+                "ParentPatient": stored.parent,
+                "PatientMainDicomTags": stored.attributes["patient"],
+                "Series": stored.children,
+            }
+        case "series":
+            expected = expected_instances(stored)
+            return form | {
+                "ExpectedNumberOfInstances": expected,
+                "Instances": stored.children,
+                "ParentStudy": stored.parent,
+                "Status": _series_status(expected, indexes or []),
+            }
+
+
+def ancestor_form(level: Subject, identifier: str) -> dict[str, str]:
+    """Return how a level is named where it is what remains above something that was deleted."""
+    return {"ID": identifier, "Path": f"/{PLURALS[level]}/{identifier}", "Type": TYPES[level]}
+
+
+def expected_instances(stored: Stored) -> int | None:
+    """Return how many instances a series says that it has, None where it does not."""
+    attributes = stored.attributes["series"]
+
+    def number(keyword: str) -> int | None:
+        text = attributes.get(keyword, "")
+        return int(text) if text.isascii() and text.isdigit() else None
+
+    for one, other in (("ImagesInAcquisition", "NumberOfTemporalPositions"), ("NumberOfSlices", "NumberOfTimeSlices")):
+        first, second = number(one), number(other)
+        if first is not None and second is not None:
+            return first * second
+    return number("CardiacNumberOfImages")
+
+
+def _series_status(expected: int | None, indexes: list[int | None]) -> str:
+    if expected is None:
+        return "Unknown"
+    numbers = [index for index in indexes if index is not None]
+    is_wrong = len(numbers) != len(indexes) or len(set(numbers)) != len(numbers)
+    if is_wrong or any(not 0 < number <= expected for number in numbers):
+        return "Inconsistent"
+    return "Complete" if len(numbers) == expected else "Missing"
+
+
+def orthanc_time(at: float) -> str:
+    """Return a time of the index as Orthanc writes it: UTC, to the second."""
+    return datetime.fromtimestamp(at, UTC).strftime("%Y%m%dT%H%M%S")
+
+
+def size_form(size: Size, subject: Subject) -> dict[str, int | str]:
+    """Return what `GET …/statistics` answers of one of the four levels."""
+    counts: dict[str, int | str] = {
+        "CountStudies": size.studies,
+        "CountSeries": size.series,
+        "CountInstances": size.instances,
+    }
+    levels = ("patient", "study", "series", "instance")
+    form: dict[str, int | str] = dict(list(counts.items())[levels.index(subject) :])
+    for kind in ("DicomDiskSize", "DicomUncompressedSize", "DiskSize", "UncompressedSize"):
+        form |= {kind: str(size.size), f"{kind}MB": size.size // _MIB}
+    return form
 
 
 def file_uuid(instance: Instance) -> str:
@@ -47,7 +132,7 @@ def metadata_of(instance: Instance) -> dict[str, str]:
     """Return Orthanc's metadata of an instance, what hostd knows of it, and what scripts have set."""
     origin = instance.origin
     known: dict[str, str | None] = {
-        "ReceptionDate": datetime.fromtimestamp(instance.received_at, UTC).strftime("%Y%m%dT%H%M%S"),
+        "ReceptionDate": orthanc_time(instance.received_at),
         "RemoteAET": origin.calling_aet or "",
         "Origin": _ORIGINS[origin.kind],
         "TransferSyntax": instance.blob.transfer_syntax,
@@ -58,6 +143,18 @@ def metadata_of(instance: Instance) -> dict[str, str]:
         "IndexInSeries": None if (index := index_in_series(instance)) is None else str(index),
     }
     return {name: value for name, value in known.items() if value is not None} | instance.metadata
+
+
+def metadata_of_level(stored: Stored) -> dict[str, str]:
+    """Return Orthanc's metadata of a patient, study or series, and what was set of it."""
+    known = {}
+    if stored.level == "series":
+        known["RemoteAET"] = stored.calling_aet or ""
+        expected = expected_instances(stored)
+        if expected is not None:
+            known["ExpectedNumberOfInstances"] = str(expected)
+    known["LastUpdate"] = orthanc_time(stored.updated_at)
+    return known | stored.metadata
 
 
 _STATUSES = {"already stored": "AlreadyStored", "filtered out": "FilteredOut"}

@@ -9,6 +9,9 @@ from fastapi import Query, Request
 Since = Annotated[int, Query(ge=0, description="How many to leave out at the beginning.")]
 Limit = Annotated[int | None, Query(ge=0, description="How many to return at most.")]
 Expand = Annotated[str | None, Query(description="Return objects instead of names. A flag: it needs no value.")]
+RequestedTags = Annotated[
+    str | None, Query(description='Tags that are to be told besides, by keyword or number, with ";" between.')
+]
 Newest = Annotated[int, Query(ge=0, le=10_000, description="How many to return at most, the newest first.")]
 
 

@@ -8,9 +8,9 @@ from typing import Any, BinaryIO
 
 from pydicom.datadict import dictionary_keyword, private_dictionary_description
 
-from hostd.dicom import header
+from hostd.dicom import header, plain_header
 from hostd.dicom.element_values import Elements
-from hostd.dicom.part10 import data_set_offset
+from hostd.dicom.part10 import PREAMBLE_LENGTH, PREFIX, data_set_offset
 
 _LONGEST = 256
 """Characters of a text that are shown; what is longer is `TooLong`, with no value."""
@@ -19,6 +19,49 @@ _READ_LIMIT = 64 << 20
 _BINARY = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "UN"})
 _UNNAMED = "Unknown Tag & Data"
 _PIXEL_DATA = 0x7FE00010
+_META_LENGTH = 0x00020000
+
+
+def _tags(text: str) -> frozenset[int]:
+    """Return tags that are written as groups, each with its elements."""
+    lines = (line.split() for line in text.strip().splitlines())
+    return frozenset(int(group, 16) << 16 | int(element, 16) for group, *elements in lines for element in elements)
+
+
+_MODULES = {
+    "patient": _tags("""
+        0008 1120
+        0010 0010 0020 0021 0022 0024 0026 0027 0028 0030 0032 0033 0034 0035 0040 1000 1001 1002 1100 2160 2201 2202 2292 2293 2294 2295 2296 2297 2298 2299 4000
+        0012 0062 0063 0064
+    """),
+    "study": _tags("""
+        0008 0020 0030 0050 0051 0090 0096 009C 009D 1030 1032 1048 1049 1060 1062 1110
+        0020 000D 0010
+        0032 1033 1034
+        0040 1012
+    """),
+    "series": _tags("""
+        0008 0021 0031 0060 103E 103F 1050 1052 1070 1072 1111 1250
+        0010 2210
+        0018 0015 1030 5100
+        0020 000E 0011 0060
+        0028 0108 0109
+        0040 0244 0245 0250 0251 0253 0254 0260 0275 0280
+    """),
+    "instance": _tags("""
+        0008 0005 0012 0013 0014 0015 0016 0018 001A 001B 0110 0124 0201
+        0018 A001
+        0020 0013
+        0028 0303
+        003A 0200
+        0040 A390
+        0042 0010
+        0100 0410 0420 0424 0426
+        0400 0500 0561
+        4FFE 0001
+        FFFA FFFA
+    """),
+}
 
 
 def read_elements(file: BinaryIO) -> Elements:
@@ -32,6 +75,41 @@ def read_elements(file: BinaryIO) -> Elements:
         max_elements=_READ_LIMIT,
     )
     return elements | {_PIXEL_DATA: ("OW", None)} if has_pixels else elements
+
+
+def read_meta(file: BinaryIO) -> Elements:
+    """Read the file meta information (PS3.10 §7.1). Raises `UnparsableError`."""
+    start = data_set_offset(file)
+    begin = PREAMBLE_LENGTH + len(PREFIX)
+    file.seek(begin)
+    head = file.read(start.offset - begin)
+    found = plain_header.read(head, implicit=False, max_value=4 * _LONGEST, max_elements=_READ_LIMIT)
+    if found is None:
+        return {tag: ("UI", [text]) for tag, text in start.meta.items()}
+    lengths = {_META_LENGTH: ("UL", [int.from_bytes(head[8:12], "little")])} if head[:4] == b"\2\0\0\0" else {}
+    return lengths | texts(found.elements)
+
+
+def shared(of_one: Elements, of_other: Elements) -> Elements:
+    """Return the texts (`texts`) that two data sets show alike."""
+    other = texts(of_other)
+    return {
+        tag: element
+        for tag, element in texts(of_one).items()
+        if tag in other and _typed(*other[tag]) == _typed(*element)
+    }
+
+
+def texts(elements: Elements) -> Elements:
+    """Return the elements that are shown as a text."""
+    return {
+        tag: (vr, values) for tag, (vr, values) in elements.items() if vr != "SQ" and _typed(vr, values)[0] == "String"
+    }
+
+
+def module(elements: Elements, subject: str) -> Elements:
+    """Return the elements of the module that describes a patient, a study, a series or an instance (PS3.3 §C.7.1.1 to §C.7.3.1, §C.12.1)."""
+    return {tag: element for tag, element in elements.items() if tag in _MODULES[subject]}
 
 
 def full(elements: Elements) -> dict[str, Any]:

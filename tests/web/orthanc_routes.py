@@ -184,6 +184,14 @@ PUT /tools/unknown-sop-class-accepted
 _LOGGED = "dicom generic http jobs lua plugins sqlite"
 
 
+def expanded(path):
+    """Return the paths that one of docs/http.md stands for: `{level}` and `{upper}` are each of the four levels, or of the upper three."""
+    levels = list(_LEVELS) if "/{level}" in path else [level for level in _LEVELS if level != "instances"]
+    if not path.startswith(("/{level}", "/{upper}")):
+        return [path]
+    return [path.replace("{level}", level).replace("{upper}", level) for level in levels]
+
+
 def without_names(path):
     """Return a path with `{}` for each name that is given in it."""
     return re.sub(r"\{[^}]*\}", "{}", path)

@@ -4,6 +4,8 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
+from orthanc_routes import expanded
+
 HTTP_MD = Path(__file__).parents[2] / "docs" / "http.md"
 
 
@@ -18,7 +20,8 @@ def without_names(path):
 
 
 def test_the_manual_lists_exactly_the_routes_that_are_there(face):
-    listed = re.findall(r"^\| `([A-Z]+) (/[^`?]*)", HTTP_MD.read_text("utf-8"), re.MULTILINE)
+    rows = re.findall(r"^\| `([A-Z]+) (/[^`?]*)", HTTP_MD.read_text("utf-8"), re.MULTILINE)
+    listed = [(method, path) for method, row in rows for path in expanded(row)]
     assert len(listed) == len(set(listed))
     expected = {(method, without_names(path)) for method, path in routes_of(face.app)}
     assert {(method, without_names(path)) for method, path in listed} == expected

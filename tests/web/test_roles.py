@@ -4,14 +4,15 @@ import re
 from pathlib import Path
 
 import pytest
-from orthanc_routes import ORTHANC, without_names
+from orthanc_routes import ORTHANC, expanded, without_names
 from web_support import is_orthanc_error, user
 
 from hostd.web.roles import ROLES, needed_role, suffices
 
 HTTP_MD = Path(__file__).parents[2] / "docs" / "http.md"
 USERS = {role: user(f"{role}-password", role) for role in ROLES}
-ROUTES = re.findall(r"^\| `([A-Z]+) (/[^`?]*)` \| (\w*) \|", HTTP_MD.read_text("utf-8"), re.MULTILINE)
+ROWS = re.findall(r"^\| `([A-Z]+) (/[^`?]*)` \| (\w*) \|", HTTP_MD.read_text("utf-8"), re.MULTILINE)
+ROUTES = [(method, path, role) for method, row, role in ROWS for path in expanded(row)]
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,76 @@
+"""Files of the archive as answers: opened, streamed, and closed whether or not the client stays to the end."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from functools import partial
+from typing import BinaryIO
+from urllib.parse import quote
+
+from starlette.concurrency import iterate_in_threadpool
+from starlette.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+from hostd.archive.archive import Archive
+from hostd.archive.records import Instance
+from hostd.transcoding.contents import Value
+from hostd.web.errors import INEXISTENT_FILE, WebError
+from hostd.web.resources import existing
+
+_PIECE = 1 << 18
+
+
+def opened(archive: Archive, instance: Instance) -> BinaryIO:
+    """Open the current file of an instance. Raises `WebError` when the instance, or its file, is gone."""
+    try:
+        return archive.blobs.path(instance.blob.name).open("rb")
+    except FileNotFoundError as error:
+        existing(archive, instance.id)  # deleted meanwhile: that is no fault
+        raise WebError(500, INEXISTENT_FILE, "the file of this instance is missing from the archive") from error
+
+
+def disposition(name: str) -> dict[str, str]:
+    """Return the header that names a file for who keeps it (RFC 6266), whatever characters the name has."""
+    plain = "".join(char if char.isascii() and char.isprintable() and char not in '"\\' else "_" for char in name)
+    extended = "" if plain == name else f"; filename*=UTF-8''{quote(name, safe='')}"
+    return {"Content-Disposition": f'filename="{plain}"{extended}'}
+
+
+class FileResponse(StreamingResponse):
+    """An open file, or a part of it, streamed, and closed whether or not the client stays to the end."""
+
+    def __init__(
+        self, file: BinaryIO, *, media_type: str = "application/dicom", headers: dict[str, str] | None = None
+    ) -> None:
+        self._file = file
+        super().__init__(
+            iter(partial(file.read, _PIECE), b""),
+            media_type=media_type,
+            headers={"Content-Length": str(os.fstat(file.fileno()).st_size - file.tell()), **(headers or {})},
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: D102 - ASGI's
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._file.close()
+
+
+class PartResponse(FileResponse):
+    """A part of an open file."""
+
+    def __init__(self, file: BinaryIO, part: Value, *, media_type: str, headers: dict[str, str] | None = None) -> None:
+        super().__init__(file, media_type=media_type, headers={**(headers or {}), "Content-Length": str(part.length)})
+        self.body_iterator = iterate_in_threadpool(pieces(part.file, part.at, part.length))
+
+
+def pieces(file: BinaryIO, at: int, length: int) -> Iterator[bytes]:
+    """Yield a part of a file. Raises `EOFError` when the file ends in it."""
+    while length > 0:
+        file.seek(at)
+        piece = file.read(min(_PIECE, length))
+        if not piece:
+            raise EOFError("the file ends inside of a value")
+        yield piece
+        at, length = at + len(piece), length - len(piece)

@@ -1,0 +1,137 @@
+"""`/patients`, `/studies`, `/series` and `/instances`: listing, describing, deleting, and what is above and below each."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import structlog
+from fastapi import APIRouter, Request
+from sqlalchemy import Connection
+from starlette.responses import Response
+
+from hostd.archive import hierarchy, instances
+from hostd.archive.archive import Archive
+from hostd.archive.labels import Subject
+from hostd.archive.levels import Level
+from hostd.web.deletion import delete_resource
+from hostd.web.forms import PLURALS, TYPES, instance_form, size_form
+from hostd.web.parameters import Expand, Limit, RequestedTags, Since, is_set
+from hostd.web.requested import requested_form, requested_tags
+from hostd.web.resources import above, described, existing_instance, existing_level, form_of, instances_of
+from hostd.web.responses import JsonResponse
+
+_log = structlog.get_logger(__name__)
+
+_DOWN: dict[Subject, tuple[Subject, ...]] = {
+    "patient": ("study", "series", "instance"),
+    "study": ("series", "instance"),
+    "series": ("instance",),
+    "instance": (),
+}
+_UP: dict[Subject, tuple[Level, ...]] = {
+    "patient": (),
+    "study": ("patient",),
+    "series": ("study", "patient"),
+    "instance": ("series", "study", "patient"),
+}
+
+
+def level_routes(archive: Archive) -> list[APIRouter]:
+    """Return the routes of each of the four levels."""
+    return [_routes_of(archive, subject) for subject in PLURALS]
+
+
+def _routes_of(archive: Archive, subject: Subject) -> APIRouter:
+    router = APIRouter(prefix=f"/{PLURALS[subject]}", tags=[PLURALS[subject]])
+    noun = TYPES[subject].lower()
+
+    @router.get("", summary=f"List the {PLURALS[subject]}")
+    def listing(
+        request: Request,
+        since: Since = 0,
+        limit: Limit = None,
+        expand: Expand = None,  # noqa: ARG001 - declared for the documentation
+        requestedTags: RequestedTags = None,  # noqa: ARG001, N803 - as above
+    ) -> Response:
+        asked = requested_tags(request)
+        with archive.read() as connection:
+            if subject == "instance" and is_set(request, "expand") and not asked:
+                page = instances.page(connection, since=since, limit=limit)
+                return JsonResponse([instance_form(one) for one in page])
+            found = (
+                instances.ids(connection, since=since, limit=limit)
+                if subject == "instance"
+                else hierarchy.ids(connection, subject, since=since, limit=limit)
+            )
+            if not is_set(request, "expand"):
+                return JsonResponse(found)
+            return JsonResponse([_form(archive, connection, subject, one, asked) for one in found])
+
+    @router.get("/{identifier}", summary=f"Describe a {noun}")
+    def describe(
+        request: Request,
+        identifier: str,
+        requestedTags: RequestedTags = None,  # noqa: ARG001, N803 - declared for the documentation
+    ) -> Response:
+        asked = requested_tags(request)
+        with archive.read() as connection:
+            return JsonResponse(_form(archive, connection, subject, identifier, asked))
+
+    @router.delete("/{identifier}", summary=f"Delete a {noun}")
+    def delete(request: Request, identifier: str) -> Response:
+        ancestor = delete_resource(archive, subject, identifier)
+        _log.info(f"{noun} deleted", id=identifier, username=request.state.username)
+        return JsonResponse({"RemainingAncestor": ancestor})
+
+    @router.get("/{identifier}/statistics", summary=f"Count what a {noun} holds")
+    def statistics(identifier: str) -> Response:
+        with archive.read() as connection:
+            if subject == "instance":
+                size = hierarchy.Size(1, 1, 1, existing_instance(connection, identifier).blob.size)
+            else:
+                existing_level(connection, subject, identifier)
+                size = hierarchy.size(connection, subject, identifier)
+        return JsonResponse(size_form(size, subject))
+
+    for level in _UP[subject]:
+        _add_up(archive, router, subject, level)
+    for below in _DOWN[subject]:
+        _add_down(archive, router, cast("Level", subject), below)
+    return router
+
+
+def _add_up(archive: Archive, router: APIRouter, subject: Subject, level: Level) -> None:
+    @router.get(f"/{{identifier}}/{level}", summary=f"Describe the {level} that it is in", name=f"{subject}_{level}")
+    def up(identifier: str) -> Response:
+        with archive.read() as connection:
+            parent = above(connection, subject, identifier, level)
+            return JsonResponse(described(connection, level, parent))
+
+
+def _add_down(archive: Archive, router: APIRouter, level: Level, below: Subject) -> None:
+    plural = PLURALS[below]
+
+    @router.get(f"/{{identifier}}/{plural}", summary=f"Describe the {plural} that are in it", name=f"{level}_{plural}")
+    def down(
+        request: Request,
+        identifier: str,
+        expand: Expand = None,  # noqa: ARG001 - declared for the documentation
+    ) -> Response:
+        with archive.read() as connection:
+            existing_level(connection, level, identifier)
+            if request.query_params.get("expand", "true").lower() in {"false", "0"}:
+                return JsonResponse(hierarchy.descendants(connection, level, identifier, below))
+            if below == "instance":
+                return JsonResponse([instance_form(one) for one in instances_of(connection, level, identifier)])
+            found = hierarchy.descendants(connection, level, identifier, below)
+            return JsonResponse([form_of(connection, one) for one in hierarchy.get_all(connection, below, found)])
+
+
+def _form(
+    archive: Archive, connection: Connection, subject: Subject, identifier: str, asked: list[int]
+) -> dict[str, Any]:
+    form = dict(described(connection, subject, identifier))
+    if asked:
+        members = instances_of(connection, subject, identifier)
+        form["RequestedTags"] = requested_form(archive, connection, subject, members, asked)
+    return form

@@ -1,0 +1,79 @@
+"""What the four levels have in common: finding one, and what is above and below it."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection
+
+from hostd.archive import hierarchy, instances
+from hostd.archive.archive import Archive
+from hostd.archive.hierarchy import Stored
+from hostd.archive.labels import Subject
+from hostd.archive.levels import Level
+from hostd.archive.records import Instance
+from hostd.web.errors import unknown_resource
+from hostd.web.forms import index_in_series, instance_form, level_form
+
+
+def existing(archive: Archive, instance_id: str) -> Instance:
+    """Return the instance. Raises `WebError` when there is none."""
+    with archive.read() as connection:
+        return existing_instance(connection, instance_id)
+
+
+def existing_instance(connection: Connection, instance_id: str) -> Instance:
+    """Return the instance. Raises `WebError` when there is none."""
+    instance = instances.get(connection, instance_id)
+    if instance is None:
+        raise unknown_resource()
+    return instance
+
+
+def existing_level(connection: Connection, level: Level, identifier: str) -> Stored:
+    """Return the patient, study or series. Raises `WebError` when there is none."""
+    stored = hierarchy.get(connection, level, identifier)
+    if stored is None:
+        raise unknown_resource()
+    return stored
+
+
+def require(connection: Connection, subject: Subject, identifier: str) -> None:
+    """Raise `WebError` when there is no such patient, study, series or instance."""
+    if subject == "instance":
+        existing_instance(connection, identifier)
+    else:
+        existing_level(connection, subject, identifier)
+
+
+def described(connection: Connection, subject: Subject, identifier: str) -> dict[str, object]:
+    """Return the form of one of the four levels. Raises `WebError` when there is none."""
+    if subject == "instance":
+        return instance_form(existing_instance(connection, identifier))
+    return form_of(connection, existing_level(connection, subject, identifier))
+
+
+def form_of(connection: Connection, stored: Stored) -> dict[str, object]:
+    """Return the form of a patient, study or series."""
+    if stored.level != "series":
+        return level_form(stored)
+    if level_form(stored)["ExpectedNumberOfInstances"] is None:
+        return level_form(stored)
+    return level_form(stored, [index_in_series(one) for one in hierarchy.instances_of(connection, "series", stored.id)])
+
+
+def instances_of(connection: Connection, subject: Subject, identifier: str) -> list[Instance]:
+    """Return the instances of one of the four levels. Raises `WebError` when there is none."""
+    if subject == "instance":
+        return [existing_instance(connection, identifier)]
+    found = hierarchy.instances_of(connection, subject, identifier)
+    if not found:
+        raise unknown_resource()
+    return found
+
+
+def above(connection: Connection, subject: Subject, identifier: str, wanted: Level) -> str:
+    """Return the identifier of the patient, study or series that one is in. Raises `WebError` when there is none."""
+    if subject == "instance":
+        instance = existing_instance(connection, identifier)
+        return {"patient": instance.patient, "study": instance.study, "series": instance.series}[wanted]
+    stored = existing_level(connection, subject, identifier)
+    return stored.patient if wanted == "patient" else stored.study
