@@ -10,7 +10,7 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy import Connection, Row
 
-from hostd.archive import derived, events, filterings, labels, levels, pending, rows
+from hostd.archive import catalogue, derived, events, filterings, labels, levels, pending, rows
 from hostd.archive import tables as t
 from hostd.archive.filterings import Filtering
 from hostd.archive.records import NOBODY, Blob, Instance, Origin
@@ -151,13 +151,15 @@ _KNOWN = (
 def _take_in_new(connection: Connection, arrival: Arrival) -> None:
     """Enter an instance that is not there, with its event, and what begins with it."""
     add_blob(connection, arrival.blob, arrival.at)
+    columns = _columns(arrival)
+    catalogue.enter(connection, arrival.header.identity, columns["attributes"])
     if arrival.put_off_for is not None:
-        rows.add(connection, t.instance, **_columns(arrival), metadata={})
+        rows.add(connection, t.instance, **columns, metadata={})
         _note_levels(connection, arrival)
         _tell(connection, arrival, "stored_instance")
         return
     number = _append(connection, arrival, "stored_instance", kept=True)
-    rows.add(connection, t.instance, **_columns(arrival), metadata={}, told=number)
+    rows.add(connection, t.instance, **columns, metadata={}, told=number)
     if arrival.silent:
         levels.entered_silently(connection, _levels(arrival), number)
         return
@@ -220,10 +222,12 @@ def _replace(connection: Connection, arrival: Arrival, present: _Present, known:
     add_blob(connection, arrival.blob, arrival.at)
     _insert_version(connection, arrival, present.blob, present.received_sha256, present.origin, present.received_at)
     metadata = {name: value for name, value in present.metadata.items() if name != INGEST_FAILED}
+    columns = _columns(arrival)
+    catalogue.enter(connection, arrival.header.identity, columns["attributes"])
     swapped = connection.execute(
         sa.update(t.instance)
         .where(t.instance.c.id == identity, t.instance.c.blob == present.blob)
-        .values(**_columns(arrival), metadata=metadata, told=None)
+        .values(**columns, metadata=metadata, told=None)
     )
     assert swapped.rowcount == 1, "the current blob changed inside one transaction"
 
@@ -339,6 +343,7 @@ def put_in_place(
     """Make what is in the archive already the current content of its instance, in the place of one that went elsewhere."""
     values = _described(header) | _received(blob, content, origin, received_at)
     where = t.instance.c.id == header.identity.instance
+    catalogue.enter(connection, header.identity, values["attributes"])
     labels.forget(connection, "instance", header.identity.instance)
     connection.execute(sa.update(t.instance).where(where).values(**values, metadata={}, told=None))
 

@@ -14,7 +14,7 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy import ColumnElement, Connection, Row
 
-from hostd.archive import events, labels
+from hostd.archive import catalogue, events, labels
 from hostd.archive import tables as t
 from hostd.archive.records import Origin
 
@@ -240,6 +240,7 @@ def deleted(connection: Connection, row: Row[Any], at: float) -> None:
             mine = t.stable.c.level == level, t.stable.c.id == identifier
             metadata = connection.execute(sa.select(t.stable.c.metadata).where(*mine)).scalar() or {}
             connection.execute(sa.delete(t.stable).where(*mine))
+            catalogue.forget(connection, level, identifier)
             had_labels = tuple(labels.forget(connection, level, identifier))
             _tell(
                 connection, f"deleted_{level}", row, level, at,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import sqlalchemy as sa
 from sqlalchemy import ColumnElement, Connection
 
-from hostd.archive import levels
+from hostd.archive import catalogue, levels
 from hostd.archive import tables as t
 from hostd.archive.fanout import Many
 from hostd.archive.labels import Subject
@@ -21,8 +21,6 @@ MOST = 1000
 _AT_ONCE = 500
 _HAD = ("delivered", "warning")
 _COLUMNS: dict[str, ColumnElement[str]] = {
-    "PatientID": t.instance.c.patient_id,
-    "AccessionNumber": t.instance.c.accession_number,
     "StudyInstanceUID": t.instance.c.study_instance_uid,
     "SeriesInstanceUID": t.instance.c.series_instance_uid,
     "SOPInstanceUID": t.instance.c.sop_instance_uid,
@@ -106,6 +104,12 @@ def _conditions(search: Search, identifier: ColumnElement[str], known: dict[str,
 
 
 def _equals(keyword: str, text: str, level: str) -> ColumnElement[bool]:
+    if keyword == "PatientID":
+        same = sa.select(t.patient.c.id).where(t.patient.c.patient_id_key == catalogue.key(text))
+        return sa.and_(t.instance.c.patient.in_(same), t.instance.c.patient_id == text)
+    if keyword == "AccessionNumber":
+        alike = sa.select(t.study.c.id).where(t.study.c.accession_number_key == catalogue.key(text))
+        return sa.and_(t.instance.c.study.in_(alike), t.instance.c.accession_number == text)
     if keyword in _COLUMNS:
         return _COLUMNS[keyword] == text
     value: ColumnElement[str] = t.instance.c.attributes[level][keyword].as_string()

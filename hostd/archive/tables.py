@@ -18,6 +18,9 @@ metadata = sa.MetaData(
 # A number that grows and is never used again: AUTOINCREMENT needs SQLite's own INTEGER.
 _Number = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 
+# Text in the order of its code points, which is SQLite's own: what begins alike stands together.
+_Key = sa.Text(collation="C").with_variant(sa.Text(), "sqlite")
+
 OPEN_STATES = ("preparing", "waiting", "sending", "held")
 """States of a delivery that still wants to be sent; `failed` is final until someone retries it, but pins its file."""
 
@@ -70,11 +73,54 @@ instance = sa.Table(
     sa.Column("metadata", sa.JSON, nullable=False),
     sa.Column("received_at", sa.Float, nullable=False, index=True),
     sa.Column("told", sa.BigInteger),  # number of the event that told its content; None while that is put off
-    sa.Index(None, "patient_id", postgresql_using="hash"),  # a sender may write as long a one as it likes
-    sa.Index(None, "accession_number", postgresql_using="hash"),
     sa.Index(None, "patient", "told"),
     sa.Index(None, "study", "told"),
     sa.Index(None, "series", "told"),
+    sa.Index(None, "series", "id"),
+)
+
+# Patients, studies and series by which they are found. A key is text as it is looked for: folded, and cut off (catalogue.py).
+patient = sa.Table(
+    "patient",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("patient_id_key", _Key, nullable=False),
+    sa.Column("name_key", _Key, nullable=False),
+    sa.Column("attributes", sa.JSON, nullable=False),
+    sa.Column("digest", sa.Text, nullable=False),  # of the attributes
+    sa.Index(None, "patient_id_key", "id"),
+    sa.Index(None, "name_key", "id"),
+)
+
+study = sa.Table(
+    "study",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("patient", sa.Text, nullable=False),
+    sa.Column("study_instance_uid", sa.Text, nullable=False),
+    sa.Column("date_key", _Key, nullable=False),
+    sa.Column("accession_number_key", _Key, nullable=False),
+    sa.Column("attributes", sa.JSON, nullable=False),
+    sa.Column("digest", sa.Text, nullable=False),
+    sa.Index(None, "patient", "id"),
+    sa.Index(None, "study_instance_uid", "id"),
+    sa.Index(None, "date_key", "id"),
+    sa.Index(None, "accession_number_key", "id"),
+)
+
+series = sa.Table(
+    "series",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("patient", sa.Text, nullable=False),
+    sa.Column("study", sa.Text, nullable=False),
+    sa.Column("series_instance_uid", sa.Text, nullable=False),
+    sa.Column("modality_key", _Key, nullable=False),
+    sa.Column("attributes", sa.JSON, nullable=False),
+    sa.Column("digest", sa.Text, nullable=False),
+    sa.Index(None, "study", "id"),
+    sa.Index(None, "series_instance_uid", "id"),
+    sa.Index(None, "modality_key", "study", "id"),
 )
 
 label = sa.Table(  # of an instance, a series, a study or a patient that is in the archive

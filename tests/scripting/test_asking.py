@@ -90,8 +90,8 @@ def test_what_was_delivered_is_found_by_the_destination_that_has_had_all_of_it(b
 def test_a_search_by_identifier_label_or_age_walks_an_index(bench):
     with bench.archive.read() as connection:
         for search, index in (
-            (Search("study", {"PatientID": "P1"}), "ix_instance_patient_id"),
-            (Search("study", {"AccessionNumber": "A1"}), "ix_instance_accession_number"),
+            (Search("study", {"PatientID": "P1"}), "ix_patient_patient_id_key_id"),
+            (Search("study", {"AccessionNumber": "A1"}), "ix_study_accession_number_key_id"),
             (Search("series", {"SeriesInstanceUID": "1"}), "ix_instance_series_instance_uid"),
             (Search("study", stored_before=1.0), "ix_instance_received_at"),
             (Search("study", label="x"), "ix_instance_study_told"),
@@ -102,6 +102,7 @@ def test_a_search_by_identifier_label_or_age_walks_an_index(bench):
             statement, values = found[0]
             plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values).all()
             assert any(index in row[-1] for row in plan), (search, plan)
+            assert not any(row[-1].startswith("SCAN") and "INDEX" not in row[-1] for row in plan), (search, plan)
 
 
 def test_a_script_reads_what_it_finds(bench):

@@ -1,0 +1,88 @@
+"""Patients, studies and series as rows of their own, by which they are found: a row as long as there is an instance.
+
+Each has the attributes of its level as the instance has them that came last. The columns with keys hold text as it is looked for,
+folded (`matching.fold`) and cut to `KEY_LENGTH` characters: what they find is a candidate, and its attributes decide.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from hostd.archive import tables as t
+from hostd.dicom.identity import Identity
+from hostd.dicom.matching import digits, fold
+
+KEY_LENGTH = 64
+TABLES = {"patient": t.patient, "study": t.study, "series": t.series}
+
+
+def key(text: str) -> str:
+    """Return text as it stands in a column of keys."""
+    return fold(text.strip(" \0"))[:KEY_LENGTH]
+
+
+def enter(connection: Connection, identity: Identity, attributes: dict[str, dict[str, str]]) -> None:
+    """Note that an instance is there with these attributes by level. Call it in the transaction that enters the instance."""
+    ids = {"patient": identity.patient, "study": identity.study, "series": identity.series}
+    known = {one.level: one.digest for one in connection.execute(_KNOWN, ids)}
+    for level, table in TABLES.items():
+        digest = _digest(attributes[level])
+        if known.get(level) == digest:
+            continue
+        values = row(identity, level, attributes[level])
+        if level in known:
+            connection.execute(sa.update(table).where(table.c.id == ids[level]).values(values))
+        else:
+            connection.execute(sa.insert(table).values(values))
+
+
+def forget(connection: Connection, level: str, identifier: str) -> None:
+    """Note that no instance of a patient, study or series is left."""
+    table = TABLES[level]
+    connection.execute(sa.delete(table).where(table.c.id == identifier))
+
+
+def row(identity: Identity, level: str, attributes: dict[str, str]) -> dict[str, Any]:
+    """Return the row of a level."""
+    match level:
+        case "patient":
+            own = {
+                "patient_id_key": key(identity.patient_id),
+                "name_key": key(attributes.get("PatientName", "")),
+            }
+        case "study":
+            own = {
+                "patient": identity.patient,
+                "study_instance_uid": identity.study_instance_uid,
+                "date_key": digits(attributes.get("StudyDate", ""))[:8],
+                "accession_number_key": key(attributes.get("AccessionNumber", "")),
+            }
+        case _:
+            own = {
+                "patient": identity.patient,
+                "study": identity.study,
+                "series_instance_uid": identity.series_instance_uid,
+                "modality_key": key(attributes.get("Modality", "")),
+            }
+    ids = {"patient": identity.patient, "study": identity.study, "series": identity.series}
+    return own | {"id": ids[level], "attributes": attributes, "digest": _digest(attributes)}
+
+
+def _digest(attributes: dict[str, str]) -> str:
+    return hashlib.blake2b(msgspec.json.encode(attributes), digest_size=12).hexdigest()
+
+
+# Made once: it is executed for each instance that comes.
+_KNOWN = sa.union_all(
+    *(
+        sa.select(sa.literal_column(f"'{level}'").label("level"), table.c.digest).where(
+            table.c.id == sa.bindparam(level)
+        )
+        for level, table in TABLES.items()
+    )
+)
