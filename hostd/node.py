@@ -58,8 +58,9 @@ from hostd.scp import storage
 from hostd.scp.accepted import Accepted
 from hostd.scp.acceptor import DicomListener
 from hostd.scp.access import Callers
-from hostd.scp.configured import accepted_of, callers_of
+from hostd.scp.configured import accepted_of, callers_of, retrieving
 from hostd.scp.limits import Limits
+from hostd.scp.retrieve import Retriever
 from hostd.scp.rows import AssociationRows
 from hostd.scripting.asking import Means
 from hostd.scripting.filters import Filters, Reached
@@ -223,6 +224,7 @@ class Node:
         self._undo.append(("codecs", pool.close))
         self._undo.append(("tools", tools.close))
         products = Products(self.archive, for_delivery, tools, editor)
+        self._products = products
         self._start_scripts(products, pool)  # before anything that filters must be asked about can come or go
         notifiers = Notifiers(
             self.archive,
@@ -396,6 +398,12 @@ class Node:
                 has_room=self._room.is_left,
                 tls=_served(settings.dicom),
                 tls_port=settings.dicom.tls_port,
+                services=retrieving(
+                    Retriever(self.archive, self._products, self._filters.outgoing),
+                    self._callers,
+                    self._couriers.destinations,
+                    lambda: self.settings,
+                ),
                 accepted=self.accepted,
                 callers=self._callers,
             )

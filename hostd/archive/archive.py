@@ -13,7 +13,7 @@ import structlog
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
-from hostd.archive import associations, events, figures, finished, installation, removal
+from hostd.archive import associations, events, figures, finished, installation, removal, retrievals
 from hostd.archive.blobs import FolderBlobs, import_prefix, names_under
 from hostd.archive.bulletin import Bulletin
 from hostd.archive.company import TOPICS, Alone, Company, Members, notify
@@ -79,6 +79,7 @@ class Archive:
         self.secret = self.writer.do(installation.secret)
         """The installation's (`hostd.archive.installation`)."""
         self.writer.do(lambda c: associations.close_interrupted(c, self.node, self.clock.now()))
+        self.writer.do(lambda c: retrievals.close_interrupted(c, self.node, self.clock.now()))
 
     @property
     def is_shared(self) -> bool:
@@ -110,11 +111,13 @@ class Archive:
         return removed
 
     def purge(self, *, events_seconds: float, associations_seconds: float, chunk: int = 500) -> None:
-        """Forget old events that all scripts have passed, and old associations, in chunks."""
+        """Forget old events that all scripts have passed, and old associations with what was retrieved on them, in chunks."""
         now = self.clock.now()
         while self.writer.do(lambda c: events.purge(c, older_than=now - events_seconds, limit=chunk)):
             pass
         while self.writer.do(lambda c: associations.purge(c, older_than=now - associations_seconds, limit=chunk)):
+            pass
+        while self.writer.do(lambda c: retrievals.purge(c, older_than=now - associations_seconds, limit=chunk)):
             pass
 
     def reckon(self) -> None:

@@ -587,6 +587,48 @@ association = sa.Table(
     sqlite_autoincrement=True,
 )
 
+_UNDER_WAY = "state = 'under way'"
+
+retrieval = sa.Table(  # a C-MOVE or C-GET that hostd carried out
+    "retrieval",
+    metadata,
+    sa.Column("id", _Number, primary_key=True),
+    sa.Column("kind", sa.Text, nullable=False),  # move | get
+    sa.Column("at", sa.Float, nullable=False, index=True),
+    sa.Column("calling_aet", sa.Text, nullable=False),
+    sa.Column("ip", sa.Text, nullable=False),
+    sa.Column("association", sa.BigInteger),  # that it was asked on
+    sa.Column("destination", sa.Text, nullable=False),  # modality:x, or caller:AET
+    sa.Column("asked", sa.JSON, nullable=False),  # level and keys
+    sa.Column("count", sa.Integer, nullable=False),
+    sa.Column("completed", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("warnings", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("failed", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("state", sa.Text, nullable=False, server_default="under way"),  # done | cancelled | failed | broken
+    sa.Column("reason", sa.Text),
+    sa.Column("ended_at", sa.Float),
+    sa.Column("node", sa.Text, nullable=False),  # that carried it out
+    sa.Index("ix_retrieval_state", "node", sqlite_where=sa.text(_UNDER_WAY), postgresql_where=sa.text(_UNDER_WAY)),
+    sqlite_autoincrement=True,
+)
+
+retrieved = sa.Table(  # one sub-operation of it: an instance, and what the other side said
+    "retrieved",
+    metadata,
+    sa.Column("id", _Number, primary_key=True),
+    sa.Column(
+        "retrieval", sa.BigInteger, sa.ForeignKey("retrieval.id", ondelete="CASCADE"), nullable=False, index=True
+    ),
+    sa.Column("instance", sa.Text, nullable=False, index=True),
+    sa.Column("sop_instance_uid", sa.Text, nullable=False),
+    sa.Column("outcome", sa.Text, nullable=False),  # delivered | warning | failed
+    sa.Column("answer", sa.Text, nullable=False),
+    sa.Column("status", sa.Integer),
+    sa.Column("sent_syntax", sa.Text),
+    sa.Column("at", sa.Float, nullable=False),
+    sqlite_autoincrement=True,
+)
+
 pseudonym = sa.Table(  # who is who in a project; the only way back from what was de-identified
     "pseudonym",
     metadata,

@@ -54,6 +54,12 @@ class Accepting(Section):
         default=True, description="Whether `ARCHIVE` and `archive` are different AE titles, as the standard has it."
     )
 
+    transcode: bool = Field(
+        default=True,
+        description="Bring what is asked for by C-MOVE and C-GET to a transfer syntax that the other side accepts, never to one that loses information."
+        " false: what it does not accept fails. A modality's `allow_transcoding` says it for that modality.",
+    )
+
     @field_validator("accepted_transfer_syntaxes", "rejected_transfer_syntaxes")
     @classmethod
     def _syntaxes_exist(cls, names: tuple[str, ...]) -> tuple[str, ...]:

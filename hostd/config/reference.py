@@ -107,7 +107,7 @@ this machine only.
 - The configuration and the scripts folder, and every folder above them, must not be writable by other users, unless
   `node.allow_insecure_permissions` says otherwise.
 - A running node takes over {_listed(RELOADED)} when the file changes, or at once on SIGHUP;
-  of `[dicom]`, what is accepted of whom: the settings whose names begin with `accept`, `rejected_`, `always_allow_`, and `check_modality_host` and `strict_aet_comparison`.
+  of `[dicom]`, what is accepted of whom: the settings whose names begin with `accept`, `rejected_`, `always_allow_`, and `check_modality_host`, `strict_aet_comparison` and `transcode`.
   A change of any other section takes effect with the next start; the log names the settings that wait for it. A file with a problem changes
   nothing.
 - `hostd config check` lists all problems, `hostd config show` all values and where each comes from, and

@@ -26,6 +26,8 @@ REMAINING_SUB_OPERATIONS = 0x1020
 COMPLETED_SUB_OPERATIONS = 0x1021
 FAILED_SUB_OPERATIONS = 0x1022
 WARNING_SUB_OPERATIONS = 0x1023
+MOVE_ORIGINATOR_AET = 0x1030
+MOVE_ORIGINATOR_MESSAGE_ID = 0x1031
 """Element numbers of group 0000 (PS3.7 Table E.1-1)."""
 
 C_STORE_RQ = 0x0001
@@ -139,8 +141,24 @@ def comment(text: str) -> bytes:
     return encoded + b" " if len(encoded) % 2 else encoded
 
 
-def store_request(*, message_id: int, sop_class_uid: str, sop_instance_uid: str, priority: int) -> bytes:
+@dataclass(frozen=True, slots=True)
+class Originator:
+    """Whose C-MOVE a C-STORE is a sub-operation of: AE title and Message ID (PS3.7 §9.1.1.1.11)."""
+
+    aet: str
+    message_id: int
+
+
+def store_request(
+    *, message_id: int, sop_class_uid: str, sop_instance_uid: str, priority: int, originator: Originator | None = None
+) -> bytes:
     """Encode a C-STORE-RQ (PS3.7 §9.3.1.1)."""
+    of_move: tuple[tuple[int, bytes], ...] = ()
+    if originator is not None:
+        of_move = (
+            (MOVE_ORIGINATOR_AET, originator.aet.encode("ascii", "replace").ljust(16)[:16]),
+            (MOVE_ORIGINATOR_MESSAGE_ID, us(originator.message_id)),
+        )
     return encode(
         (
             (AFFECTED_SOP_CLASS_UID, uid(sop_class_uid)),
@@ -149,6 +167,7 @@ def store_request(*, message_id: int, sop_class_uid: str, sop_instance_uid: str,
             (PRIORITY, us(priority)),
             (COMMAND_DATA_SET_TYPE, us(WITH_DATA_SET)),
             (AFFECTED_SOP_INSTANCE_UID, uid(sop_instance_uid)),
+            *of_move,
         )
     )
 

@@ -19,7 +19,7 @@ from hostd.dicom import statuses
 from hostd.dimse import commands
 from hostd.dimse.associate import CONTEXTS_LIMIT, Proposal, decode_acceptance, encode_request
 from hostd.dimse.association import MAX_PDU, Association, Context, Message, read_abort
-from hostd.dimse.commands import CommandSet
+from hostd.dimse.commands import CommandSet, Originator
 from hostd.dimse.errors import (
     UNEXPECTED_PDU,
     BrokenError,
@@ -236,11 +236,12 @@ class Requestor:
         length: int | None,
         *,
         priority: int = PRIORITY_MEDIUM,
+        originator: Originator | None = None,
     ) -> StoreAnswer:
         """Send one instance by C-STORE, read from `data` as it is sent; return the answer.
 
         `data` stands at the beginning of the data set (behind the file meta information), encoded in `syntax`; `length` is how
-        many bytes it has, None for up to the end of the file.
+        many bytes it has, None for up to the end of the file. `originator` names the C-MOVE that asked for it.
 
         Raises `NoContextError`, `ShortDataSetError` when the file ends early, or another `DimseError`: its `answer_lost` says
         whether the peer may have stored the instance all the same.
@@ -253,10 +254,11 @@ class Requestor:
             sop_class_uid=sop_class,
             sop_instance_uid=sop_instance_uid,
             priority=priority,
+            originator=originator,
         )
         try:
             self._association.send_command(context_id, request)
-            self._association.send_data_set(context_id, _Reader(data, length, sop_instance_uid).readinto)
+            self._association.send_data_set(context_id, DataSetReader(data, length, sop_instance_uid).readinto)
         except DimseError as error:
             self._fail(self._reason_of(error), answer_lost=False)
         except BaseException:
@@ -503,7 +505,7 @@ def _is_between(command: CommandSet, request: int) -> bool:
     return is_of_it and statuses.category(command.number(commands.STATUS) or 0) == "pending"
 
 
-class _Reader:
+class DataSetReader:
     """The data set in the file, bounded by its length."""
 
     def __init__(self, data: BinaryIO, length: int | None, sop_instance_uid: str) -> None:

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import get_args
 
-from hostd.config.sections import Dicom, Modality
+from hostd.config.sections import Dicom
+from hostd.config.sections import Modality as Section
 from hostd.config.settings import Settings
+from hostd.delivery.destinations import Destination, modality
+from hostd.delivery.destinations.modality import Modality
 from hostd.dicom import patterns
 from hostd.scp import accepted, access
-from hostd.scp.access import Act, Known
+from hostd.scp.access import Act, Callers, Known
+from hostd.scp.getting import GetService
+from hostd.scp.moving import MoveService
+from hostd.scp.retrieve import Retriever
+from hostd.scp.services import Service
 
 _ACTS: tuple[Act, ...] = get_args(Act)
 _COMMIT: Act = "commit"
@@ -30,7 +38,7 @@ def callers_of(settings: Settings) -> access.Rules:
     dicom = settings.dicom
     return access.Rules(
         modalities=tuple(
-            Known(name, modality.aet, modality.host, _may(modality)) for name, modality in settings.modalities.items()
+            Known(name, section.aet, section.host, _may(section)) for name, section in settings.modalities.items()
         ),
         everybody=frozenset(act for act in _ACTS if act != _COMMIT and getattr(dicom, f"always_allow_{act}")),
         checks_host=dicom.check_modality_host,
@@ -38,6 +46,33 @@ def callers_of(settings: Settings) -> access.Rules:
     )
 
 
-def _may(modality: Modality) -> frozenset[Act]:
+def _may(section: Section) -> frozenset[Act]:
     names = {act: "commitment" if act == _COMMIT else act for act in _ACTS}
-    return frozenset(act for act in _ACTS if getattr(modality, f"allow_{names[act]}"))
+    return frozenset(act for act in _ACTS if getattr(section, f"allow_{names[act]}"))
+
+
+def retrieving(
+    retriever: Retriever,
+    callers: Callers,
+    destinations: Callable[[], Mapping[str, Destination]],
+    settings: Callable[[], Settings],
+) -> list[Service]:
+    """Return what serves C-MOVE and C-GET, by what the configuration says when it is asked."""
+
+    def modality_of(aet: str) -> Modality | None:
+        for name in callers.modalities_of(aet):
+            if not settings().dicom.transcode and (section := settings().modalities.get(name)):
+                return modality.configured(name, section.model_copy(update={"allow_transcoding": False}))
+            found = destinations().get(f"{Section.KIND}:{name}")
+            if isinstance(found, Modality):
+                return found
+        return None
+
+    def transcodes(name: str | None) -> bool:
+        section = settings().modalities.get(name) if name else None
+        return settings().dicom.transcode and (section is None or section.allow_transcoding)
+
+    return [
+        MoveService(retriever, modality_of),
+        GetService(retriever, lambda aet, ip: callers.caller(aet, ip).modality, transcodes),
+    ]

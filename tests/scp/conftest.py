@@ -150,7 +150,7 @@ def p_data(*pdvs):
 class Kit:
     """Makes listeners, wires and PDUs, and closes them."""
 
-    CT, IMPLICIT, VERIFICATION, QUICK = CT, IMPLICIT, VERIFICATION, QUICK
+    CT, IMPLICIT, VERIFICATION, QUICK, Wire = CT, IMPLICIT, VERIFICATION, QUICK, Wire
     pdv, p_data = staticmethod(pdv), staticmethod(p_data)
 
     def __init__(self, stack):

@@ -124,6 +124,7 @@ def _accepting(draft: Draft) -> None:
     for service in _FOR_EVERYBODY:
         draft.move(f"DicomAlwaysAllow{service}", "dicom", f"always_allow_{service.lower()}")
     draft.move("DicomCheckModalityHost", "dicom", "check_modality_host")
+    draft.move("TranscodeDicomProtocol", "dicom", "transcode")
     strict = draft.flag("StrictAetComparison", default=False)
     draft.put(("dicom", "strict_aet_comparison"), strict, "StrictAetComparison")
 

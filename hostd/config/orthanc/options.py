@@ -204,7 +204,7 @@ OPTIONS: dict[str, Option] = {
     "LimitFindResults": _gone(_NO_SERVICE, default=0),
     "LimitFindInstances": _gone(_NO_SERVICE, default=0),
     "AllowFindSopClassesInStudy": _gone(_NO_SERVICE, default=False),
-    "SynchronousCMove": _gone(_NO_SERVICE, default=True),
+    "SynchronousCMove": _gone("who asks by C-MOVE hears of each instance as it is sent; the end is told when all are", default=True),
     "QueryRetrieveSize": _gone(_NO_SERVICE, default=100),
     # -- sending
     "DicomModalities": _different("`[modalities.NAME]`", "Array or object. What each may hold is below."),
@@ -227,7 +227,7 @@ OPTIONS: dict[str, Option] = {
     "DicomScuTimeout": _different("`delivery.timeout_s`", "0, for ever, is not to be had: absent and 0 are 30 s."),
     "DicomAssociationCloseDelay": _different("`delivery.linger_s`", "Absent, it is 1 s for 5 s."),
     "DicomScuPreferredTransferSyntax": _different("`modalities.NAME.prefer`", "Never one that loses information: a script asks for that."),
-    "TranscodeDicomProtocol": _same("`modalities.NAME.allow_transcoding`"),
+    "TranscodeDicomProtocol": _same("`dicom.transcode`, `modalities.NAME.allow_transcoding`"),
     "EnableTranscoding": _gone("Orthanc has no such option either, although its text names it: `TranscodeDicomProtocol` is meant"),
     "OrthancPeers": _different("`[peers.NAME]`", "Array or object. What each may hold is below."),
     "OrthancPeers.Url": _same("`url`"),

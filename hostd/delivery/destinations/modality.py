@@ -30,7 +30,7 @@ from hostd.dicom.identity import Identity
 from hostd.dicom.syntaxes import EXPLICIT_LE, lookup
 from hostd.dimse import retrieval, scu
 from hostd.dimse.associate import CONTEXTS_LIMIT
-from hostd.dimse.commands import CommandSet
+from hostd.dimse.commands import CommandSet, Originator
 from hostd.dimse.errors import DimseError
 from hostd.dimse.reports import report_status
 from hostd.dimse.tls import Tls
@@ -82,10 +82,10 @@ class Modality:
         """Presentation contexts for asking what it has, beside those for sending."""
         self._fallbacks = tuple(dict.fromkeys((prefer, *UNCOMPRESSED))) if transcode else ()
 
-    def connect(self, batch: Sequence[Outgoing]) -> ModalitySession:
-        """Make an association that proposes what the batch needs. Raises `DestinationFault`."""
+    def connect(self, batch: Sequence[Outgoing], originator: Originator | None = None) -> ModalitySession:
+        """Make an association that proposes what the batch needs; `originator` names the C-MOVE that asked for it. Raises `DestinationFault`."""
         limit = CONTEXTS_LIMIT - len(self.queries)
-        return ModalitySession(self, plan_associations(batch, self._fallbacks, self._require, limit))
+        return ModalitySession(self, plan_associations(batch, self._fallbacks, self._require, limit), originator)
 
     def examine(self) -> list[str]:
         """Ask by C-ECHO whether it answers, and by the contexts of an association what it accepts. Raises `DestinationFault`."""
@@ -154,26 +154,34 @@ class Modality:
         return contexts_of(outgoing, self._fallbacks, self._require)
 
     def product(self, outgoing: Outgoing, accepted: Collection[str]) -> Product:
-        """Return what to send of an instance to a peer that accepts these transfer syntaxes for its SOP class.
+        """Return what to send of an instance to a peer that accepts these transfer syntaxes for its SOP class; see `fitting`."""
+        return fitting(outgoing, accepted, self._fallbacks, self._require)
 
-        Raises `NoCommonSyntaxError` when there is none that both can do, or another `InstanceFault` when it could not be made.
-        """
-        hindrances = []
-        for syntax in candidates(outgoing, self._fallbacks, self._require):
-            if syntax not in accepted:
-                continue
-            try:
-                product = _made(outgoing, syntax)
-                if self._fallbacks and outgoing.transform.is_foretold and product.transfer_syntax not in accepted:
-                    product = outgoing.in_syntax(syntax)  # another one was made than was foreseen
-            except InstanceFault as fault:
-                hindrances.append(str(fault))
-                continue
-            if product.transfer_syntax in accepted:
-                return product
-            hindrances.append(product.reason or f"what was made of it is in {named(product.transfer_syntax)}")
-        text = no_common_syntax(outgoing, accepted, hindrances, self._require)
-        raise InstanceFault(text) if hindrances else NoCommonSyntaxError(text)
+
+def fitting(
+    outgoing: Outgoing, accepted: Collection[str], fallbacks: Sequence[str], require: str | None = None
+) -> Product:
+    """Return what to send of an instance to a peer that accepts these transfer syntaxes for its SOP class.
+
+    `fallbacks` are those that it may be brought to, the best first; `require` the only one that may be sent. Raises `NoCommonSyntaxError` when
+    there is none that both can do, or another `InstanceFault` when it could not be made.
+    """
+    hindrances = []
+    for syntax in candidates(outgoing, fallbacks, require):
+        if syntax not in accepted:
+            continue
+        try:
+            product = _made(outgoing, syntax)
+            if fallbacks and outgoing.transform.is_foretold and product.transfer_syntax not in accepted:
+                product = outgoing.in_syntax(syntax)  # another one was made than was foreseen
+        except InstanceFault as fault:
+            hindrances.append(str(fault))
+            continue
+        if product.transfer_syntax in accepted:
+            return product
+        hindrances.append(product.reason or f"what was made of it is in {named(product.transfer_syntax)}")
+    text = no_common_syntax(outgoing, accepted, hindrances, require)
+    raise InstanceFault(text) if hindrances else NoCommonSyntaxError(text)
 
 
 def configured(name: str, section: Section) -> Modality:
@@ -206,8 +214,14 @@ SECTION = Section
 class ModalitySession:
     """The association for a batch; one after another, where the batch needs more presentation contexts than one can have."""
 
-    def __init__(self, modality: Modality, plan: Sequence[tuple[Sequence[Outgoing], Sequence[Context]]]) -> None:
+    def __init__(
+        self,
+        modality: Modality,
+        plan: Sequence[tuple[Sequence[Outgoing], Sequence[Context]]],
+        originator: Originator | None = None,
+    ) -> None:
         self._modality = modality
+        self._originator = originator
         self._contexts = {outgoing.delivery.id: contexts for group, contexts in plan for outgoing in group}
         self._current = plan[0][1]
         self._queries = modality.queries
@@ -288,6 +302,7 @@ class ModalitySession:
                     file,
                     length,
                     priority=_dimse_priority(delivery.priority),
+                    originator=self._originator,
                 )
             except DimseError as error:
                 return _answer("later", str(error), None, product, lost=error.answer_lost)

@@ -1,0 +1,283 @@
+"""Retrieval (PS3.4 §C.4.2, §C.4.3): sending what a C-MOVE or C-GET asks for, one sub-operation after another, counted and recorded.
+
+A sub-operation is no delivery: who asked waits for the counts and decides what is to become of what failed, so nothing is tried again behind its
+back. Each is recorded with the answer to it all the same (`archive.retrievals`), before the final response goes out (P3).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import structlog
+from sqlalchemy import Connection
+
+from hostd.archive import retrievals
+from hostd.archive.archive import Archive
+from hostd.archive.deliveries import PRIORITIES
+from hostd.archive.records import Delivery
+from hostd.archive.retrievals import Found, Kind, Sent, State
+from hostd.delivery import faults
+from hostd.delivery.destinations import Answer, Outgoing
+from hostd.delivery.lane import AskFilters
+from hostd.dicom import retrieve, statuses
+from hostd.dicom.retrieve import IdentifierError, Wanted
+from hostd.dimse.commands import SubOperations
+from hostd.errors import DestinationFault, InstanceFault, StorageError, UnparsableError
+from hostd.scp.services import Cancelled, Exchange, Refusal, Response
+from hostd.transcoding.products import Products
+from hostd.transcoding.stored import Stored
+from hostd.transcoding.transform import Transform
+
+_LOG = structlog.get_logger(__name__)
+
+_AT_ONCE = 100
+"""Instances that are looked up, and at most recorded, at one time."""
+_RECORD_S = 2.0
+"""Seconds after which what was sent is recorded."""
+_AS_STORED = Transform(())
+
+
+class Way(Protocol):
+    """How instances get to where they are wanted."""
+
+    @property
+    def destination(self) -> str:
+        """Who gets them: `modality:x`, or `caller:AET`."""
+        ...
+
+    def open(self, representatives: Sequence[Outgoing]) -> AbstractContextManager[object]:
+        """Make ready for these, one of each kind. Raises `DestinationFault`."""
+        ...
+
+    def send(self, outgoing: Outgoing) -> Answer:
+        """Send one. Raises `InstanceFault` where nothing was sent, `DestinationFault` when nothing more can be, `DimseError` when who asked is gone."""
+        ...
+
+
+@dataclass(slots=True)
+class _Progress:
+    """How far a retrieval has come."""
+
+    count: int
+    completed: int = 0
+    warning: int = 0
+    failed: list[str] = field(default_factory=list)
+    """SOP Instance UIDs."""
+
+    @property
+    def remaining(self) -> int:
+        return self.count - self.completed - self.warning - len(self.failed)
+
+    def add(self, sent: Sent) -> None:
+        if sent.outcome == "failed":
+            self.failed.append(sent.sop_instance_uid)
+        elif sent.outcome == "warning":
+            self.warning += 1
+        else:
+            self.completed += 1
+
+    def counted(self, *, with_remaining: bool) -> SubOperations:
+        return SubOperations(
+            completed=self.completed,
+            failed=len(self.failed),
+            warning=self.warning,
+            remaining=self.remaining if with_remaining else None,
+        )
+
+
+class Retriever:
+    """Carries out what was asked for, over the way that it is given."""
+
+    def __init__(self, archive: Archive, products: Products, ask_filters: AskFilters) -> None:
+        self._archive = archive
+        self._products = products
+        self._ask_filters = ask_filters
+
+    def carry_out(self, exchange: Exchange, kind: Kind, way: Way) -> Generator[Response]:
+        """Send all that is meant; yield a pending response after each sub-operation, and the final one. Raises `Refusal`."""
+        wanted = _wanted(exchange)
+        with self._archive.read() as connection:
+            ids = retrievals.matching(connection, wanted)
+            kinds = retrievals.kinds(connection, ids)
+            representatives = retrievals.current(connection, list(kinds.values()))
+        progress = _Progress(len(ids))
+        record = _Record(self._archive, self._begin(exchange, kind, way, wanted, len(ids)))
+        ended: State = "broken"
+        reason: str | None = "the association on which it was asked for ended"
+        try:
+            try:
+                if ids:
+                    with way.open(list(self._good(way, representatives.values()))):
+                        yield from self._send_all(exchange, way, ids, progress, record)
+                ended, reason = "done", None
+            except DestinationFault as fault:
+                ended, reason = "failed", str(fault)
+                self._fail_rest(ids, progress, record, reason)
+            except Cancelled:
+                ended, reason = "cancelled", "by who asked"
+            final = _final(exchange, progress, ended, reason)
+        finally:
+            record.end(ended, reason)
+        if final.status != statuses.SUCCESS:
+            _LOG.warning(
+                "not all that was asked for was sent",
+                retrieval=record.number, to=way.destination, status=statuses.describe(final.status), reason=reason,
+                completed=progress.completed, failed=len(progress.failed), warnings=progress.warning, remaining=progress.remaining,
+            )  # fmt: skip
+        yield final
+
+    def _begin(self, exchange: Exchange, kind: Kind, way: Way, wanted: Wanted, count: int) -> int:
+        origin, now = exchange.origin, self._archive.clock.now()
+        return self._archive.writer.do(
+            lambda c: retrievals.begin(
+                c,
+                kind=kind,
+                at=now,
+                calling_aet=origin.calling_aet or "",
+                ip=origin.ip or "",
+                association=origin.association,
+                destination=way.destination,
+                wanted=wanted,
+                count=count,
+                node=self._archive.node,
+            ),
+            urgent=True,
+        )
+
+    def _send_all(
+        self, exchange: Exchange, way: Way, ids: Sequence[str], progress: _Progress, record: _Record
+    ) -> Generator[Response]:
+        for start in range(0, len(ids), _AT_ONCE):
+            some = ids[start : start + _AT_ONCE]
+            with self._archive.read() as connection:
+                there = retrievals.current(connection, some)
+            for instance in some:
+                exchange.heed()
+                found = there.get(instance)
+                sent = self._send(way, found) if found else self._gone(instance)
+                record.add(sent)
+                progress.add(sent)
+                if progress.remaining:
+                    yield Response(statuses.PENDING, sub_operations=progress.counted(with_remaining=True))
+
+    def _gone(self, instance: str) -> Sent:
+        return Sent(instance, "", "failed", "it was deleted before its turn came", self._archive.clock.now())
+
+    def _send(self, way: Way, found: Found) -> Sent:
+        try:
+            answer = self._answer(way, found)
+        except (InstanceFault, UnparsableError) as fault:
+            answer = Answer("instance", str(fault))
+        except (OSError, StorageError) as error:
+            _LOG.exception("an instance could not be sent", sop_instance_uid=found.sop_instance_uid)
+            answer = Answer("later", f"hostd could not do its part: {error}")
+        outcome: dict[str, str] = {"delivered": "delivered", "warning": "warning"}
+        text = f"{answer.text}; it may have arrived all the same" if answer.lost else answer.text
+        return Sent(
+            found.instance,
+            found.sop_instance_uid,
+            outcome.get(answer.verdict, "failed"),  # type: ignore[arg-type]  # the values above are the literals
+            text,
+            self._archive.clock.now(),
+            answer.status,
+            answer.sent_syntax,
+        )
+
+    def _answer(self, way: Way, found: Found) -> Answer:
+        outgoing = self._outgoing(way, found)
+        kept_back = faults.of_filters(self._ask_filters(outgoing.delivery))
+        if kept_back is not None:
+            return Answer(*kept_back)
+        return way.send(outgoing)
+
+    def _good(self, way: Way, representatives: Iterable[Found]) -> Iterator[Outgoing]:
+        """Yield those whose files are there; what becomes of the others is found out when it is their turn."""
+        for found in representatives:
+            with contextlib.suppress(InstanceFault):
+                yield self._outgoing(way, found)
+
+    def _outgoing(self, way: Way, found: Found) -> Outgoing:
+        stored = Stored(found.blob, found.sop_instance_uid, found.content)
+        now = self._archive.clock.now()
+        unrecorded = Delivery(
+            id=0, instance=found.instance, sop_instance_uid=found.sop_instance_uid, sop_class_uid=found.sop_class_uid,
+            destination=way.destination, content=found.content, blob=found.blob, transform="",
+            priority=PRIORITIES["normal"], state="sending", attempts=0, not_before=now, next_attempt_at=now,
+            last_error=None, possible_doubles=0, created_at=now, finished_at=None, script=None,
+        )  # fmt: skip
+        return Outgoing(unrecorded, self._products.source(stored).transfer_syntax, _AS_STORED, self._products)
+
+    def _fail_rest(self, ids: Sequence[str], progress: _Progress, record: _Record, reason: str) -> None:
+        """Record of what was not sent that it was not, and why."""
+        rest = ids[progress.count - progress.remaining :]
+        for start in range(0, len(rest), _AT_ONCE):
+            some = rest[start : start + _AT_ONCE]
+            with self._archive.read() as connection:
+                there = retrievals.current(connection, some)
+            for instance in some:
+                uid = there[instance].sop_instance_uid if instance in there else ""
+                sent = Sent(instance, uid, "failed", reason, self._archive.clock.now())
+                record.add(sent)
+                progress.add(sent)
+
+
+class _Record:
+    """Writes down what became of each instance, some at a time."""
+
+    def __init__(self, archive: Archive, number: int) -> None:
+        self.number = number
+        self._archive = archive
+        self._waiting: list[Sent] = []
+        self._written_at = time.monotonic()
+
+    def add(self, sent: Sent) -> None:
+        self._waiting.append(sent)
+        if len(self._waiting) >= _AT_ONCE or time.monotonic() - self._written_at > _RECORD_S:
+            self._write()
+
+    def _write(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        self._archive.writer.do(lambda c: retrievals.note(c, self.number, waiting))
+        self._written_at = time.monotonic()
+
+    def end(self, state: State, reason: str | None) -> None:
+        now, waiting = self._archive.clock.now(), self._waiting
+
+        def unit(connection: Connection) -> None:
+            retrievals.note(connection, self.number, waiting)
+            retrievals.end(connection, self.number, state, reason, now)
+
+        self._archive.writer.do(unit, urgent=True)
+
+
+def _wanted(exchange: Exchange) -> Wanted:
+    try:
+        return retrieve.decode(exchange.data_set, exchange.context.transfer_syntax, exchange.context.abstract_syntax)
+    except IdentifierError as error:
+        raise Refusal(statuses.DATA_SET_DOES_NOT_MATCH, str(error)) from error
+    except UnparsableError as error:
+        raise Refusal(statuses.CANNOT_UNDERSTAND, str(error)) from error
+
+
+def _final(exchange: Exchange, progress: _Progress, ended: State, reason: str | None) -> Response:
+    """Return the final response (PS3.4 §C.4.2.1.5): warning when something failed, failure when all did."""
+    failed = [uid for uid in progress.failed if uid]
+    if ended == "cancelled":
+        status = statuses.CANCELLED
+    elif progress.failed and len(progress.failed) == progress.count:
+        status = statuses.UNABLE_TO_PERFORM_SUB_OPERATIONS
+    elif progress.failed or progress.warning:
+        status = statuses.SUB_OPERATIONS_COMPLETE_WITH_FAILURES
+    else:
+        status = statuses.SUCCESS
+    return Response(
+        status,
+        retrieve.encode_failed(failed, exchange.context.transfer_syntax) if failed else None,
+        reason if ended == "failed" and reason else "",
+        progress.counted(with_remaining=ended == "cancelled"),
+    )
