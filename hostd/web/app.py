@@ -76,7 +76,9 @@ def create_app(
     errors.install(app)
     app.include_router(system_routes(archive, Named(name, dicom_aet, dicom_port, overwrites, ingest), layers))
     made = Made(archive, transcoder)
-    app.include_router(upload_routes(intake, max_upload_bytes=max_upload_bytes, upload_idle_s=upload_idle_s))
+    app.include_router(
+        upload_routes(intake, archive.data, max_upload_bytes=max_upload_bytes, upload_idle_s=upload_idle_s)
+    )
     for routers in (level_routes, tag_routes, mark_routes, attachment_routes):
         for router in routers(archive):
             app.include_router(router)

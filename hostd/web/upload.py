@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
+from pathlib import Path
 from typing import Protocol
 
 from fastapi import Request
@@ -15,6 +17,7 @@ from hostd.archive.records import Origin
 from hostd.intake.reception import Received
 from hostd.web.errors import BAD_REQUEST, TIMEOUT, WebError, bad_request
 from hostd.web.guard import client_ip
+from hostd.web.zips import HEAD, ZipReception, is_zip
 
 _PIECE = 1 << 20
 _GZIP = 16 + zlib.MAX_WBITS
@@ -44,8 +47,10 @@ class FileIntake(Protocol):
         ...
 
 
-async def receive_upload(request: Request, intake: FileIntake, *, max_bytes: int, idle_s: float) -> Received:
-    """Pass the body of a request to the intake; return once the instance is safe (P1).
+async def receive_upload(
+    request: Request, intake: FileIntake, *, folder: Path, max_bytes: int, idle_s: float
+) -> Received | list[Received]:
+    """Pass the body of a request to the intake; return once the instance is safe (P1), or all that are in a ZIP, which lies in `folder` meanwhile.
 
     The Content-Type is not looked at: an Orthanc peer calls a DICOM file a form. Raises `WebError` for a body that is too large, damaged
     on its way, or silent for `idle_s` seconds, and what the intake raises.
@@ -53,7 +58,8 @@ async def receive_upload(request: Request, intake: FileIntake, *, max_bytes: int
     _refuse_too_large(request, max_bytes)
     decoder = _decoder(request)
     origin = Origin(kind="http", ip=client_ip(request), username=request.state.username)
-    reception = await run_in_threadpool(intake.receive_file, origin=origin)
+    receive = partial(intake.receive_file, origin=origin)
+    reception = _FileOrZip(await run_in_threadpool(receive), lambda: ZipReception(folder, receive, max_bytes))
     try:
         taken = 0
         async for piece in _pieces(request, idle_s):
@@ -97,7 +103,7 @@ async def _pieces(request: Request, idle_s: float) -> AsyncIterator[bytes]:
         yield bytes(gathered)
 
 
-def _write(reception: Reception, decoder: _Plain | _Gzip, piece: bytes, taken: int, max_bytes: int) -> int:
+def _write(reception: _FileOrZip, decoder: _Plain | _Gzip, piece: bytes, taken: int, max_bytes: int) -> int:
     for decoded in decoder.decode(piece):
         taken += len(decoded)
         if taken > max_bytes:
@@ -115,6 +121,38 @@ def _decoder(request: Request) -> _Plain | _Gzip:
             return _Gzip()
         case _:
             raise bad_request("this Content-Encoding is not understood: send the file as it is, or with gzip")
+
+
+class _FileOrZip:
+    """What comes, as soon as its beginning tells what it is: until then it is taken for a DICOM file."""
+
+    def __init__(self, file: Reception, begin_zip: Callable[[], ZipReception]) -> None:
+        self._reception: Reception | ZipReception = file
+        self._begin_zip = begin_zip
+        self._head: bytes | None = b""
+
+    def write(self, piece: bytes | memoryview) -> None:
+        if self._head is not None:
+            piece = self._head + piece
+            self._head = piece if len(piece) < HEAD else None
+            if self._head is not None:
+                return
+            self._choose(piece)
+        self._reception.write(piece)
+
+    def finish(self) -> Received | list[Received]:
+        if self._head:
+            self._choose(self._head)
+            self._reception.write(self._head)
+        return self._reception.finish()
+
+    def abandon(self) -> None:
+        self._reception.abandon()
+
+    def _choose(self, head: bytes) -> None:
+        if is_zip(head):
+            self._reception.abandon()
+            self._reception = self._begin_zip()
 
 
 class _Plain:

@@ -16,6 +16,7 @@ KNOWN = {
     "GET /instances/{instance}": _only_here(_LABELS, "Labels"),
     "GET /instances/{instance}/metadata?expand": _NO_OFFSET,
     "GET /instances?expand": _only_here(_LABELS, "Labels", at="$[]"),
+    "POST /instances zip with a damaged file": {"status: 200 / 400": "what was not stored is not passed over in silence"},
     "GET /system": {
         **_only_here(
             "newer Orthancs tell it, too", "Capabilities", "HasLabels", "IngestTranscoding", "MainDicomTags",

@@ -1,6 +1,8 @@
 """The node, its tools, its changes and its instances, asked of a real Orthanc and of hostd."""
 
+import io
 import re
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -101,6 +103,26 @@ def test_what_is_deleted_is_gone_from_both(pair):  # noqa: F811
     pair.names["other"] = pair.store(sample("CT_small.dcm").read_bytes())["ID"]
     pair.assert_alike("DELETE /instances/{other}")
     pair.assert_alike("GET /instances/{other}")
+
+
+def zip_of(*names, damaged=False):
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("readme.txt", b"hello")
+        for name in names:
+            content = sample(name).read_bytes()
+            file.writestr(f"folder/{name}", content[:20_000] if damaged else content)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(("known", "body"), [
+    ("POST /instances zip", zip_of("MR_small.dcm", "rtplan.dcm")),
+    ("POST /instances zip without DICOM files", zip_of()),
+    ("POST /instances broken zip", zip_of("MR_small.dcm")[:5000]),
+    ("POST /instances zip with a damaged file", zip_of("CT_small.dcm", damaged=True)),
+], ids=lambda value: value if isinstance(value, str) else "")  # fmt: skip
+def test_a_zip_is_answered_alike(pair, known, body):  # noqa: F811
+    pair.assert_alike("POST /instances", data=body, known=known)
 
 
 def test_what_is_stored_again_is_answered_alike(pair):  # noqa: F811
