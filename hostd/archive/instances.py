@@ -62,7 +62,7 @@ def as_product(arrival: Arrival, header: Header, product: Blob, facts: dict[str,
 
 def is_known(connection: Connection, instance: str) -> bool:
     """Tell whether an instance is stored, or something that was made of it."""
-    return connection.execute(_KNOWN, {"instance": instance}).first() is not None
+    return bool(_KNOWN.rows(connection, instance=instance))
 
 
 def foresee(connection: Connection, instance: str, content: str, on_conflict: OnConflict) -> Outcome:
@@ -139,7 +139,7 @@ def take_in(connection: Connection, arrival: Arrival, on_conflict: OnConflict) -
 
 
 # Made once, as are those below: they are executed for each instance that comes, or comes again.
-_KNOWN = (
+_KNOWN = rows.Prepared(
     sa.select(t.instance.c.id)
     .where(t.instance.c.id == sa.bindparam("instance"))
     .union_all(sa.select(t.derived.c.source).where(t.derived.c.source == sa.bindparam("instance")))

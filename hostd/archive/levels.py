@@ -14,7 +14,7 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy import ColumnElement, Connection, Row
 
-from hostd.archive import catalogue, events, labels
+from hostd.archive import catalogue, events, labels, rows
 from hostd.archive import tables as t
 from hostd.archive.records import Origin
 
@@ -79,14 +79,13 @@ class Due:
 
 def arrived(connection: Connection, identity: dict[Level, str], due_at: float) -> None:
     """Note that content of a series, study and patient came: none of them is stable before `due_at`."""
-    connection.execute(_ARRIVED, identity | {"due_at": due_at})
+    _ARRIVED.rows(connection, **identity, due_at=due_at)
 
 
 def new_instance(connection: Connection, instance: str, identity: dict[Level, str], due_at: float, at: float) -> None:
     """Do as `arrived` and `told` do, for an instance that was not there and whose row says already which event told it."""
     of: dict[str, str] = {level: identity[level] for level in LEVELS}
-    noted = connection.execute(_ARRIVED, of | {"due_at": due_at}).all()
-    begun = {row.level for row in noted if not row.announced}
+    begun = {level for level, announced in _ARRIVED.rows(connection, **of, due_at=due_at) if not announced}
     if begun:
         connection.execute(_ANNOUNCED, of)
         _tell_begun(connection, _instance(connection, instance), begun, at)
@@ -144,12 +143,14 @@ def _maker(row: Row[Any]) -> tuple[str | None, int]:
 
 
 # Made once: to make a statement takes longer than to execute it, and these are executed for each instance that comes.
-_ARRIVED = sa.text(
-    "INSERT INTO stable (level, id, due_at)"
-    " VALUES ('series', :series, :due_at), ('study', :study, :due_at), ('patient', :patient, :due_at)"
-    " ON CONFLICT (level, id) DO UPDATE"
-    " SET due_at = CASE WHEN stable.due_at > excluded.due_at THEN stable.due_at ELSE excluded.due_at END"
-    " RETURNING level, announced"
+_ARRIVED = rows.Prepared(
+    sa.text(
+        "INSERT INTO stable (level, id, due_at)"
+        " VALUES ('series', :series, :due_at), ('study', :study, :due_at), ('patient', :patient, :due_at)"
+        " ON CONFLICT (level, id) DO UPDATE"
+        " SET due_at = CASE WHEN stable.due_at > excluded.due_at THEN stable.due_at ELSE excluded.due_at END"
+        " RETURNING level, announced"
+    )
 )
 _ENTERED = sa.text(
     "INSERT INTO stable (level, id, announced, upto)"

@@ -10,6 +10,8 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
 
+from hostd.archive import rows
+
 _BUSY_MS = 30_000
 
 
@@ -40,7 +42,7 @@ def open_engine(path: Path, *, writes: bool) -> Engine:
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+        rows.command(connection, "BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
 

@@ -25,6 +25,7 @@ import structlog
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import OperationalError
 
+from hostd.archive import rows
 from hostd.archive.blobs import Blobs
 from hostd.archive.bulletin import Bulletin
 from hostd.archive.company import Company
@@ -245,17 +246,17 @@ def _run_alone(connection: Connection, submission: _Submission) -> bool:
 def _run(connection: Connection, submission: _Submission) -> None:
     """Run a unit in its savepoint. Raises only when the whole transaction is gone, as SQLite's is on a full disk, or is to be done again."""
     # In SQL rather than by SQLAlchemy's nested transactions, which cost as much as a small unit does.
-    connection.exec_driver_sql("SAVEPOINT unit")
+    rows.command(connection, "SAVEPOINT unit")
     try:
         submission.result = submission.unit(connection)
-        connection.exec_driver_sql("RELEASE SAVEPOINT unit")
+        rows.command(connection, "RELEASE SAVEPOINT unit")
     except Exception as error:
         if is_passing(error):
             raise
         submission.error = _told(error)
         try:
-            connection.exec_driver_sql("ROLLBACK TO SAVEPOINT unit")
-            connection.exec_driver_sql("RELEASE SAVEPOINT unit")
+            rows.command(connection, "ROLLBACK TO SAVEPOINT unit")
+            rows.command(connection, "RELEASE SAVEPOINT unit")
         except Exception:  # noqa: BLE001 - the savepoint went with the transaction: what took both away is what is told
             raise error from None
 

@@ -19,7 +19,7 @@ UNSPLIT = frozenset(["LT", "ST", "UT", "UR"])
 CHARSET = frozenset(["LO", "LT", "PN", "SH", "ST", "UC", "UT"])
 NUMBERS = {"US": "H", "SS": "h", "UL": "I", "SL": "i", "FL": "f", "FD": "d", "UV": "Q", "SV": "q"}
 """VRs of binary numbers, and how `struct` names them."""
-_ESCAPE = b"\x1b"
+ESCAPE = b"\x1b"
 DEFAULT_ENCODINGS: tuple[str, ...] = ("iso8859",)
 
 
@@ -72,7 +72,7 @@ def chosen_vr(vr: str, *, signed: bool) -> str:
 def _text(vr: str, value: bytes, encodings: tuple[str, ...]) -> list[str]:
     if vr not in CHARSET:
         text = value.decode("ascii", "replace")
-    elif value.isascii() and _ESCAPE not in value and _has_ascii(encodings[0]):
+    elif value.isascii() and ESCAPE not in value and has_ascii(encodings[0]):
         text = value.decode("ascii")
     else:
         try:
@@ -82,6 +82,11 @@ def _text(vr: str, value: bytes, encodings: tuple[str, ...]) -> list[str]:
     if vr in UNSPLIT:
         text = text.rstrip(" \0")
         return [text] if text else []
+    return split(text)
+
+
+def split(text: str) -> list[str]:
+    """Return the values of a text that may have several, without padding; none where all are empty."""
     if "\\" not in text:
         text = text.strip(" \0")
         return [text] if text else []
@@ -90,9 +95,9 @@ def _text(vr: str, value: bytes, encodings: tuple[str, ...]) -> list[str]:
 
 
 @lru_cache(maxsize=64)
-def _has_ascii(encoding: str) -> bool:
+def has_ascii(encoding: str) -> bool:
     """Tell whether ASCII stands for itself in that encoding."""
-    plain = bytes(code for code in range(0x80) if code != _ESCAPE[0])
+    plain = bytes(code for code in range(0x80) if code != ESCAPE[0])
     try:
         return plain.decode(encoding) == plain.decode("ascii")
     except (LookupError, UnicodeError):

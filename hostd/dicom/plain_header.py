@@ -13,17 +13,21 @@ from typing import Any
 from hostd.dicom.element_values import (
     CHARSET,
     DEFAULT_ENCODINGS,
+    ESCAPE,
     NUMBERS,
     TEXT,
     UNSPLIT,
     Elements,
     chosen_vr,
     encodings_of,
+    has_ascii,
     known_vr,
+    split,
     values,
 )
 
 PIXELS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
+_BEFORE_PIXELS = 0x7FE00000
 MAX_DEPTH = 16
 ITEM_BYTES = 16
 """What an item counts for among the bytes that travel."""
@@ -33,9 +37,11 @@ _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _LONG = "OB OD OF OL OV OW SQ SV UC UN UR UT UV"
 _SHORT = "AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US"
 _VRS = {vr.encode(): (vr, vr in _LONG) for vr in f"{_LONG} {_SHORT}".split()}
-_ONE = {vr: struct.Struct(f"<{code}") for vr, code in NUMBERS.items()}
-_PLAIN_TEXT = TEXT - UNSPLIT - CHARSET
-"""VRs of text that has several values and no character set."""
+_SHORT_VRS = {vr.encode(): vr for vr in _SHORT.split()}
+_ONE = {vr: (struct.calcsize(f"<{code}"), struct.Struct(f"<{code}").unpack_from) for vr, code in NUMBERS.items()}
+"""Length of one number of a VR, and what reads it."""
+_SPLIT_TEXT = TEXT - UNSPLIT
+"""VRs of text that may have several values."""
 _CHARACTER_SET, _PIXEL_REPRESENTATION = 0x00080005, 0x00280103
 _DEEPEST = 2 * MAX_DEPTH
 
@@ -82,20 +88,33 @@ class _Scan:
         self.data = data
         self._implicit = implicit
 
-    def level(self, position: int, end: int, *, depth: int, is_open: bool = False) -> tuple[_Level, int, int]:
+    def level(  # noqa: C901 - a loop that is run for each element of each instance
+        self, position: int, end: int, *, depth: int, is_open: bool = False
+    ) -> tuple[_Level, int, int]:
         """Return the elements of a level, where they end, and where what follows begins.
 
         The top level ends before pixel data; one that `is_open` with its delimiter, any other at `end`.
         """
         if depth > _DEEPEST:
             raise _UnusualError
-        head = self._implicit_head if self._implicit else self._explicit_head
-        if self._implicit and _looks_like_vr(self.data[position + 4 : position + 6]):
+        data, is_implicit = self.data, self._implicit
+        if is_implicit and _looks_like_vr(data[position + 4 : position + 6]):
             raise _UnusualError
         found: _Level = {}
         last = -1
         while position < end:
-            tag, vr, length, value_at = head(position)
+            if is_implicit:
+                tag, vr, length, value_at = self._implicit_head(position)
+            else:  # most are of a short VR: they are read here, as a call would take as long again
+                group, element, named, length = _EXPLICIT_HEAD(data, position)
+                tag, value_at = group << 16 | element, position + 8
+                short = _SHORT_VRS.get(named)
+                if short is not None and last < tag < _BEFORE_PIXELS:
+                    last = tag
+                    found[tag] = (short, value_at, length, None)
+                    position = value_at + length
+                    continue
+                tag, vr, length, value_at = self._explicit_head(position)
             if tag == _ITEM_END and is_open and not length:
                 return found, position, value_at
             if depth == 0 and tag in PIXELS:
@@ -108,10 +127,8 @@ class _Scan:
                 items, position = self.items(value_at, end, depth=depth + 1, is_open=True)
             else:
                 position = value_at + length
-            if position > end:
-                raise _UnusualError
             found[tag] = (vr, value_at, length, items)
-        if is_open:
+        if is_open or position > end:
             raise _UnusualError
         return found, position, position
 
@@ -170,7 +187,9 @@ class _Reader:
         self._max_value = max_value
         self._room = room
 
-    def elements(self, level: _Level, encodings: tuple[str, ...], *, depth: int) -> Elements:
+    def elements(  # noqa: C901 - a loop that is run for each element of each instance
+        self, level: _Level, encodings: tuple[str, ...], *, depth: int
+    ) -> Elements:
         if _CHARACTER_SET in level:
             _, value_at, length, _ = level[_CHARACTER_SET]
             character_set = self._data[value_at : value_at + length]
@@ -183,12 +202,30 @@ class _Reader:
             signed = bool(sign and sign[0])
         read: Elements = {}
         sequences: list[int] = []
+        data, most, room = self._data, self._max_value, self._room
+        is_plain = has_ascii(encodings[0])
         for tag, found in level.items():
-            if found[0] == "SQ":
+            vr, value_at, length, _ = found
+            # The most frequent kinds are read here: a call for each would take as long again.
+            if length <= most and length <= room and tag & 0xFFFF and tag < _BEFORE_PIXELS:
+                if (one := _ONE.get(vr)) is not None and length == one[0]:
+                    room -= length
+                    read[tag] = (vr, list(one[1](data, value_at)))
+                    continue
+                if vr in _SPLIT_TEXT:
+                    value = data[value_at : value_at + length]
+                    if value.isascii() and (vr not in CHARSET or (is_plain and ESCAPE not in value)):
+                        room -= length
+                        read[tag] = (vr, split(value.decode("ascii")))
+                        continue
+            if vr == "SQ":
                 sequences.append(tag)
                 read[tag] = ("SQ", None)
             elif tag & 0xFFFF and tag not in PIXELS:
+                self._room = room
                 read[tag] = self._plain(found, encodings, signed=signed)
+                room = self._room
+        self._room = room
         for tag in sequences:
             read[tag] = ("SQ", self._items(level[tag], encodings, depth))
         return read
@@ -202,13 +239,9 @@ class _Reader:
         if length > self._max_value or length > self._room:
             return vr, None
         self._room -= length
-        if (one := _ONE.get(vr)) is not None and length == one.size:
-            return vr, list(one.unpack_from(self._data, value_at))
-        value = self._data[value_at : value_at + length]
-        if vr in _PLAIN_TEXT and b"\\" not in value and value.isascii():
-            text = value.decode("ascii").strip(" \0")
-            return vr, [text] if text else []
-        return vr, values(vr, value, "<", encodings)
+        if (one := _ONE.get(vr)) is not None and length == one[0]:
+            return vr, list(one[1](self._data, value_at))
+        return vr, values(vr, self._data[value_at : value_at + length], "<", encodings)
 
     def _items(
         self, found: tuple[str, int, int, list[_Level] | None], encodings: tuple[str, ...], depth: int

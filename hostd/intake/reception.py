@@ -63,6 +63,7 @@ class _Reception:
         self._file_hash.update(piece)
 
     def _complete(self, offset: int, transfer_syntax: str) -> Complete:
+        self._file.hasten()
         header = read_header(self._file.reader(), offset=offset, transfer_syntax=transfer_syntax, size=self._file.size)
         return Complete(self._file, header, self._file_hash.hexdigest(), self._data_set_hash.hexdigest())
 

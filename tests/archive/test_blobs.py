@@ -116,3 +116,16 @@ def test_where_the_folder_cannot_be_synced_none_is_taken_and_none_is_left(tmp_pa
     with pytest.raises(StorageError):
         taken(folder, 1)
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize("has_call", [True, False])
+def test_a_file_that_the_disk_begins_with_early_is_written_on_and_whole(tmp_path, monkeypatch, has_call):
+    if not has_call:
+        monkeypatch.setattr(blobs, "_sync_file_range", None)
+    file = FolderBlobs(tmp_path, "node").create()
+    for piece in (b"one", b"two"):
+        file.write(piece)
+        file.hasten()
+    file.seal()
+    file.close()
+    assert file.path.read_bytes() == b"onetwo"
