@@ -25,12 +25,13 @@ from hostd.config.serving import Serving
 from hostd.config.settings import Settings
 from hostd.config.startup import startup_problems
 from hostd.control import Control
-from hostd.delivery import commissioner, watching
+from hostd.delivery import commissioner, retrieve_jobs, watching
 from hostd.delivery.channels import channels_of
 from hostd.delivery.configured import destinations_of, terms_of
 from hostd.delivery.couriers import Couriers
 from hostd.delivery.notifier import Notifiers
 from hostd.delivery.providers import provider_of, providers_of
+from hostd.delivery.retrieve_jobs import Retrieves
 from hostd.delivery.retrieving import Here, Retrievals
 from hostd.delivery.retry import NewestPolicy, RetryPolicy
 from hostd.delivery.targets import Target, get, tellers
@@ -289,7 +290,10 @@ class Node:
 
     def _kinds(self) -> dict[str, Kind]:
         """Return who carries out which jobs, by their type."""
-        return {}
+        return {
+            kind: Retrieves(kind, lambda: self._providers, self._retrievals)
+            for kind in (retrieve_jobs.MOVE, retrieve_jobs.GET)
+        }
 
     def _start_actions(self, storing: Storing, replacing: Replacing, intake: Intake) -> None:
         self._retrievals = Retrievals(self.archive, self._here(intake))
@@ -428,6 +432,9 @@ class Node:
                 filters=self._filters,
                 destinations=self._couriers.destinations,
                 runner=self._runner,
+                providers=lambda: self._providers,
+                queries=settings.http.queries,
+                synchronous_limit_s=settings.jobs.synchronous_limit_s,
                 overwrites=settings.ingest.on_conflict == "newest",
                 ingest=settings.ingest.target.uid if settings.ingest.target and settings.transcoding.enabled else "",
                 control=self._control,

@@ -121,6 +121,10 @@ class Http(Serving):
     enabled: bool = Field(default=True, description="Whether to listen for HTTP.")
     host: Host = Field(default="127.0.0.1", description="The address to listen on. Beyond loopback only with users.")
     port: ListenPort = Field(default=8042, description="The TCP port to listen on; 0: any free one.")
+    queries: Count = Field(
+        default=100,
+        description="How many queries of other archives are remembered for `/queries`; the oldest goes first.",
+    )
     max_upload_mb: Count = Field(default=4096, description="Megabytes (MiB) of the largest upload in one request.")
 
 

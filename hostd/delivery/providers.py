@@ -33,7 +33,7 @@ from hostd.dimse.associate import CONTEXTS_LIMIT
 from hostd.dimse.association import Association, Message
 from hostd.dimse.commands import AFFECTED_SOP_INSTANCE_UID
 from hostd.dimse.errors import DimseError, NoContextError
-from hostd.dimse.retrieval import Counts, Retrieved
+from hostd.dimse.retrieval import Counts, Found, Retrieved
 from hostd.errors import ActionFault, DestinationFault, NotFoundError
 
 By = Literal["move", "get"]
@@ -103,17 +103,39 @@ class Provider:
         is_cancelled: Callable[[], bool] = _never,
     ) -> Answers:
         """Ask what it has, for the first `most` matches. Raises `DestinationFault` where it gives no answer, and `QueryError`."""
+        found = self.ask(
+            question,
+            most=most,
+            within_s=within_s,
+            timeout_s=timeout_s,
+            calling_aet=calling_aet,
+            is_cancelled=is_cancelled,
+        )
+        return _answers(found)
+
+    def ask(
+        self,
+        question: Question,
+        *,
+        timeout_s: float | None = None,
+        calling_aet: str | None = None,
+        **options: Any,
+    ) -> Found:
+        """Ask what it has; return the matches as they came. `options` are those of `retrieval.find`. Raises as `find`."""
         contexts = [(question.sop_class("find"), query.SYNTAXES)]
-        patience = within_s if timeout_s is None else timeout_s
+        patience = options.get("within_s") if timeout_s is None else timeout_s
         with self._association(contexts, timeout_s=patience, calling_aet=calling_aet) as on:
-            return self._find_on(on, question, most=most, within_s=within_s, is_cancelled=is_cancelled)
+            return self._found(on, question, **options)
 
     def _find_on(self, association: scu.Requestor, question: Question, **options: Any) -> Answers:
+        return _answers(self._found(association, question, **options))
+
+    def _found(self, association: scu.Requestor, question: Question, **options: Any) -> Found:
         found = retrieval.find(association, question.sop_class("find"), question.encode, **options)
         if found.is_whole and found.status != statuses.SUCCESS:
             said = retrieval.said(found.status, found.comment)
             raise DestinationFault(f"the modality {self.name} answered the query with {said}")
-        return Answers([query.elements_of(match, found.syntax) for match in found.matches], found.is_whole)
+        return found
 
     def move(
         self,
@@ -212,6 +234,10 @@ class Provider:
         asked = Question("series", {**question.keys, _SERIES_INSTANCE_UID: ""})
         answers = self._find_on(association, asked, most=_MOST_SERIES)
         return [uid for one in answers.matches if (uid := _text(one, _SERIES_INSTANCE_UID))]
+
+
+def _answers(found: Found) -> Answers:
+    return Answers([query.elements_of(match, found.syntax) for match in found.matches], found.is_whole)
 
 
 def providers_of(settings: Settings) -> dict[str, Provider]:

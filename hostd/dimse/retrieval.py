@@ -21,6 +21,7 @@ OnProgress = Callable[["Counts"], None]
 
 _LONGEST_MATCH = 256 << 10
 _MOST_MATCHES = 1000
+_MOST_BYTES = 8 << 20
 
 
 def _never() -> bool:
@@ -85,23 +86,29 @@ def find(
     identifier: Identifier,
     *,
     most: int = _MOST_MATCHES,
+    most_bytes: int = _MOST_BYTES,
     within_s: float | None = None,
     is_cancelled: Callable[[], bool] = _never,
 ) -> Found:
-    """Send C-FIND; return the first `most` that match. Where there are more, the peer is asked to stop. Raises as `Requestor.converse`."""
+    """Send C-FIND; return the first `most` that match, of so many bytes in all. Where there are more, the peer is asked to stop.
+
+    Raises as `Requestor.converse`.
+    """
     matches: list[bytes] = []
     syntax = ""
+    room = most_bytes
     is_whole = True
 
     def take(message: Message, on: Association) -> bool:
-        nonlocal syntax, is_whole
+        nonlocal syntax, is_whole, room
         _refuse_requests(message)
-        if len(matches) == most:
+        if len(matches) == most or room <= 0:
             on.drain()
             is_whole = False
         elif message.command.has_data_set:
             syntax = message.context.transfer_syntax
             matches.append(association.bounded_data_set(_LONGEST_MATCH))
+            room -= len(matches[-1])
         return is_whole
 
     request = partial(_find_request, sop_class)

@@ -22,11 +22,13 @@ from hostd.web.docs_page import docs_routes
 from hostd.web.explain import explain_routes
 from hostd.web.guard import Guard, RequestFilters, Users
 from hostd.web.instances import upload_routes
-from hostd.web.jobs import NEVER, job_routes
+from hostd.web.jobs import NEVER, Submitting, job_routes
 from hostd.web.levels import level_routes
 from hostd.web.marks import mark_routes
 from hostd.web.metrics import metric_routes
 from hostd.web.plugins import plugin_routes
+from hostd.web.queries import query_routes
+from hostd.web.query_desk import Desk, Providers, Queries
 from hostd.web.records import association_routes, delivery_routes
 from hostd.web.system import Named, system_routes
 from hostd.web.tools import tool_routes
@@ -53,6 +55,9 @@ def create_app(
     ingest: str = "",
     control: Control | None = None,
     transcoder: Transcodes | None = None,
+    providers: Providers = dict,
+    queries: int = 100,
+    synchronous_limit_s: float = 600.0,
 ) -> FastAPI:
     """Return the HTTP face of a node.
 
@@ -64,6 +69,8 @@ def create_app(
     `runner` works on jobs; without one those that are asked for wait.
     `overwrites` and `ingest` (UID of a transfer syntax) are what `/system` tells of it. `control` is what may be done to the node.
     `transcoder` makes files in other transfer syntaxes; without one none are given.
+    `providers` gives the modalities of the configuration as archives, of which so many `queries` are remembered. A request waits
+    `synchronous_limit_s` seconds for its job.
     """
     app = FastAPI(
         title="hostd",
@@ -90,7 +97,10 @@ def create_app(
     app.include_router(metric_routes(archive, lambda: destinations().keys()))
     app.include_router(association_routes(archive))
     app.include_router(explain_routes(archive))
-    app.include_router(job_routes(archive, runner or Runner(archive, {}, NEVER, at_once=1)))
+    runner = runner or Runner(archive, {}, NEVER, at_once=1)
+    app.include_router(job_routes(archive, runner))
+    submitting = Submitting(archive, runner, synchronous_limit_s)
+    app.include_router(query_routes(Desk(archive, providers, Queries(queries), submitting, dicom_aet)))
     app.include_router(change_routes(archive))
     app.include_router(tool_routes(archive, control or Control()))
     app.include_router(plugin_routes())

@@ -432,3 +432,16 @@ def test_a_value_that_is_wrong_is_told_by_orthancs_name(tmp_path):
     for name in ("HttpPort (http.port)", "DicomModalities.a.AET (modalities.a.aet)", "modalities.a.port: is missing"):
         assert name in said
     assert str(file) in said
+
+
+def test_how_a_modality_sends_is_its_own_word_and_else_that_of_all():
+    entry = {"AET": "A", "Host": "h", "Port": 104}
+    found = settings(
+        DicomDefaultRetrieveMethod="C-GET",
+        DicomModalities={
+            "a": entry, "b": {**entry, "RetrieveMethod": "C-MOVE"}, "c": {**entry, "RetrieveMethod": "SystemDefault"},
+        },
+        QueryRetrieveSize=7,
+    )  # fmt: skip
+    assert {name: one.retrieve_by for name, one in found.modalities.items()} == {"a": "get", "b": "move", "c": "get"}
+    assert found.http.queries == 7

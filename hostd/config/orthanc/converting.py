@@ -17,6 +17,7 @@ from hostd.dicom.loss import DEFAULT_QUALITY
 from hostd.dicom.syntaxes import JPEG_LS_NEAR, UnknownSyntaxError, lookup
 
 ANYWHERE = "0.0.0.0"  # noqa: S104 - Orthanc listens there, and whoever takes its place must be found there
+_ANY_NUMBER = 100_000
 _TLS_1_3 = 5
 """Orthanc's number for TLS 1.3; those below are older versions."""
 
@@ -147,9 +148,15 @@ def _tls_minimum(draft: Draft, option: str, face: str) -> None:
         draft.put((face, "tls_minimum"), "1.3" if version >= _TLS_1_3 else "1.2", option)
 
 
+def _queries(draft: Draft) -> None:
+    if "QueryRetrieveSize" in draft.given:
+        draft.put(("http", "queries"), draft.number("QueryRetrieveSize") or _ANY_NUMBER, "QueryRetrieveSize")
+
+
 def _http(draft: Draft, hashed: Callable[[str, str], str]) -> None:
     draft.move("HttpServerEnabled", "http", "enabled")
     draft.move("HttpPort", "http", "port")
+    _queries(draft)
     is_remote = draft.flag("RemoteAccessAllowed", default=False)
     users = draft.table("RegisteredUsers")
     is_open = not draft.flag("AuthenticationEnabled", default=is_remote)

@@ -12,6 +12,8 @@ from hostd.config.orthanc.reading import FromVariable
 from hostd.dicom.syntaxes import UnknownSyntaxError, lookup
 
 _MODALITY = ("AET", "Host", "Port", "Manufacturer")
+_RETRIEVE = "DicomDefaultRetrieveMethod"
+_RETRIEVE_BY = {"C-MOVE": "move", "C-GET": "get"}
 _BY_HTTP = ("Url", "Username", "Password")
 
 
@@ -30,6 +32,7 @@ def modalities(draft: Draft) -> None:
             draft.put((*loc, setting), given.get(key), f"{option}.{key}")
         draft.put((*loc, "calling_aet"), given.get("LocalAet") or None, f"{option}.LocalAet")
         draft.put((*loc, "timeout_s"), one.number("Timeout"), f"{option}.Timeout")
+        _retrieves(draft, loc, option, given.get("RetrieveMethod"))
         if not transcodes or not one.flag("AllowTranscoding", default=True):
             cause = f"{option}.AllowTranscoding" if transcodes else "TranscodeDicomProtocol"
             draft.put((*loc, "allow_transcoding"), False, cause)
@@ -41,6 +44,18 @@ def modalities(draft: Draft) -> None:
         if one.flag("UseDicomTls", default=False):
             _speaks_tls(draft, loc, option)
         _remarks(draft, "DicomModalities", name, given)
+
+
+def _retrieves(draft: Draft, loc: tuple[str, ...], option: str, own: Any) -> None:
+    """Put how a modality is had to send what it has."""
+    for source, said in ((f"{option}.RetrieveMethod", own), (_RETRIEVE, draft.given.get(_RETRIEVE))):
+        if said in (None, "SystemDefault"):
+            continue
+        if isinstance(said, str) and said in _RETRIEVE_BY:
+            draft.put((*loc, "retrieve_by"), _RETRIEVE_BY[said], source)
+        else:
+            draft.problem(source, f"should be one of {', '.join(_RETRIEVE_BY)}")
+        return
 
 
 def _preferred(draft: Draft) -> str | None:

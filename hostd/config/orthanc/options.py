@@ -183,7 +183,7 @@ OPTIONS: dict[str, Option] = {
         "`dicom.check_modality_host`", "Absent, it is true for false: an AE title is no secret. It counts for what not everybody may."
     ),
     "StorageCommitmentReportsSize": _gone("`modalities.NAME.commitment` asks others for storage commitment; hostd gives none yet", default=100),
-    "DicomDefaultRetrieveMethod": _gone(_NO_SERVICE, default="C-MOVE"),
+    "DicomDefaultRetrieveMethod": _same("`modalities.NAME.retrieve_by`"),
     "DicomEchoChecksFind": _gone("hostd asks by C-ECHO only", default=False),
     "StrictAetComparison": _same("`dicom.strict_aet_comparison`", "Absent, it is false, as for Orthanc; in a hostd.toml it is true"),
     "AcceptedTransferSyntaxes": _same(
@@ -205,7 +205,7 @@ OPTIONS: dict[str, Option] = {
     "LimitFindInstances": _gone(_NO_SERVICE, default=0),
     "AllowFindSopClassesInStudy": _gone(_NO_SERVICE, default=False),
     "SynchronousCMove": _gone("who asks by C-MOVE hears of each instance as it is sent; the end is told when all are", default=True),
-    "QueryRetrieveSize": _gone(_NO_SERVICE, default=100),
+    "QueryRetrieveSize": _different("`http.queries`", "0, for any number, is not there: 100,000 then."),
     # -- sending
     "DicomModalities": _different("`[modalities.NAME]`", "Array or object. What each may hold is below."),
     "DicomModalities.AET": _same("`aet`"),
@@ -215,6 +215,7 @@ OPTIONS: dict[str, Option] = {
     "DicomModalities.Timeout": _different("`timeout_s`", "0 is that of `DicomScuTimeout`."),
     "DicomModalities.UseDicomTls": _different("`tls`", "Whose certificate is trusted is checked, the name in it is not, as by Orthanc: `tls_check_name`."),
     "DicomModalities.AllowTranscoding": _same("`allow_transcoding`"),
+    "DicomModalities.RetrieveMethod": _same("`retrieve_by`"),
     "DicomModalities.Manufacturer": _gone("hostd speaks to all as the standard has it", default="Generic"),
     **{
         f"DicomModalities.{name}": _same(f"`{setting}`") for name, setting in MODALITY_RIGHTS.items()
