@@ -268,7 +268,7 @@ class Node:
         self._start_actions(Storing(self.archive, intake, products), Replacing(self.archive, for_replace), intake)
         self._undo += [("products", products.stop), ("products", for_replace.stop)]
         self._start_rounds()
-        self._open_doors(intake, for_delivery)
+        self._open_doors(intake, for_delivery, pool)
         self._undo.append(("retrieves", self._retrievals.stop))
 
     def _start_rounds(self) -> None:
@@ -379,7 +379,7 @@ class Node:
             ):
                 self._filters.block(script.name, script.version, script.handlers, "scripts do not run (--no-scripts)")
 
-    def _open_doors(self, intake: Intake, transcoder: Transcoder) -> None:
+    def _open_doors(self, intake: Intake, transcoder: Transcoder, pool: CodecPool) -> None:
         settings = self.settings
         self.dicom: DicomListener | None = None
         self.http: HttpListener | None = None
@@ -439,6 +439,7 @@ class Node:
                 ingest=settings.ingest.target.uid if settings.ingest.target and settings.transcoding.enabled else "",
                 control=self._control,
                 transcoder=transcoder,
+                artist=pool,
             )
             self.http = HttpListener(app, settings.http.host, settings.http.port, _served(settings.http))
             self.http.start()

@@ -34,6 +34,26 @@ class Measure(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="meas
     """Work out what the samples come to."""
 
 
+class Draw(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="draw"):
+    """Draw a frame (from 0) into the result.
+
+    `kind` is "rendered", as its header or `window` (center, width, function) has it; "preview", from its least sample to its
+    greatest; or its samples cut to a number. `columns` and `rows` are what it must fit into, 0 for its own size.
+    """
+
+    frame: int
+    kind: Literal["rendered", "preview", "uint8", "uint16", "int16"]
+    form: Literal["png", "jpeg", "pam"]
+    quality: int = 90
+    window: tuple[float, float, str] | None = None
+    columns: int = 0
+    rows: int = 0
+
+
+class Drawn(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="drawn"):
+    """The picture is written."""
+
+
 class Ready(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="ready"):
     """The worker is in its jail; which layers are in force."""
 
@@ -83,5 +103,5 @@ class Failed(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="faile
     number: int = 0
 
 
-ToWorker = Job | Compare | Measure
-FromWorker = Ready | Made | Hash | Measured | Compared | Failed
+ToWorker = Job | Compare | Measure | Draw
+FromWorker = Ready | Made | Hash | Measured | Compared | Drawn | Failed

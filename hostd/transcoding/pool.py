@@ -27,6 +27,8 @@ from hostd.transcoding.messages import (
     MAX_MESSAGE,
     Compare,
     Compared,
+    Draw,
+    Drawn,
     Failed,
     FromWorker,
     Hash,
@@ -177,6 +179,21 @@ class CodecPool:
                 raise CodecCrashedError("the codec worker gave an answer to another question")
             return reply.facts
 
+    def draw(self, source: Path, job: Draw, result: Path) -> None:
+        """Write a picture of a frame to `result`, which must not exist. Raises as `transcode` does; then there is none."""
+        with source.open("rb") as original:
+            made = os.open(result, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            try:
+                with self._worker() as worker:
+                    reply = worker.run(job, [original.fileno(), made], self._time_limit_s)
+                if not isinstance(reply, Drawn):
+                    raise CodecCrashedError("the codec worker gave an answer to another question")
+            except BaseException:
+                result.unlink(missing_ok=True)
+                raise
+            finally:
+                os.close(made)
+
     def compare(self, source: Path, result: Path) -> Compared:
         """Return what distinguishes the second file from the first, beyond their transfer syntax. Raises as `transcode` does."""
         with self._worker() as worker, source.open("rb") as before, result.open("rb") as after:
@@ -300,7 +317,7 @@ class _Worker:
 
     def run(
         self, job: msgspec.Struct, descriptors: list[int], time_limit_s: float
-    ) -> Made | Hash | Measured | Compared:
+    ) -> Made | Hash | Measured | Compared | Drawn:
         """Do one job. Raises what the worker reports; after `CodecCrashedError` the worker is not usable."""
         self.is_usable = False  # until it is known how this job ended
         deadline = time.monotonic() + time_limit_s

@@ -199,6 +199,10 @@ class NativeFrames:
         """Yield the bytes of the frames in order."""
         return map(self.raw, range(self.pixels.frames))
 
+    def frame(self, number: int) -> Frame:
+        """Return one frame in canonical form."""
+        return pixels.from_container(self.raw(number), self.pixels)
+
     def __iter__(self) -> Iterator[Frame]:
         for raw in self.raws():
             yield pixels.from_container(raw, self.pixels)
@@ -262,6 +266,10 @@ class EncapsulatedFrames:
         """Yield the bytes of frames that hold what uncompressed pixel data would."""
         for stream in self.streams():
             yield stream.codestream
+
+    def frame(self, number: int) -> Frame:
+        """Return one frame, decoded, in canonical form."""
+        return decode_with(self.stream(number), self.pixels, self.codecs)[0]
 
     def __iter__(self) -> Iterator[Frame]:
         for stream in self.streams():

@@ -27,11 +27,14 @@ from hostd.transcoding import elements as el
 from hostd.transcoding import registry
 from hostd.transcoding import transcode as work
 from hostd.transcoding.comparison import compare
+from hostd.transcoding.drawing import draw
 from hostd.transcoding.measuring import measure
 from hostd.transcoding.messages import (
     MAX_MESSAGE,
     Compare,
     Compared,
+    Draw,
+    Drawn,
     Failed,
     Hash,
     Job,
@@ -85,6 +88,8 @@ def warm_up() -> None:
     for samples, bits in ((1, 12), (1, 8), (3, 8)):
         native = _small_image(samples, bits)
         measure(io.BytesIO(native))
+        for form in ("png", "jpeg"):
+            draw(Draw(0, "rendered", form), io.BytesIO(native), io.BytesIO())
         for syntax in syntaxes.ALL:
             if not registry.encoders(syntax):
                 continue
@@ -124,17 +129,14 @@ def _answer(sock: socket.socket, channel: Channel, others: Others | None) -> Non
 
 
 def _done(
-    job: Job | Compare | Measure | msgspec.Struct,
+    job: ToWorker | msgspec.Struct,
     others: Others | None,
     source: BinaryIO,
     result: BinaryIO | None = None,
-) -> Made | Hash | Measured | Compared | Failed:
+) -> Made | Hash | Measured | Compared | Drawn | Failed:
     try:
-        if isinstance(job, Measure):
-            return Measured(measure(source))
-        if isinstance(job, Compare):
-            assert result is not None
-            return compare(source, result)
+        if isinstance(job, (Measure, Compare, Draw)):
+            return _looked(job, source, result)
         if not isinstance(job, Job):
             assert others is not None
             assert result is not None
@@ -146,6 +148,18 @@ def _done(
         return Made(facts)
     except Exception as error:  # noqa: BLE001 - every error is told to the host, which raises it again
         return _failed(error)
+
+
+def _looked(job: Measure | Compare | Draw, source: BinaryIO, other: BinaryIO | None) -> Measured | Compared | Drawn:
+    """Do a job that makes no DICOM file."""
+    if isinstance(job, Measure):
+        return Measured(measure(source))
+    assert other is not None
+    if isinstance(job, Compare):
+        return compare(source, other)
+    draw(job, source, other)
+    other.flush()
+    return Drawn()
 
 
 def _failed(error: Exception) -> Failed:

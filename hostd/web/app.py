@@ -20,6 +20,7 @@ from hostd.web.delivery_orders import delivery_order_routes
 from hostd.web.destinations import Destinations, destination_routes
 from hostd.web.docs_page import docs_routes
 from hostd.web.explain import explain_routes
+from hostd.web.frames import Draws, Pictures, frame_routes
 from hostd.web.guard import Guard, RequestFilters, Users
 from hostd.web.instances import upload_routes
 from hostd.web.jobs import NEVER, Submitting, job_routes
@@ -58,6 +59,7 @@ def create_app(
     providers: Providers = dict,
     queries: int = 100,
     synchronous_limit_s: float = 600.0,
+    artist: Draws | None = None,
 ) -> FastAPI:
     """Return the HTTP face of a node.
 
@@ -68,9 +70,9 @@ def create_app(
     `filters` are asked about every request. `destinations` gives those of the configuration.
     `runner` works on jobs; without one those that are asked for wait.
     `overwrites` and `ingest` (UID of a transfer syntax) are what `/system` tells of it. `control` is what may be done to the node.
-    `transcoder` makes files in other transfer syntaxes; without one none are given.
     `providers` gives the modalities of the configuration as archives, of which so many `queries` are remembered. A request waits
     `synchronous_limit_s` seconds for its job.
+    `transcoder` makes files in other transfer syntaxes; without one none are given. `artist` draws pictures.
     """
     app = FastAPI(
         title="hostd",
@@ -90,6 +92,7 @@ def create_app(
         for router in routers(archive):
             app.include_router(router)
     app.include_router(content_routes(archive, made))
+    app.include_router(frame_routes(archive, Pictures(archive, artist)))
     app.include_router(delivery_routes(archive))
     app.include_router(delivery_order_routes(archive, lambda: destinations().keys()))
     app.include_router(action_routes(archive))

@@ -8,7 +8,6 @@ from functools import partial
 from typing import BinaryIO
 from urllib.parse import quote
 
-from starlette.concurrency import iterate_in_threadpool
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
@@ -37,18 +36,14 @@ def disposition(name: str) -> dict[str, str]:
     return {"Content-Disposition": f'filename="{plain}"{extended}'}
 
 
-class FileResponse(StreamingResponse):
-    """An open file, or a part of it, streamed, and closed whether or not the client stays to the end."""
+class OpenResponse(StreamingResponse):
+    """What is read from an open file as it is sent; the file is closed whether or not the client stays to the end."""
 
     def __init__(
-        self, file: BinaryIO, *, media_type: str = "application/dicom", headers: dict[str, str] | None = None
+        self, file: BinaryIO, content: Iterator[bytes], *, media_type: str, headers: dict[str, str] | None = None
     ) -> None:
         self._file = file
-        super().__init__(
-            iter(partial(file.read, _PIECE), b""),
-            media_type=media_type,
-            headers={"Content-Length": str(os.fstat(file.fileno()).st_size - file.tell()), **(headers or {})},
-        )
+        super().__init__(content, media_type=media_type, headers=headers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: D102 - ASGI's
         try:
@@ -57,12 +52,23 @@ class FileResponse(StreamingResponse):
             self._file.close()
 
 
-class PartResponse(FileResponse):
+class FileResponse(OpenResponse):
+    """An open file, from where it stands."""
+
+    def __init__(
+        self, file: BinaryIO, *, media_type: str = "application/dicom", headers: dict[str, str] | None = None
+    ) -> None:
+        length = {"Content-Length": str(os.fstat(file.fileno()).st_size - file.tell())}
+        content = iter(partial(file.read, _PIECE), b"")
+        super().__init__(file, content, media_type=media_type, headers=length | (headers or {}))
+
+
+class PartResponse(OpenResponse):
     """A part of an open file."""
 
-    def __init__(self, file: BinaryIO, part: Value, *, media_type: str, headers: dict[str, str] | None = None) -> None:
-        super().__init__(file, media_type=media_type, headers={**(headers or {}), "Content-Length": str(part.length)})
-        self.body_iterator = iterate_in_threadpool(pieces(part.file, part.at, part.length))
+    def __init__(self, file: BinaryIO, part: Value, *, media_type: str) -> None:
+        length = {"Content-Length": str(part.length)}
+        super().__init__(file, pieces(part.file, part.at, part.length), media_type=media_type, headers=length)
 
 
 def pieces(file: BinaryIO, at: int, length: int) -> Iterator[bytes]:

@@ -6,11 +6,14 @@ import subprocess
 import time
 from pathlib import Path
 
+import imagecodecs
+import numpy as np
 import pytest
 import requests
 from ports import free_port
 from web_support import Face, dicom_file
 
+from hostd.transcoding.pool import CodecPool
 from hostd.web.listener import HttpListener
 
 ORTHANC = shutil.which("Orthanc")
@@ -29,12 +32,14 @@ WG04 = Path(__file__).parents[3] / "shared" / "data" / "wg04"
 
 @pytest.fixture(scope="module")
 def hostd(tmp_path_factory):
-    face = Face(tmp_path_factory.mktemp("hostd"), limit=64 << 20)
+    pool = CodecPool(workers=1)
+    face = Face(tmp_path_factory.mktemp("hostd"), limit=64 << 20, artist=pool)
     listener = HttpListener(face.app, "127.0.0.1", 0)
     listener.start()
     yield f"http://127.0.0.1:{listener.port}"
     listener.stop(1)
     face.close()
+    pool.close()
 
 
 @pytest.fixture(scope="module")
@@ -272,3 +277,24 @@ def test_metadata_are_set_as_with_orthanc(orthanc, hostd):
             ]
             said.append([(one.status_code, one.headers.get("etag"), one.text if one.ok else "") for one in asked])
         assert said[0] == said[1]
+
+
+@pytest.mark.parametrize(
+    "name", ["CT_small.dcm", "MR_small.dcm", "examples_palette.dcm", "examples_ybr_color.dcm", "examples_overlay.dcm"]
+)
+def test_pictures_are_orthancs(orthanc, hostd, name):
+    path = upload(orthanc, dicom_file(name))["Path"]
+    upload(hostd, dicom_file(name))
+    assert get(hostd, path + "/frames") == get(orthanc, path + "/frames")
+    asked = ["preview", "rendered?window-center=100&window-width=300"]
+    if "palette" not in name and "color" not in name:
+        asked += ["image-uint8", "image-uint16", "image-int16"]
+    for what in asked:
+        theirs, ours = (
+            imagecodecs.png_decode(requests.get(f"{url}{path}/frames/0/{what}", timeout=60).content).astype(int)
+            for url in (orthanc, hostd)
+        )
+        # Orthanc's window is one value wider than that of the standard.
+        assert np.abs(theirs - ours).max() <= (2 if "window" in what else 0), what
+    theirs, ours = (requests.get(f"{url}{path}/frames/0/raw", timeout=60) for url in (orthanc, hostd))
+    assert (ours.content, ours.headers["content-type"]) == (theirs.content, theirs.headers["content-type"])

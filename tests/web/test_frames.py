@@ -1,0 +1,109 @@
+"""/instances/{id}/frames and pictures."""
+
+import gzip
+import io
+
+import imagecodecs
+import pydicom
+import pytest
+from pydicom.encaps import get_frame
+from web_support import Face, dicom_file, is_orthanc_error, open_files_of
+
+from hostd.transcoding.pool import CodecPool
+
+
+@pytest.fixture(scope="module")
+def face(tmp_path_factory):
+    pool = CodecPool(workers=1)
+    face = Face(tmp_path_factory.mktemp("frames"), artist=pool)
+    yield face
+    face.close()
+    pool.close()
+
+
+def stored(client, name):
+    return client.post("/instances", content=dicom_file(name)).json()["Path"]
+
+
+@pytest.mark.parametrize(
+    ("name", "media_type"),
+    [
+        ("SC_rgb_rle_2frame.dcm", "image/dicom-rle"), ("examples_ybr_color.dcm", "image/jpeg"), ("rtdose.dcm", "application/octet-stream"),
+        ("JPEG2000.dcm", "image/jp2"), ("SC_rgb_small_odd_big_endian.dcm", "application/octet-stream"),
+        ("image_dfl.dcm", "application/octet-stream"), ("liver_1frame.dcm", "application/octet-stream"),
+    ],
+)  # fmt: skip
+def test_a_frame_is_given_as_it_is_stored(client, name, media_type):
+    path = stored(client, name)
+    dataset = pydicom.dcmread(io.BytesIO(dicom_file(name)))
+    count = int(dataset.get("NumberOfFrames", 1))
+    assert client.get(f"{path}/frames").json() == list(range(count))
+    answer = client.get(f"{path}/frames/{count - 1}/raw")
+    assert answer.headers["content-type"] == media_type
+    if dataset.file_meta.TransferSyntaxUID.is_encapsulated:
+        expected = get_frame(dataset.PixelData, count - 1, number_of_frames=count)
+    else:
+        pixels = (
+            dataset.PixelData if dataset.file_meta.TransferSyntaxUID.is_little_endian else dataset.pixel_array.tobytes()
+        )
+        size = len(pixels) // count
+        expected = pixels[(count - 1) * size : count * size]
+    assert answer.content == expected[: len(answer.content)]
+    assert len(expected) - len(answer.content) in {0, 1}  # padding of the value, which is of no frame
+    assert gzip.decompress(client.get(f"{path}/frames/{count - 1}/raw.gz").content) == answer.content
+    assert is_orthanc_error(client.get(f"{path}/frames/{count}/raw"), 400, 3)
+
+
+def test_pictures_are_drawn_in_the_form_that_is_accepted(face, client):
+    path = stored(client, "CT_small.dcm")
+    for name in ("preview", "rendered", "image-uint8", "image-uint16", "image-int16"):
+        answer = client.get(f"{path}/frames/0/{name}")
+        assert (answer.status_code, answer.headers["content-type"]) == (200, "image/png")
+        assert imagecodecs.png_decode(answer.content).shape == (128, 128)
+        assert client.get(f"{path}/{name}").content == answer.content
+        assert name in client.get(f"{path}/frames/0").json()
+    answer = client.get(f"{path}/preview?quality=20", headers={"Accept": "image/jpeg"})
+    assert answer.headers["content-type"] == "image/jpeg"
+    assert len(answer.content) < len(
+        client.get(f"{path}/preview", headers={"Accept": "image/*;q=0.1, image/jpeg"}).content
+    )
+    assert client.get(f"{path}/preview", headers={"Accept": "image/x-portable-arbitrarymap"}).content[:3] == b"P7\n"
+    assert is_orthanc_error(client.get(f"{path}/preview", headers={"Accept": "text/html"}), 406, 34)
+    assert is_orthanc_error(client.get(f"{path}/image-uint16", headers={"Accept": "image/jpeg"}), 415, 23)
+    assert open_files_of(face.archive.data / "blobs") == []
+
+
+def test_a_rendered_picture_has_the_window_and_size_that_are_asked_for(client):
+    path = stored(client, "CT_small.dcm")
+    found = imagecodecs.png_decode(client.get(f"{path}/rendered?width=50&height=30").content)
+    assert found.shape == (30, 30)
+    plain, asked = (
+        imagecodecs.png_decode(client.get(f"{path}/rendered{query}").content)
+        for query in ("", "?window-center=0&window-width=1")
+    )
+    assert set(asked.ravel()) == {0, 255} != set(plain.ravel())
+    for wrong in (
+        "window-center=1",
+        "window-center=1&window-width=0",
+        "width=99999",
+        "height=-1",
+        "quality=0",
+        "quality=x",
+    ):
+        assert client.get(f"{path}/rendered?{wrong}").status_code == 400
+
+
+def test_what_has_no_pixels_has_no_pictures(client):
+    path = stored(client, "rtplan.dcm")
+    assert client.get(f"{path}/frames").json() == [0]
+    for name in ("preview", "rendered", "frames/0/raw"):
+        assert is_orthanc_error(client.get(f"{path}/{name}"), 415, 23)
+
+
+def test_without_codec_workers_nothing_is_drawn(tmp_path):
+    face = Face(tmp_path)
+    client = face.client()
+    path = stored(client, "CT_small.dcm")
+    assert is_orthanc_error(client.get(f"{path}/preview"), 501, 2)
+    assert client.get(f"{path}/frames/0/raw").status_code == 200
+    face.close()
