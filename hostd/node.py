@@ -438,6 +438,7 @@ class Node:
                 overwrites=settings.ingest.on_conflict == "newest",
                 ingest=settings.ingest.target.uid if settings.ingest.target and settings.transcoding.enabled else "",
                 control=self._control,
+                accepted=self.accepted,
                 transcoder=transcoder,
                 artist=pool,
             )

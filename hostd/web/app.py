@@ -10,10 +10,13 @@ from fastapi import FastAPI
 from hostd.archive.archive import Archive
 from hostd.control import Control
 from hostd.jobs.running import Runner
+from hostd.scp.accepted import Accepted
 from hostd.web import errors
+from hostd.web.accepted import accepted_routes
 from hostd.web.actions import action_routes
 from hostd.web.answering import Answering
 from hostd.web.attachments import attachment_routes
+from hostd.web.bulk import bulk_routes
 from hostd.web.changes import change_routes
 from hostd.web.content import content_routes, tag_routes
 from hostd.web.delivery_orders import delivery_order_routes
@@ -55,6 +58,7 @@ def create_app(
     overwrites: bool = True,
     ingest: str = "",
     control: Control | None = None,
+    accepted: Accepted | None = None,
     transcoder: Transcodes | None = None,
     providers: Providers = dict,
     queries: int = 100,
@@ -73,7 +77,9 @@ def create_app(
     `providers` gives the modalities of the configuration as archives, of which so many `queries` are remembered. A request waits
     `synchronous_limit_s` seconds for its job.
     `transcoder` makes files in other transfer syntaxes; without one none are given. `artist` draws pictures.
+    `accepted` is what the DICOM face takes for storage.
     """
+    accepted = accepted or Accepted()
     app = FastAPI(
         title="hostd",
         version=version("hostd"),
@@ -105,7 +111,9 @@ def create_app(
     submitting = Submitting(archive, runner, synchronous_limit_s)
     app.include_router(query_routes(Desk(archive, providers, Queries(queries), submitting, dicom_aet)))
     app.include_router(change_routes(archive))
-    app.include_router(tool_routes(archive, control or Control()))
+    app.include_router(tool_routes(archive, control or Control(), accepted))
+    app.include_router(accepted_routes(accepted))
+    app.include_router(bulk_routes(archive))
     app.include_router(plugin_routes())
     app.include_router(docs_routes())
     app.add_middleware(Guard, users=users, hosts=hosts, filters=filters)

@@ -10,12 +10,12 @@ from uuid import uuid4
 import structlog
 from fastapi import APIRouter, Query, Request
 from pydicom.uid import UID, generate_uid
-from pynetdicom import AllStoragePresentationContexts
 from starlette.responses import PlainTextResponse, Response
 
 from hostd.archive import labels
 from hostd.archive.archive import Archive
 from hostd.control import VERBOSITIES, Control
+from hostd.scp.accepted import Accepted
 from hostd.scp.sop_classes import VERIFICATION
 from hostd.web.errors import FORBIDDEN, NOT_IMPLEMENTED, PARAMETER_OUT_OF_RANGE, WebError, unknown_resource
 from hostd.web.fields import word
@@ -36,10 +36,10 @@ _LUA = (
 )
 
 
-def tool_routes(archive: Archive, control: Control) -> APIRouter:
+def tool_routes(archive: Archive, control: Control, accepted: Accepted) -> APIRouter:
     """Return the routes of tools that are about no resource."""
     router = APIRouter(prefix="/tools", tags=["tools"])
-    _add_words(router, archive)
+    _add_words(router, archive, accepted)
     _add_encoding(router)
     _add_orders(router, control)
 
@@ -56,7 +56,7 @@ def tool_routes(archive: Archive, control: Control) -> APIRouter:
     return router
 
 
-def _add_words(router: APIRouter, archive: Archive) -> None:
+def _add_words(router: APIRouter, archive: Archive, accepted: Accepted) -> None:
     """Add what answers a question in a word or a text."""
 
     @router.get("/generate-uid", summary="Make a new UID")
@@ -86,7 +86,7 @@ def _add_words(router: APIRouter, archive: Archive) -> None:
 
     @router.get("/dicom-conformance", summary="Tell what the DICOM face understands")
     def conformance() -> Response:
-        return PlainTextResponse(_conformance())
+        return PlainTextResponse(_conformance(accepted))
 
 
 def _add_encoding(router: APIRouter) -> None:
@@ -146,19 +146,15 @@ def _time(at: datetime) -> Response:
     return PlainTextResponse(at.strftime("%Y%m%dT%H%M%S"))
 
 
-def _conformance() -> str:
+def _conformance(accepted: Accepted) -> str:
     """Return the SOP classes of the DICOM face as text, in Orthanc's manner."""
     parts = [
         ("DICOM Conformance Statement of hostd", []),
         ("Echo SCP", [VERIFICATION]),
-        ("Store SCP", sorted(_storage_classes(), key=lambda uid: UID(uid).keyword or uid)),
+        ("Store SCP", sorted(accepted.sop_classes(), key=lambda uid: UID(uid).keyword or uid)),
     ]
     lines = []
     for title, classes in parts:
         lines += [title, "-" * len(title), ""]
         lines += [f"  {UID(uid).keyword or uid:<64} | {uid}" for uid in classes] + [""] * bool(classes)
     return "\n".join(lines)
-
-
-def _storage_classes() -> set[str]:
-    return {str(context.abstract_syntax) for context in AllStoragePresentationContexts}
