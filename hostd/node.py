@@ -59,7 +59,7 @@ from hostd.scp import storage
 from hostd.scp.accepted import Accepted
 from hostd.scp.acceptor import DicomListener
 from hostd.scp.access import Callers
-from hostd.scp.configured import accepted_of, callers_of, retrieving
+from hostd.scp.configured import accepted_of, callers_of, committing, promiser, retrieving
 from hostd.scp.limits import Limits
 from hostd.scp.retrieve import Retriever
 from hostd.scp.rows import AssociationRows
@@ -383,6 +383,9 @@ class Node:
         settings = self.settings
         self.dicom: DicomListener | None = None
         self.http: HttpListener | None = None
+        promising = promiser(self.archive, self._couriers.destinations, self._retry)
+        self._undo.append(("storage commitment", promising.stop))
+        promising.start()
         if settings.dicom.enabled:
             self.dicom = DicomListener(
                 host=settings.dicom.host,
@@ -402,12 +405,15 @@ class Node:
                 has_room=self._room.is_left,
                 tls=_served(settings.dicom),
                 tls_port=settings.dicom.tls_port,
-                services=retrieving(
-                    Retriever(self.archive, self._products, self._filters.outgoing),
-                    self._callers,
-                    self._couriers.destinations,
-                    lambda: self.settings,
-                ),
+                services=[
+                    *retrieving(
+                        Retriever(self.archive, self._products, self._filters.outgoing),
+                        self._callers,
+                        self._couriers.destinations,
+                        lambda: self.settings,
+                    ),
+                    committing(self.archive, self._callers, settings.dicom.aets),
+                ],
                 accepted=self.accepted,
                 callers=self._callers,
             )

@@ -13,7 +13,7 @@ import structlog
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
-from hostd.archive import associations, events, figures, finished, installation, removal, retrievals
+from hostd.archive import associations, events, figures, finished, installation, promises, removal, retrievals
 from hostd.archive.blobs import FolderBlobs, import_prefix, names_under
 from hostd.archive.bulletin import Bulletin
 from hostd.archive.company import TOPICS, Alone, Company, Members, notify
@@ -117,8 +117,9 @@ class Archive:
             pass
         while self.writer.do(lambda c: associations.purge(c, older_than=now - associations_seconds, limit=chunk)):
             pass
-        while self.writer.do(lambda c: retrievals.purge(c, older_than=now - associations_seconds, limit=chunk)):
-            pass
+        for purge in (retrievals.purge, promises.purge):
+            while self.writer.do(partial(purge, older_than=now - associations_seconds, limit=chunk)):
+                pass
 
     def reckon(self) -> None:
         """Bring the figures up to date, in pieces."""

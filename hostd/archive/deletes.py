@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from hostd.archive import fanout, instances
+from hostd.archive import fanout, instances, promises
 from hostd.archive import tables as t
 from hostd.archive.fanout import Many
 
@@ -103,13 +103,24 @@ def _carry_out(connection: Connection, action: int, inputs: dict[str, Any], now:
     """Delete the instance, or the first of many, where its content is still what was meant; return the action's state."""
     if "many" not in inputs:
         outcome = instances.hide(connection, inputs["instance"], now, content=inputs["content"])
+        if outcome == "promised":
+            return _close(connection, action, "held", {"reason": _promised(connection, [inputs["instance"]])})
         return _close(connection, action, "done", {"outcome": outcome})
-    meant = fanout.contents(connection, Many(**inputs["many"]), _AT_ONCE + 1)
+    many = Many(**inputs["many"])
+    if promised := promises.among(connection, many.condition, _MOST_NAMED):
+        return _close(connection, action, "held", {"reason": _promised(connection, promised), "count": done})
+    meant = fanout.contents(connection, many, _AT_ONCE + 1)
     for instance, content in meant[:_AT_ONCE]:
         instances.hide(connection, instance, now, content=content)
     if len(meant) > _AT_ONCE:
         return _close(connection, action, "deleting", {"count": done + _AT_ONCE})
     return _close(connection, action, "done", {"outcome": "deleted", "count": done + len(meant)})
+
+
+def _promised(connection: Connection, held: Sequence[str]) -> str:
+    """Say to whom instances are promised."""
+    to = ", ".join(sorted({name for instance in held for name in promises.holders(connection, instance)}))
+    return f"storage commitment: {to} was promised that {', '.join(held)} will be kept; an administrator may delete it by force"
 
 
 def is_left(connection: Connection) -> bool:

@@ -10,7 +10,7 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy import Connection, Row
 
-from hostd.archive import catalogue, derived, events, filterings, labels, levels, pending, rows
+from hostd.archive import catalogue, derived, events, filterings, labels, levels, pending, promises, rows
 from hostd.archive import tables as t
 from hostd.archive.filterings import Filtering
 from hostd.archive.records import NOBODY, Blob, Instance, Origin
@@ -412,12 +412,16 @@ def release(connection: Connection, blobs: Sequence[str]) -> None:
     connection.execute(sa.update(t.blob).where(t.blob.c.name.in_(blobs)).values(released=True))
 
 
+Hidden = Literal["deleted", "gone", "superseded", "promised"]
+
+
 def hide(
-    connection: Connection, instance: str, at: float, *, content: str | None = None
-) -> Literal["deleted", "gone", "superseded"]:
+    connection: Connection, instance: str, at: float, *, content: str | None = None, forced_by: str | None = None
+) -> Hidden:
     """Take an instance out of the archive at once; its files go when nothing pins them (P4).
 
-    With `content`, only while that is still its content: what came later under the same identity was not meant.
+    With `content`, only while that is still its content: what came later under the same identity was not meant. What hostd has promised
+    another system to keep stays, unless an administrator forces it; the promise is then broken on record.
     """
     row = connection.execute(
         sa.select(t.instance.c.blob, t.instance.c.received_sha256).where(t.instance.c.id == instance)
@@ -426,6 +430,10 @@ def hide(
         return "gone"
     if content is not None and row.received_sha256 != content:
         return "superseded"
+    if promises.holders(connection, instance):
+        if forced_by is None:
+            return "promised"
+        promises.break_by(connection, instance, forced_by, at)
     pending.end_early(connection, instance, "it was deleted first", at)
     gone = levels.deleting(connection, instance)
     versions = connection.execute(sa.select(t.version.c.blob).where(t.version.c.instance == instance)).scalars().all()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from sqlalchemy import ColumnElement, Connection
 
-from hostd.archive import instances, tasks
+from hostd.archive import instances, promises, tasks
 from hostd.archive import tables as t
 from hostd.archive.deliveries import PINNING
 
@@ -31,6 +31,7 @@ def expire(
     unsettled = (
         sa.exists().where(t.delivery.c.instance == of.id, t.delivery.c.state.in_(PINNING)),
         sa.exists().where(t.ingest.c.instance == of.id),
+        promises.holds(of.id),
         tasks.pins(of.blob),
     )
     query = sa.select(of.id).where(*meant, *(sa.not_(one) for one in unsettled)).order_by(of.received_at).limit(AT_ONCE)

@@ -629,6 +629,52 @@ retrieved = sa.Table(  # one sub-operation of it: an instance, and what the othe
     sqlite_autoincrement=True,
 )
 
+_KEPT = "broken_at IS NULL"
+_UNREPORTED = "state IN ('asked', 'judged')"
+
+promise = sa.Table(  # what hostd has promised another system to keep, by storage commitment
+    "promise",
+    metadata,
+    sa.Column("id", _Number, primary_key=True),
+    sa.Column("instance", sa.Text, nullable=False),  # Orthanc's identifier
+    sa.Column("sop_instance_uid", sa.Text, nullable=False),
+    sa.Column("content", sa.Text, nullable=False),  # SHA-256 of the data set as received
+    sa.Column("modality", sa.Text, nullable=False),  # to whom
+    sa.Column("transaction_uid", sa.Text, nullable=False),
+    sa.Column("at", sa.Float, nullable=False),
+    sa.Column("broken_at", sa.Float),  # when it was deleted all the same
+    sa.Column("broken_by", sa.Text),
+    sa.Index("ix_promise_instance", "instance", sqlite_where=sa.text(_KEPT), postgresql_where=sa.text(_KEPT)),
+    sqlite_autoincrement=True,
+)
+
+promise_request = sa.Table(  # a request for storage commitment, and what became of it
+    "promise_request",
+    metadata,
+    sa.Column("id", _Number, primary_key=True),
+    sa.Column("transaction_uid", sa.Text, nullable=False),
+    sa.Column("modality", sa.Text, nullable=False),
+    sa.Column("called_aet", sa.Text, nullable=False),
+    sa.Column("association", sa.BigInteger),
+    sa.Column("asked_at", sa.Float, nullable=False, index=True),
+    sa.Column("asked", sa.JSON, nullable=False),  # [SOP class, SOP instance] of each reference
+    sa.Column("state", sa.Text, nullable=False, server_default="asked"),  # asked | judged | reported | failed
+    sa.Column("failed", sa.JSON),  # SOP instance → failure reason, once it was judged
+    sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("next_at", sa.Float, nullable=False),
+    sa.Column("last_error", sa.Text),
+    sa.Column("ended_at", sa.Float),
+    sa.Column("node", sa.Text),  # that works on it, until
+    sa.Column("claimed_until", sa.Float, nullable=False, server_default="0"),
+    sa.Index(
+        "ix_promise_request_next_at",
+        "next_at",
+        sqlite_where=sa.text(_UNREPORTED),
+        postgresql_where=sa.text(_UNREPORTED),
+    ),
+    sqlite_autoincrement=True,
+)
+
 pseudonym = sa.Table(  # who is who in a project; the only way back from what was de-identified
     "pseudonym",
     metadata,

@@ -10,10 +10,13 @@ SUCCESS = 0x0000
 INVALID_ATTRIBUTE_VALUE = 0x0106
 PROCESSING_FAILURE = 0x0110
 DUPLICATE_SOP_INSTANCE = 0x0111
+NO_SUCH_SOP_INSTANCE = 0x0112
 NO_SUCH_EVENT_TYPE = 0x0113
 INVALID_ARGUMENT_VALUE = 0x0115
 NO_SUCH_SOP_CLASS = 0x0118
+CLASS_INSTANCE_CONFLICT = 0x0119
 SOP_CLASS_NOT_SUPPORTED = 0x0122
+NO_SUCH_ACTION = 0x0123
 NOT_AUTHORIZED = 0x0124
 DUPLICATE_INVOCATION = 0x0210
 UNRECOGNIZED_OPERATION = 0x0211
@@ -36,18 +39,18 @@ _NAMES = {
     0x0107: "attribute list error",
     PROCESSING_FAILURE: "processing failure",
     DUPLICATE_SOP_INSTANCE: "duplicate SOP instance",
-    0x0112: "no such SOP instance",
+    NO_SUCH_SOP_INSTANCE: "no such SOP instance",
     NO_SUCH_EVENT_TYPE: "no such event type",
     0x0114: "no such argument",
     INVALID_ARGUMENT_VALUE: "invalid argument value",
     0x0116: "attribute value out of range",
     0x0117: "invalid SOP instance",
     NO_SUCH_SOP_CLASS: "no such SOP class",
-    0x0119: "class-instance conflict",
+    CLASS_INSTANCE_CONFLICT: "class-instance conflict",
     0x0120: "missing attribute",
     0x0121: "missing attribute value",
     SOP_CLASS_NOT_SUPPORTED: "SOP class not supported",
-    0x0123: "no such action",
+    NO_SUCH_ACTION: "no such action",
     NOT_AUTHORIZED: "not authorized",
     DUPLICATE_INVOCATION: "duplicate invocation",
     UNRECOGNIZED_OPERATION: "unrecognized operation",

@@ -250,6 +250,20 @@ def action_request(*, message_id: int, sop_class_uid: str, sop_instance_uid: str
     )
 
 
+def event_report_request(*, message_id: int, sop_class_uid: str, sop_instance_uid: str, event_type: int) -> bytes:
+    """Encode an N-EVENT-REPORT-RQ with a data set (PS3.7 §10.3.1.1)."""
+    return encode(
+        (
+            (AFFECTED_SOP_CLASS_UID, uid(sop_class_uid)),
+            (COMMAND_FIELD, us(N_EVENT_REPORT_RQ)),
+            (MESSAGE_ID, us(message_id)),
+            (COMMAND_DATA_SET_TYPE, us(WITH_DATA_SET)),
+            (AFFECTED_SOP_INSTANCE_UID, uid(sop_instance_uid)),
+            (EVENT_TYPE_ID, us(event_type)),
+        )
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class SubOperations:
     """How far a C-MOVE or C-GET has come, in instances. `remaining` is left out of a final response that is not a cancel's (PS3.7 §9.1.3.1)."""
@@ -280,8 +294,11 @@ def response(
         elements.insert(0, (AFFECTED_SOP_CLASS_UID, _even(sop_class)))
     if error_comment:
         elements.append((ERROR_COMMENT, comment(error_comment)))
-    if instance := request.elements.get(AFFECTED_SOP_INSTANCE_UID):
+    instance = request.elements.get(AFFECTED_SOP_INSTANCE_UID) or request.elements.get(REQUESTED_SOP_INSTANCE_UID)
+    if instance:
         elements.append((AFFECTED_SOP_INSTANCE_UID, _even(instance)))
+    if action := request.elements.get(ACTION_TYPE_ID):  # optional, and yet some want to see it (PS3.7 §10.3.4.2)
+        elements.append((ACTION_TYPE_ID, action))
     if sub_operations is not None:
         if sub_operations.remaining is not None:
             elements.append((REMAINING_SUB_OPERATIONS, us(min(sub_operations.remaining, _MOST))))

@@ -289,6 +289,20 @@ class Requestor:
         self._send(context_id, request, data_set(syntax))
         return self._answer(commands.N_ACTION_RQ, on_event).status
 
+    def event_report(
+        self, sop_class: str, sop_instance_uid: str, event_type: int, data_set: Callable[[str], bytes]
+    ) -> StoreAnswer:
+        """Send N-EVENT-REPORT with the data set that is encoded for a transfer syntax (UID); return the answer. Raises as `store` does."""
+        syntax, context_id = self._accepted_for(sop_class)
+        request = commands.event_report_request(
+            message_id=self._next_message_id(),
+            sop_class_uid=sop_class,
+            sop_instance_uid=sop_instance_uid,
+            event_type=event_type,
+        )
+        self._send(context_id, request, data_set(syntax))
+        return self._answer(commands.N_EVENT_REPORT_RQ)
+
     def converse(
         self,
         sop_class: str,

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import get_args
 
+from hostd.archive.archive import Archive
 from hostd.config.sections import Dicom
 from hostd.config.sections import Modality as Section
 from hostd.config.settings import Settings
 from hostd.delivery.destinations import Destination, modality
 from hostd.delivery.destinations.modality import Modality
+from hostd.delivery.retry import Waits
 from hostd.dicom import patterns
 from hostd.scp import accepted, access
 from hostd.scp.access import Act, Callers, Known
+from hostd.scp.committing import CommitmentService, Promiser
 from hostd.scp.getting import GetService
 from hostd.scp.moving import MoveService
 from hostd.scp.retrieve import Retriever
@@ -76,3 +79,22 @@ def retrieving(
         MoveService(retriever, modality_of),
         GetService(retriever, lambda aet, ip: callers.caller(aet, ip).modality, transcodes),
     ]
+
+
+def committing(archive: Archive, callers: Callers, aets: Sequence[str]) -> CommitmentService:
+    """Return what takes requests for storage commitment, as the node of these AE titles."""
+    return CommitmentService(
+        archive,
+        lambda aet, ip: callers.caller(aet, ip).modality,
+        lambda called: next((aet for aet in aets if callers.is_called(called, [aet])), ""),
+    )
+
+
+def promiser(archive: Archive, destinations: Callable[[], Mapping[str, Destination]], policy: Waits) -> Promiser:
+    """Return what judges those requests, and reports to the modalities of the configuration."""
+
+    def modality_of(name: str) -> Modality | None:
+        found = destinations().get(f"{Section.KIND}:{name}")
+        return found if isinstance(found, Modality) else None
+
+    return Promiser(archive, modality_of, policy)

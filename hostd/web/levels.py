@@ -15,7 +15,7 @@ from hostd.archive.labels import Subject
 from hostd.archive.levels import Level
 from hostd.web.deletion import delete_resource
 from hostd.web.forms import PLURALS, TYPES, instance_form, size_form
-from hostd.web.parameters import Expand, Limit, RequestedTags, Since, is_set
+from hostd.web.parameters import Expand, Force, Limit, RequestedTags, Since, is_set
 from hostd.web.requested import requested_form, requested_tags
 from hostd.web.resources import above, described, existing_instance, existing_level, form_of, instances_of
 from hostd.web.responses import JsonResponse
@@ -78,8 +78,9 @@ def _routes_of(archive: Archive, subject: Subject) -> APIRouter:
             return JsonResponse(_form(archive, connection, subject, identifier, asked))
 
     @router.delete("/{identifier}", summary=f"Delete a {noun}")
-    def delete(request: Request, identifier: str) -> Response:
-        ancestor = delete_resource(archive, subject, identifier)
+    def delete(request: Request, identifier: str, force: Force = False) -> Response:
+        by = (request.state.username or "somebody without a name") if force else None
+        ancestor = delete_resource(archive, subject, identifier, forced_by=by)
         _log.info(f"{noun} deleted", id=identifier, username=request.state.username)
         return JsonResponse({"RemainingAncestor": ancestor})
 

@@ -12,6 +12,9 @@ Expand = Annotated[str | None, Query(description="Return objects instead of name
 RequestedTags = Annotated[
     str | None, Query(description='Tags that are to be told besides, by keyword or number, with ";" between.')
 ]
+Force = Annotated[
+    bool, Query(description="Delete it even though hostd has promised another system to keep it (storage commitment).")
+]
 Newest = Annotated[int, Query(ge=0, le=10_000, description="How many to return at most, the newest first.")]
 
 

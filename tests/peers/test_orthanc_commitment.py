@@ -1,7 +1,11 @@
 """Orthanc commits to what it stores, by a report on an association that it opens to hostd (PS3.4 Annex J)."""
 
+import json
+
 import pytest
+import requests
 from peer_kit import needs, sample, until
+from pydicom import dcmread
 
 from hostd.archive import associations, deliveries, instances
 from hostd.archive.records import Attempt, Blob
@@ -57,3 +61,29 @@ def test_what_orthanc_has_committed_to_is_deleted_and_what_it_has_not_got_is_ref
     (refused,) = node.deliveries("1.2.3")
     assert refused.id == number
     assert refused.last_error == "storage commitment was refused, failure reason 0x0112"
+
+
+def test_a_real_orthanc_is_promised_what_it_stored_and_told_what_is_not_there(start):
+    orthanc = start.orthanc(started=False)
+    node = start.node(more=f'[modalities.orthanc]\naet = "ORTHANC"\nhost = "127.0.0.1"\nport = {orthanc.dicom_port}\n')
+    orthanc.more = {"DicomModalities": {"node": ["HOSTD", "127.0.0.1", node.port]}}
+    orthanc.start()
+    identifier = orthanc.take(sample("CT_small.dcm").read_bytes())
+    assert orthanc.post("/modalities/node/store", identifier).ok
+    ct = dcmread(sample("CT_small.dcm"), stop_before_pixels=True)
+
+    def outcome(*references):
+        body = json.dumps({"DicomInstances": [list(map(str, reference)) for reference in references]})
+        answer = orthanc.post("/modalities/node/storage-commitment", body)
+        assert answer.ok, answer.text
+        path = answer.json()["Path"]
+        return until(lambda: (found := orthanc.get(path).json())["Status"] != "Pending" and found, "Orthanc is told")
+
+    said = outcome((ct.SOPClassUID, ct.SOPInstanceUID))
+    assert (said["Status"], said["RemoteAET"]) == ("Success", "HOSTD")
+    said = outcome((ct.SOPClassUID, ct.SOPInstanceUID), (ct.SOPClassUID, "1.2.3.4"))
+    assert said["Status"] == "Failure"
+    assert [one["SOPInstanceUID"] for one in said["Success"]] == [ct.SOPInstanceUID]
+    assert [one["SOPInstanceUID"] for one in said["Failures"]] == ["1.2.3.4"]
+    answer = requests.delete(f"{node.url}/instances/{identifier}", timeout=60)
+    assert answer.status_code == 409

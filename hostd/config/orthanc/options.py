@@ -182,7 +182,7 @@ OPTIONS: dict[str, Option] = {
     "DicomCheckModalityHost": _different(
         "`dicom.check_modality_host`", "Absent, it is true for false: an AE title is no secret. It counts for what not everybody may."
     ),
-    "StorageCommitmentReportsSize": _gone("`modalities.NAME.commitment` asks others for storage commitment; hostd gives none yet", default=100),
+    "StorageCommitmentReportsSize": _gone("every request for storage commitment is on record, and reported on until the report is taken", default=100),
     "DicomDefaultRetrieveMethod": _same("`modalities.NAME.retrieve_by`"),
     "DicomEchoChecksFind": _gone("hostd asks by C-ECHO only", default=False),
     "StrictAetComparison": _same("`dicom.strict_aet_comparison`", "Absent, it is false, as for Orthanc; in a hostd.toml it is true"),

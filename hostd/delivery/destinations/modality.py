@@ -149,6 +149,30 @@ class Modality:
             with contextlib.suppress(DimseError):  # the request was taken: its report may come on another association
                 association.listen(_REPORT_WAIT_S, on_event)
 
+    def report_commitment(
+        self,
+        transaction: str,
+        committed: Sequence[Reference],
+        failed: Sequence[tuple[Reference, int]],
+        calling_aet: str | None,
+    ) -> int:
+        """Report on a transaction of storage commitment that it asked for, called as `calling_aet`; return the status of its answer.
+
+        `failed` have their reasons (PS3.4 §J.3.3). Raises `DestinationFault`.
+        """
+        contexts = [(commitment.PUSH_MODEL, commitment.SYNTAXES)]
+        with self.call(contexts, served=[commitment.PUSH_MODEL], calling_aet=calling_aet) as association:
+            try:
+                answer = association.event_report(
+                    commitment.PUSH_MODEL,
+                    commitment.INSTANCE,
+                    commitment.WITH_FAILURES if failed else commitment.SUCCESSFUL,
+                    lambda syntax: commitment.encode_report(transaction, committed, failed, syntax),
+                )
+            except DimseError as error:
+                raise DestinationFault(str(error)) from error
+        return answer.status
+
     def contexts_of(self, outgoing: Outgoing) -> list[Context]:
         """Return the presentation contexts that an instance needs."""
         return contexts_of(outgoing, self._fallbacks, self._require)
