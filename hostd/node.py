@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -31,6 +32,7 @@ from hostd.delivery.configured import destinations_of, terms_of
 from hostd.delivery.couriers import Couriers
 from hostd.delivery.notifier import Notifiers
 from hostd.delivery.providers import provider_of, providers_of
+from hostd.delivery.remotes import Remotes
 from hostd.delivery.retrieve_jobs import Retrieves
 from hostd.delivery.retrieving import Here, Retrievals
 from hostd.delivery.retry import NewestPolicy, RetryPolicy
@@ -45,7 +47,7 @@ from hostd.errors import NodeError
 from hostd.intake.ingest import Policy, Rule
 from hostd.intake.ingest_workers import IngestWorkers, shares
 from hostd.intake.intake import Intake
-from hostd.jobs import dealing
+from hostd.jobs import dealing, sending
 from hostd.jobs.carrying import Carriers
 from hostd.jobs.dealing import Dealing
 from hostd.jobs.deleting import Deleting
@@ -53,6 +55,7 @@ from hostd.jobs.housekeeping import Housekeeping
 from hostd.jobs.quiet import QuietTime
 from hostd.jobs.running import Kind, Runner
 from hostd.jobs.schedules import Schedules
+from hostd.jobs.sending import Sends
 from hostd.jobs.storing import REPLACE, STORE, Replacing, Storing
 from hostd.jobs.timetable import Timetable, local_zone
 from hostd.scp import storage
@@ -169,6 +172,8 @@ class Node:
         """What is accepted for storage by C-STORE; it may be told otherwise while the node runs."""
         self._callers = Callers(callers_of(settings))
         self._undo: list[tuple[str, object]] = []
+        self._taking = threading.Lock()
+        """Held by whoever has the node go on with other settings."""
 
     # -- life
 
@@ -204,6 +209,9 @@ class Node:
         self._room = Room(settings.node.place.blobs, settings.node.refuse_below_mb)
         self.archive = Archive(settings.node.place, settings.node.name, self._clock)
         self._undo.append(("archive", self.archive.close))
+        self._remotes = Remotes(self.archive, settings, self._take)
+        self.settings = settings = self._remotes.settings
+        self._callers.use(callers_of(settings))
         if self._hold_waiting:
             self._hold()
         pool = CodecPool(
@@ -290,7 +298,8 @@ class Node:
 
     def _kinds(self) -> dict[str, Kind]:
         """Return who carries out which jobs, by their type."""
-        return {
+        sends = Sends(self.archive, self._couriers)
+        return {sending.MODALITY: sends, sending.PEER: sends} | {
             kind: Retrieves(kind, lambda: self._providers, self._retrievals)
             for kind in (retrieve_jobs.MOVE, retrieve_jobs.GET)
         }
@@ -441,6 +450,7 @@ class Node:
                 providers=lambda: self._providers,
                 queries=settings.http.queries,
                 synchronous_limit_s=settings.jobs.synchronous_limit_s,
+                remotes=self._remotes,
                 overwrites=settings.ingest.on_conflict == "newest",
                 ingest=settings.ingest.target.uid if settings.ingest.target and settings.transcoding.enabled else "",
                 control=self._control,
@@ -473,9 +483,16 @@ class Node:
         """
         if left := changes.waiting(self.settings, wanted):
             _log.warning("settings changed that take effect with the next start of the node", settings=left)
-        if not (sections := changes.sections(self.settings, wanted)):
+        self._take(self._remotes.use(changes.taken(self._remotes.of_file, wanted)))
+
+    def _take(self, settings: Settings) -> None:
+        """Go on with these settings, which differ in what can change while the node runs. Raises as `reconfigure`."""
+        with self._taking:
+            self._take_alone(settings)
+
+    def _take_alone(self, settings: Settings) -> None:
+        if not (sections := changes.sections(self.settings, settings)):
             return
-        settings = changes.taken(self.settings, wanted)
         known_projects = projects.configured(settings.projects)
         self.settings = settings
         if "projects" in sections:
@@ -584,6 +601,8 @@ class Node:
 
     def _look_around(self) -> None:
         """See whether there is room on the disk, and whether everybody sends who is expected to."""
+        if self.archive.is_shared:  # another node may have been told of a modality
+            self._take(self._remotes.use(self._remotes.of_file))
         settings = self.settings
         watching.disk(self.archive, settings.node.min_free_mb)
         watching.sources(

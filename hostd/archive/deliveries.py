@@ -39,6 +39,7 @@ def ask(
     script: str | None = None,
     action: int | None = None,
     alternate_of: int | None = None,
+    manner: str = "",
 ) -> tuple[int, bool]:
     """Ask for a delivery; return its number, and whether it is new.
 
@@ -66,6 +67,7 @@ def ask(
         not_before=not_before,
         next_attempt_at=max(now, not_before),
         created_at=now,
+        manner=manner,
     ), True
 
 

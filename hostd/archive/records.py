@@ -159,6 +159,8 @@ class Delivery:
     commitment_uid: str | None = None
     commitment_asked_at: float | None = None
     is_original: bool | None = None
+    manner: str = ""
+    """How it is to be sent where its destination's settings are not to hold: `hostd.archive.manners`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -393,6 +393,7 @@ delivery = sa.Table(
     sa.Column("commitment_uid", sa.Text, index=True),  # of the transaction with which it was asked last
     sa.Column("commitment_asked_at", sa.Float),
     sa.Column("is_original", sa.Boolean),  # sent as the same instance, and without loss
+    sa.Column("manner", sa.Text, nullable=False, server_default=""),  # hostd.archive.manners
     sa.Index(
         "ix_delivery_uncommitted", "destination", "commitment", "commitment_asked_at",
         sqlite_where=sa.text(_UNCOMMITTED), postgresql_where=sa.text(_UNCOMMITTED),
@@ -478,6 +479,16 @@ task = sa.Table(  # what an action asks hostd to do later
     sqlite_autoincrement=True,
 )
 
+remote = sa.Table(  # modalities and peers that were put by HTTP; what the configuration names wins
+    "remote",
+    metadata,
+    sa.Column("kind", sa.Text, primary_key=True),  # modality | peer
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("given", sa.JSON, nullable=False),  # in Orthanc's form, with its password
+    sa.Column("put_at", sa.Float, nullable=False),
+    sa.Column("put_by", sa.Text, nullable=False),
+)
+
 _JOB_MOVES = "state IN ('pending', 'running', 'retry') OR wanted IS NOT NULL"
 JOB_MOVES = sa.text(f"({_JOB_MOVES})")
 """Of jobs that a node is to go on with; written out, so that the index of exactly this condition is used."""
@@ -522,6 +533,7 @@ job_item = sa.Table(  # what a job is about, in order: there may be thousands
     sa.Column("position", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("instance", sa.Text, nullable=False),  # Orthanc's identifier
     sa.Column("delivery", sa.BigInteger, index=True),  # that was asked for it
+    sa.Column("is_own", sa.Boolean, nullable=False, server_default=sa.false()),  # and was not there already
 )
 
 attempt = sa.Table(

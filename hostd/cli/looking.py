@@ -12,9 +12,13 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
+from sqlalchemy.exc import DBAPIError
 
+from hostd.archive.archive import attach
 from hostd.cli.config import chosen
 from hostd.config.settings import Settings, load
+from hostd.delivery.remotes import with_remotes
+from hostd.errors import NodeError
 
 Config = Annotated[
     Path | None, typer.Option("--config", help="The configuration of the node; hostd.toml of this folder if it exists.")
@@ -25,8 +29,17 @@ _NOT_A_TERMINAL = 200
 
 
 def settings_of(config: Path | None) -> Settings:
-    """Return the settings of the node that is meant. Raises `ConfigurationError`."""
-    return load(chosen(config))
+    """Return the settings of the node that is meant, with the modalities and peers that were put by HTTP. Raises `ConfigurationError`."""
+    return with_what_was_put(load(chosen(config)))
+
+
+def with_what_was_put(settings: Settings) -> Settings:
+    """Return settings with the modalities and peers that were put by HTTP; as they are where there is no index."""
+    try:
+        with attach(settings.node.place) as connection:
+            return with_remotes(settings, connection)[0]
+    except (NodeError, DBAPIError):  # none yet, or of another release: whoever needs the index says so
+        return settings
 
 
 def resolve(settings: Settings, destination: str | None) -> str | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, Self, TypeVar, get_args
 
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -155,6 +155,17 @@ class Settings(BaseSettings):
     def destinations(self) -> dict[str, Mapping[str, Forwarding]]:
         """Return the destinations: kind → name → entry."""
         return {kind: getattr(self, table) for kind, table in destination_tables(type(self)).items()}
+
+    def with_destinations(self, added: Mapping[str, Mapping[str, Forwarding]]) -> Self:
+        """Return the settings with more destinations (table → name → entry); what they have already stays as it is."""
+        tables = {
+            table: {
+                **{name: _inheriting(entry, self.delivery) for name, entry in entries.items()}, **getattr(self, table)
+            }
+            for table, entries in added.items()
+            if entries
+        }  # fmt: skip
+        return self.model_copy(update=tables)
 
     def script(self, name: str) -> Script:
         """Return the entry of the script file of that name; the defaults when it has none."""

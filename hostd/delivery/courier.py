@@ -137,12 +137,19 @@ class Courier:
         """Do not wait any longer with trying a destination that fails; the bulletin must be rung for the courier to notice."""
         self._probe_asked.set()
 
+    @property
+    def trouble(self) -> str | None:
+        """Why the queue is held, None while it is not or is to be tried at once."""
+        health = self.breaker.health
+        is_tried = self._probe_asked.is_set() or health.next_probe is None
+        return None if is_tried or not health.is_failing else health.last_error
+
     def prepare(self) -> None:
         """Do what was asked for from outside, in a thread that holds the lease."""
         if self._probe_asked.is_set():
-            self._probe_asked.clear()
             self.ledger.end_hold()
             self.breaker.probe_now()
+            self._probe_asked.clear()  # last: until then it is to be tried still
 
     def is_wanted(self, lane: int) -> bool:
         """Tell whether the terms allow for so many lanes (from 0)."""

@@ -104,6 +104,16 @@ class Couriers:
                     courier.probe_now()
         self._archive.bulletin.ring(TOPIC)
 
+    def hurry(self, destination: str) -> None:
+        """Try a destination now, should its queue be held because it failed: somebody waits for what is to be sent to it."""
+        self.probe(destination)
+
+    def trouble(self, destination: str) -> str | None:
+        """Say why the queue of a destination is held, as of its last try; None while it is not, or is to be tried at once."""
+        with self._lock:
+            courier = self._couriers.get(destination)
+        return courier.trouble if courier is not None else None
+
     def _adjust(self) -> None:
         for name in self._couriers.keys() - self._destinations.keys():
             courier = self._couriers.pop(name)

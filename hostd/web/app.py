@@ -8,7 +8,9 @@ from importlib.metadata import version
 from fastapi import FastAPI
 
 from hostd.archive.archive import Archive
+from hostd.config.settings import Settings
 from hostd.control import Control
+from hostd.delivery.remotes import Remotes
 from hostd.jobs.running import Runner
 from hostd.scp.accepted import Accepted
 from hostd.web import errors
@@ -34,6 +36,8 @@ from hostd.web.plugins import plugin_routes
 from hostd.web.queries import query_routes
 from hostd.web.query_desk import Desk, Providers, Queries
 from hostd.web.records import association_routes, delivery_routes
+from hostd.web.remotes import remote_routes
+from hostd.web.stores import store_routes
 from hostd.web.system import Named, system_routes
 from hostd.web.tools import tool_routes
 from hostd.web.transcoded import Made, Transcodes
@@ -55,6 +59,7 @@ def create_app(
     filters: RequestFilters | None = None,
     destinations: Destinations = dict,
     runner: Runner | None = None,
+    remotes: Remotes | None = None,
     overwrites: bool = True,
     ingest: str = "",
     control: Control | None = None,
@@ -72,7 +77,7 @@ def create_app(
     `layers` tells how scripts are isolated (`hostd.sandbox.jail.enter`), nothing when none run.
     An upload may have `max_upload_bytes` (after decompression), and may be silent for `upload_idle_s` seconds.
     `filters` are asked about every request. `destinations` gives those of the configuration.
-    `runner` works on jobs; without one those that are asked for wait.
+    `runner` works on jobs; without one those that are asked for wait. `remotes` are the modalities and peers.
     `overwrites` and `ingest` (UID of a transfer syntax) are what `/system` tells of it. `control` is what may be done to the node.
     `providers` gives the modalities of the configuration as archives, of which so many `queries` are remembered. A request waits
     `synchronous_limit_s` seconds for its job.
@@ -110,6 +115,11 @@ def create_app(
     app.include_router(job_routes(archive, runner))
     submitting = Submitting(archive, runner, synchronous_limit_s)
     app.include_router(query_routes(Desk(archive, providers, Queries(queries), submitting, dicom_aet)))
+    remotes = remotes or Remotes(archive, Settings())
+    app.include_router(remote_routes(remotes))
+    app.include_router(
+        store_routes(archive, remotes, submitting, max_upload_bytes=max_upload_bytes, upload_idle_s=upload_idle_s)
+    )
     app.include_router(change_routes(archive))
     app.include_router(tool_routes(archive, control or Control(), accepted))
     app.include_router(accepted_routes(accepted))

@@ -7,7 +7,7 @@ import zlib
 from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import IO, Protocol
 
 from fastapi import Request
 from starlette.concurrency import run_in_threadpool
@@ -72,6 +72,23 @@ async def receive_upload(
         raise
     # From here on a row may speak of the file, so that only the intake may remove it.
     return await run_in_threadpool(reception.finish)
+
+
+async def spool(request: Request, into: IO[bytes], *, max_bytes: int, idle_s: float) -> None:
+    """Write the body of a request into a file. Raises as `receive_upload` does."""
+    _refuse_too_large(request, max_bytes)
+    decoder, taken = _decoder(request), 0
+    try:
+        async for piece in _pieces(request, idle_s):
+            for decoded in decoder.decode(piece):
+                taken += len(decoded)
+                if taken > max_bytes:
+                    raise _too_large(max_bytes)
+                await run_in_threadpool(into.write, decoded)
+    except ClientDisconnect as error:
+        raise bad_request("the connection was closed before the whole file had arrived") from error
+    decoder.end()
+    await run_in_threadpool(into.flush)
 
 
 def _refuse_too_large(request: Request, max_bytes: int) -> None:

@@ -11,6 +11,8 @@ from starlette.testclient import TestClient
 from hostd.archive.archive import Archive
 from hostd.clock import SystemClock
 from hostd.config.sections import User
+from hostd.config.settings import Settings
+from hostd.delivery.remotes import Remotes
 from hostd.intake.intake import Intake
 from hostd.jobs.running import Runner
 from hostd.web.app import create_app
@@ -48,13 +50,16 @@ class Waits:
 class Face:
     """The app on an archive of its own."""
 
-    def __init__(self, folder, *, users=None, on_conflict="newest", intake=None, limit=LIMIT, kinds=None, **other):
+    def __init__(
+        self, folder, *, users=None, on_conflict="newest", intake=None, limit=LIMIT, kinds=None, settings=None, **other
+    ):
         """`kinds` are what carries out jobs, by their type."""
         self.archive = Archive(folder, "test", SystemClock())
         self.runner = Runner(self.archive, kinds or {}, Waits(), at_once=2)
         if kinds:
             self.runner.start()
         self.users = users or {}
+        self.remotes = Remotes(self.archive, settings or Settings())
         self.app = create_app(
             self.archive,
             intake or Intake(self.archive, on_conflict=on_conflict, name_sender=lambda _origin: None),
@@ -64,6 +69,7 @@ class Face:
             max_upload_bytes=limit,
             users=lambda: self.users,
             runner=self.runner,
+            remotes=self.remotes,
             **other,
         )
 

@@ -224,7 +224,7 @@ OPTIONS: dict[str, Option] = {
     "DicomModalities.AllowEventReport": _gone(
         "reports of storage commitment are taken from whoever names the transaction; its entry's `commitment` has it asked", default=True
     ),
-    "DicomModalitiesInDatabase": _gone("modalities stand in the configuration, which a running node reads again when it changes", default=False),
+    "DicomModalitiesInDatabase": _gone("modalities stand in the configuration, which wins, or in the index, where `PUT /modalities/NAME` puts them", default=False),
     "DicomScuTimeout": _different("`delivery.timeout_s`", "0, for ever, is not to be had: absent and 0 are 30 s."),
     "DicomAssociationCloseDelay": _different("`delivery.linger_s`", "Absent, it is 1 s for 5 s."),
     "DicomScuPreferredTransferSyntax": _different("`modalities.NAME.prefer`", "Never one that loses information: a script asks for that."),
@@ -240,7 +240,7 @@ OPTIONS: dict[str, Option] = {
     "OrthancPeers.CertificateKeyFile": _same("`client_key_file`"),
     "OrthancPeers.CertificateKeyPassword": _gone("hostd takes keys without a passphrase: `openssl pkey` takes it off", default=""),
     "OrthancPeers.Pkcs11": _gone("hostd takes keys from files", default=False),
-    "OrthancPeersInDatabase": _gone("peers stand in the configuration, which a running node reads again when it changes", default=False),
+    "OrthancPeersInDatabase": _gone("peers stand in the configuration, which wins, or in the index, where `PUT /peers/NAME` puts them", default=False),
     "HttpTimeout": _different("`peers.NAME.timeout_s`", "0, for ever, is not to be had: absent and 0 are 30 s."),
     "HttpsVerifyPeers": _gone("certificates are always checked; `HttpsCACertificates` says which are trusted", default=True),
     "HttpsCACertificates": _same("`peers.NAME.ca_file`"),

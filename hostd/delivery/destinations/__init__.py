@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Protocol, Self, runtime_checkable
 
+from hostd.archive.manners import Manner
 from hostd.archive.records import Delivery
 from hostd.delivery.faults import Verdict
 from hostd.dicom import syntaxes
@@ -36,6 +37,11 @@ class Outgoing:
     transform: Transform
     products: Products
     _made: list[Product] = field(default_factory=list, compare=False)
+
+    @property
+    def manner(self) -> Manner:
+        """How it is to be sent, where the destination's settings are not to hold."""
+        return Manner.parse(self.delivery.manner)
 
     @property
     def bytes_made(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
 from typing import Self
@@ -42,6 +43,20 @@ _REPORT_WAIT_S = 2.0
 _QUERIES: tuple[Context, ...] = tuple((root, query.SYNTAXES) for root in query.ROOTS)
 
 _log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """How an association is asked for, where the settings are not to hold."""
+
+    calling_aet: str | None = None
+    timeout_s: float | None = None
+
+    @classmethod
+    def of(cls, outgoing: Outgoing) -> Self:
+        """Return how the association is to be asked for on which an instance is sent."""
+        manner = outgoing.manner
+        return cls(manner.calling_aet, manner.timeout_s)
 
 
 class Modality:
@@ -85,15 +100,37 @@ class Modality:
     def connect(self, batch: Sequence[Outgoing], originator: Originator | None = None) -> ModalitySession:
         """Make an association that proposes what the batch needs; `originator` names the C-MOVE that asked for it. Raises `DestinationFault`."""
         limit = CONTEXTS_LIMIT - len(self.queries)
-        return ModalitySession(self, plan_associations(batch, self._fallbacks, self._require, limit), originator)
+        calls: dict[Call, list[Outgoing]] = {}
+        for outgoing in batch:
+            calls.setdefault(Call.of(outgoing), []).append(outgoing)
+        return ModalitySession(
+            self,
+            [
+                (group, contexts, call)
+                for call, some in calls.items()
+                for group, contexts in plan_associations(some, self._fallbacks, self._require, limit)
+            ],
+            originator,
+        )
 
     def examine(self) -> list[str]:
         """Ask by C-ECHO whether it answers, and by the contexts of an association what it accepts. Raises `DestinationFault`."""
         return examination.examine(self.associate)
 
-    def associate(self, contexts: Sequence[Context]) -> scu.Requestor:
-        """Make one association to send on. Raises `DestinationFault`."""
-        association = self.call(contexts)
+    def echo(self) -> None:
+        """Ask by C-ECHO whether it answers (PS3.4 Annex A). Raises `DestinationFault` when it does not, or says no."""
+        with self.associate([(scu.VERIFICATION, UNCOMPRESSED)]) as association:
+            try:
+                status = association.echo()
+            except DimseError as error:
+                raise DestinationFault(str(error)) from error
+        if status != statuses.SUCCESS:
+            raise DestinationFault(f"the C-ECHO was answered {statuses.describe(status)}")
+
+    def associate(self, contexts: Sequence[Context], call: Call | None = None) -> scu.Requestor:
+        """Make one association to send on, as the settings say where `call` does not. Raises `DestinationFault`."""
+        call = call or Call()
+        association = self.call(contexts, timeout_s=call.timeout_s, calling_aet=call.calling_aet)
         self.learnt.note(contexts, association.accepted)
         return association
 
@@ -241,15 +278,15 @@ class ModalitySession:
     def __init__(
         self,
         modality: Modality,
-        plan: Sequence[tuple[Sequence[Outgoing], Sequence[Context]]],
+        plan: Sequence[tuple[Sequence[Outgoing], Sequence[Context], Call]],
         originator: Originator | None = None,
     ) -> None:
         self._modality = modality
         self._originator = originator
-        self._contexts = {outgoing.delivery.id: contexts for group, contexts in plan for outgoing in group}
-        self._current = plan[0][1]
+        self._wanted = {outgoing.delivery.id: (contexts, call) for group, contexts, call in plan for outgoing in group}
+        _, self._current, self._call = plan[0]
         self._queries = modality.queries
-        self._association = modality.associate([*self._current, *self._queries])
+        self._association = modality.associate([*self._current, *self._queries], self._call)
 
     def __enter__(self) -> Self:
         return self
@@ -267,6 +304,8 @@ class ModalitySession:
     def takes(self, outgoing: Outgoing) -> bool:
         """Tell whether this association proposed all that the instance may need, but for what the peer has refused lately."""
         missing = self._missing(outgoing)
+        if Call.of(outgoing) != self._call:
+            return False
         return len(missing) < len(self._modality.contexts_of(outgoing)) and all(
             map(self._modality.learnt.refuses, missing)
         )
@@ -277,9 +316,10 @@ class ModalitySession:
 
     def send(self, outgoing: Outgoing) -> Answer:
         """Send one instance by C-STORE. Raises `InstanceFault` where nothing fits, `DestinationFault` as `connect` does."""
-        contexts = self._contexts.get(outgoing.delivery.id, self._current)
-        if contexts is not self._current:
+        contexts, call = self._wanted.get(outgoing.delivery.id, (self._current, self._call))
+        if contexts is not self._current or call != self._call:
             self._association.release()
+            self._call = call
             self._associate(contexts)
         sop_class = outgoing.delivery.sop_class_uid
         accepted = [syntax for abstract, syntax in self._association.accepted if abstract == sop_class]
@@ -310,7 +350,7 @@ class ModalitySession:
 
     def _associate(self, contexts: Sequence[Context]) -> None:
         self._current = contexts
-        self._association = self._modality.associate([*contexts, *self._queries])
+        self._association = self._modality.associate([*contexts, *self._queries], self._call)
 
     def _store(self, outgoing: Outgoing, product: Product) -> Answer:
         delivery = outgoing.delivery
@@ -326,7 +366,7 @@ class ModalitySession:
                     file,
                     length,
                     priority=_dimse_priority(delivery.priority),
-                    originator=self._originator,
+                    originator=_originator(outgoing) or self._originator,
                 )
             except DimseError as error:
                 return _answer("later", str(error), None, product, lost=error.answer_lost)
@@ -347,6 +387,12 @@ def _made(outgoing: Outgoing, syntax: str) -> Product:
 
 def _answer(verdict: faults.Verdict, text: str, status: int | None, product: Product, *, lost: bool = False) -> Answer:
     return Answer(verdict, text, status, product.transfer_syntax, lost, product.sop_instance_uid)
+
+
+def _originator(outgoing: Outgoing) -> Originator | None:
+    """Return the C-MOVE that whoever asked for a delivery says that it is of."""
+    named = outgoing.manner.move_originator
+    return Originator(*named) if named is not None else None
 
 
 def _dimse_priority(priority: int) -> int:

@@ -100,7 +100,8 @@ class PeerSession(HttpSession):
         headers = {"Content-Type": "application/dicom"}
         with ExitStack() as files:
             content: IO[bytes] = files.enter_context(product.path.open("rb"))
-            if self._peer.compress:
+            compress = outgoing.manner.compress
+            if self._peer.compress if compress is None else compress:
                 content = files.enter_context(_gzipped(content))
                 headers["Content-Encoding"] = "gzip"
             answer = self._post(Body(content), headers, product.transfer_syntax)

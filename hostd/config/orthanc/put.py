@@ -1,0 +1,38 @@
+"""One modality or peer in Orthanc's form, as a section of the configuration."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import TypeAdapter, ValidationError
+
+from hostd.config.orthanc import destinations
+from hostd.config.orthanc.draft import Draft
+from hostd.config.sections import Modality, Peer
+from hostd.config.values import DestinationName
+from hostd.errors import ConfigurationError
+
+_NAME: TypeAdapter[str] = TypeAdapter(DestinationName)
+_ROOT = Path("/")
+
+
+def entry(kind: Literal["modality", "peer"], name: str, given: Any) -> Modality | Peer:
+    """Return the section that says the same as that object or array of Orthanc's. Raises `ConfigurationError`, which repeats nothing of it."""
+    option, table, put = {
+        "modality": ("DicomModalities", "modalities", destinations.modalities),
+        "peer": ("OrthancPeers", "peers", destinations.peers),
+    }[kind]
+    draft = Draft({option: {name: given}}, _ROOT)
+    put(draft)
+    values = draft.converted().values.get(table, {}).get(name, {})
+    section: type[Modality | Peer] = Modality if kind == "modality" else Peer
+    try:
+        _NAME.validate_python(name)
+        found = section.model_validate(values)
+    except ValidationError as error:
+        said = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}".lstrip(": ") for one in error.errors())
+        raise ConfigurationError(f"the {kind} {name} cannot be used: {said}") from None
+    if missing := [str(path) for path in found.files.values() if not path.is_file()]:
+        raise ConfigurationError(f"the {kind} {name} cannot be used: there is no file {missing[0]}")
+    return found
