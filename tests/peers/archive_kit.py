@@ -1,13 +1,16 @@
 """DCMTK's dcmqrscp as the PACS: an archive that is asked by C-FIND, and sends by C-MOVE and C-GET."""
 
-import socket
+import contextlib
+import os
+import signal
 import subprocess
 
-from peer_kit import end, until
+from peer_kit import until
 from ports import free_port
 
 from hostd.dicom.part10 import data_set_offset
 from hostd.dimse import scu
+from hostd.dimse.errors import CouldNotConnectError
 
 
 class Pacs:
@@ -34,25 +37,33 @@ class Pacs:
         with log:
             self.process = subprocess.Popen(
                 ["dcmqrscp", "-v", "-c", str(self.folder / "dcmqrscp.cfg"), *self.options],
-                stdout=log, stderr=log, cwd=self.folder,
+                stdout=log, stderr=log, cwd=self.folder, start_new_session=True,
             )  # fmt: skip
         until(self._listens, f"dcmqrscp listens; see {self.folder / 'dcmqrscp.log'}")
         return self
 
     def _listens(self):
         assert self.process.poll() is None, self.log()
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+        try:  # a connection that asks for no association would end it
+            scu.connect(
+                "127.0.0.1", self.port, calling_aet="TEST", called_aet="PACS",
+                contexts=[(scu.VERIFICATION, ["1.2.840.10008.1.2"])],
+            ).release()  # fmt: skip
+        except CouldNotConnectError:
+            return False
+        return True
 
     def log(self):
         return (self.folder / "dcmqrscp.log").read_text(errors="replace")[-4000:]
 
     def stop(self):
         if self.process is not None:
-            end(self.process)
+            with contextlib.suppress(ProcessLookupError):  # those that it forked hold its port, too
+                os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait(60)
             self.process = None
 
-    def take(self, dataset, content, path):
+    def take(self, dataset, path):
         """Store a file in it, as it is."""
         with path.open("rb") as file:
             start = data_set_offset(file)

@@ -52,7 +52,7 @@ def world(tmp_path_factory):
         [("CT_small.dcm", "A1"), ("MR_small_jp2klossless.dcm", "A1"), ("MR_small_jp2klossless.dcm", "B2")]
     ):
         made, path = prior(sample(name), number, patient, folder)
-        pacs.take(made, None, path)
+        pacs.take(made, path)
         studies.append(made)
     modality = f'aet = "PACS"\nhost = "127.0.0.1"\nport = {pacs.port}\n'
     scripts = '[scripts."prefetch.py"]\nmay = ["query", "retrieve"]\nconfig = { from = "moves" }\n'
