@@ -63,6 +63,7 @@ from hostd.scp.accepted import Accepted
 from hostd.scp.acceptor import DicomListener
 from hostd.scp.access import Callers
 from hostd.scp.configured import accepted_of, callers_of, committing, promiser, retrieving
+from hostd.scp.finding import FindService
 from hostd.scp.limits import Limits
 from hostd.scp.retrieve import Retriever
 from hostd.scp.rows import AssociationRows
@@ -415,6 +416,7 @@ class Node:
                 tls=_served(settings.dicom),
                 tls_port=settings.dicom.tls_port,
                 services=[
+                    FindService(self.archive, lambda: self.settings.query, aet=settings.dicom.aets[0]),
                     *retrieving(
                         Retriever(self.archive, self._products, self._filters.outgoing),
                         self._callers,

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from hostd.archive import rows
+from hostd.archive import catalogue, rows
 from hostd.archive import tables as t
 from hostd.dicom.retrieve import Wanted
 
@@ -71,7 +71,7 @@ class Retrieval:
 def matching(connection: Connection, wanted: Wanted) -> list[str]:
     """Return Orthanc's identifiers of the instances that are meant, series by series, in the order in which they came."""
     column, values = {
-        "PATIENT": (t.instance.c.patient_id, (wanted.patient_id or "",)),
+        "PATIENT": (t.instance.c.patient, _patients(connection, wanted.patient_id or "")),
         "STUDY": (t.instance.c.study_instance_uid, wanted.studies),
         "SERIES": (t.instance.c.series_instance_uid, wanted.series),
         "IMAGE": (t.instance.c.sop_instance_uid, wanted.instances),
@@ -87,6 +87,12 @@ def matching(connection: Connection, wanted: Wanted) -> list[str]:
     for some in _pieces(values, _AT_ONCE):
         found += connection.execute(query.where(column.in_(some))).scalars()
     return list(dict.fromkeys(found))
+
+
+def _patients(connection: Connection, patient_id: str) -> Sequence[str]:
+    """Return Orthanc's identifiers of the patients that may have that ID."""
+    alike = t.patient.c.patient_id_key == catalogue.key(patient_id)
+    return connection.execute(sa.select(t.patient.c.id).where(alike)).scalars().all()
 
 
 def current(connection: Connection, ids: Sequence[str]) -> dict[str, Found]:

@@ -10,7 +10,7 @@ from hostd.config.settings import DESTINATION_TABLES, Settings
 
 RELOADED = frozenset(
     {
-        *("users", "scripts", "sources", "retention", "delivery", "tools", "projects", "notify", "targets"),
+        *("query", "users", "scripts", "sources", "retention", "delivery", "tools", "projects", "notify", "targets"),
         *DESTINATION_TABLES.values(),
     }
 )

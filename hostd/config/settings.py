@@ -24,6 +24,7 @@ from hostd.config.orthanc.draft import Note
 from hostd.config.permissions import refuse_writable_by_others
 from hostd.config.problems import InvalidConfigurationError, Loc, Problem, place, problems_of
 from hostd.config.projects import Project
+from hostd.config.query import Query
 from hostd.config.retention import Retention
 from hostd.config.sections import (
     Delivery,
@@ -69,6 +70,7 @@ class Settings(BaseSettings):
 
     node: Node = Field(default_factory=Node, description=Node.__doc__)
     dicom: Dicom = Field(default_factory=Dicom, description=Dicom.__doc__)
+    query: Query = Field(default_factory=Query, description=Query.__doc__)
     http: Http = Field(default_factory=Http, description=Http.__doc__)
     ingest: Ingest = Field(default_factory=Ingest, description=Ingest.__doc__)
     transcoding: Transcoding = Field(default_factory=Transcoding, description=Transcoding.__doc__)

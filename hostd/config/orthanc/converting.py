@@ -31,6 +31,7 @@ def from_orthanc(given: Mapping[str, Any], *, base: Path, hashed: Callable[[str,
     draft = Draft(given, base)
     _node(draft)
     _dicom(draft)
+    _query(draft)
     _http(draft, hashed)
     _ingest(draft)
     modalities(draft)
@@ -128,6 +129,23 @@ def _accepting(draft: Draft) -> None:
     draft.move("TranscodeDicomProtocol", "dicom", "transcode")
     strict = draft.flag("StrictAetComparison", default=False)
     draft.put(("dicom", "strict_aet_comparison"), strict, "StrictAetComparison")
+
+
+def _query(draft: Draft) -> None:
+    for option, setting in (
+        ("CaseSensitivePN", "case_sensitive_pn"),
+        ("LimitFindResults", "limit_results"),
+        ("LimitFindInstances", "limit_instances"),
+        ("AllowFindSopClassesInStudy", "sop_classes_in_study"),
+    ):
+        draft.move(option, "query", setting)
+    match draft.given.get("StorageAccessOnFind"):
+        case None:
+            pass
+        case "Always" | "Answers" | "Never" as how:
+            draft.put(("query", "read_files"), how.lower(), "StorageAccessOnFind")
+        case _:
+            draft.problem("StorageAccessOnFind", "should be Always, Answers or Never")
 
 
 def _texts(draft: Draft, option: str, default: list[str]) -> list[str]:

@@ -39,7 +39,6 @@ def _gone(remark: str, default: Any = None) -> Option:
 
 
 _OF_A_MODALITY = "What its own entry says counts, where Orthanc lets `DicomAlwaysAllow…` win."
-_NO_SERVICE = "hostd does not offer that service yet; nothing is opened"
 _SERVER = "hostd's HTTP server sees to that itself; leave it out"
 _PLUGIN = "hostd has no plug-ins of Orthanc's; leave it out"
 _THREADS = "hostd shares out its work itself; `transcoding.workers` bounds what codecs take"
@@ -95,7 +94,7 @@ OPTIONS: dict[str, Option] = {
     ),
     "StoreDicom": _gone("hostd stores what it acknowledges", default=True),
     "StoreMD5ForAttachments": _gone("hostd keeps a SHA-256 of every file; leave it out", default=ANY),
-    "StorageAccessOnFind": _gone(_TAGS, default=ANY),
+    "StorageAccessOnFind": _same("`query.read_files`"),
     "ExtraMainDicomTags": _gone(_TAGS, default=ANY),
     "CheckRevisions": _gone("hostd counts revisions itself; leave it out", default=ANY),
     "UserMetadata": _gone("scripts set metadata of any name (`host.set_metadata`); leave it out", default=ANY),
@@ -200,10 +199,10 @@ OPTIONS: dict[str, Option] = {
     ),
     "AcceptedSopClasses": _same("`dicom.accepted_sop_classes`", "An empty list is all of them"),
     "RejectedSopClasses": _same("`dicom.rejected_sop_classes`"),
-    "CaseSensitivePN": _gone(_NO_SERVICE, default=False),
-    "LimitFindResults": _gone(_NO_SERVICE, default=0),
-    "LimitFindInstances": _gone(_NO_SERVICE, default=0),
-    "AllowFindSopClassesInStudy": _gone(_NO_SERVICE, default=False),
+    "CaseSensitivePN": _different("`query.case_sensitive_pn`", "Where case does not count, accents on Latin letters do not either."),
+    "LimitFindResults": _different("`query.limit_results`", "A C-FIND that finds more ends with 0xA700, by which who asks knows that there is more."),
+    "LimitFindInstances": _different("`query.limit_instances`", "As above."),
+    "AllowFindSopClassesInStudy": _same("`query.sop_classes_in_study`"),
     "SynchronousCMove": _gone("who asks by C-MOVE hears of each instance as it is sent; the end is told when all are", default=True),
     "QueryRetrieveSize": _different("`http.queries`", "0, for any number, is not there: 100,000 then."),
     # -- sending

@@ -1,0 +1,205 @@
+"""Answers to queries: what was found, with the attributes that were asked for, from the index, from counts, or from a file.
+
+An attribute that the index does not hold is read from the file of an instance; of a patient, study or series one of its instances speaks for all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import sqlalchemy as sa
+import structlog
+from pydicom.datadict import dictionary_keyword
+
+from hostd.archive import queries, related
+from hostd.archive import tables as t
+from hostd.archive.archive import Archive
+from hostd.archive.labels import Subject
+from hostd.archive.queries import Found, Labelling, Query, keywords_of
+from hostd.dicom.element_values import Elements, known_vr
+from hostd.dicom.header import main_keywords, read_file_header
+from hostd.dicom.matching import Matcher, matcher
+from hostd.errors import HostdError
+
+_LOG = structlog.get_logger(__name__)
+
+Files = Literal["always", "answers", "never"]
+Keys = Mapping[int, tuple[str, str]]
+"""Tag → (VR, text, its values separated by backslashes)."""
+
+_TAG_OF: dict[str, int] = {keyword: tag for level in queries.ORDER for keyword, tag in main_keywords(level).items()}
+_TAG_OF["SOPClassUID"] = 0x00080016
+_AVAILABILITY = 0x00080056
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A query, what of it only files can tell (`deep`), and the tags that are wanted. `unmatched` are keys that nothing is matched with."""
+
+    query: Query
+    deep: Mapping[int, Matcher] = field(default_factory=dict)
+    wanted: frozenset[int] = frozenset()
+    files: Files = "always"
+    unmatched: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What was found, and the values of those tags that were wanted and have any."""
+
+    found: Found
+    elements: Elements
+
+
+def asked(
+    level: Subject,
+    keys: Keys,
+    *,
+    is_exact: Callable[[str], bool],
+    files: Files = "always",
+    within: Mapping[Subject, Collection[str]] | None = None,
+    labels: Collection[str] = (),
+    labelling: Labelling = "All",
+    sop_classes: bool = True,
+) -> Asked:
+    """Return what these keys ask for at a level; one without a text is only wanted in the answers.
+
+    `is_exact` tells by VR whether case and accents count. Counts, private attributes, and sequences are not matched.
+    """
+    known = keywords_of(level)
+    matchers: dict[str, Matcher] = {}
+    deep: dict[int, Matcher] = {}
+    unmatched: set[int] = set()
+    for tag, (vr, text) in keys.items():
+        keyword = keyword_of(tag)
+        one = matcher(vr, text, is_exact=is_exact(vr)) if vr != "SQ" else None
+        if vr == "SQ" and text:
+            unmatched.add(tag)
+        if one is None:
+            continue
+        if keyword in known or (keyword in related.LISTS and level != "patient"):
+            if keyword == "SOPClassesInStudy" and not sop_classes:
+                unmatched.add(tag)
+            else:
+                matchers[keyword] = one
+        elif keyword == "Modality" and level == "study":
+            matchers.setdefault("ModalitiesInStudy", one)
+        elif keyword in related.COUNTS or keyword in related.LISTS or not keyword or files != "always":
+            unmatched.add(tag)
+        else:
+            deep[tag] = one
+    query = Query(level, matchers, within or {}, frozenset(labels), labelling)
+    return Asked(query, deep, frozenset(keys), files, frozenset(unmatched))
+
+
+def answers(archive: Archive, asked: Asked, *, heed: Callable[[], None] = lambda: None) -> Iterator[list[Answer]]:
+    """Yield what is found, page by page, each with what was wanted. `heed` is called now and then, and may raise."""
+    teller = _Teller(archive, asked)
+    for page in queries.pages(archive.read, asked.query, heed=heed):
+        matching = []
+        for found in page:
+            if asked.deep:
+                heed()
+                if not teller.matches(found):
+                    continue
+            matching.append(found)
+        if not matching:
+            continue
+        computed = teller.computed(matching)
+        told = []
+        for found in matching:
+            if teller.reads:
+                heed()
+            told.append(Answer(found, teller.elements(found, computed[found.id])))
+        yield told
+
+
+class _Teller:
+    """Knows what is wanted of what is found."""
+
+    def __init__(self, archive: Archive, asked: Asked) -> None:
+        self._archive = archive
+        self._asked = asked
+        self._header: tuple[str, Elements] = ("", {})
+        level = asked.query.level
+        names = {tag: keyword_of(tag) for tag in asked.wanted}
+        known = keywords_of(level)
+        self._of_index = {tag: name for tag, name in names.items() if name in known}
+        self._counts = {name: tag for tag, name in names.items() if related.COUNTS.get(name) == level}
+        self._lists = {name: tag for tag, name in names.items() if name in related.LISTS and level == "study"}
+        special = {*self._of_index, *self._counts.values(), *self._lists.values(), _AVAILABILITY}
+        below = {keyword for one in queries.ORDER[queries.ORDER.index(level) + 1 :] for keyword in main_keywords(one)}
+        self._deep = [
+            tag
+            for tag, name in names.items()
+            if tag not in special and name and name not in related.COUNTS and name not in below | {"SOPClassUID"}
+        ]
+        self.reads = bool(self._deep) and asked.files != "never"
+
+    def matches(self, found: Found) -> bool:
+        elements = self._elements(found)
+        return all(one.matches(_text(elements.get(tag))) for tag, one in self._asked.deep.items())
+
+    def computed(self, page: list[Found]) -> dict[str, Elements]:
+        """Return what is known of each by what is below it."""
+        ids = [found.id for found in page]
+        told: dict[str, Elements] = {identifier: {} for identifier in ids}
+        if not self._counts and not self._lists:
+            return told
+        with self._archive.read() as connection:
+            counted = related.counts(connection, self._asked.query.level, ids, self._counts)
+            listed = related.lists(connection, ids, self._lists) if self._lists else {}
+        for identifier in ids:
+            for name, number in counted[identifier].items():
+                told[identifier][self._counts[name]] = ("IS", [number])
+            for name, values in listed.get(identifier, {}).items():
+                told[identifier][self._lists[name]] = (known_vr(self._lists[name]), list(values))
+        return told
+
+    def elements(self, found: Found, computed: Elements) -> Elements:
+        told = dict(computed)
+        for tag, keyword in self._of_index.items():
+            if text := found.attributes.get(keyword):
+                told[tag] = (known_vr(tag), text.split("\\"))
+        if _AVAILABILITY in self._asked.wanted:
+            told[_AVAILABILITY] = ("CS", ["ONLINE"])
+        if self.reads:
+            header = self._elements(found)
+            told |= {tag: header[tag] for tag in self._deep if tag in header}
+        return told
+
+    def _elements(self, found: Found) -> Elements:
+        """Return what stands in a file of it; nothing when the file cannot be read, which is told in the log."""
+        if self._header[0] == found.id:
+            return self._header[1]
+        name = found.blob
+        if not name:
+            column = t.instance.c[found.level]
+            with self._archive.read() as connection:
+                name = (
+                    connection.execute(sa.select(t.instance.c.blob).where(column == found.id).limit(1)).scalar() or ""
+                )
+        elements: Elements = {}
+        try:
+            if name:
+                elements = read_file_header(self._archive.blobs.path(name)).tags
+        except (OSError, HostdError) as error:
+            _LOG.warning("a file could not be read for a query", file=name, reason=str(error))
+        self._header = (found.id, elements)
+        return elements
+
+
+def keyword_of(tag: int) -> str:
+    """Return the keyword of a tag, '' for what the standard does not have."""
+    try:
+        return str(dictionary_keyword(tag))
+    except KeyError:
+        return ""
+
+
+def _text(element: tuple[str, list[Any] | None] | None) -> str:
+    if element is None or element[1] is None or element[0] == "SQ":
+        return ""
+    return "\\".join(map(str, element[1]))

@@ -1,0 +1,57 @@
+"""What is known of a level by what is below it: how many studies, series and instances, which modalities and SOP classes (PS3.4 §C.3.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from hostd.archive import tables as t
+from hostd.archive.labels import Subject
+
+LISTS = ("ModalitiesInStudy", "SOPClassesInStudy")
+"""Keywords of a study whose values are those of what is below it."""
+
+_COUNTED: dict[Subject, dict[str, sa.Table]] = {
+    "patient": {
+        "NumberOfPatientRelatedStudies": t.study,
+        "NumberOfPatientRelatedSeries": t.series,
+        "NumberOfPatientRelatedInstances": t.instance,
+    },
+    "study": {"NumberOfStudyRelatedSeries": t.series, "NumberOfStudyRelatedInstances": t.instance},
+    "series": {"NumberOfSeriesRelatedInstances": t.instance},
+}
+COUNTS: dict[str, Subject] = {keyword: level for level, names in _COUNTED.items() for keyword in names}
+"""Keywords of numbers → the level that has them."""
+
+
+def lists(connection: Connection, studies: Sequence[str], keywords: Collection[str]) -> dict[str, dict[str, list[str]]]:
+    """Return the values of these keywords of `LISTS` for each study, sorted."""
+    found: dict[str, dict[str, set[str]]] = {study: {keyword: set() for keyword in keywords} for study in studies}
+    if "ModalitiesInStudy" in keywords:
+        query = sa.select(t.series.c.study, t.series.c.attributes).where(t.series.c.study.in_(studies))
+        for study, attributes in connection.execute(query):
+            if modality := attributes.get("Modality"):
+                found[study]["ModalitiesInStudy"].add(modality)
+    if "SOPClassesInStudy" in keywords:
+        classes = sa.select(t.instance.c.study, t.instance.c.sop_class_uid).where(t.instance.c.study.in_(studies))
+        for study, sop_class in connection.execute(classes.distinct()):
+            found[study]["SOPClassesInStudy"].add(sop_class)
+    return {study: {keyword: sorted(values) for keyword, values in one.items()} for study, one in found.items()}
+
+
+def counts(
+    connection: Connection, level: Subject, identifiers: Collection[str], keywords: Collection[str]
+) -> dict[str, dict[str, str]]:
+    """Return the numbers of these keywords that a level has, for each of these patients, studies or series."""
+    found: dict[str, dict[str, str]] = {identifier: {} for identifier in identifiers}
+    for keyword, table in _COUNTED.get(level, {}).items():
+        if keyword not in keywords:
+            continue
+        column = table.c[level]
+        query = sa.select(column, sa.func.count()).where(column.in_(list(identifiers))).group_by(column)
+        numbers: dict[str, int] = dict(connection.execute(query).tuples().all())
+        for identifier in identifiers:
+            found[identifier][keyword] = str(numbers.get(identifier, 0))
+    return found
