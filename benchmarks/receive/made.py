@@ -11,8 +11,8 @@ import pydicom
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
-_REAL = Path(__file__).resolve().parents[3] / "shared" / "data" / "wg04" / "CT1_UNC"
-"""A CT of NEMA's WG-04, where the tests look for real files too; its header is that of all instances."""
+from benchmarks import real
+
 _MEGABYTE = 1_000_000
 
 
@@ -52,11 +52,11 @@ def made(folder: Path, size: Size, parts: int) -> list[Path]:
 
 def described() -> str:
     """Say whose header they have."""
-    return "the header of a CT of NEMA's WG-04" if _REAL.exists() else "a made CT header of 20 elements"
+    return "the header of a CT of NEMA's WG-04" if real.CT.exists() else "a made CT header of 20 elements"
 
 
 def _template(size: Size) -> Dataset:
-    dataset = pydicom.dcmread(_REAL, stop_before_pixels=True) if _REAL.exists() else Dataset()
+    dataset = pydicom.dcmread(real.CT, stop_before_pixels=True) if real.CT.exists() else Dataset()
     dataset = copy.deepcopy(dataset)
     dataset.SOPClassUID, dataset.StudyInstanceUID = CTImageStorage, generate_uid()
     dataset.PatientID, dataset.PatientName, dataset.Modality = "BENCHMARK", "Bench^Mark", "CT"

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median, quantiles
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
 
 from benchmarks import machine
-from hostd.archive import events, scripts
+from benchmarks.scripts import headers
+from hostd.archive import events, instances, scripts
+from hostd.archive import tables as t
 from hostd.archive.archive import Archive
+from hostd.archive.instances import Arrival
+from hostd.archive.records import Blob, Origin
+from hostd.cli.imports import collect_seldom, keep_what_is_there
 from hostd.clock import SystemClock
 from hostd.errors import NotFoundError
 from hostd.scripting.asking import Means
 from hostd.scripting.host import ScriptHost
 from hostd.scripting.loading import Names
-from hostd.testing.made import offer
 
 FORWARDS = "def on_stored_instance(instance, host):\n    host.forward(instance, to='archive')\n"
 READS = "def on_stored_instance(instance, host):\n    instance.tags.PatientID, instance.tags.Modality\n"
@@ -28,6 +37,7 @@ TEN = (
     | {f"reads{number}.py": READS for number in range(5)}
     | {f"is_not_asked{number}.py": IS_NOT_ASKED for number in range(3)}
 )
+SERIES = "1.2.3.4"
 _PATIENCE_S = 600.0
 
 
@@ -42,13 +52,29 @@ class Load:
 
 
 @dataclass(frozen=True, slots=True)
-class Latency:
-    """How long it took from the commit of an event to that of its plan, one at a time."""
+class Paced:
+    """Events that were offered evenly, so many a second, and how long it took from the commit of each to that of its plans.
 
-    count: int
-    median_ms: float
-    p99_ms: float
-    cpu_ms: float
+    `waits_ms` has one of each plan with an action, in order of size. `late_ms` is by how much the last event was offered later than it
+    was to be. Cores include what it took to enter the events.
+    """
+
+    rate: float
+    events: int
+    waits_ms: Sequence[float]
+    host_cores: float
+    workers_cores: float
+    late_ms: float
+
+    @property
+    def median_ms(self) -> float:
+        """Half of all waited no longer."""
+        return median(self.waits_ms)
+
+    @property
+    def p99_ms(self) -> float:
+        """99 % waited no longer."""
+        return quantiles(self.waits_ms, n=100)[98]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +85,9 @@ class Figures:
     ten: Load
     reading: Load
     skipping: Load
-    latency: Latency
+    paced_none: Paced
+    paced_one: Paced
+    paced_ten: Paced
     worker_kb: int
     host_kb: int
     busy: float
@@ -68,15 +96,45 @@ class Figures:
 class Bench:
     """Scripts that run over an archive, and a count of what they have passed."""
 
-    def __init__(self, archive: Archive, names: tuple[str, ...]) -> None:
+    def __init__(self, archive: Archive, names: tuple[str, ...], forwarding: int) -> None:
         self.archive = archive
+        self.forwarding = forwarding
+        """How many of the scripts enter a plan with an action for each event."""
+        self.offered: list[float] = []
+        """When each event was committed, by the monotonic clock."""
+        self.planned: list[float] = []
+        """When each plan with a delivery was committed."""
         self._names = names
-        self._offered = 0
+        self._enter = archive.writer._enter  # noqa: SLF001 - the writer tells nobody else when it has committed
+        archive.writer._enter = self._noting  # type: ignore[method-assign]  # noqa: SLF001 - see above
 
     def offer(self, count: int) -> None:
-        """Enter so many new events."""
-        offer(self.archive, range(self._offered + 1, self._offered + count + 1))
-        self._offered += count
+        """Enter so many new events in one transaction: rows alone, whose files do not exist."""
+        first = len(self.offered) + 1
+        arrivals = [_arrival(number, self.archive.clock.now()) for number in range(first, first + count)]
+
+        def enter(connection: Connection) -> None:
+            for arrival in arrivals:
+                instances.take_in(connection, arrival, "newest")
+
+        self.archive.writer.do(enter, topics=("event",), urgent=True)
+        self.offered += [time.monotonic()] * count
+
+    def waits_ms(self, first: int) -> list[float]:
+        """Return how long each plan with an action was later than its event, of those from an event on."""
+        with self.archive.read() as connection:
+            of = connection.execute(sa.select(t.run.c.event).order_by(t.run.c.id)).scalars().all()
+            stored = sa.select(t.event.c.number).where(t.event.c.kind == "stored_instance").order_by(t.event.c.number)
+            places = {number: place for place, number in enumerate(connection.execute(stored).scalars())}
+        if (len(of), len(places)) != (len(self.planned), len(self.offered)):
+            raise RuntimeError(f"{len(of)} plans are in the index, and {len(self.planned)} were seen to be committed")
+        pairs = ((places[number], at) for number, at in zip(of, self.planned, strict=True))
+        return sorted(1e3 * (at - self.offered[place]) for place, at in pairs if place >= first)
+
+    def _noting(self, submission: Any, **how: Any) -> Any:
+        if "delivery" in submission.topics:
+            submission.future.add_done_callback(lambda _: self.planned.append(time.monotonic()))
+        return self._enter(submission, **how)
 
     def wait_passed(self) -> None:
         """Wait until every script has passed every event."""
@@ -91,23 +149,24 @@ class Bench:
         _wait(passed)
 
 
-def taken(folder: Path, count: int) -> Figures:
-    """Measure everything, in a folder that is thrown away."""
+def taken(folder: Path, count: int, rate: float = 200.0) -> Figures:
+    """Measure everything, in a folder that is thrown away. Raises `RuntimeError` where a script did not have what it was to have."""
     busy = os.getloadavg()[0] / (os.cpu_count() or 1)
     before = _memory("/proc/self/status", "VmRSS")
     with _running(folder / "none", {}) as bench:
-        none = _load(bench, count)
+        none, paced_none = _load(bench, count), _paced(bench, count, rate)
     with _running(folder / "ten", TEN) as bench:
         ten = _load(bench, count)
         shares = [_memory(f"/proc/{pid}/smaps_rollup", "Pss") for pid in machine.children()]
         host_kb = _memory("/proc/self/status", "VmRSS") - before
+        paced_ten = _paced(bench, count, rate)
     with _running(folder / "reads", {"reads.py": READS}) as bench:
         reading = _load(bench, count)
     with _running(folder / "skips", {"skips.py": IS_NOT_ASKED}) as bench:
         skipping = _load(bench, count)
-    with _running(folder / "latency", {"forwards.py": FORWARDS}) as bench:
-        latency = _latency(bench, min(count, 300))
-    return Figures(none, ten, reading, skipping, latency, round(median(shares)), host_kb, busy)
+    with _running(folder / "one", {"forwards.py": FORWARDS}) as bench:
+        paced_one = _paced(bench, count, rate)
+    return Figures(none, ten, reading, skipping, paced_none, paced_one, paced_ten, round(median(shares)), host_kb, busy)
 
 
 @contextmanager
@@ -123,7 +182,9 @@ def _running(folder: Path, sources: Mapping[str, str]) -> Iterator[Bench]:
     )  # fmt: skip
     host.start()
     try:
-        bench = Bench(archive, tuple(sources))
+        collect_seldom()  # as `hostd run` does
+        keep_what_is_there()
+        bench = Bench(archive, tuple(sources), sum("host.forward" in text for text in sources.values()))
         _wait(lambda: _all_run(archive, tuple(sources)))
         yield bench
     finally:
@@ -148,20 +209,41 @@ def _load(bench: Bench, count: int) -> Load:
     return Load(count, wall, in_host, max(0.0, machine.cpu_seconds() - everything - in_host))
 
 
-def _latency(bench: Bench, count: int) -> Latency:
-    waits: list[float] = []
-    bulletin = bench.archive.bulletin
+def _paced(bench: Bench, count: int, rate: float) -> Paced:
+    """Offer events evenly. The first ones, of half a second, are not measured."""
     bench.offer(1)
     bench.wait_passed()
-    host = time.process_time()
-    for _ in range(count):
-        seen = bulletin.seen("delivery")
+    _offer_evenly(bench, max(1, int(rate / 2)), rate)
+    bench.wait_passed()
+    first, planned = len(bench.offered), len(bench.planned)
+    host, everything, began = time.process_time(), machine.cpu_seconds(), time.monotonic()
+    late = _offer_evenly(bench, count, rate)
+    took = time.monotonic() - began
+    bench.wait_passed()
+    in_host = time.process_time() - host
+    workers = max(0.0, machine.cpu_seconds() - everything - in_host)
+    forwarding = (len(bench.planned) - planned) / count
+    if forwarding != bench.forwarding:
+        raise RuntimeError(f"{forwarding:g} plans were entered for an event, and {bench.forwarding} scripts forward it")
+    return Paced(rate, count, bench.waits_ms(first), in_host / took, workers / took, 1e3 * late)
+
+
+def _offer_evenly(bench: Bench, count: int, rate: float) -> float:
+    """Offer one event after another, so many a second; return by how many seconds the last was late."""
+    began, late = time.monotonic(), 0.0
+    for number in range(count):
+        late = began + number / rate - time.monotonic()
+        if late > 0:
+            time.sleep(late)
         bench.offer(1)
-        began = time.monotonic()
-        bulletin.wait("delivery", seen, _PATIENCE_S)
-        waits.append(1e3 * (time.monotonic() - began))
-    cpu_ms = 1e3 * (time.process_time() - host) / count
-    return Latency(count, median(waits), quantiles(waits, n=100)[98], cpu_ms)
+    return max(0.0, -late)
+
+
+def _arrival(number: int, at: float) -> Arrival:
+    header = headers.of(number, SERIES)
+    digest = hashlib.sha256(header.sop_instance_uid.encode()).hexdigest()
+    blob = Blob(f"made/{number}", header.size, digest, header.transfer_syntax)
+    return Arrival(header, blob, digest, Origin("dicom", calling_aet="CT1"), at, quiet_s=1e6)
 
 
 def _memory(file: str, key: str) -> int:

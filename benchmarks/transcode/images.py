@@ -13,8 +13,8 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.pixels.utils import pixel_array
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
-_SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
-"""Where the tests look for real files, beside the checkout."""
+from benchmarks import real
+
 _COLOUR_FRAMES = 6
 
 
@@ -38,9 +38,8 @@ def tiny(folder: Path) -> Image:
 
 
 def _ct(folder: Path) -> Image:
-    path = _SHARED / "wg04" / "CT1_UNC"
-    if path.exists():
-        return Image("CT", path, "CT of NEMA's WG-04, 512x512, 16 bits signed")
+    if real.CT.exists():
+        return Image("CT", real.CT, "CT of NEMA's WG-04, 512x512, 16 bits signed")
     return _made("CT", folder, _body(512, 512, 12), 12)
 
 

@@ -1,4 +1,4 @@
-"""Imports without Python's cyclic collector, which looks again and again at what they make, and all of that stays: a fifth of their time."""
+"""Python's cyclic collector, which looks again and again at what stays: imports do without it, and a node does with little of it."""
 
 from __future__ import annotations
 
@@ -9,10 +9,25 @@ from contextlib import contextmanager
 
 @contextmanager
 def without_collecting() -> Iterator[None]:
-    """Leave the collector out meanwhile; what was made is not looked at later either."""
+    """Leave the collector out meanwhile, a fifth of the time of imports; what was made is not looked at later either."""
     gc.disable()
     try:
         yield
     finally:
         gc.freeze()
         gc.enable()
+
+
+_NEW_OBJECTS = 10_000
+"""Containers after which the collector looks at the young ones: some ten headers."""
+
+
+def collect_seldom() -> None:
+    """Have the collector look at what is new less often than a small program needs."""
+    gc.set_threshold(_NEW_OBJECTS, 10, 10)
+
+
+def keep_what_is_there() -> None:
+    """Leave what was made until now out of what the collector looks at: what a node made while it started stays as long as the node."""
+    gc.collect()
+    gc.freeze()

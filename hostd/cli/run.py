@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import signal
 from typing import Annotated
@@ -12,16 +11,13 @@ import typer
 
 from hostd.cli import log
 from hostd.cli.config import ConfigPath, chosen
-from hostd.cli.imports import without_collecting
+from hostd.cli.imports import collect_seldom, keep_what_is_there, without_collecting
 from hostd.cli.signals import on_stop_signal
 from hostd.config.rereading import Rereading
 from hostd.config.sections import Script
 from hostd.config.settings import Settings, load_with_origins
 from hostd.control import Control, Verbosity
 from hostd.scripting.processes import WorkerLost, WorkerProcess, started_ahead
-
-_NEW_OBJECTS = 10_000
-"""Containers after which the collector looks at the young ones: some ten headers."""
 
 
 def run(
@@ -48,7 +44,7 @@ def run(
     with without_collecting():
         from hostd.node import Node  # noqa: PLC0415 - takes as long as those workers do, on another processor
 
-    gc.set_threshold(_NEW_OBJECTS, 10, 10)
+    collect_seldom()
     control = Control(
         reload=rereading.ask if rereading is not None else None,
         shut_down=lambda: os.kill(os.getpid(), signal.SIGTERM),
@@ -66,9 +62,7 @@ def run(
         for sentence in facts.sentences():
             typer.echo(sentence)
         typer.echo("ready; Ctrl-C stops")
-        # What a node made while it started stays as long as the node: the collector need not look at it again and again.
-        gc.collect()
-        gc.freeze()
+        keep_what_is_there()
         wait_for_stop()
         structlog.get_logger(__name__).info("stopping")
     finally:
