@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
+from collections.abc import Callable
 
 
 class Bulletin:
@@ -16,10 +17,24 @@ class Bulletin:
     def ring(self, *topics: str) -> None:
         """Wake whoever waits for one of the topics."""
         with self._lock:
+            called: list[Callable[[], None]] = []
             for name in topics:
                 topic = self._topics[name]
                 topic.rung += 1
                 topic.changed.notify_all()
+                called += topic.followers
+        for follower in called:
+            follower()
+
+    def follow(self, topic: str, follower: Callable[[], None]) -> None:
+        """Have `follower` called whenever the topic is rung, in the thread that rings, which must not be held up."""
+        with self._lock:
+            self._topics[topic].followers.append(follower)
+
+    def unfollow(self, topic: str, follower: Callable[[], None]) -> None:
+        """Have it called no more. A call that goes on meanwhile may still come."""
+        with self._lock:
+            self._topics[topic].followers.remove(follower)
 
     def seen(self, topic: str) -> int:
         """Return how often the topic was rung."""
@@ -35,8 +50,9 @@ class Bulletin:
 
 
 class _Topic:
-    """How often a topic was rung, and its waiters."""
+    """How often a topic was rung, its waiters, and who is called."""
 
     def __init__(self, lock: threading.Lock) -> None:
         self.rung = 0
         self.changed = threading.Condition(lock)
+        self.followers: list[Callable[[], None]] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from hostd.archive import rows
 from hostd.archive import tables as t
 from hostd.archive.records import Cursor, Span
 from hostd.errors import HostdError
@@ -20,16 +22,26 @@ class StaleTokenError(HostdError):
 
 def get_cursor(connection: Connection, script: str) -> Cursor:
     """Return a script's place in the event log."""
-    row = connection.execute(_OF, {"of": script}).one()
-    return Cursor(script, row.low_water, read(row.finished), row.token, row.parked_in_a_row)
+    ((low_water, finished, token, parked_in_a_row),) = _OF.rows(connection, of=script)
+    spans = json.loads(finished) if isinstance(finished, str) else finished  # as the driver gives it
+    return Cursor(script, low_water, read(spans), token, parked_in_a_row)
 
 
 # Statements of what happens with each event are made once: to make one takes longer than to execute it.
-_OF = sa.select(t.cursor).where(t.cursor.c.script == sa.bindparam("of"))
-_MOVE = (
+_OF = rows.Prepared(
+    sa.select(t.cursor.c.low_water, t.cursor.c.finished, t.cursor.c.token, t.cursor.c.parked_in_a_row).where(
+        t.cursor.c.script == sa.bindparam("of")
+    )
+)
+_MOVE = rows.Prepared(
     sa.update(t.cursor)
     .where(t.cursor.c.script == sa.bindparam("of"), t.cursor.c.token == sa.bindparam("mine"))
     .values(low_water=sa.bindparam("low_water"), finished=sa.bindparam("finished"))
+)
+_SKIP = rows.Prepared(
+    sa.update(t.cursor)
+    .where(t.cursor.c.script == sa.bindparam("of"))
+    .values(skipped=t.cursor.c.skipped + sa.bindparam("more"))
 )
 
 
@@ -112,8 +124,7 @@ def count_parked(connection: Connection, script: str, count: int, *, parked: boo
 
 
 def _count_skipped(connection: Connection, script: str, count: int) -> None:
-    counted = sa.update(t.cursor).where(t.cursor.c.script == script).values(skipped=t.cursor.c.skipped + count)
-    connection.execute(counted)
+    _SKIP.change(connection, of=script, more=count)
 
 
 def _add(connection: Connection, cursor: Cursor, token: int, span: Span) -> None:
@@ -123,8 +134,7 @@ def _add(connection: Connection, cursor: Cursor, token: int, span: Span) -> None
 
 def _move(connection: Connection, cursor: Cursor, token: int) -> None:
     spans = [list(one) for one in cursor.finished]
-    moved = {"of": cursor.script, "mine": token, "low_water": cursor.low_water, "finished": spans}
-    if connection.execute(_MOVE, moved).rowcount != 1:
+    if _MOVE.change(connection, of=cursor.script, mine=token, low_water=cursor.low_water, finished=spans) != 1:
         raise StaleTokenError(f"{cursor.script}: another version has taken over; this run is discarded")
 
 

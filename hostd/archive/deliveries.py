@@ -45,10 +45,9 @@ def ask(
 
     An open delivery of the same content and transform to the same destination absorbs the request; a finished one never does.
     """
-    same = {"to": destination, "what": content, "how": transform}
-    open_one = connection.execute(_OPEN_ONE, same).scalar()
-    if open_one is not None:
-        return int(open_one), False
+    open_one = _OPEN_ONE.rows(connection, to=destination, what=content, how=transform)
+    if open_one:
+        return int(open_one[0][0]), False
     return rows.insert(
         connection,
         t.delivery,
@@ -72,11 +71,13 @@ def ask(
 
 
 # Statements of what happens with each delivery are made once: to make one takes longer than to execute it.
-_OPEN_ONE = sa.select(t.delivery.c.id).where(
-    t.delivery.c.destination == sa.bindparam("to"),
-    t.delivery.c.content == sa.bindparam("what"),
-    t.delivery.c.transform == sa.bindparam("how"),
-    t.delivery.c.state.in_(t.OPEN_STATES),
+_OPEN_ONE = rows.Prepared(
+    sa.select(t.delivery.c.id).where(
+        t.delivery.c.destination == sa.bindparam("to"),
+        t.delivery.c.content == sa.bindparam("what"),
+        t.delivery.c.transform == sa.bindparam("how"),
+        t.IS_OPEN,
+    )
 )
 _NEXT_DUE = sa.select(sa.func.min(t.delivery.c.next_attempt_at)).where(
     t.delivery.c.destination == sa.bindparam("to"), t.IS_DUE

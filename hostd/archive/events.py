@@ -91,7 +91,17 @@ def after(
     """Return the events of these kinds above `number`, in order: those for all scripts, and those for `script` alone."""
     query = _AFTER if script is None else _AFTER_OF
     asked = {"above": number, "kinds": sorted(kinds), "script": script, "most": limit}
-    return [_complete(connection, _event(row)) for row in connection.execute(query, asked).all()]
+    return [complete(connection, _event(row)) for row in connection.execute(query, asked).all()]
+
+
+def above(connection: Connection, number: int, limit: int) -> list[Event]:
+    """Return the events above `number`, in order, whatever they are and whoever they are for, as they stand there: see `complete`."""
+    return [_event(row) for row in connection.execute(_ABOVE, {"above": number, "most": limit})]
+
+
+def is_for(event: Event, script: str) -> bool:
+    """Tell whether an event is for a script: for all and not its own doing, or for it alone."""
+    return event.only_for in (None, script) and event.by != script
 
 
 def latest(connection: Connection, kinds: Collection[str], limit: int, *, scripts: Collection[str] = ()) -> list[Event]:
@@ -106,7 +116,7 @@ def latest(connection: Connection, kinds: Collection[str], limit: int, *, script
         .order_by(t.event.c.number.desc())
         .limit(limit)
     )
-    return [_complete(connection, _event(row)) for row in reversed(connection.execute(query).all())]
+    return [complete(connection, _event(row)) for row in reversed(connection.execute(query).all())]
 
 
 def last_own(connection: Connection, kind: str, script: str, version: str) -> Event | None:
@@ -124,7 +134,7 @@ def last_own(connection: Connection, kind: str, script: str, version: str) -> Ev
 def get(connection: Connection, number: int) -> Event | None:
     """Return one event."""
     row = connection.execute(sa.select(t.event).where(t.event.c.number == number)).first()
-    return _complete(connection, _event(row)) if row else None
+    return complete(connection, _event(row)) if row else None
 
 
 def last_origin(connection: Connection, subject: str) -> Origin | None:
@@ -165,12 +175,13 @@ def _is_for(script: Any) -> sa.ColumnElement[bool]:
 
 # Made once: to make a statement takes longer than to execute it, and every script asks after every event.
 _LAST = sa.select(sa.func.max(t.event.c.number))
-_UP_FROM = (
+_ABOVE = (
     sa.select(t.event)
-    .where(t.event.c.number > sa.bindparam("above"), t.event.c.kind.in_(sa.bindparam("kinds", expanding=True)))
+    .where(t.event.c.number > sa.bindparam("above"))
     .order_by(t.event.c.number)
     .limit(sa.bindparam("most"))
 )
+_UP_FROM = _ABOVE.where(t.event.c.kind.in_(sa.bindparam("kinds", expanding=True)))
 _AFTER = _UP_FROM.where(_is_for(None))
 _AFTER_OF = _UP_FROM.where(_is_for(sa.bindparam("script", type_=sa.Text)))
 
@@ -200,12 +211,17 @@ def purge(connection: Connection, *, older_than: float, limit: int) -> int:
     return connection.execute(sa.delete(t.event).where(t.event.c.number.in_(old))).rowcount
 
 
-def _complete(connection: Connection, event: Event) -> Event:
+def is_incomplete(event: Event) -> bool:
+    """Tell whether an event lacks the instance that it tells of; see `complete`."""
+    return event.kind in FOLLOWING and event.header is None
+
+
+def complete(connection: Connection, event: Event) -> Event:
     """Give an event about something that was done with an instance that instance, as it was when this was asked for.
 
     Its row holds no header, to be small: that of the event which it follows from is read again, while that is kept.
     """
-    if event.kind not in FOLLOWING or event.header is not None:
+    if not is_incomplete(event):
         return event
     same = t.event.c.subject == event.subject, t.event.c.content == event.content, t.event.c.header.is_not(None)
     of = (event.facts or {}).get("of")

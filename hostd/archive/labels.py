@@ -23,9 +23,10 @@ def of_many(connection: Connection, subject: Subject, identifiers: Sequence[str]
     """Return the labels of each, sorted."""
     query = sa.select(t.label.c.id, t.label.c.label).where(t.label.c.level == subject, t.label.c.id.in_(identifiers))
     found: dict[str, list[str]] = {identifier: [] for identifier in identifiers}
-    for row in connection.execute(query.order_by(t.label.c.label)):
+    # Sorted here: for the order by label SQLite would read the labels of all there are.
+    for row in connection.execute(query):
         found[row.id].append(row.label)
-    return found
+    return {identifier: sorted(of_it) for identifier, of_it in found.items()}
 
 
 def known(connection: Connection) -> list[str]:

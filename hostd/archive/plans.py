@@ -217,6 +217,11 @@ def failures(connection: Connection, script: str, event: int) -> int:
     ).scalar_one()
 
 
+_OF_ACTION = sa.update(t.action).where(t.action.c.id == sa.bindparam("of"))
+_RESULT = rows.Prepared(_OF_ACTION.values(result=sa.bindparam("result")))
+_STATE = rows.Prepared(_OF_ACTION.values(state=sa.bindparam("state"), result=sa.bindparam("result")))
+
+
 def _enter_actions(connection: Connection, plan: Plan, run: int) -> None:
     asked: dict[int, list[int]] = {}
     pending_deletes: list[tuple[int, PlannedDelete]] = []
@@ -307,7 +312,7 @@ def _enter_forward(
     )
     asked[planned.position] = [number]
     result = {"delivery": number, "absorbed": not new}
-    connection.execute(sa.update(t.action).where(t.action.c.id == action).values(result=result))
+    _RESULT.change(connection, of=action, result=result)
 
 
 def _enter_forwards(connection: Connection, plan: Plan, run: int, planned: PlannedForward, many: Many) -> list[int]:
@@ -329,7 +334,7 @@ def _enter_forwards(connection: Connection, plan: Plan, run: int, planned: Plann
     state = "done" if any(result.values()) else "skipped"
     if state == "skipped":
         result["reason"] = _NOTHING_LEFT
-    connection.execute(sa.update(t.action).where(t.action.c.id == action).values(state=state, result=result))
+    _STATE.change(connection, of=action, state=state, result=result)
     return fanout.deliveries_of(connection, many, destination=planned.destination, transform=planned.transform)
 
 
@@ -349,7 +354,7 @@ def _enter_notify(connection: Connection, plan: Plan, run: int, planned: Planned
     if not new:
         result["reason"] = f"at most one of this key every {planned.every_s:g} s, and {number} is younger"
     state = "done" if new else "skipped"
-    connection.execute(sa.update(t.action).where(t.action.c.id == action).values(state=state, result=result))
+    _STATE.change(connection, of=action, state=state, result=result)
 
 
 def _enter_deal(connection: Connection, plan: Plan, run: int, planned: PlannedDeal) -> None:
@@ -359,7 +364,7 @@ def _enter_deal(connection: Connection, plan: Plan, run: int, planned: PlannedDe
     action = _insert(connection, plan, run, planned, planned.verb, "done")
     deal = Deal(planned.verb, planned.to, plan.script, plan.event.number, action)
     state, result = handling.deal(connection, planned.delivery, deal, plan.at)
-    connection.execute(sa.update(t.action).where(t.action.c.id == action).values(state=state, result=result))
+    _STATE.change(connection, of=action, state=state, result=result)
 
 
 def _enter_task(connection: Connection, plan: Plan, run: int, planned: PlannedTask) -> None:
@@ -379,7 +384,7 @@ def _enter_task(connection: Connection, plan: Plan, run: int, planned: PlannedTa
     )
     if count == 0:
         result = {"reason": _NOTHING_LEFT}
-        connection.execute(sa.update(t.action).where(t.action.c.id == action).values(state="skipped", result=result))
+        _STATE.change(connection, of=action, state="skipped", result=result)
 
 
 def _insert(

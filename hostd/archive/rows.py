@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, Dialect
 from sqlalchemy.exc import DBAPIError
+
+T = TypeVar("T")
 
 
 def insert(connection: Connection, table: sa.Table, **values: Any) -> int:
@@ -37,12 +39,21 @@ class Prepared:
 
     def rows(self, connection: Connection, **values: Any) -> Sequence[Any]:
         """Execute it; return all rows."""
+        compiled = self._for(connection)
+        return _fetched(connection, compiled.text, compiled.bound(values))
+
+    def change(self, connection: Connection, **values: Any) -> int:
+        """Execute one that returns nothing, an UPDATE; return how many rows there were to change."""
+        compiled = self._for(connection)
+        return int(_executed(connection, compiled.text, compiled.bound(values), lambda result: result.rowcount))
+
+    def _for(self, connection: Connection) -> _Compiled:
         compiled = self._compiled.get(connection.dialect)
         if compiled is None:
             compiled = self._compiled[connection.dialect] = _compiled(
                 connection.dialect, self._statement.compile(dialect=connection.dialect)
             )
-        return _fetched(connection, compiled.text, compiled.bound(values))
+        return compiled
 
 
 def command(connection: Connection, text: str) -> None:
@@ -51,14 +62,18 @@ def command(connection: Connection, text: str) -> None:
 
 
 def _fetched(connection: Connection, text: str, parameters: Any, *, returns: bool = True) -> Sequence[Any]:
+    return _executed(connection, text, parameters, lambda result: result.fetchall() if returns else ())
+
+
+def _executed(connection: Connection, text: str, parameters: Any, take: Callable[[Any], T]) -> T:
+    """Execute, and return what is taken of the result, which is the driver's or SQLAlchemy's."""
     if connection.dispatch.before_cursor_execute:
-        result = connection.exec_driver_sql(text, parameters)
-        return result.all() if returns else ()
+        return take(connection.exec_driver_sql(text, parameters))
     cursor: Any = None
     try:
         cursor = connection.connection.cursor()
         cursor.execute(text, parameters)
-        found: Sequence[Any] = cursor.fetchall() if returns else ()
+        found = take(cursor)
         cursor.close()
     except connection.dialect.loaded_dbapi.Error as error:
         raise _told(connection, cursor, text, error) from error

@@ -27,6 +27,8 @@ OPEN_STATES = ("preparing", "waiting", "sending", "held")
 _OPEN = "state IN ('preparing', 'waiting', 'sending', 'held')"
 _DUE = "state IN ('preparing', 'waiting')"
 _UNCOMMITTED = "commitment IN ('wanted', 'asked')"
+IS_OPEN = sa.text(f"delivery.{_OPEN}")
+"""Of deliveries that still want to be sent; written out, as `IS_DUE`."""
 IS_UNCOMMITTED = sa.text(f"delivery.{_UNCOMMITTED}")
 """Of deliveries whose peer has not reported that it is committed to them."""
 IS_DUE = sa.text(f"delivery.{_DUE}")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from hostd.archive import rows
 from hostd.archive import tables as t
 from hostd.errors import HostdError
 
@@ -36,8 +37,7 @@ def charge(connection: Connection, script: str, run: int, at: float, quota: Quot
     """
     actions, size = _asked(connection, run)
     hour = int(at // _HOUR_S)
-    more = {"of": script, "now": hour, "more_actions": actions, "more_bytes": size}
-    if connection.execute(_CHARGE, more).rowcount == 0:
+    if _CHARGE.change(connection, of=script, now=hour, more_actions=actions, more_bytes=size) == 0:
         connection.execute(sa.insert(t.usage).values(script=script, hour=hour, actions=actions, bytes=size))
         connection.execute(sa.delete(t.usage).where(t.usage.c.script == script, t.usage.c.hour <= hour - _DAY_H))
     if quota != NO_QUOTA:
@@ -49,14 +49,14 @@ def reset(connection: Connection, script: str) -> None:
     connection.execute(sa.delete(t.usage).where(t.usage.c.script == script))
 
 
-_CHARGE = (
+_CHARGE = rows.Prepared(
     sa.update(t.usage)
     .where(t.usage.c.script == sa.bindparam("of"), t.usage.c.hour == sa.bindparam("now"))
     .values(
         actions=t.usage.c.actions + sa.bindparam("more_actions"), bytes=t.usage.c.bytes + sa.bindparam("more_bytes")
     )
 )
-_ASKED = (
+_ASKED = rows.Prepared(
     sa.select(sa.func.count(t.action.c.id.distinct()), sa.func.coalesce(sa.func.sum(t.blob.c.size), 0))
     .select_from(
         t.action.outerjoin(t.delivery, t.delivery.c.action == t.action.c.id).outerjoin(
@@ -68,8 +68,8 @@ _ASKED = (
 
 
 def _asked(connection: Connection, run: int) -> tuple[int, int]:
-    row = connection.execute(_ASKED, {"of": run}).one()
-    return int(row[0]), int(row[1])
+    ((actions, size),) = _ASKED.rows(connection, of=run)
+    return int(actions), int(size)
 
 
 def _check(connection: Connection, script: str, hour: int, quota: Quota) -> None:

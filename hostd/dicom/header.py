@@ -72,8 +72,29 @@ class Header(msgspec.Struct, frozen=True):
         return _DECODER.decode(stored)
 
 
+class Outline(msgspec.Struct, frozen=True):
+    """A header whose elements are left as they are stored, for whoever only hands them on: most of a header's time are its elements."""
+
+    patient_id: str
+    study_instance_uid: str
+    series_instance_uid: str
+    sop_instance_uid: str
+    sop_class_uid: str
+    transfer_syntax: str
+    has_pixels: bool
+    frames: int
+    size: int
+    tags: msgspec.Raw
+
+    @staticmethod
+    def decode(stored: bytes) -> Outline:
+        """Return the outline of a header's stored form."""
+        return _OUTLINE_DECODER.decode(stored)
+
+
 _ENCODER = msgspec.msgpack.Encoder()
 _DECODER = msgspec.msgpack.Decoder(Header)
+_OUTLINE_DECODER = msgspec.msgpack.Decoder(Outline)
 
 
 def read_header(file: BinaryIO, *, offset: int, transfer_syntax: str, size: int) -> Header:

@@ -34,6 +34,20 @@ Elements = dict[int, tuple[str, list[Any] | None]]
 """Tag → (VR, values); an item of a sequence is again `Elements`."""
 
 
+def packed(elements: Elements) -> bytes:
+    """Return elements as they travel: encoded, so that the other side decodes them when a script asks for one."""
+    return _ENCODER.encode(elements)
+
+
+def unpacked(tags: bytes) -> Elements:
+    """Return the elements that travelled."""
+    return _ELEMENTS.decode(tags)
+
+
+_ENCODER = msgspec.msgpack.Encoder()
+_ELEMENTS = msgspec.msgpack.Decoder(Elements)
+
+
 class FrameError(Exception):
     """The other side sent something that is not a frame of this protocol."""
 
@@ -114,7 +128,7 @@ class Receipt(msgspec.Struct, frozen=True):
 
 
 class Instance(msgspec.Struct, frozen=True):
-    """An instance as it was at an event; `tags` holds what travels with the event."""
+    """An instance as it was at an event; `tags` are the elements that travel with the event: see `packed`."""
 
     id: str
     sop_instance_uid: str
@@ -127,7 +141,7 @@ class Instance(msgspec.Struct, frozen=True):
     frames: int
     size: int
     origin: Origin
-    tags: Elements
+    tags: bytes
     receipt: Receipt | None = None
     """None when nothing was to be transcoded as it arrived."""
     changes: list[str] = []

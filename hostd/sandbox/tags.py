@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from hostd.sandbox import frames
 from hostd.sandbox.read_only import ReadOnly
 from hostd.sandbox.run import Run
 from hostd.sandbox.values import convert
@@ -32,14 +33,14 @@ class Tags(ReadOnly):
     """
 
     __slots__ = ("_elements", "_of", "_path", "_run", "_within")
-    _elements: _Elements
+    _elements: _Elements | bytes
     _of: str
     _path: tuple[int, ...]
     _run: Run
     _within: str
 
     def __init__(
-        self, run: Run, elements: _Elements, path: tuple[int, ...] = (), within: str = "", of: str = ""
+        self, run: Run, elements: _Elements | bytes, path: tuple[int, ...] = (), within: str = "", of: str = ""
     ) -> None:
         _set(self, "_run", run)
         _set(self, "_of", of)
@@ -56,7 +57,7 @@ class Tags(ReadOnly):
     def __contains__(self, tag: int | str) -> bool:
         number = self._tag(tag)
         self._note(number)
-        return number in self._elements
+        return number in self._decoded()
 
     def get(self, tag: int | str, default: Any = None) -> Any:
         """Return the value of a keyword or tag, or the default when the element is absent or empty."""
@@ -85,18 +86,26 @@ class Tags(ReadOnly):
             raise ValueError(f"{element:#x} is not the number of an element within a private block: 0x00 to 0xFF")
         wanted = str.__str__(creator).strip(" ")
         self._run.note(f"{self._within}private {wanted[:64].encode('utf-8', 'replace').decode()!r} {element:02X}")
-        for tag in sorted(self._elements):
+        elements = self._decoded()
+        for tag in sorted(elements):
             odd, block = tag >> 16, tag & 0xFFFF
             if odd % 2 == 0 or not 0x10 <= block <= 0xFF or (group is not None and odd != group):
                 continue
-            if [str(value).strip(" ") for value in self._elements[tag][1] or ()] == [wanted]:
+            if [str(value).strip(" ") for value in elements[tag][1] or ()] == [wanted]:
                 found = odd << 16 | block << 8 | element
-                if found in self._elements:
+                if found in elements:
                     return self._convert(found, *self._raw(found, note=False))
         return None
 
     def __repr__(self) -> str:
-        return f"<tags: {len(self._elements)} elements>"
+        return f"<tags: {len(self._decoded())} elements>"
+
+    def _decoded(self) -> _Elements:
+        """Return the elements, which are decoded when one is asked for first."""
+        if isinstance(self._elements, bytes):
+            _set(self, "_elements", frames.unpacked(self._elements))
+        assert not isinstance(self._elements, bytes)
+        return self._elements
 
     def _tag(self, tag: int | str) -> int:
         if isinstance(tag, str):
@@ -116,9 +125,10 @@ class Tags(ReadOnly):
             raise ValueError(
                 "pixel data is not given to scripts; see instance.has_pixels, instance.frames and the tags"
             )
-        if tag not in self._elements:
+        elements = self._decoded()
+        if tag not in elements:
             return "", []
-        vr, values = self._elements[tag]
+        vr, values = elements[tag]
         if values is None:
             values = self._run.fetch((*self._path, tag), self._of)
         return vr, [] if list(values) == [""] else list(values)

@@ -12,7 +12,7 @@ from hostd.archive.plans import Plan, PlannedAction
 from hostd.archive.records import Event
 from hostd.archive.states import State
 from hostd.archive.usage import NO_QUOTA, Quota
-from hostd.dicom.header import Header
+from hostd.dicom.header import Outline
 from hostd.errors import HostdError
 from hostd.sandbox import frames
 from hostd.scripting import questions
@@ -114,8 +114,8 @@ def why(failure: frames.Failure | None) -> str | None:
     return f"{failure.type}: {failure.message}{where}"
 
 
-def _header(event: Event) -> Header | None:
+def _header(event: Event) -> Outline | None:
     try:
-        return Header.decode(event.header) if event.header else None
+        return Outline.decode(event.header) if event.header else None
     except ValueError:  # msgspec's errors are ValueErrors; the run has failed on it above, and says so
         return None

@@ -20,10 +20,12 @@ from hostd.sandbox import frames
 from hostd.scripting.asking import Means
 from hostd.scripting.choosing import choose
 from hostd.scripting.execution import Rules
+from hostd.scripting.feed import Feed
 from hostd.scripting.filters import Filters
 from hostd.scripting.folder import Check, FolderWatch, Source
 from hostd.scripting.loading import Names, load_frame
 from hostd.scripting.measuring import Measurements
+from hostd.scripting.notebook import Notebook
 from hostd.scripting.ordering import Candidate
 from hostd.scripting.plan import MAX_HOPS
 from hostd.scripting.processes import WorkerProcess
@@ -83,6 +85,8 @@ class ScriptHost:
         self._names = names
         self._means = replace(means, measure=Measurements(means.measure))
         self._attempts = attempts
+        self._feed = Feed(archive)
+        self._notebook = Notebook(archive)
         self._runners: dict[str, Runner] = {}
         self._renewed: set[str] = set()
         """Scripts whose entry changed, and that are to be loaded anew with what they may do now."""
@@ -129,6 +133,7 @@ class ScriptHost:
             runner.stop()
         for runner in self._runners.values():
             runner.join()
+        self._notebook.stop()
         self._spares.stop()
 
     # -- what people decide
@@ -429,6 +434,8 @@ class ScriptHost:
             self._runners[name] = Runner(
                 name,
                 self._archive,
+                self._feed,
+                self._notebook,
                 self._rules(entry),
                 lambda version: self._load(name, version.source, version.helpers),
                 self._timetable,

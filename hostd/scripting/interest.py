@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 from hostd.archive.records import Event
 from hostd.dicom.header import Header
@@ -17,11 +18,17 @@ def concerns(handles: Handles | None, event: Event) -> bool:
     if not handles or not event.header:
         return True
     try:
-        header = Header.decode(event.header)
+        header = _decoded(event.header)
     except ValueError:  # msgspec's errors are ValueErrors; the run will fail on it, in the open
         return True
     keywords = vocabulary()[0]
     return all(_has(header, keywords.get(keyword), texts) for keyword, texts in handles.items())
+
+
+@lru_cache(maxsize=16)
+def _decoded(stored: bytes) -> Header:
+    """Return a header, which is the same for all scripts that ask: not to be changed."""
+    return Header.decode(stored)
 
 
 def _has(header: Header, element: tuple[int, str] | None, texts: Sequence[str]) -> bool:

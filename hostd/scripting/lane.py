@@ -25,6 +25,7 @@ from hostd.archive.tasks import PlannedTask
 from hostd.archive.usage import QuotaError
 from hostd.errors import HostdError, StorageError
 from hostd.scripting.execution import Rules, execute
+from hostd.scripting.notebook import Notebook
 from hostd.scripting.ordering import Candidate
 from hostd.scripting.runtime import ScriptWorker
 
@@ -64,13 +65,13 @@ class _Entered:
 class _Together:
     """Events that were done without effect, and that one unit of the writer notes together: all that wait when it begins."""
 
-    def __init__(self, archive: Archive, script: str, token: int, step: tuple[int, int | None, int]) -> None:
+    def __init__(self, notebook: Notebook, script: str, token: int, step: tuple[int, int | None, int]) -> None:
         self.token = token
         self._script = script
         self._steps = [step]
         self._guard = threading.Lock()
         self._has_begun = False
-        self.commit: Future[bool] = archive.writer.submit(self._unit, topics=[])
+        self.commit = notebook.enter(self._unit)
 
     def add(self, step: tuple[int, int | None, int]) -> bool:
         """Add an event; False when the writer is at it already."""
@@ -94,6 +95,7 @@ class Lane:
         self,
         script: str,
         archive: Archive,
+        notebook: Notebook,
         rules: Rules,
         version: Version,
         load: Callable[[], ScriptWorker],
@@ -102,8 +104,11 @@ class Lane:
         self.worker = worker
         self.token = 0
         """The fencing token under which plans are entered."""
+        self.on_commit: Callable[[], None] = lambda: None
+        """Called once what was handed to the writer is committed or refused, in the thread that does so, which must not be held up."""
         self._script = script
         self._archive = archive
+        self._notebook = notebook
         self._rules = rules
         self._version = version
         self._load = load
@@ -113,10 +118,11 @@ class Lane:
         self._settled: list[Event] = []
         self._log = _log.bind(script=script)
 
-    def attempt(self, event: Event, *, after: int | None, first: int | None = None) -> bool:
+    def attempt(self, event: Event, *, after: int | None, first: int | None = None, at_once: bool = False) -> bool:
         """Run the handler once and hand its plan to the writer; False when it failed and is to be run again.
 
-        `after` and `first` are as for `plans.enter`. Raises `ScriptError` when no worker can be started, and what `settle` raises.
+        `after` and `first` are as for `plans.enter`. With `at_once` there is nothing else to do meanwhile: a plan that has effects is
+        committed before this returns. Raises `ScriptError` when no worker can be started, and what `settle` raises.
         """
         if len(self._entered) >= _MOST_UNSETTLED:
             self._settled.append(self._settle_one())
@@ -126,7 +132,10 @@ class Lane:
         )
         if plan.error is not None and not self._is_last_try(plan):
             return False
-        self._entered.append(self._enter(plan, after, first))
+        entered = self._enter(plan, after, first, at_once=at_once)
+        self._entered.append(entered)
+        if not entered.commit.done():
+            entered.commit.add_done_callback(lambda _: self.on_commit())
         return True
 
     def settle(self, *, wait: bool = True) -> list[Event]:
@@ -142,6 +151,7 @@ class Lane:
 
     def give_back(self) -> None:
         """Wait until nothing of this lane is with the writer any more, whatever becomes of it."""
+        self._notebook.hurry()
         while self._entered:
             self._entered.popleft().commit.exception()
 
@@ -159,29 +169,45 @@ class Lane:
         self._is_lost = False
         return self.worker
 
-    def _enter(self, plan: Plan, after: int | None, first: int | None) -> _Entered:
+    def _enter(self, plan: Plan, after: int | None, first: int | None, *, at_once: bool = False) -> _Entered:
         if after is not None and plan.is_empty:
             return _Entered(plan, after, first, self._note(plan, after, first))
-        self._together = None  # what is done after this plan is noted after it
+        is_parked = plan.outcome == "parked"  # after which the script may be, and nothing of it is noted any more
+        if self._together is not None or is_parked:
+            self._notebook.hurry()  # what was done or passed before this plan is noted before it
+            self._together = None
         token, rules = self.token, self._rules
-        commit = self._archive.writer.submit(
-            lambda c: plans.enter(
-                c, plan, token, after=after, first=first, quota=rules.quota, park_after=rules.park_after
-            ),
-            topics=_topics(plan),
-        )
-        return _Entered(plan, after, first, commit)
+
+        def unit(connection: Connection) -> bool:
+            return plans.enter(
+                connection, plan, token, after=after, first=first, quota=rules.quota, park_after=rules.park_after
+            )
+
+        if at_once and not self._entered and not is_parked:  # behind what is not committed yet it has to wait its turn
+            return _Entered(plan, after, first, self._commit(unit, _topics(plan)))
+        return _Entered(plan, after, first, self._archive.writer.submit(unit, topics=_topics(plan)))
+
+    def _commit(self, unit: Callable[[Connection], bool], topics: list[str]) -> Future[bool]:
+        """Have a unit committed now, by this thread if the writer is free: to wake another and to be woken takes as long as that."""
+        commit: Future[bool] = Future()
+        try:
+            commit.set_result(self._archive.writer.do(unit, topics=topics, urgent=True))
+        except Exception as error:  # noqa: BLE001 - it is raised by whoever settles it
+            commit.set_exception(error)
+        return commit
 
     def _note(self, plan: Plan, after: int, first: int | None) -> Future[bool]:
         """Have the writer note that an event is done, together with those before it that it has not begun to note."""
         step, together = (after, first, plan.event.number), self._together
         if together is None or together.token != self.token or not together.add(step):
-            self._together = together = _Together(self._archive, self._script, self.token, step)
+            self._together = together = _Together(self._notebook, self._script, self.token, step)
         return together.commit
 
     def _settle_one(self) -> Event:
         """See what became of the oldest plan. One that the index refuses is a failure of its event, as if the script had failed."""
         one = self._entered.popleft()
+        if not one.commit.done():
+            self._notebook.hurry()
         try:
             is_parked = one.commit.result()
         except (StaleTokenError, StorageError):

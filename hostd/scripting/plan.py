@@ -17,7 +17,7 @@ from hostd.archive.notices import PlannedNotify
 from hostd.archive.plans import PlannedAction, PlannedDelete, PlannedForward, PlannedTool, PlannedTranscode
 from hostd.archive.records import Event, Origin
 from hostd.dicom import syntaxes
-from hostd.dicom.header import Header
+from hostd.dicom.header import Header, Outline
 from hostd.dicom.syntaxes import TransferSyntax
 from hostd.errors import HostdError, ScriptError
 from hostd.sandbox import acts, frames
@@ -62,7 +62,7 @@ def as_frames_event(event: Event) -> frames.Event:
     if event.header is not None:
         assert event.origin is not None
         changes = (event.facts or {}).get("changes", ())
-        header = Header.decode(event.header)
+        header = Outline.decode(event.header)
         instance = as_frames_instance(event.subject, header, event.origin, event.receipt, changes)
     return frames.Event(
         event.number,
@@ -77,7 +77,7 @@ def as_frames_event(event: Event) -> frames.Event:
 
 def as_frames_instance(
     identifier: str,
-    header: Header,
+    header: Header | Outline,
     origin: Origin,
     receipt: dict[str, Any] | None = None,
     changes: Sequence[str] = (),
@@ -95,7 +95,7 @@ def as_frames_instance(
         frames=header.frames,
         size=header.size,
         origin=frames.Origin(**origin.to_json()),
-        tags=header.tags,
+        tags=bytes(header.tags) if isinstance(header, Outline) else frames.packed(header.tags),
         receipt=_receipt(receipt),
         changes=list(changes),
     )

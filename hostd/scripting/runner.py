@@ -20,7 +20,9 @@ from hostd.scripting import lane as lanes
 from hostd.scripting import own_events
 from hostd.scripting.crew import Crew
 from hostd.scripting.execution import Rules
+from hostd.scripting.feed import Feed
 from hostd.scripting.lane import Lane, OverQuotaError, RefusedPlanError, Running, ScriptParkedError
+from hostd.scripting.notebook import Notebook
 from hostd.scripting.ordering import Candidate, Order, Orders
 from hostd.scripting.runtime import ScriptWorker
 from hostd.scripting.turn import Turn
@@ -39,6 +41,8 @@ class Runner:
         self,
         name: str,
         archive: Archive,
+        feed: Feed,
+        notebook: Notebook,
         rules: Rules,
         load_version: Callable[[Version], ScriptWorker],
         timetable: Timetable,
@@ -47,12 +51,16 @@ class Runner:
     ) -> None:
         self.name = name
         self._archive = archive
+        self._feed = feed
+        self._notebook = notebook
         self._rules = rules
         self._load_version = load_version
         self._timetable = timetable
         self._workers = workers
         self._log = _log.bind(script=name)
         self._turn = Turn(archive, name)
+        # Of several nodes it asks before new events whether they are its own; otherwise its workers hear of them without it.
+        self._topic = "event" if archive.is_shared else f"script {name}"
         self._orders = Orders()
         self._stopping = False
         self._pause = threading.Event()
@@ -107,20 +115,20 @@ class Runner:
 
     def _wake(self) -> None:
         self._pause.set()
-        self._archive.bulletin.ring("event")
+        self._archive.bulletin.ring(self._topic)
 
     # -- the thread
 
     def _serve(self) -> None:
         while True:
             seen = self._archive.bulletin.seen(
-                "event"
+                self._topic
             )  # before the question: what is rung after it ends the wait below
             if self._stopping:
                 break
             try:
                 if not self._step():
-                    self._archive.bulletin.wait("event", seen, self._turn.patience_s)
+                    self._archive.bulletin.wait(self._topic, seen, self._turn.patience_s)
             except Exception as error:  # noqa: BLE001 - a thread that must not end
                 if self._recover(error):
                     self._rest(self._pause_s)
@@ -148,10 +156,10 @@ class Runner:
         if self._start_is_due:
             self._start()
             return True
-        if self._crew is None and not self._muster():
-            return False
-        assert self._crew is not None
-        self._crew.look()
+        if self._crew is None:
+            self._muster()
+        elif self._archive.is_shared:
+            self._crew.look()
         return False
 
     def _step_aside(self) -> None:
@@ -165,8 +173,8 @@ class Runner:
             self._orders.put_back(Order(kept))
             self._running, self._start_is_due = None, False
 
-    def _muster(self) -> bool:
-        """Have the workers go on where the index says that the script stands; return whether it is still this runner's."""
+    def _muster(self) -> None:
+        """Have the workers go on where the index says that the script stands, if it is still this runner's."""
         assert self._running is not None
         with self._archive.read() as connection:
             known = scripts.find(connection, self.name)
@@ -174,12 +182,12 @@ class Runner:
             self._log.error("another holder has this script's cursor; it is left to it")
             self._stand_down()
             self._orders.want_none()
-            return False
+            return
         ready = self._running.candidate.worker.ready
         self._crew = Crew(
-            self._archive, known.cursor, self._running.lanes, ready.handlers, ready.handles, on_trouble=self._wake
-        )
-        return True
+            self._archive, self._feed, self._notebook, known.cursor, self._running.lanes, ready.handlers, ready.handles, on_trouble=self._wake,
+            hears=not self._archive.is_shared,
+        )  # fmt: skip
 
     def _disband(self) -> None:
         """Let the runs that go on end. Raises what the crew ended of, if it did by itself."""
@@ -321,7 +329,15 @@ class Runner:
         version = candidate.version
 
         def lane(worker: ScriptWorker | None) -> Lane:
-            return Lane(self.name, self._archive, self._rules, version, lambda: self._load_version(version), worker)
+            return Lane(
+                self.name,
+                self._archive,
+                self._notebook,
+                self._rules,
+                version,
+                lambda: self._load_version(version),
+                worker,
+            )
 
         return Running(candidate, [lane(candidate.worker), *(lane(None) for _ in range(self._workers - 1))])
 

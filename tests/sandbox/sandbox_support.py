@@ -102,7 +102,8 @@ def make_instance(**changes):
         "origin": frames.Origin("dicom", calling_aet="CT1", called_aet="HOSTD", ip="192.0.2.9", modality="ct1", association=5),
         "receipt": frames.Receipt("made", "", "imagecodecs", 2.5, "openjpeg", SYNTAXES["implicit"], SYNTAXES["explicit"]),
     }  # fmt: skip
-    return frames.Instance(**(facts | changes))
+    facts |= changes
+    return frames.Instance(**(facts | {"tags": frames.packed(facts["tags"])}))
 
 
 def make_event(number=1, handler="on_stored_instance", instance=True, now=1_700_000_000.0):

@@ -176,12 +176,22 @@ class Fails:
     """Makes the writer's next plan fail: `before` it is committed, or after, when nobody can know."""
 
     def __init__(self, archive, error, *, before):
-        self._submit = archive.writer.submit
+        self._writer, self._submit, self._do = archive.writer, archive.writer.submit, archive.writer.do
         self._error = error
         self._before = before
         self.failed = threading.Event()
 
-    def __call__(self, unit, **options):
+    def install(self, monkeypatch):
+        """Stand in the way of both ways to the writer."""
+        monkeypatch.setattr(self._writer, "submit", self.submit)
+        monkeypatch.setattr(self._writer, "do", self.do)
+        return self
+
+    def do(self, unit, **options):
+        is_plan = "delivery" in options.get("topics", ())
+        return self.submit(unit, **options).result() if is_plan else self._do(unit, **options)
+
+    def submit(self, unit, **options):
         is_plan = "delivery" in options.get("topics", ())
         if not is_plan or self.failed.is_set():
             return self._submit(unit, **options)

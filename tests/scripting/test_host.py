@@ -485,7 +485,7 @@ def test_a_host_that_could_not_start_can_be_stopped(bench, monkeypatch):
 def test_commits_that_fail_once_do_not_stop_the_script(bench, monkeypatch):
     bench.write("a.py", FORWARD)
     bench.start()
-    monkeypatch.setattr(bench.archive.writer, "submit", Fails(bench.archive, StorageError("full"), before=True))
+    Fails(bench.archive, StorageError("full"), before=True).install(monkeypatch)
     bench.arrive(100)
     bench.until_passed("a.py")
     assert len(bench.rows(t.delivery)) == 100

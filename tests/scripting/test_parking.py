@@ -66,8 +66,7 @@ def test_what_was_parked_runs_again_once_and_for_that_script_alone(failed):
 def test_what_runs_again_enters_its_actions_once_although_a_commit_failed(failed, monkeypatch):
     failed.put("a.py", FORWARD)
     failed.until_passed("other.py")
-    fails = Fails(failed.archive, StorageError("nobody knows"), before=False)
-    monkeypatch.setattr(failed.archive.writer, "submit", fails)
+    fails = Fails(failed.archive, StorageError("nobody knows"), before=False).install(monkeypatch)
     run_on(failed)
     failed.until(fails.failed.is_set)
     failed.until_passed("a.py")

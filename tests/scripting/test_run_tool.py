@@ -40,7 +40,7 @@ def load(source, **changes):
 def event():
     instance = frames.Instance(
         id=HERE, sop_instance_uid="1.1", sop_class="1.2", series_instance_uid="1.3", study_instance_uid="1.4", patient_id="p",
-        transfer_syntax=SYNTAXES["explicit"], has_pixels=True, frames=1, size=9, origin=frames.Origin("dicom"), tags={},
+        transfer_syntax=SYNTAXES["explicit"], has_pixels=True, frames=1, size=9, origin=frames.Origin("dicom"), tags=frames.packed({}),
     )  # fmt: skip
     return frames.Event(1, "on_stored_instance", 1.7e9, instance)
 

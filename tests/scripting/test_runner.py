@@ -255,8 +255,7 @@ def test_limits_of_the_scripts_entry_apply(bench):
 def test_a_run_whose_plan_could_not_be_committed_has_its_effects_once(bench, monkeypatch, before):
     bench.write("a.py", FORWARD)
     bench.start()
-    fails = Fails(bench.archive, StorageError("the disk is full"), before=before)
-    monkeypatch.setattr(bench.archive.writer, "submit", fails)
+    fails = Fails(bench.archive, StorageError("the disk is full"), before=before).install(monkeypatch)
     bench.arrive(3)
     bench.until_passed("a.py")
     assert fails.failed.is_set()
@@ -267,7 +266,7 @@ def test_a_plan_that_the_index_refuses_is_parked_and_the_script_goes_on(bench, m
     bench.attempts = 1
     bench.write("a.py", FORWARD)
     bench.start()
-    monkeypatch.setattr(bench.archive.writer, "submit", Fails(bench.archive, ValueError("odd"), before=True))
+    Fails(bench.archive, ValueError("odd"), before=True).install(monkeypatch)
     bench.arrive(2)
     bench.until_passed("a.py")
     parked, done = bench.rows(t.run)

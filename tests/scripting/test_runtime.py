@@ -36,7 +36,7 @@ def event(number=1, tags=None):
     instance = frames.Instance(
         id="one", sop_instance_uid="1.1", sop_class="1.2", series_instance_uid="1.3", study_instance_uid="1.4", patient_id="p",
         transfer_syntax=SYNTAXES["explicit"], has_pixels=True, frames=1, size=9, origin=frames.Origin("dicom"),
-        tags=tags or {0x00204000: ("LT", None), 0x00080060: ("CS", ["CT"])},
+        tags=frames.packed(tags or {0x00204000: ("LT", None), 0x00080060: ("CS", ["CT"])}),
     )  # fmt: skip
     return frames.Event(number, "on_stored_instance", 1.7e9, instance)
 

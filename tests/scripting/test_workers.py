@@ -138,8 +138,7 @@ def test_a_stop_in_the_middle_loses_nothing_and_repeats_nothing(three, monkeypat
 def test_a_commit_that_fails_or_whose_answer_is_lost_enters_each_plan_once(three, monkeypatch, before):
     three.start()
     three.put("a.py", handler("print(instance.sop_instance_uid)", "host.forward(instance, to='archive')"))
-    fails = Fails(three.archive, StorageError("disk"), before=before)
-    monkeypatch.setattr(three.archive.writer, "submit", fails)
+    fails = Fails(three.archive, StorageError("disk"), before=before).install(monkeypatch)
     for number in range(9):
         three.arrive(**study(number % 3))
     three.until_passed("a.py")

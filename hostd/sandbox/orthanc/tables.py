@@ -112,7 +112,7 @@ class SimplifiedTags(Tags):
     def items(self) -> list[tuple[str, Any]]:
         """Return the keywords, each with its value: `for name, value in tags.items()`. What is too large to be read is left out."""
         names = self._run.world.keyword_of
-        found = [(names[tag], self._if_small(tag)) for tag in sorted(self._elements) if tag in names]
+        found = [(names[tag], self._if_small(tag)) for tag in sorted(self._decoded()) if tag in names]
         return [(name, value) for name, value in found if value is not None]
 
     def _if_small(self, tag: int) -> Any:
@@ -122,7 +122,7 @@ class SimplifiedTags(Tags):
             return None
 
     def _value(self, tag: int) -> Any:
-        if tag >> 16 == _PIXEL_GROUP or tag not in self._elements:
+        if tag >> 16 == _PIXEL_GROUP or tag not in self._decoded():
             self._note(tag)
             return None
         vr, raw = self._raw(tag)
