@@ -204,7 +204,6 @@ class Node:
         settings = self.settings
         self._projects = projects.configured(settings.projects)
         self._targets = _targets_of(settings)
-        self._providers = providers_of(settings)
         self._retry = NewestPolicy(_policy_of(settings))
         private_folder(settings.node.data)
         self._room = Room(settings.node.place.blobs, settings.node.refuse_below_mb)
@@ -212,6 +211,7 @@ class Node:
         self._undo.append(("archive", self.archive.close))
         self._remotes = Remotes(self.archive, settings, self._take)
         self.settings = settings = self._remotes.settings
+        self._providers = providers_of(settings, self._ask_find)
         self._callers.use(callers_of(settings))
         if self._hold_waiting:
             self._hold()
@@ -470,6 +470,10 @@ class Node:
         dicom = self.settings.dicom
         return Here(dicom.aets[0] if dicom.enabled else None, partial(storage.taken, intake))
 
+    def _ask_find(self, modality: str, question: Question) -> Question:
+        """Ask the filters about a query that goes out; return it as they want it."""
+        return self._filters.outgoing_find(modality, question)
+
     def _query(self, modality: str, question: Question, limit: int) -> list[Elements]:
         """Ask a modality for a script what it has."""
         provider = provider_of(self._providers, modality)
@@ -512,7 +516,7 @@ class Node:
         self._callers.use(callers_of(settings))
         self._retry.use(_policy_of(settings))
         if not changes.DELIVERING.isdisjoint(sections):
-            before, self._providers = self._providers, providers_of(settings)
+            before, self._providers = self._providers, providers_of(settings, self._ask_find)
             self._carriers.use(self._retrievals.executors(self._providers, before))
             self._filters.know(_reached(settings))
             self._couriers.use(destinations_of(settings), terms_of(settings))

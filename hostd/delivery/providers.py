@@ -41,6 +41,9 @@ By = Literal["move", "get"]
 Take = Callable[[Association, Message, Origin], tuple[int, str]]
 """Takes what a C-STORE-RQ brings into the archive; returns the status and Error Comment, which are of success only once it is safe (P1)."""
 
+AskFilters = Callable[[str, Question], Question]
+"""Returns what a modality is asked, as the filters want it. Raises `HostdError` where it is not to be asked."""
+
 _SOP_CLASS_UID = 0x00080016
 _SERIES_INSTANCE_UID = 0x0020000E
 _PER_SERIES = 200
@@ -59,6 +62,10 @@ _PLAIN = (*UNCOMPRESSED, EXPLICIT_BE.uid)
 _COMMON = tuple(str(context.abstract_syntax) for context in StoragePresentationContexts)
 
 _log = structlog.get_logger(__name__)
+
+
+def _let_pass(_modality: str, question: Question) -> Question:
+    return question
 
 
 def _never() -> bool:
@@ -80,8 +87,18 @@ class Answers:
 class Provider:
     """A modality of the configuration, as an archive. Every call makes an association of its own; waits are in seconds."""
 
-    def __init__(self, modality: Modality, *, by: By, query_timeout_s: float, retrieve_timeout_s: float) -> None:
+    def __init__(
+        self,
+        modality: Modality,
+        *,
+        by: By,
+        query_timeout_s: float,
+        retrieve_timeout_s: float,
+        ask_filters: AskFilters = _let_pass,
+    ) -> None:
+        """Have it asked as `ask_filters` wants it, which raises `HostdError` for what is not to be asked."""
         self.modality = modality
+        self._ask_filters = ask_filters
         self.by = by
         """How what it has is brought here."""
         self.query_timeout_s = query_timeout_s
@@ -122,6 +139,7 @@ class Provider:
         **options: Any,
     ) -> Found:
         """Ask what it has; return the matches as they came. `options` are those of `retrieval.find`. Raises as `find`."""
+        question = self._ask_filters(self.name, question)
         contexts = [(question.sop_class("find"), query.SYNTAXES)]
         patience = options.get("within_s") if timeout_s is None else timeout_s
         with self._association(contexts, timeout_s=patience, calling_aet=calling_aet) as on:
@@ -240,14 +258,15 @@ def _answers(found: Found) -> Answers:
     return Answers([query.elements_of(match, found.syntax) for match in found.matches], found.is_whole)
 
 
-def providers_of(settings: Settings) -> dict[str, Provider]:
-    """Return the modalities of a configuration, by name."""
+def providers_of(settings: Settings, ask_filters: AskFilters = _let_pass) -> dict[str, Provider]:
+    """Return the modalities of a configuration, by name; `ask_filters` is asked about what they are asked."""
     return {
         name: Provider(
             configured(name, section),
             by=section.retrieve_by,
             query_timeout_s=section.query_timeout_s,
             retrieve_timeout_s=section.retrieve_timeout_s,
+            ask_filters=ask_filters,
         )
         for name, section in settings.modalities.items()
     }

@@ -16,6 +16,7 @@ from hostd.sandbox import frames
 from hostd.sandbox.api import Host
 from hostd.sandbox.read_only import ReadOnly
 from hostd.sandbox.run import Run
+from hostd.sandbox.tags import Tags
 from hostd.sandbox.views import Instance
 
 CAPABILITY = "filters"
@@ -65,6 +66,31 @@ class Request(ReadOnly):
         return f"<request: {self.method} {self.uri}>"
 
 
+class Query(ReadOnly):
+    """What is asked of an archive (C-FIND)."""
+
+    __slots__ = ("_query", "_run")
+    _query: frames.FindQuery
+    _run: Run
+
+    def __init__(self, run: Run, query: frames.FindQuery) -> None:
+        object.__setattr__(self, "_run", run)
+        object.__setattr__(self, "_query", query)
+
+    @property
+    def level(self) -> str:
+        """What is asked for: "patient", "study", "series" or "instance"."""
+        return self._query.level
+
+    @property
+    def tags(self) -> Tags:
+        """Its keys, read as the elements of an instance; one that has no text asks for the value. `query.tags.text("StudyDate")` gives a range as it stands."""
+        return Tags(self._run, self._query.keys)
+
+    def __repr__(self) -> str:
+        return f"<query: {self.level}>"
+
+
 @dataclass(frozen=True, slots=True)
 class Filter:
     """Something that is about to happen, if every filter lets it."""
@@ -105,13 +131,27 @@ class HttpRequest(Filter):
     request: Request
 
 
+@dataclass(frozen=True, slots=True)
+class OutgoingFind(Filter):
+    """Another archive is about to be asked what it has, by a script or over HTTP. `modality` is its name in the configuration.
+
+    The answer is `host.accept()` or None; `host.accept(set={...}, remove=[...])`, which changes the keys: a text is one that matches must
+    have, "" asks for the value; or `host.refuse(0xA700, reason)`: then nobody is asked, and whoever wanted to gets that reason. What
+    hostd itself asks, to see whether something is there already, or what is to come, is not filtered.
+    """
+
+    query: Query
+    modality: str
+
+
 FILTERS: dict[str, type[Filter]] = {
     "filter_received_instance": ReceivedInstance,
     "filter_outgoing_instance": OutgoingInstance,
     "filter_http_request": HttpRequest,
+    "filter_outgoing_find": OutgoingFind,
 }
 """Filter's name → what it is asked about."""
-LATER_FILTERS = ("filter_find", "filter_outgoing_find")
+LATER_FILTERS = ("filter_find",)
 """Those that come with query/retrieve, which this release does not have."""
 
 
@@ -150,8 +190,8 @@ class FilterHost(ReadOnly):
 
     def accept(
         self,
-        set: dict[str, Any] | None = None,  # noqa: A002 - the name is part of the public interface
-        remove: Sequence[str] = (),
+        set: dict[Any, Any] | None = None,  # noqa: A002 - the name is part of the public interface
+        remove: Sequence[str | int] = (),
     ) -> Decision:
         """Let it happen; of an instance that is received, with these elements set and those removed.
 
@@ -162,11 +202,12 @@ class FilterHost(ReadOnly):
 
         Not to be changed are SOP Class UID, Specific Character Set, what describes the pixels, private elements,
         sequences (they can be removed) and binary data. Of several filters the changes add up; where two set the same
-        element, that of the later file name stands. Only `filter_received_instance` can change anything.
+        element, that of the later file name stands. Only `filter_received_instance` can change an instance, and
+        `filter_outgoing_find` the keys of a query, of which a value is any text.
         """
         self._run.check_open()
-        if (set is not None or remove != ()) and self._handler != "filter_received_instance":
-            raise TypeError(f"{self._handler} can change nothing: set and remove are for filter_received_instance")
+        if (set is not None or remove != ()) and self._handler not in CHANGING:
+            raise TypeError(f"{self._handler} can change nothing: set and remove are for {' and '.join(CHANGING)}")
         if set is not None and not isinstance(set, dict):
             raise TypeError('set takes a dict of keywords and values: set={"PatientID": "0042"}')
         if not isinstance(remove, (list, tuple)):
@@ -186,6 +227,8 @@ class FilterHost(ReadOnly):
         """
         if self._handler == "filter_http_request":
             raise TypeError("a request cannot be discarded: use host.refuse(403, reason)")
+        if self._handler == "filter_outgoing_find":
+            raise TypeError("a query cannot be discarded: use host.refuse(0xA700, reason)")
         return self._decide("discard", reason=_reason(reason))
 
     def refuse(self, status: int, reason: str) -> Decision:
@@ -236,6 +279,8 @@ def may_refuse_with(handler: str, status: int) -> bool:
     return 0xA700 <= status <= 0xA9FF or 0xC000 <= status <= 0xCFFF or 0x0110 <= status <= 0x0124
 
 
+CHANGING = ("filter_received_instance", "filter_outgoing_find")
+"""Filters that may change what they are asked about."""
 _HTTP = frozenset((400, 401, 403, 404, 405, 406, 409, 410, 413, 415, 422, 423, 429, 451, 500, 501, 503))
 
 
@@ -261,6 +306,8 @@ def subjects(run: Run, question: frames.Filter) -> list[object]:
     given: list[object] = []
     if question.instance is not None:
         given.append(Instance(run, question.instance))
+    if question.query is not None:
+        given.append(Query(run, question.query))
     if question.destination is not None:
         given.append(question.destination)
     if question.request is not None:

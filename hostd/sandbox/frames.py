@@ -222,8 +222,15 @@ class HttpRequest(msgspec.Struct, frozen=True):
     headers: dict[str, str]
 
 
+class FindQuery(msgspec.Struct, frozen=True):
+    """What an archive is asked by C-FIND, as a filter sees it."""
+
+    level: Literal["patient", "study", "series", "instance"]
+    keys: Elements
+
+
 class Filter(msgspec.Struct, frozen=True, tag="filter"):
-    """Run one filter: on an instance that is received, one that goes to a destination, or a request."""
+    """Run one filter: on an instance that is received, one that goes to a destination, a request, or a query."""
 
     id: int
     handler: str
@@ -233,6 +240,7 @@ class Filter(msgspec.Struct, frozen=True, tag="filter"):
     """Of a destination that is a modality: its AE title, and its host name or address."""
     destination_host: str | None = None
     request: HttpRequest | None = None
+    query: FindQuery | None = None
 
 
 class Answer(msgspec.Struct, frozen=True, tag="answer"):
@@ -466,7 +474,7 @@ class Result(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="resul
 
 
 class Verdict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="verdict"):
-    """What a filter decided, said and read. `set` and `remove` name elements by tag; no values: the element is emptied."""
+    """What a filter decided, said and read. `set` and `remove` name elements, or keys, by tag; no values: it is emptied."""
 
     id: int
     verdict: Literal["accept", "discard", "refuse"]

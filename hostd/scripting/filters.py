@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import structlog
+from pydicom._dicom_dict import DicomDictionary  # datadict only re-exports it
 
 from hostd.archive import events, filterings, instances
 from hostd.archive.archive import Archive
@@ -22,9 +23,10 @@ from hostd.archive.records import Delivery, Origin
 from hostd.archive.scripts import Version
 from hostd.dicom import statuses
 from hostd.dicom.header import Header, read_file_header
-from hostd.errors import HostdError, ScriptError
+from hostd.dicom.query import Question
+from hostd.errors import FilterRefusedError, HostdError, ScriptError
 from hostd.intake import element_values
-from hostd.intake.filtering import Changes, Judgement, Opinion, combine
+from hostd.intake.filtering import Changes, Judgement, Opinion, Values, combine
 from hostd.sandbox import frames
 from hostd.sandbox.filters import FILTERS
 from hostd.scripting import questions
@@ -37,6 +39,10 @@ _log = structlog.get_logger(__name__)
 
 _UNAVAILABLE = 503
 _RECEIVED, _OUTGOING, _REQUEST = "filter_received_instance", "filter_outgoing_instance", "filter_http_request"
+_OUTGOING_FIND = "filter_outgoing_find"
+_MAX_KEY = 1024
+_NO_KEYS = frozenset({0x00080005, 0x00080052})
+"""What a query says of itself, which no filter changes: its character set and its level."""
 
 Answerer = Callable[[frames.Question], frames.Answer]
 
@@ -207,6 +213,31 @@ class Filters:
                 self._enter(Filtering("refused_request", None, None, None, run.at, (run,)), run.script)
         return judgement
 
+    def outgoing_find(self, modality: str, question: Question) -> Question:
+        """Return what a modality is to be asked, as the filters want it. Raises `FilterRefusedError` where it is not to be asked."""
+        asked = self._of(_OUTGOING_FIND)
+        if not asked:
+            return question
+        to = self._reached.get(f"modality:{modality}") or Reached(modality)
+        filtering = frames.Filter(
+            next(self._ids),
+            _OUTGOING_FIND,
+            query=frames.FindQuery(question.level, as_keys(question)),
+            destination=to.name,
+            destination_aet=to.aet,
+            destination_host=to.host,
+        )
+        judgement = self._judge(asked, filtering, lambda one: frames.Answer(one.id, error="a query has no more"))
+        for run in judgement.runs:
+            for level, text in run.log:
+                _log.info("filter says", script=run.script, level_of_line=level, text=text)
+        if judgement.verdict != "accept":
+            failed = "failed, so nobody was asked" if judgement.has_failed else "refused the query"
+            raise FilterRefusedError(f"the filter {judgement.script} {failed}: {judgement.reason}", judgement.status)
+        changes = judgement.changes
+        kept = {tag: text for tag, text in question.keys.items() if tag not in changes.remove}
+        return replace(question, keys=kept | {tag: _key(values) for tag, values in changes.set.items()})
+
     def has_request_filters(self) -> bool:
         """Tell whether requests are filtered."""
         return bool(self._of(_REQUEST))
@@ -225,7 +256,8 @@ class Filters:
         try:
             script, verdict = self._run(script, question, answer)
             error = why(verdict.failure)
-            changes = changes_of(verdict) if error is None else Changes()
+            read_changes = keys_of if question.handler == _OUTGOING_FIND else changes_of
+            changes = read_changes(verdict) if error is None else Changes()
         except (ScriptError, ValueError) as failure:
             changes, error = Changes(), str(failure)
         except Exception as fault:  # noqa: BLE001 - whatever it is, what was to be filtered must not pass
@@ -304,6 +336,32 @@ class Filters:
             self._archive.writer.do(lambda c: filterings.enter(c, filtering, subject))
         except Exception as error:  # noqa: BLE001 - the decision stands; it is in the log and, for a delivery, in its attempt
             _log.error("what a filter did could not be entered", subject=subject, reason=str(error))
+
+
+def keys_of(verdict: frames.Verdict) -> Changes:
+    """Return what a verdict wants changed of a query's keys. Raises `ValueError` for what no key may be."""
+    changes = Changes({tag: tuple(values) for tag, values in verdict.set.items()}, frozenset(verdict.remove))
+    if _NO_KEYS & (changes.set.keys() | changes.remove):
+        raise ValueError("the level and the character set of a query cannot be changed")
+    for values in changes.set.values():
+        if len(_key(values)) > _MAX_KEY:
+            raise ValueError(f"the text of a key has up to {_MAX_KEY} characters")
+    return changes
+
+
+def _key(values: Values) -> str:
+    return "\\".join(map(str, values))
+
+
+def as_keys(question: Question) -> frames.Elements:
+    """Return the keys of a query as a filter sees them: texts, whatever the VR."""
+    return {tag: (_vr_of(tag), text.split("\\") if text else []) for tag, text in question.keys.items()}
+
+
+def _vr_of(tag: int) -> str:
+    """Return a VR whose values are shown as they stand: of a key a date may be a range, and a number anything."""
+    vr = DicomDictionary.get(tag, ("LO",))[0]
+    return vr if vr in ("PN", "UI", "CS", "LO", "SH", "AE") else "LO"
 
 
 def changes_of(verdict: frames.Verdict) -> Changes:

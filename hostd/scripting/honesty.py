@@ -62,11 +62,11 @@ def dishonest_verdict(verdict: frames.Verdict, asked: frames.Filter) -> str | No
     """Say what in a verdict the API inside the worker would never have made; None when nothing is."""
     if verdict.id != asked.id:
         return "the verdict on something else"
-    if (verdict.set or verdict.remove) and (asked.handler != "filter_received_instance" or verdict.verdict != "accept"):
+    if (verdict.set or verdict.remove) and (asked.handler not in filters.CHANGING or verdict.verdict != "accept"):
         return "changes of what cannot be changed"
     if len(verdict.set) + len(verdict.remove) > filters.MAX_CHANGES or len(verdict.reason) > filters.MAX_REASON:
         return "more changes, or a longer reason, than there may be"
-    if verdict.verdict == "discard" and asked.handler == "filter_http_request":
+    if verdict.verdict == "discard" and asked.handler in ("filter_http_request", "filter_outgoing_find"):
         return "a verdict that this filter does not have"
     if verdict.verdict == "refuse" and (
         asked.handler == "filter_outgoing_instance" or not filters.may_refuse_with(asked.handler, verdict.status)

@@ -14,16 +14,17 @@ from hostd.archive.tasks import PlannedTask
 from hostd.clock import Clock
 from hostd.dicom import syntaxes
 from hostd.dicom.element_values import Elements
-from hostd.dicom.query import Question, elements_of
+from hostd.dicom.query import Level, Question, elements_of
 from hostd.dicom.syntaxes import EXPLICIT_LE
 from hostd.errors import HostdError, ScriptError
 from hostd.intake.element_values import name_of
+from hostd.intake.filtering import Changes
 from hostd.sandbox import frames
 from hostd.scripting import made, questions
 from hostd.scripting.asking import Means, OfFiles
 from hostd.scripting.configured import Configuration
 from hostd.scripting.execution import why
-from hostd.scripting.filters import changes_of
+from hostd.scripting.filters import as_keys, changes_of, keys_of
 from hostd.scripting.folder import Source
 from hostd.scripting.plan import as_frames_event
 from hostd.scripting.processes import WorkerLost
@@ -261,6 +262,12 @@ class Script:
         request = frames.HttpRequest(method, uri, ip, username, dict(headers or {}))
         return self._ask("filter_http_request", None, request=request)
 
+    def queried(self, level: Level, modality: str, **keys: str) -> Decision:
+        """Ask `filter_outgoing_find` about what that modality is to be asked; `set` has the keys as texts."""
+        question = Question.by_keywords(level, keys)
+        query = frames.FindQuery(level, as_keys(question))
+        return self._ask("filter_outgoing_find", None, query=query, destination=modality)
+
     def close(self) -> None:
         """End its worker."""
         self._worker.stop()
@@ -313,7 +320,7 @@ class Script:
         except WorkerLost as lost:
             self._again()
             verdict, error = frames.Verdict(1, "accept", [], []), str(lost)
-        return _decision(verdict, error)
+        return _decision(verdict, error, keys_of if handler == "filter_outgoing_find" else changes_of)
 
 
 def _fits(match: Question, question: Question) -> bool:
@@ -331,9 +338,11 @@ def _no_answer(question: frames.Question) -> frames.Answer:
     return frames.Answer(question.id, error="a request has no instance to ask about")
 
 
-def _decision(verdict: frames.Verdict, error: str | None) -> Decision:
+def _decision(
+    verdict: frames.Verdict, error: str | None, read_changes: Callable[[frames.Verdict], Changes] = changes_of
+) -> Decision:
     try:
-        changes = changes_of(verdict)
+        changes = read_changes(verdict)
     except (ValueError, HostdError) as wrong:
         error, changes = error or str(wrong), None
     values = {name_of(tag): given for tag, given in changes.set.items()} if changes and not error else {}

@@ -1,6 +1,7 @@
 """Filters: asked before something happens, in order, within their time; what they cannot decide is refused."""
 
 import os
+import re
 import signal
 import threading
 
@@ -12,7 +13,8 @@ from hostd.archive.records import Origin
 from hostd.archive.scripts import Version
 from hostd.config.sections import Script
 from hostd.dicom.header import Header
-from hostd.errors import ScriptError
+from hostd.dicom.query import Question
+from hostd.errors import FilterRefusedError, ScriptError
 from hostd.intake.filtering import Changes
 from hostd.sandbox import api, filters
 from hostd.scripting.filters import Filters
@@ -319,7 +321,7 @@ def test_the_line_that_would_allow_it_keeps_what_is_allowed_already():
         load("a.py", source("pass"), Script(may=("delete",)))
 
 
-@pytest.mark.parametrize("name", ["filter_find", "filter_outgoing_find"])
+@pytest.mark.parametrize("name", ["filter_find"])
 def test_the_filters_of_query_retrieve_are_named_as_not_in_this_release(name):
     worker = load("a.py", source("pass", handler=name, takes="query"), Script())
     worker.stop()
@@ -336,3 +338,52 @@ def test_wrong_parameters_of_a_filter_are_named():
 def test_notifications_have_no_verdicts_and_filters_no_actions():
     assert not {"accept", "discard", "refuse"} & set(vars(api.Host))
     assert not {"forward", "transcode", "delete", "now"} & set(vars(filters.FilterHost))
+
+
+QUERY = Question("study", {0x00100020: "42", 0x00080020: "20240101-20241231", 0x00081030: "", 0x00080061: "CT\\MR"})
+
+
+def test_a_query_that_goes_out_is_asked_as_the_filters_want_it(desk):
+    assert desk.filters.outgoing_find("pacs", QUERY) == QUERY
+    desk.put(
+        "a.py", "print(query.level, modality, query.tags.PatientID, query.tags.text('StudyDate'), query.tags.ModalitiesInStudy)",
+        "return host.accept(set={'PatientID': '0042', 'AccessionNumber': ''}, remove=['StudyDescription'])",
+        handler="filter_outgoing_find", takes="query, modality",
+    )  # fmt: skip
+    changed = desk.filters.outgoing_find("pacs", QUERY)
+    assert changed.level == "study"
+    assert changed.keys == {
+        0x00100020: "0042", 0x00080020: "20240101-20241231", 0x00080061: "CT\\MR", 0x00080050: "",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("return host.refuse(0xA700, 'not at night')", "the filter a.py refused the query: not at night"),
+        ("return host.accept(set={'QueryRetrieveLevel': 'PATIENT'})", "the level and the character set"),
+        ("return host.accept(set={'PatientID': '1' * 2000})", "up to 1024 characters"),
+        ("return host.discard('no')", "a query cannot be discarded"),
+        ("return query.tags.Unknown", "no element has the keyword"),
+        ("raise ValueError('oh')", "failed, so nobody was asked: ValueError: oh"),
+    ],
+)
+def test_a_query_that_a_filter_refuses_or_fails_over_is_not_asked(desk, line, says):
+    desk.put("a.py", line, handler="filter_outgoing_find", takes="query, modality")
+    with pytest.raises(FilterRefusedError, match=re.escape(says)):
+        desk.filters.outgoing_find("pacs", QUERY)
+
+
+def test_orthancs_filter_of_outgoing_queries_returns_the_query_that_is_asked(desk):
+    desk.put_text(
+        "a.py",
+        "def OutgoingFindRequestFilter(query, modality):\n"
+        "    query['0010,0020'] = '00' + query['0010,0020']\n"
+        "    del query['0008,1030']\n"
+        "    query['0008,0050'] = 'A*'\n"
+        "    return query\n",
+    )
+    changed = desk.filters.outgoing_find("pacs", QUERY)
+    assert changed.keys == {
+        0x00100020: "0042", 0x00080020: "20240101-20241231", 0x00080061: "CT\\MR", 0x00080050: "A*",
+    }  # fmt: skip

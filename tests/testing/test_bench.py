@@ -214,3 +214,35 @@ def test_a_filter_that_asks_for_pixels_is_not_loaded_and_one_that_hides_it_is_to
         helper + body("least(instance)", handler="filter_received_instance(instance, host)"), may=["filters"]
     )
     assert script.received(hostd.instance()).error.startswith("PixelsUnknown: a filter decides by the header")
+
+
+def test_what_other_archives_have_is_said_by_the_test(hostd):
+    script = hostd.script(
+        "def on_new_study(study, host):\n"
+        "    for one in host.query('archive', 'study', PatientID=study.patient_id, StudyDate='2023*'):\n"
+        "        print(one.StudyInstanceUID, one.StudyDate, one.Rows)\n"
+        "        host.retrieve('archive', study=one.StudyInstanceUID)\n",
+        may=["query", "retrieve"],
+    )
+    script.has["archive"] = [
+        {"PatientID": "A", "StudyInstanceUID": "1.2", "StudyDate": "20230101", "Rows": "512"},
+        {"PatientID": "B", "StudyInstanceUID": "1.3"},
+    ]
+    run = script.on("new_study", hostd.instance(PatientID="A"))
+    assert run.log == ("1.2 20230101 None",), "what was not asked for is not said"
+    ((modality, study, series, skipped),) = [(r.modality, r.study, r.series, r.skipped) for r in run.retrieves]
+    assert (modality, study, series, skipped) == ("archive", "1.2", None, None)
+    assert run.plan == ("retrieve study 1.2 from archive",)
+
+
+def test_a_filter_of_queries_is_asked_about_one(hostd):
+    script = hostd.script(
+        "def filter_outgoing_find(query, modality, host):\n"
+        "    if query.level == 'patient':\n"
+        "        return host.refuse(0xA700, modality)\n"
+        "    return host.accept(set={'PatientID': query.tags.PatientID + '*'})\n",
+        may=["filters"],
+    )
+    assert script.queried("study", "archive", PatientID="4", StudyDate="2024-").set == {"PatientID": "4*"}
+    refused = script.queried("patient", "archive")
+    assert (refused.verdict, refused.reason) == ("refuse", "archive")

@@ -76,12 +76,17 @@ CALLBACKS: dict[str, Callback] = {
         ("method", "uri", "ip", "username", "httpHeaders"),
         "False answers 403. An administrator on the machine itself is not asked about.",
     ),
+    "OutgoingFindRequestFilter": Callback(
+        ("filter_outgoing_find",),
+        ("query", "modality"),
+        "`query` goes by `gggg,eeee`; what is returned, a dict of these, is asked in its place. `modality` is the AE title.",
+    ),
 }  # fmt: skip
 """In the order of the documentation."""
 
 WITHOUT_COUNTERPART: dict[str, str] = {
     **dict.fromkeys(
-        ("IncomingFindRequestFilter", "OutgoingFindRequestFilter"),
+        ("IncomingFindRequestFilter",),
         "this release has no C-FIND",
     ),
     "IncomingWorklistRequestFilter": "there is no worklist",

@@ -139,7 +139,10 @@ class Spelling:
                 and question.instance.origin.kind != "dicom"
             ):
                 continue
-            decision = _decision(name, self._call(name, names, _shown(run, question)), host)
+            said = self._call(name, names, _shown(run, question))
+            if question.query is not None:
+                return _asked_instead(name, said, question.query, host)
+            decision = _decision(name, said, host)
             if decision is not None:
                 return decision
         return host.accept()
@@ -187,11 +190,38 @@ def _shown(run: Run, question: frames.Filter) -> list[object]:
     if question.request is not None:
         asked = question.request
         return [asked.method, asked.uri, asked.ip, asked.username, Table(dict(asked.headers))]
+    if question.query is not None:
+        return [_numbered(question.query), question.destination_aet or ""]
     instance = question.instance
-    assert instance is not None, "a filter is asked about an instance or a request"
+    assert instance is not None, "a filter is asked about an instance, a request or a query"
     if question.destination is not None:
         return [tags_of(run, instance), destination_of(question)]
     return [tags_of(run, instance), origin_of(instance.origin), info_of(instance)]
+
+
+def _numbered(query: frames.FindQuery) -> dict[str, str]:
+    return {
+        f"{tag >> 16:04x},{tag & 0xFFFF:04x}": "\\".join(map(str, values or ()))
+        for tag, (_, values) in query.keys.items()
+    }
+
+
+def _asked_instead(name: str, said: object, query: frames.FindQuery, host: filters.FilterHost) -> filters.Decision:
+    """Return what is to be asked in the place of a query. Raises `TypeError` and `ValueError` for what is no query."""
+    if not isinstance(said, dict):
+        raise TypeError(f"{name} returns the query, a dict by gggg,eeee, not a {type(said).__name__}")
+    before = _numbered(query)
+    wanted = dict(dict.items(said))
+    gone = [_tag(name, key) for key in before if key not in wanted]
+    changed = {_tag(name, key): value for key, value in wanted.items() if before.get(key) != value}
+    return host.accept(set=changed, remove=gone)
+
+
+def _tag(name: str, key: object) -> int:
+    digits = str.__str__(key).replace(",", "") if isinstance(key, str) else ""
+    if len(digits) != 8 or not set(digits.lower()) <= set("0123456789abcdef"):
+        raise ValueError(f"{name} names elements as gggg,eeee")
+    return int(digits, 16)
 
 
 def _decision(name: str, said: object, host: filters.FilterHost) -> filters.Decision | None:
