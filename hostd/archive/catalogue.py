@@ -13,6 +13,7 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from hostd.archive import rows
 from hostd.archive import tables as t
 from hostd.dicom.identity import Identity
 from hostd.dicom.matching import digits, fold
@@ -29,7 +30,7 @@ def key(text: str) -> str:
 def enter(connection: Connection, identity: Identity, attributes: dict[str, dict[str, str]]) -> None:
     """Note that an instance is there with these attributes by level. Call it in the transaction that enters the instance."""
     ids = {"patient": identity.patient, "study": identity.study, "series": identity.series}
-    known = {one.level: one.digest for one in connection.execute(_KNOWN, ids)}
+    known = dict(map(tuple, _KNOWN.rows(connection, **ids)))
     for level, table in TABLES.items():
         digest = _digest(attributes[level])
         if known.get(level) == digest:
@@ -78,11 +79,13 @@ def _digest(attributes: dict[str, str]) -> str:
 
 
 # Made once: it is executed for each instance that comes.
-_KNOWN = sa.union_all(
-    *(
-        sa.select(sa.literal_column(f"'{level}'").label("level"), table.c.digest).where(
-            table.c.id == sa.bindparam(level)
+_KNOWN = rows.Prepared(
+    sa.union_all(
+        *(
+            sa.select(sa.literal_column(f"'{level}'").label("level"), table.c.digest).where(
+                table.c.id == sa.bindparam(level)
+            )
+            for level, table in TABLES.items()
         )
-        for level, table in TABLES.items()
     )
 )

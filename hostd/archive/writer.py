@@ -6,8 +6,9 @@ it leaves outside the index must not mind.
 
 A group is whatever waits when the writer is free; units that can wait a little (`within_s`) make it take a group only when their time has
 come. Each unit has its SAVEPOINT, where there are several: a bad one fails alone. An urgent unit that finds the writer free is committed
-by the thread that waits for it, since to wake another one and to be woken by it takes as long as the commit. Directories of new files
-are synced before the commit, so that a committed row always has its file; a unit's future resolves only after the commit.
+by the thread that waits for it, and one that does not by the first of those that wait, who is given the writer and takes all: to wake
+another thread and to be woken by it takes as long as the commit. Directories of new files are synced before the commit, so that a
+committed row always has its file; a unit's future resolves only after the commit.
 """
 
 from __future__ import annotations
@@ -46,7 +47,11 @@ class _Submission:
     unit: Unit[Any]
     blobs: Sequence[str]
     topics: Collection[str]
-    future: Future[Any]
+    future: Future[Any] | None = None
+    """Of a unit that nobody waits for in `do`."""
+    turn: threading.Lock | None = None
+    """Held while the thread of an urgent unit is to wait: until its unit is committed, or the writer is given to it."""
+    is_done: bool = False
     result: Any = None
     error: BaseException | None = None
 
@@ -62,8 +67,10 @@ class Writer:
         self._acknowledgements: deque[_Submission] = deque()
         self._others: deque[_Submission] = deque()
         self._filled = threading.Condition()
-        self._committing = threading.Lock()
-        """Held by the thread that takes a group and commits it."""
+        self._is_taken = False
+        """Whether a thread has the writer: it takes groups and commits them."""
+        self._connection: Connection | None = None
+        """Of the thread that has the writer, from one group to the next: to take one from the pool takes a tenth of a small unit's time."""
         self._closing = False
         self._due = math.inf  # when the next group is taken, by the monotonic clock
         self._thread = threading.Thread(target=self._serve, name="writer", daemon=True)
@@ -85,31 +92,54 @@ class Writer:
         committed with, until `hurry`. The future raises what the unit raised, or `StorageError` when the commit failed:
         then it is not known what was committed, and nothing may be told to be safe.
         """
-        return self._enter(_Submission(unit, blobs, topics, Future()), urgent=urgent, within_s=within_s).future
+        future: Future[T] = Future()
+        submission = _Submission(unit, blobs, topics, future)
+        with self._filled:
+            self._enter(submission, urgent=urgent, within_s=within_s)
+            if not self._is_taken:
+                self._filled.notify()
+        return future
 
     def do(self, unit: Unit[T], *, topics: Sequence[str] = (), blobs: Sequence[str] = (), urgent: bool = False) -> T:
         """Submit a unit and wait for it."""
-        submission = _Submission(unit, blobs, topics, Future())
-        if urgent and self._committing.acquire(blocking=False):
-            try:
-                self._enter(submission, urgent=True, wake=False)
-                self._commit(self._taken())
-            finally:
-                self._committing.release()
-        else:
-            self._enter(submission, urgent=urgent)
-        result: T = submission.future.result()
+        if not urgent:
+            return self.submit(unit, topics=topics, blobs=blobs).result()
+        submission = _Submission(unit, blobs, topics)
+        with self._filled:
+            self._enter(submission, urgent=True)
+            if self._is_taken:
+                submission.turn = threading.Lock()
+                submission.turn.acquire()
+            self._is_taken = True
+        if submission.turn is not None:
+            submission.turn.acquire()
+        if not submission.is_done:
+            self._commit_and_give()
+        if submission.error is not None:
+            raise submission.error
+        result: T = submission.result
         return result
 
-    def _enter(self, submission: _Submission, *, urgent: bool, within_s: float = 0.0, wake: bool = True) -> _Submission:
-        with self._filled:
-            if self._closing:
-                raise StorageError("the node is stopping and takes no more changes")
-            (self._acknowledgements if urgent else self._others).append(submission)
-            self._due = min(self._due, time.monotonic() + within_s)
-            if wake:
-                self._filled.notify()
-        return submission
+    def _enter(self, submission: _Submission, *, urgent: bool, within_s: float = 0.0) -> None:
+        if self._closing:
+            raise StorageError("the node is stopping and takes no more changes")
+        (self._acknowledgements if urgent else self._others).append(submission)
+        self._due = min(self._due, time.monotonic() + within_s)
+
+    def _commit_and_give(self) -> None:
+        """Commit what waits, then give the writer to the first that still does, or to the writer's own thread, which is the last to have it."""
+        try:
+            if group := self._taken():
+                self._commit(group)
+        finally:
+            with self._filled:
+                next_one = next((one.turn for one in self._acknowledgements if one.turn is not None), None)
+                if next_one is not None:
+                    next_one.release()
+                else:
+                    self._is_taken = False
+                    if self._acknowledgements or self._others or self._closing:
+                        self._filled.notify()
 
     def _taken(self) -> list[_Submission]:
         """Take what waits, those first that an acknowledgement waits for."""
@@ -133,23 +163,30 @@ class Writer:
             self._closing = True
             self._filled.notify()
         self._thread.join()
+        self._disconnect()
 
     def _serve(self) -> None:
         while True:
             with self._filled:
-                while not self._closing and (left_s := self._due - time.monotonic()) > 0:
-                    self._filled.wait(None if left_s == math.inf else left_s)
-            with self._committing:
-                if group := self._taken():
-                    self._commit(group)
-                elif self._closing:
+                while (left_s := self._due - time.monotonic()) > 0 or self._is_taken:
+                    if self._closing and not self._is_taken:
+                        break
+                    self._filled.wait(None if left_s == math.inf or self._is_taken else left_s)
+                if self._closing and not (self._acknowledgements or self._others):
                     return
+                self._is_taken = True
+            self._commit_and_give()
 
     def _commit(self, group: list[_Submission]) -> None:
         self._sync(group)
         self._execute([submission for submission in group if submission.error is None])
         for submission in group:
-            if submission.error is not None:
+            submission.is_done = True
+            if submission.turn is not None:
+                submission.turn.release()
+            elif submission.future is None:
+                continue  # that of this thread
+            elif submission.error is not None:
                 submission.future.set_exception(submission.error)
             else:
                 submission.future.set_result(submission.result)
@@ -181,30 +218,45 @@ class Writer:
         for submission in group:
             submission.error = None
         try:
-            connection = self._engine.connect()
+            connection = self._connection = self._connection or self._engine.connect()
         except Exception as error:
             raise (_NothingDoneError(error) if is_passing(error) else error) from error
-        with connection:
-            try:
-                transaction = connection.begin()
-                self._company.admit(connection)
-                # Of a server the savepoint's end tells, before COMMIT is sent, whether the connection is still there.
-                if len(group) == 1 and connection.dialect.name == "sqlite":
-                    if not _run_alone(connection, group[0]):
-                        return
-                else:
-                    for submission in group:
-                        _run(connection, submission)
-                self._company.announce(connection, _topics(group))
-            except Exception as error:
-                if is_passing(error):
-                    raise _NothingDoneError(error) from error
-                raise
-            try:
-                transaction.commit()
-            except BaseException:
-                connection.invalidate()  # whatever state it is in, the next group has a fresh one
-                raise
+        is_committed = False
+        try:
+            is_committed = self._transact_on(connection, group)
+        finally:
+            if not is_committed:
+                self._disconnect()
+
+    def _transact_on(self, connection: Connection, group: list[_Submission]) -> bool:
+        """Return whether there was anything to commit."""
+        try:
+            transaction = connection.begin()
+            self._company.admit(connection)
+            # Of a server the savepoint's end tells, before COMMIT is sent, whether the connection is still there.
+            if len(group) == 1 and connection.dialect.name == "sqlite":
+                if not _run_alone(connection, group[0]):
+                    return False
+            else:
+                for submission in group:
+                    _run(connection, submission)
+            self._company.announce(connection, _topics(group))
+        except Exception as error:
+            if is_passing(error):
+                raise _NothingDoneError(error) from error
+            raise
+        try:
+            transaction.commit()
+        except BaseException:
+            connection.invalidate()  # whatever state it is in, the next group has a fresh one
+            raise
+        return True
+
+    def _disconnect(self) -> None:
+        """Give the connection back, and what was not committed on it up; the next group has another."""
+        if self._connection is not None:
+            connection, self._connection = self._connection, None
+            connection.close()
 
     def _sync(self, group: list[_Submission]) -> None:
         """Sync the directories of all new files of the group; where that fails, none of its new files may be believed in.

@@ -10,6 +10,7 @@ import contextlib
 import socket
 import ssl
 import struct
+import sys
 import time
 from collections.abc import Iterator
 from enum import IntEnum
@@ -35,6 +36,8 @@ _HEADER = struct.Struct(">BxI")
 _ABORT_GRACE_S = 1.0
 _QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)
 """Linux has it."""
+_HAS_KERNEL_TIMEOUTS = sys.platform == "linux"
+_SHORTEST_S = 0.001
 
 
 class PduType(IntEnum):
@@ -78,14 +81,14 @@ class Connection:
     def __init__(self, sock: socket.socket, *, timeout_s: float) -> None:
         self._socket = sock
         self._timeout_s = timeout_s
-        self._current_timeout_s = timeout_s
+        self._current_timeout_s = 0.0
         self._patience_s: float | None = None
         self._buffer = bytearray(_BUFFER)
         self._view = memoryview(self._buffer)
         self._start = 0
         self._end = 0
         self._interrupted = False
-        sock.settimeout(timeout_s)
+        self._use_timeout(timeout_s)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     @property
@@ -168,7 +171,7 @@ class Connection:
         try:
             self._acknowledge()
             received = self._socket.recv_into(self._view[self._end :])
-        except TimeoutError as error:
+        except (TimeoutError, BlockingIOError) as error:
             raise TimedOutError("the peer was silent or too slow for longer than is waited") from error
         except OSError as error:
             raise BrokenError(f"the connection broke: {error.strerror or error}") from error
@@ -192,18 +195,34 @@ class Connection:
             self._socket.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
 
     def _use_timeout(self, timeout_s: float) -> None:
-        if timeout_s != self._current_timeout_s:
+        """Have reads and writes wait so long: by the kernel where it can, since for Python's own timeout it is asked before each of them."""
+        if timeout_s == self._current_timeout_s:
+            return
+        if _HAS_KERNEL_TIMEOUTS and not isinstance(self._socket, ssl.SSLSocket):
+            self._socket.settimeout(None)
+            seconds, fraction = divmod(max(timeout_s, _SHORTEST_S), 1)  # none at all would be for ever
+            timeval = struct.pack("@ll", int(seconds), int(fraction * 1e6))
+            for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+                self._socket.setsockopt(socket.SOL_SOCKET, option, timeval)
+        else:
             self._socket.settimeout(timeout_s)
-            self._current_timeout_s = timeout_s
+        self._current_timeout_s = timeout_s
 
     # -- writing and ending -------------------------------------------------------------------------------------------
 
     def send(self, pdus: bytes | memoryview) -> None:
         """Send whole PDUs. Raises `TimedOutError` when the peer does not take them, `BrokenError` when it is gone."""
         self._use_timeout(self._timeout_s)
+        ends = time.monotonic() + self._timeout_s
+        left = memoryview(pdus)
         try:
-            self._socket.sendall(pdus)
-        except TimeoutError as error:
+            while True:
+                left = left[self._socket.send(left) :]
+                if not left:
+                    return
+                if time.monotonic() > ends:  # the kernel's timeout is of one call, which may send a part
+                    raise TimeoutError
+        except (TimeoutError, BlockingIOError) as error:
             raise TimedOutError("the peer did not take what was sent to it in time") from error
         except OSError as error:
             raise BrokenError(f"the connection broke while sending: {error.strerror or error}") from error

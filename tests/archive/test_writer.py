@@ -116,6 +116,50 @@ def test_what_comes_while_another_thread_commits_is_committed_after_it(archive):
     assert sorted(later) == [1, 2, 3]
 
 
+def test_the_first_of_those_that_wait_is_given_the_writer_and_commits_for_all(archive):
+    commits, by = [], []
+    sa.event.listen(archive._writing, "commit", commits.append)
+    release, entered = threading.Event(), threading.Event()
+
+    def unit(_connection):
+        entered.set()
+        release.wait(60)
+
+    def noted():
+        by.append((threading.current_thread(), archive.writer.do(lambda _c: threading.current_thread(), urgent=True)))
+
+    holder = threading.Thread(target=lambda: archive.writer.do(unit, urgent=True))
+    holder.start()
+    entered.wait(60)
+    others = [threading.Thread(target=noted) for _ in range(3)]
+    for number, other in enumerate(others, 1):
+        other.start()
+        while len(archive.writer._acknowledgements) < number:
+            threading.Event().wait(0.001)
+    waiting = archive.writer.submit(add_event())
+    release.set()
+    for thread in (holder, *others):
+        thread.join(60)
+    assert waiting.result(60) == 1
+    assert {thread for thread, _ in by} == set(others)
+    assert {committer for _, committer in by} == {others[0]}
+    assert len(commits) == 2
+
+
+def test_many_threads_lose_nothing_and_the_writer_is_free_afterwards(archive):
+    def add():
+        for urgent in (True, False) * 10:
+            archive.writer.do(add_event(), urgent=urgent)
+
+    threads = [threading.Thread(target=add) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(100)
+    assert count(archive) == 120
+    assert archive.writer.submit(add_event(), within_s=0.01).result(60) == 121
+
+
 def test_a_bad_unit_that_is_alone_leaves_nothing_and_the_writer_goes_on(archive):
     def bad(connection):
         events.append(connection, "stored_instance", "lost", 1.0)

@@ -179,11 +179,14 @@ def test_a_step_taken_away_is_found(face, step, node, recorder, monkeypatch):
         # Rolled back, so that the connection goes on.
         monkeypatch.setattr(SQLiteDialect_pysqlite, "do_commit", lambda self, connection: connection.rollback())
     else:
-        with node.archive._writing.connect() as connection:
+
+        def weaken(connection):  # the one that the writer goes on with
             assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == FULL
             connection.exec_driver_sql("ROLLBACK")
             connection.exec_driver_sql("PRAGMA synchronous = NORMAL")
             connection.exec_driver_sql("BEGIN")
+
+        node.archive.writer.do(weaken, urgent=True)
     (made,) = make_instances(1)
     SENDING[face](node.place, made)
     assert problems(recorder.calls, inserted[0]) == [MISSED.get(step, step)]
