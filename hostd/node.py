@@ -42,16 +42,18 @@ from hostd.dicom.query import Question
 from hostd.dimse.tls import ServerTls
 from hostd.editing import projects
 from hostd.editing.editor import WORKER, Editor
+from hostd.editing.making import Maker
 from hostd.editing.terms import Project
 from hostd.errors import NodeError
 from hostd.intake.ingest import Policy, Rule
 from hostd.intake.ingest_workers import IngestWorkers, shares
 from hostd.intake.intake import Intake
-from hostd.jobs import dealing, sending
+from hostd.jobs import dealing, modifying, sending
 from hostd.jobs.carrying import Carriers
 from hostd.jobs.dealing import Dealing
 from hostd.jobs.deleting import Deleting
 from hostd.jobs.housekeeping import Housekeeping
+from hostd.jobs.modifying import Modifies
 from hostd.jobs.quiet import QuietTime
 from hostd.jobs.running import Kind, Runner
 from hostd.jobs.schedules import Schedules
@@ -274,6 +276,8 @@ class Node:
         )
         # P4: what takes an original's place must be proven.
         for_replace = Products(self.archive, for_ingest, tools, editor)
+        self._maker = Maker(self.archive, for_delivery, editor)
+        self._modifies = Modifies(self.archive, intake, products)
         self._start_actions(Storing(self.archive, intake, products), Replacing(self.archive, for_replace), intake)
         self._undo += [("products", products.stop), ("products", for_replace.stop)]
         self._start_rounds()
@@ -299,8 +303,8 @@ class Node:
 
     def _kinds(self) -> dict[str, Kind]:
         """Return who carries out which jobs, by their type."""
-        sends = Sends(self.archive, self._couriers)
-        return {sending.MODALITY: sends, sending.PEER: sends} | {
+        sends: Kind = Sends(self.archive, self._couriers)
+        return {sending.MODALITY: sends, sending.PEER: sends, modifying.TYPE: self._modifies} | {
             kind: Retrieves(kind, lambda: self._providers, self._retrievals)
             for kind in (retrieve_jobs.MOVE, retrieve_jobs.GET)
         }
@@ -458,6 +462,7 @@ class Node:
                 control=self._control,
                 accepted=self.accepted,
                 transcoder=transcoder,
+                maker=self._maker,
                 artist=pool,
             )
             self.http = HttpListener(app, settings.http.host, settings.http.port, _served(settings.http))

@@ -131,7 +131,9 @@ def _troubles(connection: Connection, job: Job, since: float, limit: int, *, fin
         .correlate(t.delivery)
         .scalar_subquery()
     )
-    was_tried = sa.and_(t.delivery.c.state.in_(DUE), t.attempt.c.outcome.in_(_TROUBLE))
+    # A try that hostd itself did not finish has no duration: it is made again after the restart.
+    has_ended = t.attempt.c.outcome.in_(_TROUBLE), t.attempt.c.seconds.is_not(None)
+    was_tried = sa.and_(t.delivery.c.state.in_(DUE), *has_ended)
     query = (
         sa.select(t.delivery.c.id, t.delivery.c.state, t.delivery.c.last_error, t.attempt.c.status, t.attempt.c.outcome)
         .join(t.job_item, t.job_item.c.delivery == t.delivery.c.id)

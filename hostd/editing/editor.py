@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -97,6 +98,8 @@ class Editor:
         return Terms(key, at.strftime("%Y%m%d%H%M%S") + "+0000", self._system)
 
     def _for_project(self, step: Anonymize, source: Path) -> Terms:
+        if step.own:
+            return self._for_own(step, source)
         project = self._projects.get(step.project)
         if project is None:
             names = ", ".join(self._projects) or "there is none"
@@ -116,6 +119,19 @@ class Editor:
         pseudonym = project.patient_prefix + self._pseudonyms.of(project.name, patient_id, issuer)
         days = days_for(key, patient_id, issuer)
         return msgspec.structs.replace(self._terms(key), project=project, pseudonym=pseudonym, days=days)
+
+    def _for_own(self, step: Anonymize, source: Path) -> Terms:
+        """Return the terms of rules that are those of one request: nobody keeps who is who, and the way back is not kept either."""
+        try:
+            project = msgspec.json.decode(step.own, type=Project)
+        except msgspec.DecodeError as error:
+            raise CannotEditError("these rules are none that this release knows") from error
+        patient_id, issuer = _patient(source)
+        key = derived_key(self._key, f"request {project.name}")
+        digest = hmac.digest(key, f"{patient_id}\0{issuer}".encode("utf-8", "surrogateescape"), "sha256").hex()
+        return msgspec.structs.replace(
+            self._terms(key), project=project, pseudonym=digest[:32].upper(), days=days_for(key, patient_id, issuer)
+        )
 
 
 def _patient(source: Path) -> tuple[str, str]:

@@ -18,6 +18,7 @@ TIMEOUT = 16
 UNKNOWN_RESOURCE = 17
 FULL_STORAGE = 19
 CANCELED = 37
+CANNOT_STORE = 2018
 
 MEANINGS = {
     SUCCESS: "Success",
@@ -32,6 +33,7 @@ MEANINGS = {
     UNKNOWN_RESOURCE: "Unknown resource",
     FULL_STORAGE: "The file storage is full",
     CANCELED: "This job was canceled",
+    CANNOT_STORE: "Cannot store an instance",
 }
 """What each number means, as Orthanc says it."""
 

@@ -71,13 +71,15 @@ class Anonymize(
     """De-identify as the named project of the configuration says (PS3.15 Annex E).
 
     `redacted`: regions that could hold burned-in text were blanked before. `allow_burned_in`: whoever asks knows that there is none.
-    `rules` is the project's `fingerprint`, so that what was made by other rules is not taken for this.
+    `rules` is the project's `fingerprint`, so that what was made by other rules is not taken for this. `own` are the rules themselves, as
+    JSON, where no project of the configuration is meant.
     """
 
     project: str
     redacted: bool = False
     allow_burned_in: bool = False
     rules: str = ""
+    own: str = ""
 
     @property
     def may_stay(self) -> bool:

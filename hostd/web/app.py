@@ -11,6 +11,7 @@ from hostd.archive.archive import Archive
 from hostd.config.settings import Settings
 from hostd.control import Control
 from hostd.delivery.remotes import Remotes
+from hostd.editing.making import Maker
 from hostd.jobs.running import Runner
 from hostd.scp.accepted import Accepted
 from hostd.web import errors
@@ -32,6 +33,7 @@ from hostd.web.jobs import NEVER, Submitting, job_routes
 from hostd.web.levels import level_routes
 from hostd.web.marks import mark_routes
 from hostd.web.metrics import metric_routes
+from hostd.web.modifications import modification_routes
 from hostd.web.plugins import plugin_routes
 from hostd.web.queries import query_routes
 from hostd.web.query_desk import Desk, Providers, Queries
@@ -65,6 +67,7 @@ def create_app(
     control: Control | None = None,
     accepted: Accepted | None = None,
     transcoder: Transcodes | None = None,
+    maker: Maker | None = None,
     providers: Providers = dict,
     queries: int = 100,
     synchronous_limit_s: float = 600.0,
@@ -82,6 +85,7 @@ def create_app(
     `providers` gives the modalities of the configuration as archives, of which so many `queries` are remembered. A request waits
     `synchronous_limit_s` seconds for its job.
     `transcoder` makes files in other transfer syntaxes; without one none are given. `artist` draws pictures.
+    `maker` makes modified ones.
     `accepted` is what the DICOM face takes for storage.
     """
     accepted = accepted or Accepted()
@@ -117,6 +121,7 @@ def create_app(
     app.include_router(query_routes(Desk(archive, providers, Queries(queries), submitting, dicom_aet)))
     remotes = remotes or Remotes(archive, Settings())
     app.include_router(remote_routes(remotes))
+    app.include_router(modification_routes(archive, submitting, maker))
     app.include_router(
         store_routes(archive, remotes, submitting, max_upload_bytes=max_upload_bytes, upload_idle_s=upload_idle_s)
     )

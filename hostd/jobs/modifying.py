@@ -1,0 +1,251 @@
+"""Jobs that modify or de-identify whole series, studies and patients: all of it, or nothing (P7).
+
+First every instance is made, one after another, as products that are remembered by their receipts, so that a restart goes on; what cannot be
+made fails the job, and nothing is stored. Then all of them are stored, and only then, where the sources are not to be kept, those go (P4).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from hostd.archive import derived, instances, jobs, marks
+from hostd.archive import tables as t
+from hostd.archive.archive import Archive
+from hostd.archive.instances import Arrival
+from hostd.archive.jobs import Job
+from hostd.archive.labels import Subject
+from hostd.archive.records import Origin
+from hostd.editing import uids
+from hostd.editing.terms import derived_key
+from hostd.intake.intake import Intake
+from hostd.jobs import faults
+from hostd.jobs.faults import JobFault
+from hostd.jobs.running import Halt, Step
+from hostd.transcoding.edits import Anonymize, Modify
+from hostd.transcoding.stored import Product, Stored
+from hostd.transcoding.transform import Transcode, Transform
+
+TYPE = "ResourceModification"
+LEVELS = ("instance", "series", "study", "patient")
+WORDS = {"instance": "Instance", "series": "Series", "study": "Study", "patient": "Patient"}
+_PATHS = {"instance": "instances", "series": "series", "study": "studies", "patient": "patients"}
+_UIDS = {"series": "SeriesInstanceUID", "study": "StudyInstanceUID"}
+
+_STORED_AT_ONCE = 10
+_TOPICS = ("event",)
+_ANONYMIZED_FROM = "AnonymizedFrom"
+_PHASES = ("make", "store", "delete")
+
+
+class Makes(Protocol):
+    """What makes products: `hostd.transcoding.products.Products`."""
+
+    def bring(self, stored: Stored, transform: Transform) -> Product:
+        """Return a stored file after that transform, made once. Raises `InstanceFault`."""
+        ...
+
+
+class Modification(msgspec.Struct, frozen=True):
+    """What is asked: `change` is done to each instance, after it was transcoded.
+
+    `level` is what of it becomes a new one; `bulk` tells whether the answer names all that is made. `seed` makes its identifiers its own.
+    """
+
+    change: Modify | Anonymize
+    level: Literal["instance", "series", "study", "patient"]
+    seed: str
+    transcode: Transcode | None = None
+    keep_source: bool = True
+    bulk: bool = False
+    username: str | None = None
+    ip: str | None = None
+
+    def transform_of(self, one: Source, secret: bytes) -> Transform:
+        """Return what is to be done to one instance: its series and study get new identifiers, where that is the level."""
+        change = self.change
+        name = _UIDS.get(self.level)
+        if isinstance(change, Modify) and name is not None and name not in (*change.set, *change.keep):
+            own = one.series_instance_uid if self.level == "series" else one.study_instance_uid
+            new = uids.new_uid(derived_key(secret, "edit"), f"{self.level}\0{self.seed}", own)
+            change = msgspec.structs.replace(change, set=change.set | {name: new})
+        before = Transform().then(self.transcode) if self.transcode is not None else Transform()
+        if self.transcode is not None and self.transcode.to == one.transfer_syntax:
+            before = Transform()
+        return before.then(change)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """An instance that is to be changed."""
+
+    id: str
+    series: str
+    study: str
+    patient: str
+    study_instance_uid: str
+    series_instance_uid: str
+    sop_instance_uid: str
+    content: str
+    blob: str
+    transfer_syntax: str
+
+    @property
+    def stored(self) -> Stored:
+        """Its file."""
+        return Stored(self.blob, self.sop_instance_uid, self.content)
+
+
+def sources(connection: Connection, ids: Sequence[str]) -> list[Source]:
+    """Return these instances, in this order. Raises `JobFault` where one is no longer there."""
+    query = sa.select(t.instance, t.blob.c.transfer_syntax).join(t.blob, t.blob.c.name == t.instance.c.blob)
+    found = {}
+    for row in connection.execute(query.where(t.instance.c.id.in_(ids))):
+        found[row.id] = Source(
+            row.id, row.series, row.study, row.patient, row.study_instance_uid, row.series_instance_uid,
+            row.sop_instance_uid, row.received_sha256, row.blob, row.transfer_syntax,
+        )  # fmt: skip
+    if gone := [one for one in ids if one not in found]:
+        raise JobFault(faults.UNKNOWN_RESOURCE, f"the instance {gone[0]} is no longer there")
+    return [found[one] for one in ids]
+
+
+class Modifies:
+    """Carries them out."""
+
+    def __init__(self, archive: Archive, intake: Intake, products: Makes) -> None:
+        self._archive = archive
+        self._intake = intake
+        self._products = products
+
+    def step(self, job: Job) -> Step:
+        """Make one instance, store some, or delete some sources."""
+        asked = msgspec.convert(job.asked, Modification)
+        phase, position = job.memo.get("phase", "make"), job.memo.get("next", 0)
+        limit = 1 if phase == "make" else _STORED_AT_ONCE
+        with self._archive.read() as connection:
+            count = jobs.count_items(connection, job)
+            items = jobs.items(connection, job, start=position, limit=limit)
+            some = sources(connection, [item.instance for item in items]) if phase != "delete" else []
+        if not items:
+            return self._after(job, asked, phase)
+        progress = (_PHASES.index(phase) + (position + len(items)) / count) / (2 if asked.keep_source else 3)
+        memo = job.memo | {"phase": phase, "next": items[-1].position + 1}
+        if phase == "make":
+            for one in some:
+                self._make(asked, one)
+            return Step(memo, progress=progress)
+        if phase == "delete":
+            return self._delete(job, memo, [item.instance for item in items], progress)
+        return self._store(job, asked, memo, some, progress)
+
+    def halted(self, connection: Connection, job: Job, why: Halt, reason: str, now: float) -> None:
+        """Leave what there is: before it is stored nothing has changed, and after it all of it has."""
+
+    def forgotten(self, job: Job) -> None:
+        """Leave what it made."""
+
+    def _after(self, job: Job, asked: Modification, phase: str) -> Step:
+        """Go on with what comes after a phase."""
+        following = {"make": "store", "store": "delete" if not asked.keep_source else None}.get(phase)
+        if following is None:
+            return Step(job.memo, is_done=True)
+        return Step(job.memo | {"phase": following, "next": 0}, progress=job.progress)
+
+    def _make(self, asked: Modification, one: Source) -> Product:
+        return self._products.bring(one.stored, asked.transform_of(one, self._archive.secret))
+
+    def _store(
+        self, job: Job, asked: Modification, memo: dict[str, Any], some: Sequence[Source], progress: float
+    ) -> Step:
+        origin = Origin("http", username=asked.username, ip=asked.ip)
+        arrivals: list[tuple[Source, Arrival]] = []
+        blobs: list[str] = []
+        unwanted: list[str] = []
+
+        def enter(connection: Connection) -> dict[str, Any]:
+            made, replaced = dict(job.memo.get("made", {})), list(job.memo.get("replaced", []))
+            unwanted.clear()
+            for one, arrival in arrivals:
+                outcome, _ = self._intake.enter_produced(connection, arrival)
+                if outcome == "refused":
+                    raise JobFault(
+                        faults.CANNOT_STORE,
+                        "other content is stored under this identity, and ingest.on_conflict is refuse",
+                    )
+                if outcome not in instances.KEPT:
+                    unwanted.append(arrival.blob.name)
+                _note_source(connection, one, arrival, isinstance(asked.change, Anonymize))
+                made = _noted(made, arrival, with_instances=asked.bulk)
+                if arrival.header.identity.instance == one.id:
+                    replaced.append(one.id)
+            memo["made"], memo["replaced"] = made, replaced
+            return _shown(made, asked)
+
+        try:
+            for one in some:
+                arrival = self._intake.produced(self._make(asked, one).path, origin)
+                arrivals.append((one, arrival))
+                blobs.append(arrival.blob.name)
+        except BaseException:
+            self._let_go(blobs)
+            raise
+        return Step(
+            memo, progress=progress, commit=enter, blobs=blobs, topics=_TOPICS, undo=lambda: self._let_go(blobs),
+            after=lambda: self._let_go(unwanted),
+        )  # fmt: skip
+
+    def _let_go(self, blobs: Sequence[str]) -> None:
+        for blob in blobs:
+            self._archive.blobs.unlink(blob)
+
+    def _delete(self, job: Job, memo: dict[str, Any], ids: Sequence[str], progress: float) -> Step:
+        """Delete sources, but for those whose place the result has taken, and what hostd has promised to keep."""
+        replaced = set(job.memo.get("replaced", ()))
+
+        def delete(connection: Connection) -> dict[str, Any]:
+            kept = [
+                one
+                for one in ids
+                if one not in replaced and instances.hide(connection, one, self._archive.clock.now()) == "promised"
+            ]
+            return {"KeptSources": [*job.content.get("KeptSources", []), *kept]} if kept else {}
+
+        return Step(memo, progress=progress, commit=delete, topics=_TOPICS)
+
+
+def _note_source(connection: Connection, one: Source, arrival: Arrival, is_anonymization: bool) -> None:
+    """Note of what each level was made."""
+    kind = _ANONYMIZED_FROM if is_anonymization else derived.MODIFIED_FROM
+    new = arrival.header.identity
+    levels: tuple[tuple[Subject, str, str], ...] = (
+        ("instance", new.instance, one.id), ("series", new.series, one.series), ("study", new.study, one.study),
+        ("patient", new.patient, one.patient),
+    )  # fmt: skip
+    for level, made, source in levels:
+        if made != source and marks.get(connection, level, made) is not None:
+            marks.set_metadata(connection, level, made, kind, source)
+
+
+def _noted(made: dict[str, Any], arrival: Arrival, *, with_instances: bool) -> dict[str, Any]:
+    new = arrival.header.identity
+    found = {"series": new.series, "study": new.study, "patient": new.patient}
+    if with_instances:
+        found["instance"] = new.instance
+    return {level: [*dict.fromkeys([*made.get(level, []), one])] for level, one in found.items()}
+
+
+def _shown(made: dict[str, list[str]], asked: Modification) -> dict[str, Any]:
+    """Return what is shown of what was made: the first of its level, or all of a bulk."""
+    if asked.bulk:
+        return {"Resources": [_resource(level, one) for level in LEVELS for one in made.get(level, [])]}
+    return _resource(asked.level, made[asked.level][0]) | {"PatientID": made["patient"][0]}
+
+
+def _resource(level: str, identifier: str) -> dict[str, str]:
+    return {"ID": identifier, "Path": f"/{_PATHS[level]}/{identifier}", "Type": WORDS[level]}
