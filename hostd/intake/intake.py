@@ -16,6 +16,7 @@ from hostd.archive.filterings import Filtering, Kind
 from hostd.archive.ingests import Ended, Made
 from hostd.archive.instances import Arrival, OnConflict, Outcome
 from hostd.archive.records import Blob, Origin
+from hostd.dicom.header import Header
 from hostd.errors import ConflictError, FilterRefusedError, NoRoomError, StorageError, TranscodeError, UnparsableError
 from hostd.intake.changes import rewrite
 from hostd.intake.filtering import Judgement, ReceivedFilters
@@ -87,10 +88,25 @@ class Intake:
             source_aet=origin.calling_aet,
         )
 
-    def receive_file(self, *, origin: Origin) -> FileReception:
-        """Begin to receive a DICOM file. Raises `StorageError`."""
+    def receive_file(self, *, origin: Origin, look: Callable[[Header], None] | None = None) -> FileReception:
+        """Begin to receive a DICOM file. Raises `StorageError`.
+
+        `look` sees the header of a whole file before it is stored, and raises a `ReceptionError` for one that is not to be.
+        """
         self._require_room()
-        return FileReception(self._archive.blobs.create(), self._keep_from(origin))
+        keep = self._keep_from(origin)
+        if look is None:
+            return FileReception(self._archive.blobs.create(), keep)
+
+        def looked_at(complete: Complete) -> Received:
+            try:
+                look(complete.header)
+            except BaseException:
+                complete.file.abandon()
+                raise
+            return keep(complete)
+
+        return FileReception(self._archive.blobs.create(), looked_at)
 
     def _require_room(self) -> None:
         if not self._has_room():

@@ -36,12 +36,24 @@ def draw(job: Draw, source: BinaryIO, result: BinaryIO) -> None:
         if job.frame >= frames.pixels.frames:
             raise CannotTranscodeError(f"the image has {frames.pixels.frames} frames")
         frame = frames.frame(job.frame)
+        if job.kind == "samples":
+            result.write(_container(frame, frames.decoded))
+            return
         picture = _picture(job, frame, frames.decoded, opened.header)
     except RecursionError as error:
         raise CannotTranscodeError("its sequences are nested too deep to be read") from error
     if job.columns or job.rows:
         picture = _resized(picture, job.columns, job.rows)
     result.write(_encoded(picture, job))
+
+
+def _container(frame: Frame, pixels: Pixels) -> bytes:
+    """Return a frame as uncompressed pixel data in little endian has it (PS3.5 §8.1.1), its colours by pixel."""
+    import numpy as np  # noqa: PLC0415 - importing this module must not load numpy in the host
+
+    if pixels.bits_allocated == 1:
+        return np.packbits(frame.ravel().astype("u1"), bitorder="little").tobytes()
+    return frame.astype(pixels.container).tobytes()
 
 
 def _picture(job: Draw, frame: Frame, pixels: Pixels, header: el.Elements) -> Frame:

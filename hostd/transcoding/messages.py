@@ -38,12 +38,12 @@ class Draw(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="draw"):
     """Draw a frame (from 0) into the result.
 
     `kind` is "rendered", as its header or `window` (center, width, function) has it; "preview", from its least sample to its
-    greatest; or its samples cut to a number. `columns` and `rows` are what it must fit into, 0 for its own size.
+    greatest; or its samples cut to a number, or ("samples", form "raw") as uncompressed pixel data has them. `columns` and `rows` are what it must fit into, 0 for its own size.
     """
 
     frame: int
-    kind: Literal["rendered", "preview", "uint8", "uint16", "int16"]
-    form: Literal["png", "jpeg", "pam"]
+    kind: Literal["rendered", "preview", "uint8", "uint16", "int16", "samples"]
+    form: Literal["png", "jpeg", "pam", "raw"]
     quality: int = 90
     window: tuple[float, float, str] | None = None
     columns: int = 0

@@ -24,6 +24,10 @@ from hostd.web.changes import change_routes
 from hostd.web.content import content_routes, tag_routes
 from hostd.web.delivery_orders import delivery_order_routes
 from hostd.web.destinations import Destinations, destination_routes
+from hostd.web.dicomweb.resources import ROOT as DICOMWEB
+from hostd.web.dicomweb.retrieve import retrieve_routes
+from hostd.web.dicomweb.store import stow_routes
+from hostd.web.dicomweb.uri import uri_routes
 from hostd.web.docs_page import docs_routes
 from hostd.web.explain import explain_routes
 from hostd.web.frames import Draws, Pictures, frame_routes
@@ -107,7 +111,13 @@ def create_app(
         for router in routers(archive):
             app.include_router(router)
     app.include_router(content_routes(archive, made))
-    app.include_router(frame_routes(archive, Pictures(archive, artist)))
+    pictures = Pictures(archive, artist)
+    app.include_router(frame_routes(archive, pictures))
+    app.include_router(retrieve_routes(archive, made, pictures), prefix=DICOMWEB)
+    app.include_router(
+        stow_routes(intake, max_upload_bytes=max_upload_bytes, upload_idle_s=upload_idle_s), prefix=DICOMWEB
+    )
+    app.include_router(uri_routes(archive, made, pictures))
     app.include_router(delivery_routes(archive))
     app.include_router(delivery_order_routes(archive, lambda: destinations().keys()))
     app.include_router(action_routes(archive))

@@ -14,6 +14,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
 from hostd.archive.records import Origin
+from hostd.dicom.header import Header
 from hostd.intake.reception import Received
 from hostd.web.errors import BAD_REQUEST, TIMEOUT, WebError, bad_request
 from hostd.web.guard import client_ip
@@ -42,8 +43,8 @@ class Reception(Protocol):
 class FileIntake(Protocol):
     """The one door (`hostd.intake.intake.Intake`), as this face uses it."""
 
-    def receive_file(self, *, origin: Origin) -> Reception:
-        """Begin to receive a DICOM file (PS3.10 §7)."""
+    def receive_file(self, *, origin: Origin, look: Callable[[Header], None] | None = None) -> Reception:
+        """Begin to receive a DICOM file (PS3.10 §7). `look` sees its header before it is stored, and raises for one that is not to be."""
         ...
 
 
@@ -55,14 +56,14 @@ async def receive_upload(
     The Content-Type is not looked at: an Orthanc peer calls a DICOM file a form. Raises `WebError` for a body that is too large, damaged
     on its way, or silent for `idle_s` seconds, and what the intake raises.
     """
-    _refuse_too_large(request, max_bytes)
-    decoder = _decoder(request)
+    refuse_too_large(request, max_bytes)
+    decoder = decoder_of(request)
     origin = Origin(kind="http", ip=client_ip(request), username=request.state.username)
     receive = partial(intake.receive_file, origin=origin)
     reception = _FileOrZip(await run_in_threadpool(receive), lambda: ZipReception(folder, receive, max_bytes))
     try:
         taken = 0
-        async for piece in _pieces(request, idle_s):
+        async for piece in body_pieces(request, idle_s):
             taken = await run_in_threadpool(_write, reception, decoder, piece, taken, max_bytes)
         decoder.end()
     except BaseException as error:
@@ -76,14 +77,14 @@ async def receive_upload(
 
 async def spool(request: Request, into: IO[bytes], *, max_bytes: int, idle_s: float) -> None:
     """Write the body of a request into a file. Raises as `receive_upload` does."""
-    _refuse_too_large(request, max_bytes)
-    decoder, taken = _decoder(request), 0
+    refuse_too_large(request, max_bytes)
+    decoder, taken = decoder_of(request), 0
     try:
-        async for piece in _pieces(request, idle_s):
+        async for piece in body_pieces(request, idle_s):
             for decoded in decoder.decode(piece):
                 taken += len(decoded)
                 if taken > max_bytes:
-                    raise _too_large(max_bytes)
+                    raise too_large(max_bytes)
                 await run_in_threadpool(into.write, decoded)
     except ClientDisconnect as error:
         raise bad_request("the connection was closed before the whole file had arrived") from error
@@ -91,17 +92,19 @@ async def spool(request: Request, into: IO[bytes], *, max_bytes: int, idle_s: fl
     await run_in_threadpool(into.flush)
 
 
-def _refuse_too_large(request: Request, max_bytes: int) -> None:
+def refuse_too_large(request: Request, max_bytes: int) -> None:
+    """Raise `WebError` for a body that says of itself that it is larger than that."""
     length = request.headers.get("content-length", "")
     if length.isdecimal() and int(length) > max_bytes:
-        raise _too_large(max_bytes)
+        raise too_large(max_bytes)
 
 
-def _too_large(max_bytes: int) -> WebError:
+def too_large(max_bytes: int) -> WebError:
+    """Return the error of a body that is larger than that."""
     return WebError(413, BAD_REQUEST, f"the upload is larger than {max_bytes} bytes (http.max_upload_mb)")
 
 
-async def _pieces(request: Request, idle_s: float) -> AsyncIterator[bytes]:
+async def body_pieces(request: Request, idle_s: float) -> AsyncIterator[bytes]:
     """Yield the body in pieces of about a mebibyte."""
     stream = aiter(request.stream())
     gathered = bytearray()
@@ -120,22 +123,23 @@ async def _pieces(request: Request, idle_s: float) -> AsyncIterator[bytes]:
         yield bytes(gathered)
 
 
-def _write(reception: _FileOrZip, decoder: _Plain | _Gzip, piece: bytes, taken: int, max_bytes: int) -> int:
+def _write(reception: _FileOrZip, decoder: Plain | Gzip, piece: bytes, taken: int, max_bytes: int) -> int:
     for decoded in decoder.decode(piece):
         taken += len(decoded)
         if taken > max_bytes:
-            raise _too_large(max_bytes)
+            raise too_large(max_bytes)
         reception.write(decoded)
     return taken
 
 
-def _decoder(request: Request) -> _Plain | _Gzip:
+def decoder_of(request: Request) -> Plain | Gzip:
+    """Return what undoes the Content-Encoding of a request. Raises `WebError` for one that is not understood."""
     encodings = [name.strip().lower() for name in request.headers.get("content-encoding", "").split(",")]
     match [name for name in encodings if name not in {"", "identity"}]:
         case []:
-            return _Plain()
+            return Plain()
         case ["gzip" | "x-gzip"]:
-            return _Gzip()
+            return Gzip()
         case _:
             raise bad_request("this Content-Encoding is not understood: send the file as it is, or with gzip")
 
@@ -172,17 +176,18 @@ class _FileOrZip:
             self._reception = self._begin_zip()
 
 
-class _Plain:
+class Plain:
     """A body that is the file itself."""
 
     def decode(self, piece: bytes) -> Iterator[bytes]:
+        """Yield the piece."""
         yield piece
 
     def end(self) -> None:
-        pass
+        """Do nothing: it may end anywhere."""
 
 
-class _Gzip:
+class Gzip:
     """A body in gzip (RFC 1952), of one or more members; inflated in pieces, however much is packed into it."""
 
     def __init__(self) -> None:
@@ -190,6 +195,7 @@ class _Gzip:
         self._has_begun = False
 
     def decode(self, piece: bytes) -> Iterator[bytes]:
+        """Yield what a piece holds. Raises `WebError` for a damaged one."""
         while piece:
             if self._member.eof:
                 self._member = zlib.decompressobj(_GZIP)

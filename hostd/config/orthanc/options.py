@@ -263,7 +263,7 @@ OPTIONS: dict[str, Option] = {
     "TranscoderCacheSize": _gone("what is transcoded for one destination serves the others too; leave it out", default=ANY),
     **{name: _gone(_GDCM) for name in ("Gdcm", "Gdcm.Enable", "Gdcm.Throttling", "Gdcm.RestrictTransferSyntaxes")},
     # -- of plug-ins
-    "DicomWeb": _gone("its `Servers` are destinations; hostd answers no DICOMweb yet"),
+    "DicomWeb": _gone("its `Servers` are destinations; hostd answers DICOMweb at `/dicom-web`, always, and WADO-URI at `/wado`"),
     "DicomWeb.Servers": _different("`[dicomweb.NAME]`", "As peers. What they are told to have besides is of no account here."),
     "Worklists": _gone("there is no worklist"),
     "Transfers": _gone("`[peers.NAME]` has `connections` and `compress`"),

@@ -1,0 +1,369 @@
+"""WADO-RS (PS3.18 §10.4): instances, metadata, frames, pictures and bulk data, as streams."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from functools import partial
+from typing import Annotated, BinaryIO
+
+from fastapi import APIRouter, Query, Request
+from starlette.responses import Response, StreamingResponse
+
+from hostd.archive.archive import Archive
+from hostd.archive.records import Instance
+from hostd.dicom.json_model import Path, to_json
+from hostd.dicom.media_types import DICOM, DICOM_JSON, OCTETS, frame_type
+from hostd.dicom.syntaxes import TransferSyntax
+from hostd.errors import CannotTranscodeError
+from hostd.transcoding import contents
+from hostd.transcoding.messages import Draw
+from hostd.transcoding.raw_frames import RawFrames
+from hostd.web import tags
+from hostd.web.accepting import accepted, preferred
+from hostd.web.dicomweb import choosing
+from hostd.web.dicomweb.choosing import MULTIPART, Form, not_acceptable
+from hostd.web.dicomweb.multipart import Part, length_of, new_boundary, written
+from hostd.web.dicomweb.resources import INSTANCE, SERIES, STUDY, named, one, root_url, url_of
+from hostd.web.errors import (
+    INCOMPATIBLE_IMAGE_FORMAT,
+    PARAMETER_OUT_OF_RANGE,
+    UNKNOWN_RESOURCE,
+    WebError,
+    bad_request,
+    unknown_resource,
+)
+from hostd.web.files import FileResponse, OpenResponse, PartResponse, opened, pieces
+from hostd.web.frames import MAX_SIDE, Pictures, require_frame
+from hostd.web.requested import tag_of
+from hostd.web.responses import JsonResponse
+from hostd.web.transcoded import Made
+
+_PIECE = 1 << 18
+MAX_FRAMES = 10_000
+"""Frames that one request may name."""
+
+Window = Annotated[
+    str | None, Query(description="`center,width` or `center,width,function` of a window to show it by.")
+]
+Viewport = Annotated[str | None, Query(description="`width,height` that a picture must fit into.")]
+Quality = Annotated[int, Query(ge=1, le=100, description="How good a JPEG is to be.")]
+
+
+def retrieve_routes(archive: Archive, made: Made, pictures: Pictures) -> APIRouter:
+    """Return the routes of WADO-RS, without their root."""
+    router = APIRouter(tags=["DICOMweb"])
+    _add_instances(archive, router, made)
+    _add_metadata(archive, router)
+    _add_pixels(archive, router, made, pictures)
+
+    @router.get(INSTANCE + "/bulkdata/{path:path}", summary="Fetch a large value of an instance by its path")
+    def bulk_data(request: Request, study: str, series: str, instance: str, path: str) -> Response:
+        return _bulk_data(request, archive, one(archive, study, series, instance), path)
+
+    return router
+
+
+# -- instances --------------------------------------------------------------------------------------------------------
+
+
+def _add_instances(archive: Archive, router: APIRouter, made: Made) -> None:
+    @router.get(STUDY, summary="Fetch the instances of a study")
+    def study(request: Request, study: str) -> Response:
+        return _instances(request, made, named(archive, study))
+
+    @router.get(SERIES, summary="Fetch the instances of a series")
+    def series(request: Request, study: str, series: str) -> Response:
+        return _instances(request, made, named(archive, study, series))
+
+    @router.get(INSTANCE, summary="Fetch an instance")
+    def instance(request: Request, study: str, series: str, instance: str) -> Response:
+        return _instances(request, made, named(archive, study, series, instance))
+
+
+def _instances(request: Request, made: Made, found: list[Instance]) -> Response:
+    form = choosing.whole_instances(request, [one.blob.transfer_syntax for one in found])
+    first = made.open(found[0], form.target(found[0].blob.transfer_syntax))  # what cannot be is told before it begins
+    if not form.is_multipart:
+        return FileResponse(first, media_type=DICOM)
+    boundary = new_boundary()
+    headers = {}
+    if all(form.target(one.blob.transfer_syntax).uid == one.blob.transfer_syntax for one in found):
+        sizes = (Part(DICOM, (), one.blob.size) for one in found)
+        headers["Content-Length"] = str(length_of(sizes, boundary))
+    parts = _files(made, found, form, first)
+    return OpenResponse(first, written(parts, boundary), media_type=_multipart(DICOM, boundary), headers=headers)
+
+
+def _files(made: Made, found: list[Instance], form: Form, first: BinaryIO) -> Iterator[Part]:
+    """Yield the instances, each opened, and made, when its turn comes."""
+    yield _file_part(first)
+    for instance in found[1:]:
+        with closing(made.open(instance, form.target(instance.blob.transfer_syntax))) as file:
+            yield _file_part(file)
+
+
+def _file_part(file: BinaryIO) -> Part:
+    size = file.seek(0, 2)
+    file.seek(0)
+    return Part(DICOM, iter(partial(file.read, _PIECE), b""), size)
+
+
+def _multipart(media_type: str, boundary: str) -> str:
+    return f'{MULTIPART}; type="{media_type}"; boundary={boundary}'
+
+
+# -- metadata ---------------------------------------------------------------------------------------------------------
+
+
+def _add_metadata(archive: Archive, router: APIRouter) -> None:
+    @router.get(STUDY + "/metadata", summary="Show the elements of the instances of a study, but for large values")
+    def study(request: Request, study: str) -> Response:
+        return _metadata(request, archive, named(archive, study))
+
+    @router.get(SERIES + "/metadata", summary="Show the elements of the instances of a series, but for large values")
+    def series(request: Request, study: str, series: str) -> Response:
+        return _metadata(request, archive, named(archive, study, series))
+
+    @router.get(INSTANCE + "/metadata", summary="Show the elements of an instance, but for large values")
+    def instance(request: Request, study: str, series: str, instance: str) -> Response:
+        return _metadata(request, archive, named(archive, study, series, instance))
+
+
+def _metadata(request: Request, archive: Archive, found: list[Instance]) -> Response:
+    if accepted(request, (DICOM_JSON, "application/json")) is None:
+        raise not_acceptable(f"metadata are given as {DICOM_JSON}")
+    root = root_url(request)
+    if len(found) == 1:
+        return Response(b"[" + _model(archive, found[0], root) + b"]", media_type=DICOM_JSON)
+    return StreamingResponse(_models(archive, found, root), media_type=DICOM_JSON)
+
+
+def _models(archive: Archive, found: list[Instance], root: str) -> Iterator[bytes]:
+    """Yield one JSON array as it is read, so that of many instances one at a time is in memory."""
+    before = b"["
+    for instance in found:
+        yield before + _model(archive, instance, root)
+        before = b","
+    yield b"]"
+
+
+def _model(archive: Archive, instance: Instance, root: str) -> bytes:
+    with opened(archive, instance) as file:
+        elements = tags.read_elements(file)
+    own = url_of(root, instance)
+
+    def bulk_uri(path: Path) -> str:
+        parts = (str(part) if number % 2 else f"{part:08X}" for number, part in enumerate(path))
+        return f"{own}/bulkdata/{'/'.join(parts)}"
+
+    return bytes(JsonResponse(to_json(elements, bulk_uri)).body)
+
+
+# -- frames and pictures ----------------------------------------------------------------------------------------------
+
+
+def _add_pixels(archive: Archive, router: APIRouter, made: Made, pictures: Pictures) -> None:
+    @router.get(INSTANCE + "/frames/{frames}", summary="Fetch frames, counted from 1, with commas between")
+    def frames(request: Request, study: str, series: str, instance: str, frames: str) -> Response:
+        return _frames(request, made, pictures, one(archive, study, series, instance), _numbers(frames))
+
+    @router.get(INSTANCE + "/frames/{frames}/rendered", summary="Draw a frame, counted from 1")
+    def frame_rendered(
+        request: Request, study: str, series: str, instance: str, frames: str,
+        window: Window = None, viewport: Viewport = None, quality: Quality = 90,
+    ) -> Response:  # fmt: skip
+        number, *others = _numbers(frames)
+        if others:
+            raise bad_request("one frame at a time is drawn")
+        found = one(archive, study, series, instance)
+        return _rendered(request, pictures, found, _job(request, number, window, viewport, quality))
+
+    @router.get(INSTANCE + "/rendered", summary="Draw the first frame of an instance")
+    def rendered(
+        request: Request, study: str, series: str, instance: str,
+        window: Window = None, viewport: Viewport = None, quality: Quality = 90,
+    ) -> Response:  # fmt: skip
+        return frame_rendered(request, study, series, instance, "1", window, viewport, quality)
+
+
+def _numbers(text: str) -> list[int]:
+    """Return the frames that are named, counted from 0."""
+    parts = text.split(",")
+    if len(parts) > MAX_FRAMES or not all(part.isascii() and part.isdigit() and 0 < len(part) < 10 for part in parts):
+        raise bad_request("frames are named by their numbers, counted from 1, with commas between")
+    numbers = [int(part) - 1 for part in parts]
+    if min(numbers) < 0:
+        raise bad_request("frames are counted from 1")
+    return numbers
+
+
+def _frames(request: Request, made: Made, pictures: Pictures, instance: Instance, numbers: list[int]) -> Response:
+    for number in numbers:
+        _require(instance, number)
+    form = choosing.frames(request, instance.blob.transfer_syntax, len(numbers))
+    target = form.target(instance.blob.transfer_syntax)
+    boundary = new_boundary()
+    if form.syntax is not None and form.media_type == OCTETS and instance.blob.transfer_syntax != target.uid:
+        return _decoded(pictures, instance, numbers, form, boundary)
+    file = made.open(instance, target)
+    try:
+        frames = RawFrames(file)
+        if max(numbers) >= frames.count:
+            raise _no_frame(frames.count)
+    except BaseException as error:
+        file.close()
+        if isinstance(error, CannotTranscodeError):
+            raise WebError(415, INCOMPATIBLE_IMAGE_FORMAT, str(error)) from error
+        raise
+    media_type = _with_syntax(form.media_type, frames.syntax)
+    parts = [(frame.pieces, frame.length) for frame in map(frames.frame, numbers)]
+    if not form.is_multipart:
+        content, length = parts[0]
+        return OpenResponse(file, content(), media_type=media_type, headers={"Content-Length": str(length)})
+    lengths = (Part(media_type, (), length) for _, length in parts)
+    headers = {"Content-Length": str(length_of(lengths, boundary))}
+    body = written((Part(media_type, content(), length) for content, length in parts), boundary)
+    return OpenResponse(file, body, media_type=_multipart(form.media_type, boundary), headers=headers)
+
+
+def _decoded(pictures: Pictures, instance: Instance, numbers: list[int], form: Form, boundary: str) -> Response:
+    """Return frames uncompressed, each decoded by itself when its turn comes: the others of the image cost nothing."""
+    first = pictures.open(instance, Draw(numbers[0], "samples", "raw"))
+    media_type = _with_syntax(OCTETS, form.target(instance.blob.transfer_syntax))
+    if not form.is_multipart:
+        return FileResponse(first, media_type=media_type)
+
+    def parts() -> Iterator[Part]:
+        yield _samples(first, media_type)
+        for number in numbers[1:]:
+            with closing(pictures.open(instance, Draw(number, "samples", "raw"))) as file:
+                yield _samples(file, media_type)
+
+    return OpenResponse(first, written(parts(), boundary), media_type=_multipart(OCTETS, boundary))
+
+
+def _samples(file: BinaryIO, media_type: str) -> Part:
+    size = file.seek(0, 2)
+    file.seek(0)
+    return Part(media_type, iter(partial(file.read, _PIECE), b""), size)
+
+
+def _with_syntax(media_type: str, syntax: TransferSyntax) -> str:
+    return f"{media_type}; transfer-syntax={syntax.uid}"
+
+
+def _require(instance: Instance, number: int) -> None:
+    try:
+        require_frame(instance, number)
+    except WebError as error:
+        raise WebError(404, UNKNOWN_RESOURCE, str(error).replace("from 0", "from 1 here")) from error
+
+
+def _no_frame(count: int) -> WebError:
+    return unknown_resource(f"the instance has {count} frames")
+
+
+def _job(request: Request, number: int, window: str | None, viewport: str | None, quality: int) -> Draw:
+    asked = request.query_params.get("accept") or request.headers.get("accept")
+    form = {"image/jpeg": "jpeg", "image/png": "png"}.get(preferred(asked, ("image/jpeg", "image/png")) or "")
+    if form is None:
+        raise not_acceptable("pictures are image/jpeg or image/png")
+    columns, rows = _sides(viewport)
+    return Draw(number, "rendered", "png" if form == "png" else "jpeg", quality, _window(window), columns, rows)
+
+
+def _rendered(request: Request, pictures: Pictures, instance: Instance, job: Draw) -> Response:  # noqa: ARG001
+    _require(instance, job.frame)
+    return FileResponse(pictures.open(instance, job), media_type=f"image/{job.form}")
+
+
+def _window(text: str | None) -> tuple[float, float, str] | None:
+    if not text:
+        return None
+    parts = text.split(",")
+    functions = {
+        "linear": "LINEAR",
+        "linear-exact": "LINEAR_EXACT",
+        "linear_exact": "LINEAR_EXACT",
+        "sigmoid": "SIGMOID",
+    }
+    function = functions.get(parts[2].strip().lower()) if len(parts) == 3 else "LINEAR"
+    try:
+        center, width = float(parts[0]), float(parts[1])
+    except (ValueError, IndexError):
+        function = None
+    if function is None or not 2 <= len(parts) <= 3 or not width > 0 or (function == "LINEAR" and width < 1):
+        raise WebError(
+            400, PARAMETER_OUT_OF_RANGE, "a window is center,width or center,width,function (PS3.18 §8.3.5.1.4)"
+        )
+    return center, width, function
+
+
+def _sides(text: str | None) -> tuple[int, int]:
+    if not text:
+        return 0, 0
+    parts = text.split(",")
+    if len(parts) != 2 or not all(part.isascii() and part.isdigit() and 0 < int(part) <= MAX_SIDE for part in parts):
+        raise WebError(400, PARAMETER_OUT_OF_RANGE, f"a viewport is width,height, each from 1 to {MAX_SIDE}")
+    return int(parts[0]), int(parts[1])
+
+
+# -- bulk data --------------------------------------------------------------------------------------------------------
+
+
+def _bulk_data(request: Request, archive: Archive, instance: Instance, text: str) -> Response:
+    media_type = preferred(request.headers.get("accept"), (MULTIPART, OCTETS))
+    if media_type is None:
+        raise not_acceptable(f"bulk data are given as {OCTETS}, or as parts of that")
+    path = [
+        tag_of(part) if number % 2 == 0 else int(part) if part.isdigit() else -1
+        for number, part in enumerate(text.split("/"))
+    ]
+    file = opened(archive, instance)
+    keep = False
+    try:
+        found = contents.find(file, path) if min(path) >= 0 else None
+        if isinstance(found, contents.Listing) and found.count is not None and len(path) == 1:
+            response = _pixel_data(file, media_type)
+        elif isinstance(found, contents.Value):
+            response = _value(file, found, media_type)
+        else:
+            raise unknown_resource("there is no such value")
+        keep = True
+        return response
+    except CannotTranscodeError as error:
+        raise WebError(415, INCOMPATIBLE_IMAGE_FORMAT, str(error)) from error
+    finally:
+        if not keep:
+            file.close()
+
+
+def _value(file: BinaryIO, found: contents.Value, media_type: str) -> Response:
+    if media_type == OCTETS:
+        return PartResponse(file, found, media_type=OCTETS)
+    boundary = new_boundary()
+    part = Part(OCTETS, pieces(found.file, found.at, found.length), found.length)
+    headers = {"Content-Length": str(length_of([Part(OCTETS, (), found.length)], boundary))}
+    return OpenResponse(file, written([part], boundary), media_type=_multipart(OCTETS, boundary), headers=headers)
+
+
+def _pixel_data(file: BinaryIO, media_type: str) -> Response:
+    """Return pixel data: uncompressed in one part, else each frame in its own, with the media type that it has."""
+    frames = RawFrames(file)
+    own = frame_type(frames.syntax)
+    all_frames = [frames.frame(number) for number in range(frames.count)]
+    if own == OCTETS and not frames.syntax.is_encapsulated:
+        content: Iterable[bytes] = (piece for frame in all_frames for piece in frame.pieces())
+        length = sum(frame.length for frame in all_frames)
+        if media_type == OCTETS:
+            return OpenResponse(file, iter(content), media_type=OCTETS, headers={"Content-Length": str(length)})
+        parts = [Part(OCTETS, content, length)]
+    elif media_type == OCTETS and frames.count > 1:
+        raise not_acceptable("frames that are encoded are given one by one: as multipart/related")
+    else:
+        parts = [Part(_with_syntax(own, frames.syntax), frame.pieces(), frame.length) for frame in all_frames]
+        if media_type == OCTETS:
+            return OpenResponse(file, iter(parts[0].pieces), media_type=own)
+    boundary = new_boundary()
+    return OpenResponse(file, written(parts, boundary), media_type=_multipart(own, boundary))

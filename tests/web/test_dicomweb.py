@@ -1,0 +1,446 @@
+"""DICOMweb: what is given by Accept, streamed and whole; what is taken part by part, and what is said of each."""
+
+import io
+from email import message_from_bytes
+from email.policy import HTTP
+
+import imagecodecs
+import numpy as np
+import pydicom
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydicom.encaps import get_frame
+from web_support import Face, changed, dicom_file, is_orthanc_error, open_files_of
+
+from hostd.errors import StorageError
+from hostd.intake.intake import Intake
+from hostd.transcoding.pool import CodecPool
+from hostd.web.dicomweb.multipart import Begin, Data, End, MultipartError, Part, Reader, length_of, written
+
+EXPLICIT, J2K, BASELINE = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.50"
+
+
+@pytest.fixture(scope="module")
+def pool():
+    pool = CodecPool(workers=1)
+    yield pool
+    pool.close()
+
+
+@pytest.fixture(scope="module")
+def face(tmp_path_factory, pool):
+    face = Face(tmp_path_factory.mktemp("dicomweb"), artist=pool, transcoder=pool, limit=64 << 20)
+    yield face
+    face.close()
+
+
+def uids(content):
+    dataset = pydicom.dcmread(io.BytesIO(content), stop_before_pixels=True)
+    return dataset.StudyInstanceUID, dataset.SeriesInstanceUID, dataset.SOPInstanceUID
+
+
+def url_of(content):
+    study, series, instance = uids(content)
+    return f"/dicom-web/studies/{study}/series/{series}/instances/{instance}"
+
+
+def stored(client, *names):
+    """Store files, and return them."""
+    contents = [dicom_file(name) for name in names]
+    for content in contents:
+        assert client.post("/instances", content=content).status_code == 200
+    return contents
+
+
+def parts_of(answer):
+    """Return the parts of an answer: media type and content of each."""
+    assert answer.status_code == 200, answer.text
+    head = f"Content-Type: {answer.headers['content-type']}\r\n\r\n".encode()
+    message = message_from_bytes(head + answer.content, policy=HTTP)
+    assert message.is_multipart()
+    found = [
+        (part["content-type"], part.get_payload(decode=True), int(part["content-length"]))
+        for part in message.iter_parts()
+    ]
+    assert all(len(content) == length for _, content, length in found)
+    return [(str(media_type).replace('"', ""), content) for media_type, content, _ in found]
+
+
+def body_of(*contents, media_type="application/dicom", boundary="bound"):
+    parts = [
+        b"--%b\r\nContent-Type: %b\r\n\r\n%b\r\n" % (boundary.encode(), media_type.encode(), one) for one in contents
+    ]
+    return b"".join(parts) + f"--{boundary}--".encode()
+
+
+def stow(client, body, path="/dicom-web/studies", **headers):
+    content_type = 'multipart/related; type="application/dicom"; boundary=bound'
+    return client.post(path, content=body, headers={"Content-Type": content_type, **headers})
+
+
+# -- retrieving instances ---------------------------------------------------------------------------------------------
+
+
+def test_a_study_a_series_and_an_instance_are_given_as_parts(client):
+    (content,) = stored(client, "CT_small.dcm")
+    other = changed(content, SOPInstanceUID="1.2.3.77", SeriesInstanceUID="1.2.3.78")
+    client.post("/instances", content=other)
+    study, series, instance = uids(content)
+    path = f"/dicom-web/studies/{study}"
+    for below, expected in [
+        ("", {content, other}),
+        (f"/series/{series}", {content}),
+        (f"/series/{series}/instances/{instance}", {content}),
+    ]:
+        answer = client.get(path + below)
+        assert answer.headers["content-type"].startswith('multipart/related; type="application/dicom"; boundary=')
+        parts = parts_of(answer)
+        assert {media_type for media_type, _ in parts} == {"application/dicom"}
+        assert {content for _, content in parts} == expected
+        assert int(answer.headers["content-length"]) == len(answer.content)
+    assert is_orthanc_error(client.get("/dicom-web/studies/1.2"), 404, 17)
+    assert is_orthanc_error(client.get(f"{path}/series/1.2"), 404, 17)
+
+
+def test_one_instance_is_given_by_itself_to_who_wants_that(client):
+    (content,) = stored(client, "CT_small.dcm")
+    answer = client.get(url_of(content), headers={"Accept": "application/dicom"})
+    assert (answer.content, answer.headers["content-type"]) == (content, "application/dicom")
+
+
+@pytest.mark.parametrize(
+    ("accept", "syntax"),
+    [
+        ("", EXPLICIT), ("*/*", EXPLICIT), ("multipart/related", EXPLICIT), ('multipart/related; type="application/dicom"', EXPLICIT),
+        ('multipart/related; type="application/dicom"; transfer-syntax=*', J2K),
+        (f'multipart/related; type="application/dicom"; transfer-syntax={J2K}', J2K),
+        (f'multipart/related; type="application/dicom"; transfer-syntax={BASELINE}, multipart/related; type="application/dicom"; transfer-syntax=*;q=0.5', J2K),
+        ('multipart/related; type="application/dicom"; transfer-syntax=1.2.840.10008.1.2.4.80', "1.2.840.10008.1.2.4.80"),
+        ("multipart/related; type=application/dicom; transfer-syntax=1.2.840.10008.1.2", "1.2.840.10008.1.2"),
+    ],
+)  # fmt: skip
+def test_the_transfer_syntax_is_the_one_that_is_accepted(client, accept, syntax):
+    (content,) = stored(client, "MR_small_jp2klossless.dcm")
+    ((_, given),) = parts_of(client.get(url_of(content), headers={"Accept": accept}))
+    dataset, original = (pydicom.dcmread(io.BytesIO(one)) for one in (given, content))
+    assert dataset.file_meta.TransferSyntaxUID == syntax
+    assert dataset.SOPInstanceUID == original.SOPInstanceUID
+    assert (dataset.pixel_array == original.pixel_array).all()
+    assert (given == content) == (syntax == J2K)
+
+
+@pytest.mark.parametrize(
+    "accept",
+    [
+        "text/html", "image/jpeg", "application/zip", 'multipart/related; type="application/octet-stream"',
+        f'multipart/related; type="application/dicom"; transfer-syntax={BASELINE}', f"application/dicom; transfer-syntax={BASELINE}",
+        'multipart/related; type="application/dicom"; transfer-syntax=nonsense', "application/dicom;q=0",
+    ],
+)  # fmt: skip
+def test_what_cannot_be_given_without_loss_is_406(face, client, accept):
+    (content,) = stored(client, "CT_small.dcm")
+    assert is_orthanc_error(client.get(url_of(content), headers={"Accept": accept}), 406, 34)
+    assert open_files_of(face.archive.data / "blobs") == []
+
+
+def test_what_was_deleted_is_not_there(client):
+    (content,) = stored(client, "rtplan.dcm")
+    assert client.get(url_of(content)).status_code == 200
+    client.delete(f"/instances/{client.post('/instances', content=content).json()['ID']}")
+    for below in ("", "/metadata", "/frames/1", "/rendered", "/bulkdata/7FE00010"):
+        assert is_orthanc_error(client.get(url_of(content) + below), 404, 17)
+
+
+# -- metadata and bulk data -------------------------------------------------------------------------------------------
+
+
+def test_metadata_are_the_elements_with_large_values_by_their_address(client):
+    (content,) = stored(client, "CT_small.dcm")
+    answer = client.get(url_of(content) + "/metadata")
+    assert answer.headers["content-type"] == "application/dicom+json"
+    (model,) = answer.json()
+    assert model["00100010"] == {"vr": "PN", "Value": [{"Alphabetic": "CompressedSamples^CT1"}]}
+    bulk = model["7FE00010"]
+    assert bulk == {"vr": "OW", "BulkDataURI": f"http://localhost:8042{url_of(content)}/bulkdata/7FE00010"}
+    pixels = pydicom.dcmread(io.BytesIO(content)).PixelData
+    assert parts_of(client.get(bulk["BulkDataURI"])) == [("application/octet-stream", pixels)]
+    assert client.get(bulk["BulkDataURI"], headers={"Accept": "application/octet-stream"}).content == pixels
+    study, series, _ = uids(content)
+    for path in (f"/dicom-web/studies/{study}/metadata", f"/dicom-web/studies/{study}/series/{series}/metadata"):
+        assert model in client.get(path).json()
+    assert is_orthanc_error(client.get(url_of(content) + "/metadata", headers={"Accept": "text/html"}), 406, 34)
+
+
+def test_metadata_are_what_pydicom_makes_of_the_same_file(client):
+    for name in ("CT_small.dcm", "rtplan.dcm", "test-SR.dcm", "waveform_ecg.dcm", "examples_palette.dcm"):
+        (content,) = stored(client, name)
+        (model,) = client.get(url_of(content) + "/metadata").json()
+        theirs = pydicom.dcmread(io.BytesIO(content), stop_before_pixels=True).to_json_dict(
+            bulk_data_threshold=1024, bulk_data_element_handler=lambda _: "bulk"
+        )
+        for tag, attribute in theirs.items():
+            assert normal(model[tag]) == normal(attribute), (name, tag)
+
+
+def normal(attribute):
+    """Return an attribute without what two models may say otherwise: where large values are, and text of numbers."""
+    if "BulkDataURI" in attribute:
+        return {"vr": attribute["vr"], "bulk": True}
+    values = attribute.get("Value")
+    if attribute["vr"] == "SQ":
+        return [{tag: normal(one) for tag, one in item.items()} for item in values or ()]
+    if attribute["vr"] in {"DS", "IS", "FL", "FD"}:
+        return [float(value) if value is not None else None for value in values or ()]
+    return attribute if values or "InlineBinary" in attribute else {"vr": attribute["vr"]}
+
+
+def test_bulk_data_of_encoded_pixels_are_the_frames(client):
+    (content,) = stored(client, "SC_rgb_rle_2frame.dcm")
+    parts = parts_of(client.get(url_of(content) + "/bulkdata/7FE00010"))
+    assert [media_type for media_type, _ in parts] == ["image/dicom-rle; transfer-syntax=1.2.840.10008.1.2.5"] * 2
+    refused = client.get(url_of(content) + "/bulkdata/7FE00010", headers={"Accept": "application/octet-stream"})
+    assert is_orthanc_error(refused, 406, 34)
+    for nowhere in ("00100010/0", "7FE00010/9", "00400275", "x"):
+        assert client.get(f"{url_of(content)}/bulkdata/{nowhere}").status_code in {400, 404}
+    (value,) = parts_of(client.get(url_of(content) + "/bulkdata/00080018"))
+    assert value[1].rstrip(b"\0").decode() == uids(content)[2]
+
+
+# -- frames and pictures ----------------------------------------------------------------------------------------------
+
+
+def test_frames_are_given_uncompressed_unless_their_own_form_is_wanted(client):
+    (content,) = stored(client, "SC_rgb_rle_2frame.dcm")
+    dataset = pydicom.dcmread(io.BytesIO(content))
+    path = url_of(content) + "/frames"
+    plain = [
+        ("application/octet-stream; transfer-syntax=1.2.840.10008.1.2.1", frame.tobytes())
+        for frame in dataset.pixel_array
+    ]
+    for accept in (
+        "",
+        "*/*",
+        'multipart/related; type="application/octet-stream"',
+        "multipart/related; type=application/octet-stream; transfer-syntax=1.2.840.10008.1.2.1",
+    ):
+        assert parts_of(client.get(f"{path}/1,2", headers={"Accept": accept})) == plain
+    assert parts_of(client.get(f"{path}/2,1")) == plain[::-1]
+    single = client.get(f"{path}/2", headers={"Accept": "application/octet-stream"})
+    assert single.content == plain[1][1]
+    own = [get_frame(dataset.PixelData, number, number_of_frames=2) for number in range(2)]
+    for accept in (
+        'multipart/related; type="image/dicom-rle"',
+        "multipart/related; transfer-syntax=*",
+        "*/*; transfer-syntax=*",
+    ):
+        assert [frame for _, frame in parts_of(client.get(f"{path}/1,2", headers={"Accept": accept}))] == own
+    assert client.get(f"{path}/1", headers={"Accept": "image/dicom-rle"}).content == own[0]
+
+
+@pytest.mark.parametrize(
+    ("media_type", "decode"),
+    [
+        ("image/jp2", imagecodecs.jpeg2k_decode),
+        ("image/jls", imagecodecs.jpegls_decode),
+        ("image/jpeg", imagecodecs.jpeg8_decode),
+    ],
+)
+def test_frames_are_encoded_without_loss_where_that_is_accepted(client, media_type, decode):
+    (content,) = stored(client, "CT_small.dcm")
+    answer = client.get(url_of(content) + "/frames/1", headers={"Accept": f'multipart/related; type="{media_type}"'})
+    ((named, frame),) = parts_of(answer)
+    assert named.startswith(f"{media_type}; transfer-syntax=")
+    expected = pydicom.dcmread(io.BytesIO(content)).pixel_array
+    assert (decode(frame).astype(expected.dtype) == expected).all()
+    lossy = f'multipart/related; type="image/jpeg"; transfer-syntax={BASELINE}'
+    assert is_orthanc_error(client.get(url_of(content) + "/frames/1", headers={"Accept": lossy}), 406, 34)
+
+
+def test_frames_that_are_not_there_are_refused(client):
+    (content,) = stored(client, "CT_small.dcm")
+    path = url_of(content) + "/frames"
+    assert is_orthanc_error(client.get(f"{path}/2"), 404, 17)
+    for wrong in ("0", "x", "1,,2", "1-2", "-1"):
+        assert is_orthanc_error(client.get(f"{path}/{wrong}"), 400, 8)
+    (plan,) = stored(client, "rtplan.dcm")
+    assert is_orthanc_error(client.get(url_of(plan) + "/frames/1"), 415, 23)
+
+
+def test_pictures_are_rendered_as_the_parameters_have_it(client):
+    (content,) = stored(client, "examples_ybr_color.dcm")
+    path = url_of(content)
+    answer = client.get(f"{path}/rendered")
+    assert answer.headers["content-type"] == "image/jpeg"
+    assert imagecodecs.jpeg8_decode(answer.content).shape == (240, 320, 3)
+    assert client.get(f"{path}/frames/1/rendered").content == answer.content
+    assert client.get(f"{path}/frames/7/rendered").content != answer.content
+    small = client.get(f"{path}/rendered?viewport=32,32&quality=50", headers={"Accept": "image/png"})
+    assert imagecodecs.png_decode(small.content).shape == (24, 32, 3)
+    (ct,) = stored(client, "CT_small.dcm")
+    two = client.get(url_of(ct) + "/rendered?window=0,1,linear-exact", headers={"Accept": "image/png"})
+    assert set(np.unique(imagecodecs.png_decode(two.content))) <= {0, 128, 255}
+    for wrong in ("window=1", "window=1,0", "window=a,b", "window=1,2,none", "viewport=1", "viewport=0,1", "quality=0"):
+        assert client.get(url_of(ct) + f"/rendered?{wrong}").status_code == 400
+    assert is_orthanc_error(client.get(f"{path}/rendered", headers={"Accept": "image/gif"}), 406, 34)
+
+
+def test_wado_uri_gives_an_instance_or_a_picture(client):
+    (content,) = stored(client, "MR_small_jp2klossless.dcm")
+    study, series, instance = uids(content)
+    path = f"/wado?requestType=WADO&studyUID={study}&seriesUID={series}&objectUID={instance}"
+    assert client.get(path).headers["content-type"] == "image/jpeg"
+    given = client.get(f"{path}&contentType=application/dicom")
+    assert pydicom.dcmread(io.BytesIO(given.content)).file_meta.TransferSyntaxUID == EXPLICIT
+    assert client.get(f"{path}&contentType=application/dicom&transferSyntax={J2K}").content == content
+    assert is_orthanc_error(client.get(f"{path}&contentType=application/dicom&transferSyntax={BASELINE}"), 406, 34)
+    small = client.get(f"{path}&contentType=image/png&columns=16&windowCenter=600&windowWidth=1600")
+    assert imagecodecs.png_decode(small.content).shape == (16, 16)
+    assert client.get("/wado?requestType=WADO").status_code == 400
+    assert is_orthanc_error(client.get("/wado?requestType=WADO&objectUID=1.2"), 404, 17)
+    assert is_orthanc_error(client.get(f"/wado?requestType=WADO&objectUID={instance}&studyUID=1.2"), 404, 17)
+
+
+# -- storing ----------------------------------------------------------------------------------------------------------
+
+
+def sequence(answer, tag):
+    return [
+        {key: value["Value"][0] for key, value in item.items()} for item in answer.json().get(tag, {}).get("Value", [])
+    ]
+
+
+def test_instances_are_stored_and_each_is_named_in_the_answer(make_face):
+    client = make_face().client()
+    contents = [dicom_file(name) for name in ("CT_small.dcm", "MR_small.dcm")]
+    answer = stow(client, body_of(*contents))
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/dicom+json")
+    assert sequence(answer, "00081199") == [
+        {"00081150": pydicom.dcmread(io.BytesIO(one)).SOPClassUID, "00081155": uids(one)[2], "00081190": f"http://localhost:8042{url_of(one)}"}
+        for one in contents
+    ]  # fmt: skip
+    assert len(client.get("/instances").json()) == 2
+    assert client.get(url_of(contents[0]), headers={"Accept": "application/dicom"}).content == contents[0]
+    again = stow(client, body_of(contents[0]))
+    assert (again.status_code, len(sequence(again, "00081199"))) == (200, 1)
+    assert again.json()["00081190"]["Value"] == [f"http://localhost:8042/dicom-web/studies/{uids(contents[0])[0]}"]
+
+
+def test_what_fails_is_named_with_its_reason_and_the_rest_is_stored(make_face):
+    client = make_face(on_conflict="refuse").client()
+    content = dicom_file()
+    conflicting = changed(content, PatientName="Other")
+    answer = stow(client, body_of(content, b"no DICOM", conflicting, b"", dicom_file("MR_small.dcm")))
+    assert answer.status_code == 202
+    assert [item["00081155"] for item in sequence(answer, "00081199")] == [
+        uids(content)[2],
+        uids(dicom_file("MR_small.dcm"))[2],
+    ]
+    assert [(item["00081155"], item["00081197"]) for item in sequence(answer, "00081198")] == [
+        (uids(content)[2], 0x0111)
+    ]
+    assert sequence(answer, "0008119A") == [{"00081197": 0xC000}] * 2
+    assert len(client.get("/instances").json()) == 2
+
+    other_study = stow(client, body_of(content), path="/dicom-web/studies/1.2.3")
+    assert other_study.status_code == 409
+    assert [item["00081197"] for item in sequence(other_study, "00081198")] == [0xA900]
+    assert stow(client, body_of(b"x", media_type="application/dicom+json")).status_code == 409
+
+
+def test_a_full_disk_is_said_of_each_instance(make_face, tmp_path):
+    face = make_face()
+
+    class Full(Intake):
+        def _commit(self, *_):
+            raise StorageError("the disk is full")
+
+    intake = Full(face.archive, on_conflict="newest", name_sender=lambda _: None)
+    other = make_face(intake=intake)
+    answer = stow(other.client(), body_of(dicom_file()))
+    assert answer.status_code == 409
+    assert [item["00081197"] for item in sequence(answer, "00081198")] == [0xA700]
+
+
+def test_one_instance_may_come_by_itself(make_face):
+    client = make_face().client()
+    answer = client.post("/dicom-web/studies", content=dicom_file(), headers={"Content-Type": "application/dicom"})
+    assert (answer.status_code, len(sequence(answer, "00081199"))) == (200, 1)
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body", "status"),
+    [
+        ("multipart/related; type=application/dicom", b"", 400), ("text/plain", b"x", 415), ("multipart/form-data; boundary=bound", b"x", 415),
+        ("multipart/related; type=application/dicom; boundary=bound", b"", 400),
+        ("multipart/related; type=application/dicom; boundary=bound", b"--bound--", 400),
+        ("multipart/related; type=application/dicom; boundary=bound", b"--bound\r\n\r\n", 400),
+        ("multipart/related; type=application/dicom; boundary=bound", b"x" * 100_000, 400),
+        ('multipart/related; type="application/dicom+json"; boundary=bound', b"x", 415), ("application/dicom", b"", 400),
+        ("multipart/related; type=application/dicom; boundary=" + "b" * 201, b"x", 400),
+    ],
+)  # fmt: skip
+def test_a_body_that_is_none_is_refused(make_face, content_type, body, status):
+    face = make_face()
+    answer = face.client().post("/dicom-web/studies", content=body, headers={"Content-Type": content_type})
+    assert answer.status_code == status, answer.text
+    assert face.files() == []
+
+
+def test_a_body_that_ends_too_early_or_is_too_large_leaves_what_was_whole(make_face):
+    face = make_face(limit=100_000)
+    client = face.client()
+    body = body_of(dicom_file(), dicom_file("MR_small.dcm"))
+    cut = stow(client, body[:-2000])
+    assert is_orthanc_error(cut, 400, 8)
+    assert "1 instances" in cut.json()["Details"]
+    assert len(client.get("/instances").json()) == len(face.files()) == 1
+    large = stow(client, body_of(*[dicom_file("MR_small.dcm")] * 12))
+    assert is_orthanc_error(large, 413, 8)
+    gone = stow(client, body, **{"Content-Encoding": "br"})
+    assert gone.status_code == 400
+
+
+# -- parts ------------------------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(st.binary(max_size=60) | st.sampled_from([b"\r\n", b"--b", b"\r\n--", b"\r\n--bx", b"\r\n\r\n", b"\r"]), min_size=1, max_size=5),
+    st.integers(1, 40),
+    st.sampled_from([b"", b"preamble\r\n"]),
+)  # fmt: skip
+def test_what_is_written_is_read_again_however_it_is_cut(contents, size, preamble):
+    boundary = "bound-of-the-test"
+    parts = [Part("application/dicom", [content], len(content)) for content in contents]
+    body = preamble + b"".join(written(parts, boundary)) + b"epilogue"
+    assert len(body) == length_of(parts, boundary) + len(preamble) + len(b"epilogue")
+    reader, read = Reader(boundary), []
+    for begin in range(0, len(body), size):
+        for what in reader.feed(body[begin : begin + size]):
+            if isinstance(what, Begin):
+                assert what.headers["content-type"] == "application/dicom"
+                read.append(b"")
+            elif isinstance(what, Data):
+                read[-1] += what.piece
+            else:
+                assert isinstance(what, End)
+    reader.end()
+    assert read == contents
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(st.sampled_from([b"--b", b"\r\n", b"--", b"a: b", b"x" * 9000, b"\0\xff", b"\r\n--b"]), max_size=12),
+    st.integers(1, 7),
+)
+def test_whatever_comes_is_read_or_refused(pieces, size):
+    reader, body = Reader("b"), b"".join(pieces)
+    try:
+        for begin in range(0, len(body), size):
+            list(reader.feed(body[begin : begin + size]))
+            assert len(reader._buffer) < 20_000
+        reader.end()
+    except MultipartError:
+        return
+    assert reader.is_done
