@@ -180,7 +180,7 @@ def _run_lines(run: dict[str, Any]) -> Iterator[str]:
         )
         yield f"  read {', '.join(names)}"
     for asked in run["asked"]:
-        yield f"  asked {asked if isinstance(asked, str) else ', '.join(f'{name} {value}' for name, value in asked.items())}"
+        yield f"  asked {asked if isinstance(asked, str) else ', '.join(_facts_of(asked))}"
     for level, text in run.get("log", ()):
         yield f"  {level}: {text}"
     if run.get("error"):
@@ -204,6 +204,12 @@ def _task_line(task: dict[str, Any]) -> str:
     said = f"task {task['id']}: {task['state']}, {task['attempts']} {'try' if task['attempts'] == 1 else 'tries'}"
     result = ", ".join(f"{name} {value}" for name, value in (task["result"] or {}).items())
     return said + (f", {result}" if result else "") + (f": {task['last_error']}" if task.get("last_error") else "")
+
+
+def _facts_of(asked: dict[str, Any]) -> Iterator[str]:
+    """Say a question and its answer, of many answers how many there were."""
+    for name, value in asked.items():
+        yield f"{len(value)} answers" if name == "answers" and isinstance(value, list) else f"{name} {value}"
 
 
 def _asked(value: Any) -> str:

@@ -4,7 +4,12 @@
 def on_new_study(study, host):
     if study.patient_id == "" or all(origin.modality == "pacs" for origin in study.origins):
         return  # who the patient is is not known, or it is a prior itself
-    known = host.query("pacs", "study", PatientID=study.patient_id, StudyDate=f"-{study.tags.text('StudyDate')}")
+    until = study.tags.text("StudyDate")
+    try:
+        known = host.query("pacs", "study", PatientID=study.patient_id, StudyDate=f"-{until}" if until else "")
+    except ValueError as error:
+        host.log(f"no priors: {error}", level="warning")
+        return
     priors = [one for one in known if one.StudyInstanceUID != study.study_instance_uid]
     priors.sort(key=lambda one: one.get("StudyDate", ""), reverse=True)
     for prior in priors[: host.config["priors"]]:

@@ -27,6 +27,13 @@ def on_action_done(action, host):
 """
 
 
+DIRECT = """
+def on_stored_instance(instance, host):
+    if instance.tags.StudyDescription == "FETCH":
+        host.retrieve("gets", study=instance.tags.text("PatientComments"))
+"""
+
+
 def prior(path, number, patient, to):
     """Write a prior study of a patient, and return it."""
     made = dcmread(path)
@@ -55,9 +62,9 @@ def world(tmp_path_factory):
         pacs.take(made, path)
         studies.append(made)
     modality = f'aet = "PACS"\nhost = "127.0.0.1"\nport = {pacs.port}\n'
-    scripts = '[scripts."prefetch.py"]\nmay = ["query", "retrieve"]\nconfig = { from = "moves" }\n'
+    scripts = '[scripts."direct.py"]\nmay = ["retrieve"]\n[scripts."prefetch.py"]\nmay = ["query", "retrieve"]\nconfig = { from = "moves" }\n'
     node = LiveNode(
-        folder / "node", {"prefetch.py": PREFETCH}, port=port,
+        folder / "node", {"prefetch.py": PREFETCH, "direct.py": DIRECT}, port=port,
         more=f'[modalities.moves]\n{modality}[modalities.gets]\n{modality}retrieve_by = "get"\n{scripts}',
     )  # fmt: skip
     yield pacs, node, studies
@@ -199,3 +206,28 @@ def test_an_archive_that_is_away_is_a_fault_of_its_own_and_one_that_is_back_serv
     finally:
         pacs.start()
     assert retrieve(node, "moves", study=study.StudyInstanceUID)["completed"] == 1
+
+
+def test_a_retrieve_waits_for_an_archive_that_is_away_and_is_done_once_it_is_back(world):
+    pacs, node, (study, *_) = world
+    node.forget(study.SOPInstanceUID)
+    ask = dcmread(sample("CT_small.dcm"))
+    ask.SOPInstanceUID = ask.file_meta.MediaStorageSOPInstanceUID = "1.2.3.4.5"
+    ask.PatientID, ask.StudyDescription, ask.PatientComments = "C3", "FETCH", study.StudyInstanceUID
+    path = node.folder / "ask.dcm"
+    ask.save_as(path)
+
+    def task():
+        with node.archive.read() as connection:
+            return next((one for one in tasks.listing(connection) if one.script == "direct.py"), None)
+
+    pacs.stop()
+    try:
+        assert node.storescu(path).returncode == 0
+        until(lambda: task() and task().attempts >= 2, "it is tried again")
+        assert "could not connect" in (task().last_error or "could not connect")
+    finally:
+        pacs.start()
+    until(lambda: task().state == "done", "it is done")
+    assert (task().result["completed"], task().result["status"]) == (1, "0x0000")
+    assert node.instance(study.SOPInstanceUID)

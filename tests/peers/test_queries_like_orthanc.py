@@ -186,3 +186,20 @@ def test_the_older_routes_of_finding_answer(world):
     assert study["StudyInstanceUID"] == STUDY
     (tree,) = ask(node.url, "POST", "/modalities/pacs/find", {"PatientID": "*"}).json()
     assert tree["Studies"][0]["Series"][0]["SeriesInstanceUID"] == SERIES
+
+
+def test_orthanc_queries_hostd_and_has_it_send_what_it_found(world):
+    node, orthanc = world
+    image = dcmread(sample("MR_small_jp2klossless.dcm"))
+    node.post(sample("MR_small_jp2klossless.dcm").read_bytes()).raise_for_status()
+    made = ask(
+        orthanc.url, "POST", "/modalities/hostd/query", {"Level": "Study", "Query": {"PatientID": image.PatientID}}
+    )
+    assert made.status_code == 200, made.text
+    path = made.json()["Path"]
+    (found,) = ask(orthanc.url, "GET", f"{path}/answers?expand&simplify").json()
+    assert found["StudyInstanceUID"] == image.StudyInstanceUID
+    moved = ask(orthanc.url, "POST", f"{path}/answers/0/retrieve", "ORTHANC")
+    assert moved.status_code == 200, moved.text
+    held = orthanc.post("/tools/lookup", image.SOPInstanceUID).json()
+    assert [one["Type"] for one in held] == ["Instance"]
