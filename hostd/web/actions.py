@@ -15,7 +15,7 @@ from hostd.archive.tasks import Task
 from hostd.errors import NotFoundError
 from hostd.web.delivery_orders import Reason
 from hostd.web.errors import DUPLICATE_RESOURCE, WebError, unknown_resource
-from hostd.web.parameters import Newest
+from hostd.web.parameters import Newest, RowNumber
 from hostd.web.responses import JsonResponse, iso_time
 
 
@@ -44,16 +44,16 @@ def action_routes(archive: Archive) -> APIRouter:
         return JsonResponse([action_form(task) for task in found])
 
     @router.get("/{number}", summary="Show what a script asked for")
-    def describe(number: int) -> Response:
+    def describe(number: RowNumber) -> Response:
         with archive.read() as connection:
             return JsonResponse(action_form(_needed(connection, number)))
 
     @router.post("/{number}/retry", summary="Try again, at once, what failed or waits")
-    def retry(number: int) -> Response:
+    def retry(number: RowNumber) -> Response:
         return decide(number, lambda c: tasks.retry(c, number, archive.clock.now()))
 
     @router.post("/{number}/discard", summary="Give up what failed or waits: it is never done")
-    def discard(request: Request, number: int, why: Reason) -> Response:
+    def discard(request: Request, number: RowNumber, why: Reason) -> Response:
         by = request.state.username or "this machine"
         return decide(number, lambda c: tasks.discard(c, number, by, why, archive.clock.now()))
 

@@ -1,4 +1,4 @@
-"""The outermost layer: no exception gets past it, and a sender that is refused gets to read why."""
+"""The outermost layer: no exception gets past it, a sender that is refused gets to read why, and a "/" at the end of a path says nothing."""
 
 from __future__ import annotations
 
@@ -29,6 +29,9 @@ class Answering:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        path = scope["path"]
+        if len(path) > 1 and path.endswith("/"):  # Orthanc's clients write some paths so
+            scope = {**scope, "path": path[:-1]}
         exchange = _Exchange(Request(scope), receive, send)
         try:
             await self._app(scope, exchange.receive, exchange.send)

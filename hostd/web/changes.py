@@ -13,14 +13,14 @@ from hostd.archive import changes
 from hostd.archive.archive import Archive
 from hostd.archive.changes import Change, Export, Level, Log, Page
 from hostd.dicom.header import Header
-from hostd.web.parameters import is_set
+from hostd.web.parameters import LARGEST, is_set
 from hostd.web.responses import JsonResponse
 
 Entry = TypeVar("Entry")
 
 _PATHS: dict[Level, str] = {"patient": "patients", "study": "studies", "series": "series", "instance": "instances"}
 
-_Since = Annotated[int, Query(ge=0, description="The number after which to begin, as `Last` gives it.")]
+_Since = Annotated[int, Query(ge=0, le=LARGEST, description="The number after which to begin, as `Last` gives it.")]
 _Limit = Annotated[int, Query(ge=0, le=10_000, description="How many to return at most.")]
 _Last = Annotated[str | None, Query(description="Only the newest. A flag: it needs no value.")]
 

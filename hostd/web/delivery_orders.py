@@ -13,6 +13,7 @@ from hostd.archive import deliveries, delivery_orders
 from hostd.archive.archive import Archive
 from hostd.archive.delivery_orders import Matching, Order
 from hostd.web.errors import BAD_PARAMETER_TYPE, DUPLICATE_RESOURCE, WebError, unknown_resource
+from hostd.web.parameters import RowNumber
 from hostd.web.records import with_history
 from hostd.web.responses import JsonResponse
 
@@ -39,25 +40,25 @@ def delivery_order_routes(archive: Archive, destinations: Callable[[], Collectio
             return JsonResponse(with_history(connection, number) | ({"Redirected": decided.made[number]} if to else {}))
 
     @router.post("/{number}/retry", summary="Try a delivery again, at once")
-    def retry(request: Request, number: int, why: Why = "") -> Response:
+    def retry(request: Request, number: RowNumber, why: Why = "") -> Response:
         return decide(request, number, "retry", why)
 
     @router.post("/{number}/hold", summary="Keep a delivery back until it is released")
-    def hold(request: Request, number: int, why: Why = "") -> Response:
+    def hold(request: Request, number: RowNumber, why: Why = "") -> Response:
         return decide(request, number, "hold", why)
 
     @router.post("/{number}/release", summary="Let a delivery go on that was held")
-    def release(request: Request, number: int, why: Why = "") -> Response:
+    def release(request: Request, number: RowNumber, why: Why = "") -> Response:
         return decide(request, number, "release", why)
 
     @router.post("/{number}/discard", summary="Give a delivery up: it is never sent")
-    def discard(request: Request, number: int, why: Reason) -> Response:
+    def discard(request: Request, number: RowNumber, why: Reason) -> Response:
         return decide(request, number, "discard", why)
 
     @router.post("/{number}/redirect", summary="Send what a delivery is of to another destination instead")
     def redirect(
         request: Request,
-        number: int,
+        number: RowNumber,
         to: Annotated[str, Query(description="The destination, as `modality:x` or `peer:x`.")],
         why: Why = "",
     ) -> Response:

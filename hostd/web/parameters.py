@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import Query, Request
+from fastapi import Path, Query, Request
 
-Since = Annotated[int, Query(ge=0, description="How many to leave out at the beginning.")]
-Limit = Annotated[int | None, Query(ge=0, description="How many to return at most.")]
+LARGEST = 2**63 - 1
+"""The largest number that the index has a place for."""
+
+RowNumber = Annotated[int, Path(ge=-LARGEST, le=LARGEST, description="The number of a row.")]
+Since = Annotated[int, Query(ge=0, le=LARGEST, description="How many to leave out at the beginning.")]
+Limit = Annotated[int | None, Query(ge=0, le=LARGEST, description="How many to return at most.")]
 Expand = Annotated[str | None, Query(description="Return objects instead of names. A flag: it needs no value.")]
 RequestedTags = Annotated[
     str | None, Query(description='Tags that are to be told besides, by keyword or number, with ";" between.')

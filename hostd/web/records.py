@@ -14,7 +14,7 @@ from hostd.archive.associations import AssociationRow
 from hostd.archive.records import Attempt, Delivery
 from hostd.transcoding.transform import told
 from hostd.web.errors import unknown_resource
-from hostd.web.parameters import Newest
+from hostd.web.parameters import Newest, RowNumber
 from hostd.web.responses import JsonResponse, iso_time
 
 
@@ -37,7 +37,7 @@ def delivery_routes(archive: Archive) -> APIRouter:
         return JsonResponse([delivery_form(delivery) for delivery in found])
 
     @router.get("/{number}", summary="Show a delivery with all its attempts")
-    def describe(number: int) -> Response:
+    def describe(number: RowNumber) -> Response:
         with archive.read() as connection:
             return JsonResponse(with_history(connection, number))
 

@@ -186,3 +186,17 @@ def test_text_of_another_character_set_is_shown_in_unicode(client):
 def test_pixel_representation_is_shown_beside_a_sequence(client):
     path = client.post("/instances", content=dicom_file()).json()["Path"]
     assert client.get(path + "/simplified-tags").json()["PixelRepresentation"] == "1"
+
+
+@pytest.mark.parametrize("path", ["/instances/", "/instances/0-0/", "/system/", "/docs/"])
+def test_a_slash_at_the_end_says_nothing(client, path):
+    assert client.get(path).content == client.get(path[:-1]).content
+    assert client.get("/").status_code == client.get("//").status_code == 404
+
+
+@pytest.mark.parametrize(
+    "path",
+    [f"/deliveries/{2**63}", f"/actions/{-(2**70)}", f"/instances?since={2**63}", f"/instances?limit={10**30}", f"/changes?since={2**64}"],
+)  # fmt: skip
+def test_a_number_that_the_index_has_no_place_for_is_refused(client, path):
+    assert is_orthanc_error(client.get(path), 400, 5)
