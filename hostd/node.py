@@ -460,6 +460,7 @@ class Node:
                 overwrites=settings.ingest.on_conflict == "newest",
                 ingest=settings.ingest.target.uid if settings.ingest.target and settings.transcoding.enabled else "",
                 control=self._control,
+                query=lambda: self.settings.query,
                 accepted=self.accepted,
                 transcoder=transcoder,
                 maker=self._maker,

@@ -174,21 +174,23 @@ class _Teller:
         """Return what stands in a file of it; nothing when the file cannot be read, which is told in the log."""
         if self._header[0] == found.id:
             return self._header[1]
-        name = found.blob
-        if not name:
-            column = t.instance.c[found.level]
-            with self._archive.read() as connection:
-                name = (
-                    connection.execute(sa.select(t.instance.c.blob).where(column == found.id).limit(1)).scalar() or ""
-                )
-        elements: Elements = {}
-        try:
-            if name:
-                elements = read_file_header(self._archive.blobs.path(name)).tags
-        except (OSError, HostdError) as error:
-            _LOG.warning("a file could not be read for a query", file=name, reason=str(error))
+        elements = header_of(self._archive, found)
         self._header = (found.id, elements)
         return elements
+
+
+def header_of(archive: Archive, found: Found) -> Elements:
+    """Return what stands in the file of an instance, or of one of a level; nothing when it cannot be read, which is told in the log."""
+    name = found.blob
+    if not name:
+        query = sa.select(t.instance.c.blob).where(t.instance.c[found.level] == found.id).limit(1)
+        with archive.read() as connection:
+            name = connection.execute(query).scalar() or ""
+    try:
+        return read_file_header(archive.blobs.path(name)).tags if name else {}
+    except (OSError, HostdError) as error:
+        _LOG.warning("a file could not be read for a query", file=name, reason=str(error))
+        return {}
 
 
 def keyword_of(tag: int) -> str:

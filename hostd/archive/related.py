@@ -51,7 +51,7 @@ def counts(
             continue
         column = table.c[level]
         query = sa.select(column, sa.func.count()).where(column.in_(list(identifiers))).group_by(column)
-        numbers: dict[str, int] = dict(connection.execute(query).tuples().all())
+        numbers: dict[str, int] = {row[0]: row[1] for row in connection.execute(query)}
         for identifier in identifiers:
             found[identifier][keyword] = str(numbers.get(identifier, 0))
     return found

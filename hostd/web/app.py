@@ -8,6 +8,7 @@ from importlib.metadata import version
 from fastapi import FastAPI
 
 from hostd.archive.archive import Archive
+from hostd.config.query import Query
 from hostd.config.settings import Settings
 from hostd.control import Control
 from hostd.delivery.remotes import Remotes
@@ -26,10 +27,12 @@ from hostd.web.delivery_orders import delivery_order_routes
 from hostd.web.destinations import Destinations, destination_routes
 from hostd.web.dicomweb.resources import ROOT as DICOMWEB
 from hostd.web.dicomweb.retrieve import retrieve_routes
+from hostd.web.dicomweb.search import search_routes
 from hostd.web.dicomweb.store import stow_routes
 from hostd.web.dicomweb.uri import uri_routes
 from hostd.web.docs_page import docs_routes
 from hostd.web.explain import explain_routes
+from hostd.web.finding import find_routes
 from hostd.web.frames import Draws, Pictures, frame_routes
 from hostd.web.guard import Guard, RequestFilters, Users
 from hostd.web.instances import upload_routes
@@ -76,6 +79,7 @@ def create_app(
     queries: int = 100,
     synchronous_limit_s: float = 600.0,
     artist: Draws | None = None,
+    query: Callable[[], Query] = Query,
 ) -> FastAPI:
     """Return the HTTP face of a node.
 
@@ -90,7 +94,7 @@ def create_app(
     `synchronous_limit_s` seconds for its job.
     `transcoder` makes files in other transfer syntaxes; without one none are given. `artist` draws pictures.
     `maker` makes modified ones.
-    `accepted` is what the DICOM face takes for storage.
+    `accepted` is what the DICOM face takes for storage. `query` is how what is stored is looked for.
     """
     accepted = accepted or Accepted()
     app = FastAPI(
@@ -139,6 +143,8 @@ def create_app(
     app.include_router(tool_routes(archive, control or Control(), accepted))
     app.include_router(accepted_routes(accepted))
     app.include_router(bulk_routes(archive))
+    app.include_router(find_routes(archive, query))
+    app.include_router(search_routes(archive, query), prefix=DICOMWEB)
     app.include_router(plugin_routes())
     app.include_router(docs_routes())
     app.add_middleware(Guard, users=users, hosts=hosts, filters=filters)

@@ -54,16 +54,17 @@ def bulk_routes(archive: Archive) -> APIRouter:
         level = asked.get("Level")
         if level is not None and level not in _SUBJECTS:
             raise WebError(400, BAD_FILE_FORMAT, "Level is Patient, Study, Series or Instance")
-        form = "full" if _flag(asked, "Full") else "short" if _flag(asked, "Short") else "simple"
+        form = "full" if flag_of(asked, "Full") else "short" if flag_of(asked, "Short") else "simple"
         described = _described(
-            archive, wanted, _SUBJECTS.get(level or ""), form, metadata=_flag(asked, "Metadata", default=True)
+            archive, wanted, _SUBJECTS.get(level or ""), form, metadata=flag_of(asked, "Metadata", default=True)
         )
-        return StreamingResponse(_list(described), media_type=JsonResponse.media_type)
+        return StreamingResponse(json_list(described), media_type=JsonResponse.media_type)
 
     return router
 
 
-def _flag(asked: dict[str, Any], name: str, *, default: bool = False) -> bool:
+def flag_of(asked: dict[str, Any], name: str, *, default: bool = False) -> bool:
+    """Return a field that is true or false. Raises `WebError` for anything else."""
     found = asked.get(name, default)
     if not isinstance(found, bool):
         raise WebError(400, BAD_FILE_FORMAT, f"{name} is true or false")
@@ -95,7 +96,8 @@ def _subject(connection: Connection, identifier: str) -> Subject | None:
     return next((level for level in LEVELS if hierarchy.get(connection, level, identifier) is not None), None)
 
 
-def _list(described: Iterator[dict[str, Any]]) -> Iterator[bytes]:
+def json_list(described: Iterator[Any]) -> Iterator[bytes]:
+    """Yield a list in JSON, in pieces."""
     yield b"["
     for number, one in enumerate(described):
         yield (b"," if number else b"") + JsonResponse(one).body
@@ -146,7 +148,7 @@ def _form(connection: Connection, subject: Subject, identifier: str, form: str, 
     shown: dict[str, Any] = described(connection, subject, identifier)
     for name in ("MainDicomTags", "PatientMainDicomTags"):
         if name in shown:
-            shown[name] = _spelled(shown[name], form)
+            shown[name] = spelled(shown[name], form)
     if metadata:
         shown["Metadata"] = (
             metadata_of(existing_instance(connection, identifier))
@@ -156,7 +158,7 @@ def _form(connection: Connection, subject: Subject, identifier: str, form: str, 
     return shown
 
 
-def _spelled(known: dict[str, str], form: str) -> dict[str, Any]:
+def spelled(known: dict[str, str], form: str) -> dict[str, Any]:
     """Return main tags by keyword, by number, or in full."""
     if form == "simple":
         return known

@@ -6,12 +6,15 @@ from pathlib import Path
 
 import pytest
 from likeness import pair_of, stop
-from peer_kit import needs, sample
+from peer_kit import LiveNode, needs, sample
 from pydicom import dcmread
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
+from hostd.testing.made import offer
+
 pytestmark = [pytest.mark.peers, needs("Orthanc", "findscu")]
 
+DICOMWEB = "/usr/share/orthanc/plugins/libOrthancDicomWeb.so"
 ROOT = "1.2.826.0.1.3680043.10.543.77"
 PATIENTS = [
     ("P1", "Müller^Jörg", "ISO_IR 100", "20200131", "101500", ["CT", "CT"], "A1", "Thorax"),
@@ -59,7 +62,10 @@ FILES = [
 def both(tmp_path_factory):
     both = pair_of(
         tmp_path_factory.mktemp("finding"), *FILES, more=ASKER,
-        orthanc={"DicomAlwaysAllowFind": True, "AllowFindSopClassesInStudy": True},
+        orthanc={
+            "DicomAlwaysAllowFind": True, "AllowFindSopClassesInStudy": True, "Plugins": [DICOMWEB],
+            "DicomWeb": {"Enable": True},
+        },
     )  # fmt: skip
     both.folder = tmp_path_factory.mktemp("answers")
     yield both
@@ -183,10 +189,15 @@ def test_a_name_is_found_in_the_character_set_of_who_asks_and_told_in_it(both):
         }  # fmt: skip
 
 
-def test_a_query_can_be_cancelled(both):
-    run, answers = findscu(both.folder, both.node.port, "IMAGE", "SOPInstanceUID", options=("--cancel", "3"))
+def test_a_query_can_be_cancelled(both, tmp_path):
+    node = LiveNode(tmp_path / "many", more=ASKER)
+    try:
+        offer(node.archive, range(2000))
+        run, answers = findscu(both.folder, node.port, "IMAGE", "SOPInstanceUID", options=("--cancel", "3"))
+    finally:
+        node.stop()
     assert "Cancel: MatchingTerminatedDueToCancelRequest" in run.stderr + run.stdout, run
-    assert len(answers) < len(FILES)
+    assert len(answers) < 2000
 
 
 def test_who_is_no_modality_is_refused_and_told_so(both):
@@ -203,3 +214,131 @@ def test_a_level_that_the_model_has_not_is_refused(both):
         both.folder, both.node.port, "PATIENT", "PatientID", "NumberOfPatientRelatedInstances", model="-P"
     )
     assert told(answers, ["PatientID", "NumberOfPatientRelatedInstances"])[0] == ("P1", "4")
+
+
+# -- by HTTP ----------------------------------------------------------------------------------------------------------
+
+FINDS = [
+    {"Level": "Study", "Query": {}},
+    {"Level": "Patient", "Query": {"PatientID": "P*"}},
+    {"Level": "Study", "Query": {"PatientName": "SMITH*"}},
+    {"Level": "Study", "Query": {"PatientName": "SMITH*"}, "CaseSensitive": True},
+    {"Level": "Study", "Query": {"StudyDescription": "*thorax*"}},
+    {"Level": "Study", "Query": {"StudyDate": "20200131-20200201", "PatientID": "*1"}, "Expand": True},
+    {"Level": "Study", "Query": {"0010,0020": "P2"}},
+    {"Level": "Series", "Query": {"Modality": "MR\\US"}},
+    {"Level": "Series", "Query": {"StudyInstanceUID": f"{ROOT}.1"}, "Expand": True, "Short": True},
+    {"Level": "Instance", "Query": {"InstanceNumber": "2"}},
+    {"Level": "Instance", "Query": {"SOPInstanceUID": f"{ROOT}.0.0.1"}, "Expand": True, "Full": True},
+    {"Level": "Study", "Query": {"ModalitiesInStudy": "MR"}},
+    {"Level": "Study"},
+    {"Query": {}},
+    {"Level": "Nope", "Query": {}},
+    {"Level": "Study", "Query": {"PatientID": 1}},
+    {"Level": "Study", "Query": {}, "Limit": -1},
+    {"Level": "Study", "Query": {}, "Limit": "x"},
+]
+
+
+@pytest.mark.parametrize("body", FINDS, ids=str)
+def test_tools_find_answers_as_orthanc(both, body):
+    theirs, ours = both.ask("POST /tools/find", json=body)
+    assert ours.status_code == theirs.status_code, (theirs.text, ours.text)
+    if not ours.ok:
+        assert ours.json()["OrthancStatus"] == theirs.json()["OrthancStatus"], (theirs.text, ours.text)
+        return
+    left, right = theirs.json(), ours.json()
+    if body.get("Expand"):
+        volatile = {"LastUpdate", "Labels", "FileUuid", "IsStable"}
+        left, right = ([plain(one, volatile) for one in found] for found in (left, right))
+        left, right = (sorted(found, key=lambda one: one["ID"]) for found in (left, right))
+        for one, other in zip(left, right, strict=True):
+            assert one == other
+    else:
+        assert sorted(left) == sorted(right)
+
+
+def plain(one, left_out=()):
+    """Return a form without what is empty: Orthanc has main tags without a value, too."""
+    if not isinstance(one, dict):
+        return one
+    return {name: plain(value) for name, value in one.items() if name not in left_out and value != ""}
+
+
+def test_what_orthanc_does_not_find_or_does_not_say(both):
+    theirs, ours = both.ask("POST /tools/find", json={"Level": "Study", "Query": {"PatientWeight": "71"}})
+    assert (theirs.json(), len(ours.json())) == ([], 1)
+    theirs, ours = both.ask("POST /tools/find", json={"Level": "Study", "Query": {"Nope": "x"}})
+    assert (theirs.status_code, ours.status_code) == (500, 400)
+    assert theirs.json()["OrthancStatus"] == ours.json()["OrthancStatus"] == 27
+    theirs, ours = both.ask("GET /dicom-web/studies?PatientID=P1")
+    assert ([uid_of(one) for one in ours.json()], len(theirs.json())) == ([f"{ROOT}.0"], 2)  # p1 is another patient
+    theirs, ours = both.ask("GET /dicom-web/studies?Nope=1")
+    assert (theirs.status_code, ours.status_code) == (200, 400)
+
+
+def test_a_page_of_what_is_found_is_given(both):
+    every = both.ask("POST /tools/find", json={"Level": "Instance", "Query": {}})[1].json()
+    assert len(every) == len(set(every)) == len(FILES)
+    pages = [
+        both.ask("POST /tools/find", json={"Level": "Instance", "Query": {}, "Since": since, "Limit": 4})[1].json()
+        for since in range(0, len(FILES) + 4, 4)
+    ]
+    assert [one for page in pages for one in page] == every
+    assert both.ask("POST /tools/count-resources", json={"Level": "Instance", "Query": {}})[1].json() == {
+        "Count": len(FILES)
+    }
+
+
+@pytest.mark.parametrize(
+    "identifier", ["P1", "p1", "P3", f"{ROOT}.1", f"{ROOT}.1.1", f"{ROOT}.1.1.1", "nobody", "", "A1", "P*"]
+)
+def test_lookup_answers_as_orthanc(both, identifier):
+    theirs, ours = both.ask("POST /tools/lookup", data=identifier)
+    assert ours.status_code == theirs.status_code
+    if ours.ok:
+        assert sorted(ours.json(), key=str) == sorted(theirs.json(), key=str)
+
+
+SEARCHES = [
+    "studies",
+    "studies?PatientID=P2",
+    "studies?PatientName=SMITH*",
+    "studies?00100020=P2&includefield=StudyDescription",
+    "studies?StudyDate=20200101-20200131",
+    "studies?ModalitiesInStudy=MR",
+    f"studies?StudyInstanceUID={ROOT}.0,{ROOT}.1",
+    f"studies/{ROOT}.1/series",
+    f"studies/{ROOT}.1/series?Modality=MR",
+    f"studies/{ROOT}.1/series/{ROOT}.1.1/instances",
+    f"studies/{ROOT}.1/instances",
+    "series?Modality=US",
+    "instances?InstanceNumber=2&includefield=PatientWeight",
+    "studies?limit=2",
+]
+_TOLD_OTHERWISE = {"00081190", "00080005", "00080056", "00080201"}
+
+
+@pytest.mark.parametrize("search", SEARCHES)
+def test_qido_answers_as_orthanc(both, search):
+    theirs, ours = both.ask(f"GET /dicom-web/{search}", headers={"Accept": "application/dicom+json"})
+    assert ours.status_code == theirs.status_code, (theirs.text, ours.text)
+    if not ours.ok:
+        return
+    assert ours.headers["content-type"] == "application/dicom+json"
+    left, right = ({uid_of(one): one for one in answer.json()} for answer in (theirs, ours))
+    if "limit" in search:
+        assert len(left) == len(right) == 2
+        return
+    assert set(left) == set(right)
+    for uid, one in left.items():
+        for tag in set(one) - _TOLD_OTHERWISE:
+            if one[tag].get("Value") and one[tag]["Value"] != [
+                {"Alphabetic": "^"}
+            ]:  # what Orthanc cannot say in Latin-1
+                assert right[uid][tag] == one[tag], (uid, tag)
+        assert right[uid]["00081190"]["Value"][0].startswith(f"{both.node.url}/dicom-web/studies/")
+
+
+def uid_of(one):
+    return next(one[tag]["Value"][0] for tag in ("00080018", "0020000E", "0020000D") if one.get(tag, {}).get("Value"))

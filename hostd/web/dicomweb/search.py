@@ -1,0 +1,218 @@
+"""QIDO-RS (PS3.18 §10.6): studies, series and instances by their attributes, in the DICOM JSON Model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import chain, islice
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response, StreamingResponse
+
+from hostd.archive import answering
+from hostd.archive.answering import Answer, Asked
+from hostd.archive.archive import Archive
+from hostd.archive.labels import Subject
+from hostd.archive.queries import keywords_of
+from hostd.config.query import Query as Settings
+from hostd.dicom.element_values import Elements, known_vr
+from hostd.dicom.header import main_keywords
+from hostd.dicom.json_model import to_json
+from hostd.web.bulk import json_list
+from hostd.web.dicomweb.resources import root_url
+from hostd.web.errors import BAD_REQUEST, WebError
+from hostd.web.requested import tag_of
+
+MEDIA_TYPE = "application/dicom+json"
+_TAKEN = ("*/*", "application/*", "application/json", MEDIA_TYPE)
+_OWN = frozenset(("limit", "offset", "fuzzymatching", "includefield"))
+_RETRIEVE_URL = 0x00081190
+_NOT_FUZZY = '299 hostd "The fuzzymatching parameter is not supported. Only literal matching has been performed."'
+_MORE = '299 hostd "There are more results than are given; ask with an offset, or for less."'
+
+_DEFAULTS: dict[Subject, tuple[int, ...]] = {
+    "study": (
+        0x00080020, 0x00080030, 0x00080050, 0x00080056, 0x00080061, 0x00080090, 0x00100010, 0x00100020, 0x00100030,
+        0x00100040, 0x0020000D, 0x00200010, 0x00201206, 0x00201208,
+    ),
+    "series": (0x00080060, 0x0008103E, 0x0020000E, 0x00200011, 0x00201209),
+    "instance": (0x00080016, 0x00080018, 0x00080056, 0x00200013, 0x00280008, 0x00280010, 0x00280011, 0x00280100),
+}  # fmt: skip
+"""What is always told (PS3.18 Tables 10.6.3-3 to 10.6.3-5), as far as it is there."""
+_LEVELS: tuple[Subject, ...] = ("study", "series", "instance")
+_UIDS: dict[Subject, int] = {"study": 0x0020000D, "series": 0x0020000E, "instance": 0x00080018}
+_COUNTS: dict[Subject, tuple[int, ...]] = {
+    "study": (0x00080061, 0x00201206, 0x00201208),
+    "series": (0x00201209,),
+    "instance": (),
+}
+_Limit = Annotated[int | None, Query(ge=0, description="How many to return at most.")]
+_Offset = Annotated[int, Query(ge=0, description="How many to leave out at the beginning.")]
+_Include = Annotated[
+    list[str] | None, Query(description="Attributes to tell besides, by keyword or tag; `all` there are.")
+]
+_Fuzzy = Annotated[bool, Query(description="Fuzzy matching of names, which is not done: a header says so.")]
+
+
+@dataclass(frozen=True, slots=True)
+class _Search:
+    """One request: what is asked for, which of it, and what is to be told."""
+
+    asked: Asked
+    limit: int
+    is_capped: bool
+    offset: int
+    is_all: bool
+    root: str
+
+
+def search_routes(archive: Archive, settings: Callable[[], Settings]) -> APIRouter:
+    """Return the routes, which stand below the root of DICOMweb."""
+    router = APIRouter(tags=["DICOMweb"])
+    faces: tuple[tuple[str, Subject], ...] = (("studies", "study"), ("series", "series"), ("instances", "instance"))
+    for plural, level in faces:
+        _add(router, archive, settings, plural, level)
+    for plural, level in faces[1:]:
+        _add_in_study(router, archive, settings, plural, level)
+
+    @router.get("/studies/{study}/series/{series}/instances", summary="Search for instances of a series (QIDO-RS)")
+    async def instances_of_series(
+        request: Request, study: str, series: str, limit: _Limit = None, offset: _Offset = 0,
+        includefield: _Include = None, fuzzymatching: _Fuzzy = False,
+    ) -> Response:  # fmt: skip
+        within: dict[Subject, str] = {"study": study, "series": series}
+        sought = _search(request, "instance", within, settings(), limit, offset, includefield or [])
+        return await _answered(request, archive, sought, is_fuzzy=fuzzymatching)
+
+    return router
+
+
+def _add(router: APIRouter, archive: Archive, settings: Callable[[], Settings], plural: str, level: Subject) -> None:
+    @router.get(f"/{plural}", summary=f"Search for {plural} (QIDO-RS)", name=f"search_{plural}")
+    async def search(
+        request: Request, limit: _Limit = None, offset: _Offset = 0,
+        includefield: _Include = None, fuzzymatching: _Fuzzy = False,
+    ) -> Response:  # fmt: skip
+        sought = _search(request, level, {}, settings(), limit, offset, includefield or [])
+        return await _answered(request, archive, sought, is_fuzzy=fuzzymatching)
+
+
+def _add_in_study(
+    router: APIRouter, archive: Archive, settings: Callable[[], Settings], plural: str, level: Subject
+) -> None:
+    summary = f"Search for {plural} of a study (QIDO-RS)"
+
+    @router.get(f"/studies/{{study}}/{plural}", summary=summary, name=f"search_{plural}_of_study")
+    async def search(
+        request: Request, study: str, limit: _Limit = None, offset: _Offset = 0,
+        includefield: _Include = None, fuzzymatching: _Fuzzy = False,
+    ) -> Response:  # fmt: skip
+        sought = _search(request, level, {"study": study}, settings(), limit, offset, includefield or [])
+        return await _answered(request, archive, sought, is_fuzzy=fuzzymatching)
+
+
+async def _answered(request: Request, archive: Archive, sought: _Search, *, is_fuzzy: bool) -> Response:
+    _acceptable(request)
+    found = _answers(archive, sought)
+    # What goes wrong at once is an error, and not a list that breaks off; and whether there is more must be known first.
+    first = await run_in_threadpool(lambda: list(islice(found, 1)))
+    response = StreamingResponse(json_list(chain(first, found)), media_type=MEDIA_TYPE)
+    if is_fuzzy:
+        response.headers.append("Warning", _NOT_FUZZY)
+    if sought.is_capped and await run_in_threadpool(_has_more, archive, sought):
+        response.headers.append("Warning", _MORE)
+    return response
+
+
+def _acceptable(request: Request) -> None:
+    asked = request.headers.get("accept", "*/*")
+    names = [part.partition(";")[0].strip().lower() for part in asked.split(",")]
+    if not any(name in _TAKEN or not name for name in names):
+        raise WebError(406, BAD_REQUEST, f"answers are in {MEDIA_TYPE}, not in {asked[:100]}")
+
+
+def _search(
+    request: Request,
+    level: Subject,
+    uids: dict[Subject, str],
+    settings: Settings,
+    limit: int | None,
+    offset: int,
+    include: list[str],
+) -> _Search:
+    keys: dict[int, tuple[str, str]] = {}
+    for name, text in request.query_params.multi_items():
+        if name not in _OWN:
+            tag = tag_of(name)
+            keys[tag] = known_vr(tag), text.replace(",", "\\") if known_vr(tag) == "UI" else text
+    for one, uid in uids.items():
+        keys[_UIDS[one]] = "UI", uid
+    names = [name.strip() for part in include for name in part.split(",") if name.strip()]
+    is_all = "all" in names
+    asked = answering.asked(
+        level,
+        keys,
+        is_exact=lambda vr: vr != "PN" or settings.case_sensitive_pn,
+        files=settings.read_files,
+        within=None,
+    )
+    wanted = {*keys, *_UIDS_OF[level], *_DEFAULTS[level], *(tag_of(name) for name in names if name != "all")}
+    for above in _LEVELS[: _LEVELS.index(level)]:
+        wanted |= set(_DEFAULTS[above]) - set(_COUNTS[above])  # what it is in is told, too
+    if is_all:
+        wanted |= {
+            tag for keyword, one in keywords_of(level).items() for tag in [main_keywords(one).get(keyword, 0x00080016)]
+        }
+    most = settings.limit_instances if level == "instance" else settings.limit_results
+    capped = bool(most) and (limit is None or limit > most)
+    return _Search(
+        Asked(asked.query, asked.deep, frozenset(wanted), asked.files, asked.unmatched),
+        most if capped else limit if limit is not None else -1,
+        capped,
+        offset,
+        is_all and level == "instance",
+        root_url(request),
+    )
+
+
+_UIDS_OF: dict[Subject, tuple[int, ...]] = {
+    "study": (_UIDS["study"],),
+    "series": (_UIDS["study"], _UIDS["series"]),
+    "instance": (_UIDS["study"], _UIDS["series"], _UIDS["instance"]),
+}
+
+
+def _answers(archive: Archive, sought: _Search) -> Iterator[dict[str, object]]:
+    every = (one for page in answering.answers(archive, sought.asked) for one in page)
+    end = None if sought.limit < 0 else sought.offset + sought.limit
+    for one in islice(every, sought.offset, end):
+        yield to_json(_elements(archive, one, sought), lambda _path: "")
+
+
+def _has_more(archive: Archive, sought: _Search) -> bool:
+    query = Asked(sought.asked.query, sought.asked.deep, frozenset(), sought.asked.files)
+    every = (one for page in answering.answers(archive, query) for one in page)
+    return bool(list(islice(every, sought.offset + sought.limit, sought.offset + sought.limit + 1)))
+
+
+def _elements(archive: Archive, one: Answer, sought: _Search) -> Elements:
+    told: Elements = {tag: (known_vr(tag), []) for tag in sought.asked.wanted}
+    told |= {tag: element for tag, element in one.elements.items() if element[1] is not None}
+    if sought.is_all:
+        header = answering.header_of(archive, one.found)
+        told |= {tag: element for tag, element in header.items() if element[1] is not None}
+    url = sought.root
+    for level, tag in _UIDS.items():
+        if level in one.found.ids:
+            plural = {"study": "studies", "series": "series"}.get(level, "instances")
+            url += f"/{plural}/{_uid(one, level)}"
+            told.setdefault(tag, ("UI", [_uid(one, level)]))
+    told[_RETRIEVE_URL] = ("UR", [url])
+    return told
+
+
+def _uid(one: Answer, level: Subject) -> str:
+    keyword = {"study": "StudyInstanceUID", "series": "SeriesInstanceUID"}.get(level, "SOPInstanceUID")
+    return one.found.attributes.get(keyword, "")

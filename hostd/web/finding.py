@@ -1,0 +1,174 @@
+"""`POST /tools/find`, `/tools/count-resources` and `/tools/lookup`: looking for what is stored by its attributes."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import chain, islice
+from typing import Any, Literal, cast, get_args
+
+from fastapi import APIRouter, Request
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response, StreamingResponse
+
+from hostd.archive import answering
+from hostd.archive.answering import Asked
+from hostd.archive.archive import Archive
+from hostd.archive.labels import Subject
+from hostd.archive.queries import Found, Labelling
+from hostd.config.query import Query as Settings
+from hostd.dicom.element_values import known_vr
+from hostd.web.body import small_body
+from hostd.web.bulk import flag_of, json_list, spelled
+from hostd.web.errors import PARAMETER_OUT_OF_RANGE, WebError, bad_request
+from hostd.web.fields import json_object
+from hostd.web.forms import PLURALS, TYPES, ancestor_form
+from hostd.web.requested import requested_form, tag_of
+from hostd.web.resources import described, instances_of
+from hostd.web.responses import JsonResponse
+
+_SUBJECTS: dict[str, Subject] = {word: subject for subject, word in TYPES.items()} | {
+    plural.capitalize(): subject for subject, plural in PLURALS.items()
+}
+_LABELLINGS: tuple[Labelling, ...] = get_args(Labelling)
+_IDENTIFIER = 1024
+"""Bytes."""
+_IDENTIFIERS: dict[Subject, str] = {
+    "patient": "PatientID",
+    "study": "StudyInstanceUID",
+    "series": "SeriesInstanceUID",
+    "instance": "SOPInstanceUID",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """A body of `/tools/find`: what is looked for, which of it, and how it is told."""
+
+    asked: Asked
+    since: int
+    limit: int
+    expand: bool
+    form: Literal["simple", "short", "full"]
+    tags: tuple[int, ...]
+
+
+def find_routes(archive: Archive, settings: Callable[[], Settings]) -> APIRouter:
+    """Return the routes."""
+    router = APIRouter(prefix="/tools", tags=["tools"])
+
+    @router.post("/find", summary="Find patients, studies, series or instances by their attributes")
+    async def find(request: Request) -> Response:
+        wanted = _wanted(await json_object(request), settings())
+        found = _told(archive, wanted)
+        # What goes wrong at once is an error, and not a list that breaks off.
+        first = await run_in_threadpool(lambda: list(islice(found, 1)))
+        return StreamingResponse(json_list(chain(first, found)), media_type=JsonResponse.media_type)
+
+    @router.post("/count-resources", summary="Count the patients, studies, series or instances with such attributes")
+    async def count(request: Request) -> Response:
+        wanted = _wanted(await json_object(request), settings())
+        number = await run_in_threadpool(lambda: sum(1 for _ in _found(archive, wanted)))
+        return JsonResponse({"Count": number})
+
+    @router.post("/lookup", summary="Find what has a patient ID or a UID")
+    async def lookup(request: Request) -> Response:
+        try:
+            identifier = (await small_body(request, _IDENTIFIER)).decode().strip(" \0\r\n")
+        except UnicodeDecodeError as error:
+            raise bad_request("the body is no text in UTF-8") from error
+        return JsonResponse(await run_in_threadpool(_looked_up, archive, identifier))
+
+    return router
+
+
+def _looked_up(archive: Archive, identifier: str) -> list[dict[str, str]]:
+    if set(identifier) & set("*?\\"):
+        raise bad_request("an identifier is looked up as it is, without wildcards")
+    if not identifier:
+        return []
+    found = []
+    for subject, keyword in _IDENTIFIERS.items():
+        tag = tag_of(keyword)
+        keys = {tag: (known_vr(tag), identifier)}
+        asked = answering.asked(subject, keys, is_exact=lambda _vr: False, files="never")
+        found += [ancestor_form(subject, one.found.id) for page in answering.answers(archive, asked) for one in page]
+    return found
+
+
+def _wanted(fields: dict[str, Any], settings: Settings) -> _Wanted:
+    level = fields.get("Level")
+    if not isinstance(level, str):
+        raise bad_request('Field "Level" is missing, or should be a string')
+    subject = _SUBJECTS.get(level)
+    if subject is None:
+        raise WebError(400, PARAMETER_OUT_OF_RANGE, "Level is Patient, Study, Series or Instance")
+    query = fields.get("Query")
+    if not isinstance(query, dict) or not all(isinstance(text, str) for text in query.values()):
+        raise bad_request('Field "Query" is missing, or should be an object of strings')
+    is_exact = flag_of(fields, "CaseSensitive")
+    labelling = fields.get("LabelsConstraint", "All")
+    if labelling not in _LABELLINGS:
+        raise WebError(400, PARAMETER_OUT_OF_RANGE, "LabelsConstraint is All, Any or None")
+    keys = {(tag := tag_of(name)): (known_vr(tag), text) for name, text in query.items() if text}
+    asked = answering.asked(
+        subject,
+        keys,
+        is_exact=lambda _vr: is_exact,
+        files=settings.read_files,
+        labels=_texts(fields, "Labels"),
+        labelling=cast("Labelling", labelling),
+    )
+    most = settings.limit_instances if subject == "instance" else settings.limit_results
+    limit = _number(fields, "Limit")
+    return _Wanted(
+        Asked(asked.query, asked.deep, frozenset(), asked.files, asked.unmatched),
+        _number(fields, "Since"),
+        min(limit, most) if limit and most else limit or most,
+        flag_of(fields, "Expand"),
+        "full" if flag_of(fields, "Full") else "short" if flag_of(fields, "Short") else "simple",
+        tuple(tag_of(name) for name in _texts(fields, "RequestedTags")),
+    )
+
+
+def _texts(fields: dict[str, Any], name: str) -> list[str]:
+    found = fields.get(name, [])
+    if not isinstance(found, list) or not all(isinstance(one, str) for one in found):
+        raise bad_request(f'Field "{name}" should be an array of strings')
+    return found
+
+
+def _number(fields: dict[str, Any], name: str) -> int:
+    found = fields.get(name, 0)
+    if isinstance(found, bool) or not isinstance(found, int):
+        raise bad_request(f'Field "{name}" should be an integer')
+    if found < 0:
+        raise WebError(400, PARAMETER_OUT_OF_RANGE, f'Field "{name}" should be a positive integer')
+    return found
+
+
+def _found(archive: Archive, wanted: _Wanted) -> Iterator[Found]:
+    every = (one.found for page in answering.answers(archive, wanted.asked) for one in page)
+    return islice(every, wanted.since, wanted.since + wanted.limit if wanted.limit else None)
+
+
+def _told(archive: Archive, wanted: _Wanted) -> Iterator[Any]:
+    for found in _found(archive, wanted):
+        if not wanted.expand:
+            yield found.id
+            continue
+        with contextlib.suppress(WebError):  # deleted meanwhile
+            yield _form(archive, found, wanted)
+
+
+def _form(archive: Archive, found: Found, wanted: _Wanted) -> dict[str, Any]:
+    with archive.read() as connection:
+        form = dict(described(connection, found.level, found.id))
+        for name in ("MainDicomTags", "PatientMainDicomTags"):
+            if name in form:
+                form[name] = spelled(cast("dict[str, str]", form[name]), wanted.form)
+        if wanted.tags:
+            members = instances_of(connection, found.level, found.id)
+            form["RequestedTags"] = requested_form(archive, connection, found.level, members, wanted.tags)
+    return form
