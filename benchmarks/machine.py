@@ -16,6 +16,8 @@ from pathlib import Path
 _TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 _LIBRARIES = ("hostd", "imagecodecs", "pylibjpeg-openjpeg", "pyjpegls", "pylibjpeg-rle", "python-gdcm", "numpy")
 _VOLUNTARY = re.compile(r"^voluntary_ctxt_switches:\s*(\d+)", re.MULTILINE)
+_NAME = re.compile(r"^Name:\s*(.+)$", re.MULTILINE)
+_RESIDENT = re.compile(r"^VmRSS:\s*(\d+) kB", re.MULTILINE)
 _VERSION = re.compile(r"\d+(\.\d+)+")
 
 
@@ -75,6 +77,18 @@ def tree_pss_bytes(process: int) -> int:
                 if line.startswith("Pss:"):
                     total += int(line.split()[1]) << 10
     return total
+
+
+def tree_rss_bytes(process: int) -> dict[tuple[int, str], int]:
+    """Return the resident memory of a process and of each of its descendants, by number and name."""
+    found = {}
+    for one in _tree(process, _families()):
+        with contextlib.suppress(OSError):  # it ended while we looked
+            status = Path(f"/proc/{one}/status").read_text(errors="replace")
+            name, resident = _NAME.search(status), _RESIDENT.search(status)
+            if name is not None and resident is not None:
+                found[one, name[1]] = int(resident[1]) << 10
+    return found
 
 
 def tree_wakes(process: int) -> dict[tuple[int, int], int]:

@@ -12,11 +12,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks import document, machine
-from benchmarks.receive import grown, made, report, rounds
+from benchmarks.receive import grown, made, plot, report, rounds
 from benchmarks.receive.made import Size
 from benchmarks.receive.report import Run
 from benchmarks.receive.rounds import Case
-from benchmarks.receive.servers import SERVERS, Hostd, Pynetdicom
+from benchmarks.receive.servers import SERVERS, Hostd, Orthanc, Pynetdicom
 
 SECTION = "receiving"
 _PROGRAMS = {"Orthanc": "Orthanc", "DCMTK storescp": "storescp"}
@@ -27,6 +27,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.receive", description=__doc__)
     parser.add_argument(
         "--quick", action="store_true", help="a few instances of hostd and pynetdicom, once: does it run?"
+    )
+    parser.add_argument(
+        "--short", action="store_true", help="30 kB and 0.5 MB over 1 and 4 associations, beside Orthanc alone"
     )
     parser.add_argument("--rounds", type=int, default=5, help="how often each is measured (default 5)")
     parser.add_argument("--huge", action="store_true", help="instances of 1 GB too")
@@ -41,18 +44,35 @@ def main() -> None:
     if shutil.which("storescu") is None:
         parser.error("DCMTK's storescu is not on the PATH")
     with tempfile.TemporaryDirectory(prefix="hostd-benchmark-", dir=asked.folder) as folder:
-        run = taken(Path(folder), rounds_=asked.rounds, quick=asked.quick, huge=asked.huge, rows=asked.rows)
-    text = report.section(run)
+        run = taken(
+            Path(folder), rounds_=asked.rounds, quick=asked.quick, short=asked.short, huge=asked.huge, rows=asked.rows
+        )
+    picture = report.plot_path(asked.page)
+    text = report.section(run, picture.name if asked.write and drawn(run, picture) else "")
     print(text)  # noqa: T201 - what the command is for
     if asked.write:
         document.write_section(asked.page, SECTION, text)
 
 
-def taken(folder: Path, *, rounds_: int, quick: bool = False, huge: bool = False, rows: int = 0) -> Run:
+def drawn(run: Run, picture: Path) -> bool:
+    """Draw the picture, where there is anything beside Orthanc; tell whether it is there."""
+    points = report.points(run)
+    if points and not plot.draw(points, report.targets(run), picture):
+        say("no plot: matplotlib is not installed (pip install 'hostd[bench]')")
+        return False
+    return bool(points)
+
+
+def taken(
+    folder: Path, *, rounds_: int, quick: bool = False, short: bool = False, huge: bool = False, rows: int = 0
+) -> Run:
     """Measure everything in an empty folder."""
     servers = [one for one in SERVERS if shutil.which(_PROGRAMS.get(one.name, "storescu"))]
     cases = [Case(size, count) for size in (made.SMALL, made.CT, made.LARGE) for count in (1, 4, 16)]
     sizes = [10_000, rows]
+    if short:
+        servers = [one for one in servers if one in (Hostd, Orthanc)]
+        cases = [Case(size, count) for size in (made.SMALL, made.CT) for count in (1, 4)]
     if huge:
         cases.append(Case(made.HUGE, 1))
     if quick:

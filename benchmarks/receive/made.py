@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import struct
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,9 +12,10 @@ import pydicom
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
-from benchmarks import real
-
-_MEGABYTE = 1_000_000
+_REAL = Path(__file__).resolve().parents[3] / "shared" / "data" / "wg04" / "CT1_UNC"
+"""A CT of NEMA's WG-04, where the tests look for real files too; its header is that of all instances."""
+_PIXEL_DATA = struct.Struct("<HH2s2xI")
+"""The head of the element in explicit little endian (PS3.5 §7.1.2)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,18 +47,22 @@ def made(folder: Path, size: Size, parts: int) -> list[Path]:
             template.SOPInstanceUID = template.file_meta.MediaStorageSOPInstanceUID = generate_uid()
             template.InstanceNumber = number + 1
             frame = noise.integers(0, 4096, (size.rows, size.columns), dtype="<u2").tobytes()
-            template.add_new(0x7FE00010, "OW", frame * size.frames)
-            template.save_as(one / f"{number}.dcm", enforce_file_format=True)
+            path = one / f"{number}.dcm"
+            template.save_as(path, enforce_file_format=True)
+            with path.open("ab") as file:  # the last element, frame by frame: a large one is never in memory
+                file.write(_PIXEL_DATA.pack(0x7FE0, 0x0010, b"OW", len(frame) * size.frames))
+                for _ in range(size.frames):
+                    file.write(frame)
     return folders
 
 
 def described() -> str:
     """Say whose header they have."""
-    return "the header of a CT of NEMA's WG-04" if real.CT.exists() else "a made CT header of 20 elements"
+    return "the header of a CT of NEMA's WG-04" if _REAL.exists() else "a made CT header of 20 elements"
 
 
 def _template(size: Size) -> Dataset:
-    dataset = pydicom.dcmread(real.CT, stop_before_pixels=True) if real.CT.exists() else Dataset()
+    dataset = pydicom.dcmread(_REAL, stop_before_pixels=True) if _REAL.exists() else Dataset()
     dataset = copy.deepcopy(dataset)
     dataset.SOPClassUID, dataset.StudyInstanceUID = CTImageStorage, generate_uid()
     dataset.PatientID, dataset.PatientName, dataset.Modality = "BENCHMARK", "Bench^Mark", "CT"

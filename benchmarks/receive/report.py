@@ -5,9 +5,11 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from benchmarks.receive import made
 from benchmarks.receive.grown import Grown
+from benchmarks.receive.plot import Point
 from benchmarks.receive.rounds import Case, Cells, Sample, ratio
 from benchmarks.receive.servers import Hostd, Orthanc
 
@@ -30,13 +32,40 @@ class Run:
     grown: Sequence[Grown]
 
 
-def section(run: Run) -> str:
-    """Return the section in Markdown."""
+def section(run: Run, plot: str = "") -> str:
+    """Return the section in Markdown; `plot` is the name of its picture, or empty."""
+    picture = f"![How many times Orthanc's instances a second]({plot})" if plot else ""
     parts = [
-        "## Receiving", _introduction(run), "### Target: beside Orthanc", _targets(run), "### Every size", _EVERY, _every(run),
-        "### With much in the index", _grown(run),
+        "## Receiving", _introduction(run), "### Target: beside Orthanc", _targets(run), picture, "### Every size", _EVERY, _every(run),
+        "### Memory", _memory(run), "### With much in the index", _grown(run),
     ]  # fmt: skip
     return "\n\n".join(part for part in parts if part)
+
+
+def plot_path(page: Path) -> Path:
+    """Return where the picture is that a page shows."""
+    return page.with_name("performance-receiving.svg")
+
+
+def points(run: Run) -> list[Point]:
+    """Return what the picture shows."""
+    found = []
+    for case in run.cases:
+        for name in run.servers:
+            beside = ratio(run.cells, case, name, Orthanc.name)
+            if beside is not None and name != Orthanc.name:
+                found.append((_described(case), name, beside.median, beside.low, beside.high))
+    return found
+
+
+def targets(run: Run) -> list[tuple[str, float]]:
+    """Return what is aimed at, by what is sent."""
+    aimed = (case for case in run.cases if case.size.name == made.CT.name and case.associations in TARGETS)
+    return [(_described(case), TARGETS[case.associations]) for case in aimed]
+
+
+def _described(case: Case) -> str:
+    return f"{case.size.name}, {_associations(case)}"
 
 
 def _introduction(run: Run) -> str:
@@ -60,13 +89,13 @@ def _targets(run: Run) -> str:
     rows = []
     for case in run.cases:
         found = ratio(run.cells, case, Hostd.name, Orthanc.name)
-        if case.size != made.CT or case.associations not in TARGETS or found is None:
+        if case.size.name != made.CT.name or case.associations not in TARGETS or found is None:
             continue
         target = TARGETS[case.associations]
         ours, theirs = (_cpu(run.cells[case, name]) for name in (Hostd.name, Orthanc.name))
         reached = "yes" if found.median >= target else "**no**"
         rows.append(
-            f"| {case.size.name}, {_associations(case)} | {target:g} | **{found.median:.2f}** [{found.low:.2f} to {found.high:.2f}] "
+            f"| {_described(case)} | {target:g} | **{found.median:.2f}** [{found.low:.2f} to {found.high:.2f}] "
             f"| {theirs / ours:.2f} | {reached} |"
         )
     return _table("| instances | target | times Orthanc's rate | times Orthanc's, by processor time | reached |", rows)
@@ -89,6 +118,24 @@ def _every(run: Run) -> str:
                 f"[{_number(min(rates))} to {_number(max(rates))}] | {beside} | {_cpu(samples):.2f} |"
             )
     return _table("| size | associations | server | instances/s | times Orthanc's | CPU ms |", rows)
+
+
+def _memory(run: Run) -> str:
+    rows = []
+    for case in run.cases:
+        for name in run.servers:
+            seen = [sample.memory for sample in run.cells[case, name] if sample.memory]
+            if not seen:
+                continue
+            most = max(seen, key=lambda processes: sum(one.most for one in processes))
+            each = ", ".join(f"{one.name} {one.most >> 20} ({one.before >> 20})" for one in most)
+            rows.append(f"| {_described(case)} | {name} | {each} |")
+    if not rows:
+        return "Not looked at in this run (`--huge`)."
+    return (
+        "What each process of a server had in memory at most while it received, in the round in which that was most, and before (in brackets), in MiB.\n\n"
+        + _table("| instances | server | each process |", rows)
+    )
 
 
 def _grown(run: Run) -> str:

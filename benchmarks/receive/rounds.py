@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import statistics
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.receive.made import Size, made
+from benchmarks import machine
+from benchmarks.receive.made import HUGE, Size, made
 from benchmarks.receive.servers import ENVIRONMENT, Server
+
+_LOOK_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,12 +26,23 @@ class Case:
 
 
 @dataclass(frozen=True, slots=True)
+class Memory:
+    """Resident bytes of one process, before it received anything, and at most while it did."""
+
+    name: str
+    before: int
+    most: int
+
+
+@dataclass(frozen=True, slots=True)
 class Sample:
     """One turn: seconds on the wall from the first association to the end of the last, and of the server's processors."""
 
     wall: float
     cpu: float
     instances: int
+    memory: tuple[Memory, ...] = ()
+    """Of each process of the server, where that was looked at."""
 
     @property
     def rate(self) -> float:
@@ -75,7 +90,7 @@ def measured(
             for case in cases:
                 expected += sum(1 for one in folders[case] for _ in one.iterdir())
                 for server in running if number % 2 == 0 else reversed(running):
-                    sample = send(folders[case], server)
+                    sample = send(folders[case], server, looks=case.size == HUGE)
                     cells[case, server.name].append(sample)
                     say(
                         f"round {number + 1}, {case.size.name}, {case.associations} associations, {server.name}: "
@@ -89,9 +104,13 @@ def measured(
     return cells
 
 
-def send(folders: Sequence[Path], server: Server) -> Sample:
-    """Send each folder over an association of its own, all at once. Raises `RuntimeError` when a sender is not content."""
+def send(folders: Sequence[Path], server: Server, *, looks: bool = False) -> Sample:
+    """Send each folder over an association of its own, all at once; where it `looks`, note the server's memory meanwhile.
+
+    Raises `RuntimeError` when a sender is not content.
+    """
     count = sum(1 for one in folders for _ in one.iterdir())
+    watched = Watched(server.process.pid) if looks else None
     cpu, began = server.cpu_s(), time.monotonic()
     senders = [
         subprocess.Popen(
@@ -102,6 +121,31 @@ def send(folders: Sequence[Path], server: Server) -> Sample:
     ]  # fmt: skip
     failed = [sender for sender in senders if sender.wait() != 0]
     wall = time.monotonic() - began
+    memory = watched.end() if watched is not None else ()
     if failed:
         raise RuntimeError(f"storescu failed at {server.name}")
-    return Sample(wall, server.cpu_s() - cpu, count)
+    return Sample(wall, server.cpu_s() - cpu, count, memory)
+
+
+class Watched:
+    """Looks a few times a second how much memory each process of a server has, until `end`."""
+
+    def __init__(self, process: int) -> None:
+        self._process = process
+        self._before = machine.tree_rss_bytes(process)
+        self._most = dict(self._before)
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._look, daemon=True)
+        self._thread.start()
+
+    def end(self) -> tuple[Memory, ...]:
+        """Return what was seen; those with most come first."""
+        self._ended.set()
+        self._thread.join()
+        found = [Memory(key[1], self._before.get(key, 0), most) for key, most in self._most.items()]
+        return tuple(sorted(found, key=lambda one: -one.most))
+
+    def _look(self) -> None:
+        while not self._ended.wait(_LOOK_S):
+            for key, now in machine.tree_rss_bytes(self._process).items():
+                self._most[key] = max(now, self._most.get(key, 0))

@@ -3,12 +3,14 @@
 import logging
 import shutil
 
+import pydicom
 import pytest
 import structlog
 
 from benchmarks.receive import __main__ as command
-from benchmarks.receive import report, rounds
+from benchmarks.receive import made, report, rounds
 from benchmarks.receive.made import SMALL
+from benchmarks.receive.report import Run
 from benchmarks.receive.rounds import Case, Sample
 
 pytestmark = [
@@ -27,6 +29,40 @@ def test_it_measures_and_writes_its_section(tmp_path):
     text = report.section(run)
     assert "| 30 kB | 2 associations | hostd |" in text
     assert "### With much in the index" in text
+
+
+def test_what_is_sent_is_whole_however_it_was_written(tmp_path):
+    (folder,) = made.made(tmp_path, made.Size("few", 10, 12, 3, 2), 1)
+    for path in folder.iterdir():
+        image = pydicom.dcmread(path)
+        assert image.pixel_array.shape == (3, 10, 12)
+        assert image["PixelData"].VR == "OW"
+
+
+def test_the_memory_of_each_process_is_looked_at(tmp_path):
+    (folder,) = made.made(tmp_path / "sent", made.Size("few", 300, 300, 1, 40), 1)
+    server = command.Pynetdicom(tmp_path / "server")
+    try:
+        sample = rounds.send([folder], server, looks=True)
+    finally:
+        server.stop()
+    assert [one.name.startswith("python") for one in sample.memory] == [True]
+    assert all(one.most >= one.before > 1 << 20 for one in sample.memory)
+    case = Case(made.HUGE, 1)
+    run = Run("a machine", 0.1, 1, [case], ["pynetdicom"], {(case, "pynetdicom"): [sample]}, ())
+    assert "| 1 GB, 1 association | pynetdicom | python" in report.section(run)
+
+
+def test_its_picture_shows_each_server_beside_orthanc(tmp_path):
+    pytest.importorskip("matplotlib")
+    case = Case(made.CT, 4)
+    cells = {(case, "hostd"): [Sample(1, 0.1, 100)], (case, "Orthanc"): [Sample(2, 0.1, 100)]}
+    run = Run("a machine", 0.1, 1, [case], ["hostd", "Orthanc"], cells, ())
+    assert report.points(run) == [("0.5 MB, 4 associations", "hostd", 2.0, 2.0, 2.0)]
+    assert report.targets(run) == [("0.5 MB, 4 associations", 2.0)]
+    assert command.drawn(run, tmp_path / "picture.svg")
+    assert "0.5 MB, 4 associations" in (tmp_path / "picture.svg").read_text()
+    assert "![How many times Orthanc's instances a second](picture.svg)" in report.section(run, "picture.svg")
 
 
 def test_a_server_that_lost_an_instance_is_not_measured(tmp_path, monkeypatch):
