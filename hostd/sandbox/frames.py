@@ -89,6 +89,8 @@ class Load(msgspec.Struct, frozen=True, tag="load"):
     """The systems that the configuration has for `host.http_get` and its kin."""
     modalities: list[str] = []
     """The modalities that the configuration has, for `host.query` and `host.retrieve`."""
+    aets: list[str] = []
+    """hostd's own AE titles."""
     projects: list[str] = []
     """The projects for which instances can be de-identified."""
     config: dict[str, Any] = {}

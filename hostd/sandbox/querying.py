@@ -53,7 +53,8 @@ class Querying(Granted):
         `NotAllowed` without the capability.
         """
         self._run.check_open()
-        name = self._modality(modality, "query")
+        self._need("query")
+        name = self._modality(modality)
         if not isinstance(level, str) or level not in _LEVELS:
             raise ValueError(f"level must be one of {', '.join(_LEVELS)}, not {shown(level)}")
         if type(limit) is not int or not 1 <= limit <= MOST:
@@ -79,7 +80,8 @@ class Querying(Granted):
         Raises `ValueError` for an unknown modality or what is no UID, and `NotAllowed` without the capability.
         """
         self._run.check_open()
-        name = self._modality(modality, "retrieve")
+        self._need("retrieve")
+        name = self._modality(modality)
         uids = []
         for what, uid in (("study", study), ("series", series), ("instance", instance)):
             text = "" if uid is None and what != "study" else text_of(uid, what)
@@ -90,10 +92,9 @@ class Querying(Granted):
             raise ValueError("an instance is retrieved by the UIDs of its study and series, too")
         self._run.add(acts.Retrieve(name, uids[0], uids[1], uids[2], line()))
 
-    def _modality(self, name: object, capability: str) -> str:
+    def _modality(self, name: object) -> str:
         if not isinstance(name, str):
             raise TypeError(f"a modality is named by a text, not {shown(name)}")
-        self._need(capability)
         text, known = str.__str__(name), self._run.world.load.modalities
         if text not in known:
             raise ValueError(missing("modality", text, known))

@@ -26,6 +26,7 @@ class Names:
     channels: Mapping[str, bool] = field(default_factory=dict)
     targets: Sequence[str] = ()
     modalities: Sequence[str] = ()
+    aets: Sequence[str] = ()
 
     @classmethod
     def of(cls, settings: Settings) -> Names:
@@ -37,6 +38,7 @@ class Names:
             {name: channel.phi for name, channel in settings.notify.items()},
             tuple(settings.targets),
             tuple(settings.modalities),
+            tuple(settings.dicom.aets),
         )
 
     def channels_of(self, granted: Script) -> dict[str, bool]:
@@ -73,6 +75,7 @@ def load_frame(
         tools=list(names.tools),
         targets=list(names.targets),
         modalities=list(names.modalities),
+        aets=list(names.aets),
         projects=list(names.projects),
         channels=list(names.channels_of(granted)),
         known_channels=sorted(names.channels),

@@ -702,3 +702,63 @@ def test_every_function_and_route_says_what_it_does():
         assert ({**spelling.FUNCTIONS, **spelling.PLAIN})[name].__doc__
     assert all(route.does for route in routes.ROUTES)
     assert len({(route.method, route.pattern) for route in routes.ROUTES}) == len(routes.ROUTES)
+
+
+def archive(path, verb="value", of="", about="", more=None, actions=None):
+    """Answer as a host does whose PACS has two studies."""
+    if verb != "query":
+        return marked(path, verb, of, about, more, actions)
+    SOUGHT.append(more)
+    return [{0x0020000D: ("UI", [f"1.2.{number}"]), 0x00080020: ("DA", ["20240101"])} for number in (7, 8)]
+
+
+ASK = "made = ParseJson(RestApiPost('/modalities/pacs/query', DumpJson({'Level': 'LEVEL'})))\n"
+
+
+def asking(text, **more):
+    return run(
+        body(text), ask=archive, **{"may": ["query", "retrieve"], "modalities": ["pacs"], "aets": ["HOSTD"]} | more
+    )
+
+
+def test_other_archives_are_queried_and_retrieved_from_by_their_routes():
+    result = asking(
+        "asked = DumpJson({'Level': 'Study', 'Query': {'PatientID': tags['PatientID'], 'StudyDate': ''}, 'Normalize': False})\n"
+        "made = ParseJson(RestApiPost('/modalities/pacs/query', asked))\n"
+        "answers = ParseJson(RestApiGet(made['Path'] + '/answers'))\n"
+        "first = ParseJson(RestApiGet(f\"/queries/{made['ID']}/answers/{answers[0]}/content?simplify\"))\n"
+        "print(answers, first['StudyInstanceUID'], first['StudyDate'])\n"
+        "RestApiPost(made['Path'] + '/answers/1/retrieve', 'HOSTD')\n"
+        "RestApiPost(made['Path'] + '/retrieve', '')\n"
+        "RestApiPost('/modalities/pacs/move', DumpJson({'Level': 'Series', 'TargetAet': 'HOSTD', 'Resources': "
+        "[{'StudyInstanceUID': '1.2', 'SeriesInstanceUID': '1.3'}]}))\n"
+    )
+    assert result.failure is None, result.failure
+    assert (SOUGHT[-1]["modality"], SOUGHT[-1]["level"]) == ("pacs", "study")
+    assert [text for _, text in result.log] == ["['0', '1'] 1.2.7 20240101"]
+    assert [(one.modality, one.study, one.series) for one in result.actions] == [
+        ("pacs", "1.2.8", ""), ("pacs", "1.2.7", ""), ("pacs", "1.2.8", ""), ("pacs", "1.2", "1.3"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("RestApiPost('/queries/query-1/retrieve', '')", "this run has made no query 'query-1'"),
+        ("RestApiPost('/modalities/pacs/query', DumpJson({'Level': 'Studies'}))", "Level is one of Patient, Study"),
+        ("RestApiPost('/modalities/pacs/query', DumpJson({'Level': 'Study', 'Query': {'limit': '1'}}))", "no element has the keyword"),
+        (
+            ASK.replace("LEVEL", "Study") + "RestApiPost(made['Path'] + '/retrieve', 'WORKSTATION')",
+            "a script has things sent here alone, to HOSTD, not to 'WORKSTATION'",
+        ),
+        (
+            ASK.replace("LEVEL", "Patient") + "RestApiPost(made['Path'] + '/answers/0/retrieve', '')",
+            "patients are not sent whole here",
+        ),
+        ("RestApiPost('/modalities/other/query', DumpJson({'Level': 'Study'}))", "no modality is called 'other'"),
+    ],
+)  # fmt: skip
+def test_what_an_archive_cannot_be_asked_by_a_route_fails_with_the_reason(text, says):
+    result = asking(text)
+    assert says in result.failure.message
+    assert result.actions == []

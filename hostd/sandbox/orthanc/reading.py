@@ -33,7 +33,9 @@ def findings(tree: ast.Module) -> Iterator[Finding]:
     yield from _calls(tree)
 
 
-def names(node: ast.Call, world: World) -> Iterator[tuple[Literal["destination", "tool", "target"], str, ast.expr]]:
+def names(
+    node: ast.Call, world: World
+) -> Iterator[tuple[Literal["destination", "tool", "target", "modality"], str, ast.expr]]:
     """Return what a call of one of Orthanc's functions names of the configuration, with its place."""
     function = node.func.id if isinstance(node.func, ast.Name) else ""
     at = 1 if function in _SENDS or function == "CallSystem" else 0
@@ -42,6 +44,8 @@ def names(node: ast.Call, world: World) -> Iterator[tuple[Literal["destination",
         yield "destination", _destination(_SENDS[function], text, world), node.args[at]
     elif function == "RestApiPost":
         match text.strip("/").split("/"):
+            case ["modalities", name, "query" | "move"] if rest.UNKNOWN not in name:
+                yield "modality", name, node.args[at]
             case [("modalities" | "peers") as table, name, "store" | "store-straight"] if rest.UNKNOWN not in name:
                 yield "destination", _destination(_TABLES[table], name, world), node.args[at]
     elif function == "CallSystem" and rest.UNKNOWN not in text:

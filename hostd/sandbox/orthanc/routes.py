@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hostd.sandbox.granted import shown
-from hostd.sandbox.orthanc import resources, searching
+from hostd.sandbox.orthanc import querying, resources, searching
 from hostd.sandbox.orthanc.functions import modified, send
 from hostd.sandbox.orthanc.resources import KINDS, Kind, Resources
 from hostd.sandbox.orthanc.session import Chain, Session
@@ -174,6 +174,32 @@ def _find(asked: Request) -> str:
     return _json(searching.find(asked.session, asked.fields(), asked.route))
 
 
+def _query(asked: Request) -> str:
+    return _json(querying.query(asked.session, asked.parts[0], asked.fields(), asked.route))
+
+
+def _answers(asked: Request) -> str:
+    return _json(querying.answers(asked.session, asked.parts[0]))
+
+
+def _answer(asked: Request) -> str:
+    tags = querying.answer(asked.session, asked.parts[0], asked.parts[1])
+    if "simplify" in asked.query:
+        return _json(resources.simplified(tags))
+    return _json(resources.full(asked.session, tags, short="short" in asked.query))
+
+
+def _retrieve(asked: Request) -> str:
+    number = asked.parts[1] if len(asked.parts) > 1 else None
+    is_object = isinstance(asked.body, dict) or (isinstance(asked.body, str) and asked.body.startswith("{"))
+    body = asked.fields() if is_object else asked.body
+    return querying.retrieve(asked.session, asked.parts[0], number, body, asked.route)
+
+
+def _move(asked: Request) -> str:
+    return querying.move(asked.session, asked.parts[0], asked.fields(), asked.route)
+
+
 def _anonymize(asked: Request) -> Chain:
     known = asked.session.run.world.load.projects
     if len(known) != 1:
@@ -272,6 +298,27 @@ def _routes() -> list[Route]:
             "/modalities/{}/store",
             "as `SendToModality`: an identifier, a list, or `Resources`, `Priority`",
             _store("modality"),
+        ),
+        Route(
+            "POST",
+            "/modalities/{}/query",
+            "as `host.query`, which it needs the capability for: `Level`, `Query`",
+            _query,
+        ),
+        Route("GET", "/queries/{}/answers", "the numbers of the answers, in this run", _answers),
+        Route("GET", "/queries/{}/answers/{}/content", "one answer, also `?simplify` and `?short`", _answer),
+        Route(
+            "POST",
+            "/queries/{}/answers/{}/retrieve",
+            "as `host.retrieve`; the AE title is hostd's own, or none",
+            _retrieve,
+        ),
+        Route("POST", "/queries/{}/retrieve", "the same of all answers", _retrieve),
+        Route(
+            "POST",
+            "/modalities/{}/move",
+            "as `host.retrieve`: `Level`, `Resources` by their UIDs, `TargetAet` as above",
+            _move,
         ),
         Route("POST", "/modalities/{}/store-straight", "sends what `/modify` or `/file` gave", _store_straight),
         Route("POST", "/peers/{}/store", "as `SendToPeer`; also `Transcode`", _store("peer")),

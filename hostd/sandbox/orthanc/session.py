@@ -81,6 +81,14 @@ class _Product(msgspec.Struct):
     is_deleted: bool = False
 
 
+class Asked(msgspec.Struct, frozen=True):
+    """A query of another archive that this run has made, and what matches."""
+
+    modality: str
+    level: str
+    matches: list[Any]
+
+
 class Session:
     """One run. Never handed to a script."""
 
@@ -93,6 +101,8 @@ class Session:
         self._found: dict[str, Instance | Level] = {}
         self._products: dict[str, _Product] = {}
         self._sent: list[tuple[str, Delivery]] = []
+        self.asked: list[Asked] = []
+        """The queries of other archives, in order."""
         self._deletes: dict[str, tuple[Instance | Level, int]] = {}
 
     # -- what is meant
