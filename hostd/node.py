@@ -428,7 +428,12 @@ class Node:
                 tls=_served(settings.dicom),
                 tls_port=settings.dicom.tls_port,
                 services=[
-                    FindService(self.archive, lambda: self.settings.query, aet=settings.dicom.aets[0]),
+                    FindService(
+                        self.archive,
+                        lambda: self.settings.query,
+                        aet=settings.dicom.aets[0],
+                        ask_filters=self._filters.find,
+                    ),
                     *retrieving(
                         Retriever(self.archive, self._products, self._filters.outgoing),
                         self._callers,

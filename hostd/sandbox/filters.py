@@ -17,7 +17,7 @@ from hostd.sandbox.api import Host
 from hostd.sandbox.read_only import ReadOnly
 from hostd.sandbox.run import Run
 from hostd.sandbox.tags import Tags
-from hostd.sandbox.views import Instance
+from hostd.sandbox.views import Instance, Origin
 
 CAPABILITY = "filters"
 """What `may` must name before a script may have a filter."""
@@ -87,6 +87,11 @@ class Query(ReadOnly):
         """Its keys, read as the elements of an instance; one that has no text asks for the value. `query.tags.text("StudyDate")` gives a range as it stands."""
         return Tags(self._run, self._query.keys)
 
+    @property
+    def origin(self) -> Origin | None:
+        """Who asks hostd: `query.origin.calling_aet`; None of a query of hostd's own."""
+        return None if self._query.origin is None else Origin(self._query.origin)
+
     def __repr__(self) -> str:
         return f"<query: {self.level}>"
 
@@ -144,15 +149,28 @@ class OutgoingFind(Filter):
     modality: str
 
 
+@dataclass(frozen=True, slots=True)
+class Find(Filter):
+    """Somebody asks hostd what it has, by C-FIND, and may. `query.origin` is who.
+
+    The answer is `host.accept()` or None; `host.accept(set={...}, remove=[...])`, which changes what is looked for: a text is one that
+    matches must have, "" only tells the value, and what is removed is not told; or `host.refuse(0xA700, reason)`. Nothing is looked for
+    then, and who asks gets that status.
+    """
+
+    query: Query
+
+
 FILTERS: dict[str, type[Filter]] = {
     "filter_received_instance": ReceivedInstance,
     "filter_outgoing_instance": OutgoingInstance,
     "filter_http_request": HttpRequest,
+    "filter_find": Find,
     "filter_outgoing_find": OutgoingFind,
 }
 """Filter's name → what it is asked about."""
-LATER_FILTERS = ("filter_find",)
-"""Those that come with query/retrieve, which this release does not have."""
+QUERIES = ("filter_find", "filter_outgoing_find")
+"""Filters that are asked about a query."""
 
 
 def parameters(kind: type[Filter]) -> list[str]:
@@ -203,7 +221,7 @@ class FilterHost(ReadOnly):
         Not to be changed are SOP Class UID, Specific Character Set, what describes the pixels, private elements,
         sequences (they can be removed) and binary data. Of several filters the changes add up; where two set the same
         element, that of the later file name stands. Only `filter_received_instance` can change an instance, and
-        `filter_outgoing_find` the keys of a query, of which a value is any text.
+        `filter_find` and `filter_outgoing_find` the keys of a query, of which a value is any text.
         """
         self._run.check_open()
         if (set is not None or remove != ()) and self._handler not in CHANGING:
@@ -227,7 +245,7 @@ class FilterHost(ReadOnly):
         """
         if self._handler == "filter_http_request":
             raise TypeError("a request cannot be discarded: use host.refuse(403, reason)")
-        if self._handler == "filter_outgoing_find":
+        if self._handler in QUERIES:
             raise TypeError("a query cannot be discarded: use host.refuse(0xA700, reason)")
         return self._decide("discard", reason=_reason(reason))
 
@@ -279,7 +297,7 @@ def may_refuse_with(handler: str, status: int) -> bool:
     return 0xA700 <= status <= 0xA9FF or 0xC000 <= status <= 0xCFFF or 0x0110 <= status <= 0x0124
 
 
-CHANGING = ("filter_received_instance", "filter_outgoing_find")
+CHANGING = ("filter_received_instance", *QUERIES)
 """Filters that may change what they are asked about."""
 _HTTP = frozenset((400, 401, 403, 404, 405, 406, 409, 410, 413, 415, 422, 423, 429, 451, 500, 501, 503))
 

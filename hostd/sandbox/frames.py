@@ -225,10 +225,11 @@ class HttpRequest(msgspec.Struct, frozen=True):
 
 
 class FindQuery(msgspec.Struct, frozen=True):
-    """What an archive is asked by C-FIND, as a filter sees it."""
+    """What an archive is asked by C-FIND, as a filter sees it; `origin` is who asks hostd, None where hostd asks."""
 
     level: Literal["patient", "study", "series", "instance"]
     keys: Elements
+    origin: Origin | None = None
 
 
 class Filter(msgspec.Struct, frozen=True, tag="filter"):

@@ -65,8 +65,6 @@ def _handlers(tree: ast.Module, world: World) -> Iterator[Finding]:
 
 
 def _unknown(name: str) -> str:
-    if name in filters.LATER_FILTERS:
-        return f"{name} comes with query/retrieve, which is not in this release, so nothing calls it"
     known = filters.FILTERS if name.startswith("filter_") else api.HANDLERS
     there_are = f"; there are: {', '.join(known)}"
     return f"no event of this release calls {name}{near(name, known) or there_are}"

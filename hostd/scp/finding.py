@@ -9,22 +9,22 @@ from typing import Any
 import structlog
 
 from hostd.archive import answering
-from hostd.archive.answering import Asked
 from hostd.archive.archive import Archive
 from hostd.archive.records import Origin
 from hostd.config.query import Query as Settings
 from hostd.dicom import identifiers, query, statuses
-from hostd.dicom.element_values import Elements
-from hostd.dicom.identifiers import NAMES, IdentifierError
+from hostd.dicom.element_values import Elements, known_vr
+from hostd.dicom.identifiers import NAMES, IdentifierError, Level
+from hostd.dicom.query import Question
 from hostd.dimse import commands
-from hostd.errors import UnparsableError
+from hostd.errors import FilterRefusedError, UnparsableError
 from hostd.scp.access import Act
 from hostd.scp.services import Exchange, Refusal, Response
 
 _LOG = structlog.get_logger(__name__)
 
-AskFind = Callable[[Elements, Origin], Elements]
-"""Returns the keys to look for instead, as scripts have it. Raises `Refusal`."""
+AskFind = Callable[[Question, Origin], Question]
+"""Returns what is to be looked for instead, as scripts have it. Raises `FilterRefusedError`."""
 
 
 class FindService:
@@ -41,19 +41,26 @@ class FindService:
         self._archive = archive
         self._settings = settings
         self._aet = aet
-        self._ask_filters = ask_filters or (lambda keys, _origin: keys)
+        self._ask_filters = ask_filters or (lambda question, _origin: question)
 
     def answer(self, exchange: Exchange) -> Generator[Response]:
         """Yield a pending response for each match, and the final one. Raises `Refusal`."""
         began, count = time.monotonic(), 0
         settings = self._settings()
-        keys = self._ask_filters(_decoded(exchange), exchange.origin)
-        asked = _asked(keys, exchange.context.abstract_syntax, settings)
-        level = asked.query.level
+        elements = _decoded(exchange)
+        level = _level(elements, exchange.context.abstract_syntax)
+        keys = self._filtered(level, identifiers.keys_of(elements), exchange.origin)
+        asked = answering.asked(
+            level,
+            keys,
+            is_exact=lambda vr: vr != "PN" or settings.case_sensitive_pn,
+            files=settings.read_files,
+            sop_classes=settings.sop_classes_in_study,
+        )
         limit = settings.limit_instances if level == "instance" else settings.limit_results
         status = statuses.PENDING_WITHOUT_OPTIONAL_KEYS if asked.unmatched else statuses.PENDING
-        character_set = identifiers.text_of(keys.get(identifiers.CHARACTER_SET))
-        empty: dict[int, tuple[str, list[Any] | None]] = {tag: (keys[tag][0], []) for tag in asked.wanted}
+        character_set = identifiers.text_of(elements.get(identifiers.CHARACTER_SET))
+        empty: dict[int, tuple[str, list[Any] | None]] = {tag: (vr, []) for tag, (vr, _) in keys.items()}
         fixed = {identifiers.LEVEL: ("CS", [NAMES[level]]), identifiers.RETRIEVE_AET: ("AE", [self._aet])}
         syntax = exchange.context.transfer_syntax
         for page in answering.answers(self._archive, asked, heed=exchange.heed):
@@ -72,6 +79,14 @@ class FindService:
             seconds=round(time.monotonic() - began, 3),
         )  # fmt: skip
 
+    def _filtered(self, level: Level, keys: dict[int, tuple[str, str]], origin: Origin) -> dict[int, tuple[str, str]]:
+        """Return the keys as the filters of scripts want them. Raises `Refusal`."""
+        try:
+            question = self._ask_filters(Question(level, {tag: text for tag, (_, text) in keys.items()}), origin)
+        except FilterRefusedError as refused:
+            raise Refusal(refused.status, str(refused)) from refused
+        return {tag: (keys[tag][0] if tag in keys else known_vr(tag), text) for tag, text in question.keys.items()}
+
 
 def _decoded(exchange: Exchange) -> Elements:
     try:
@@ -80,15 +95,8 @@ def _decoded(exchange: Exchange) -> Elements:
         raise Refusal(statuses.CANNOT_UNDERSTAND, f"the identifier cannot be read: {error}") from error
 
 
-def _asked(keys: Elements, sop_class: str, settings: Settings) -> Asked:
+def _level(elements: Elements, sop_class: str) -> Level:
     try:
-        level = identifiers.level_of(keys, sop_class)
+        return identifiers.level_of(elements, sop_class)
     except IdentifierError as error:
         raise Refusal(statuses.DATA_SET_DOES_NOT_MATCH, str(error)) from error
-    return answering.asked(
-        level,
-        identifiers.keys_of(keys),
-        is_exact=lambda vr: vr != "PN" or settings.case_sensitive_pn,
-        files=settings.read_files,
-        sop_classes=settings.sop_classes_in_study,
-    )

@@ -28,7 +28,7 @@ from hostd.errors import FilterRefusedError, HostdError, ScriptError
 from hostd.intake import element_values
 from hostd.intake.filtering import Changes, Judgement, Opinion, Values, combine
 from hostd.sandbox import frames
-from hostd.sandbox.filters import FILTERS
+from hostd.sandbox.filters import FILTERS, QUERIES
 from hostd.scripting import questions
 from hostd.scripting.execution import why
 from hostd.scripting.filter_workers import FilterWorkers, WorkersClosedError
@@ -39,7 +39,7 @@ _log = structlog.get_logger(__name__)
 
 _UNAVAILABLE = 503
 _RECEIVED, _OUTGOING, _REQUEST = "filter_received_instance", "filter_outgoing_instance", "filter_http_request"
-_OUTGOING_FIND = "filter_outgoing_find"
+_FIND, _OUTGOING_FIND = "filter_find", "filter_outgoing_find"
 _MAX_KEY = 1024
 _NO_KEYS = frozenset({0x00080005, 0x00080052})
 """What a query says of itself, which no filter changes: its character set and its level."""
@@ -227,12 +227,23 @@ class Filters:
             destination_aet=to.aet,
             destination_host=to.host,
         )
+        return self._of_query(asked, filtering, question, "nobody was asked")
+
+    def find(self, question: Question, origin: Origin) -> Question:
+        """Return what hostd is asked for, as the filters want it. Raises `FilterRefusedError` where it is not to answer."""
+        asked = self._of(_FIND)
+        if not asked:
+            return question
+        query = frames.FindQuery(question.level, as_keys(question), frames.Origin(**origin.to_json()))
+        return self._of_query(asked, frames.Filter(next(self._ids), _FIND, query=query), question, "nothing is told")
+
+    def _of_query(self, asked: list[_Script], filtering: frames.Filter, question: Question, so: str) -> Question:
         judgement = self._judge(asked, filtering, lambda one: frames.Answer(one.id, error="a query has no more"))
         for run in judgement.runs:
             for level, text in run.log:
                 _log.info("filter says", script=run.script, level_of_line=level, text=text)
         if judgement.verdict != "accept":
-            failed = "failed, so nobody was asked" if judgement.has_failed else "refused the query"
+            failed = f"failed, so {so}" if judgement.has_failed else "refused the query"
             raise FilterRefusedError(f"the filter {judgement.script} {failed}: {judgement.reason}", judgement.status)
         changes = judgement.changes
         kept = {tag: text for tag, text in question.keys.items() if tag not in changes.remove}
@@ -256,7 +267,7 @@ class Filters:
         try:
             script, verdict = self._run(script, question, answer)
             error = why(verdict.failure)
-            read_changes = keys_of if question.handler == _OUTGOING_FIND else changes_of
+            read_changes = keys_of if question.handler in QUERIES else changes_of
             changes = read_changes(verdict) if error is None else Changes()
         except (ScriptError, ValueError) as failure:
             changes, error = Changes(), str(failure)

@@ -66,7 +66,7 @@ def dishonest_verdict(verdict: frames.Verdict, asked: frames.Filter) -> str | No
         return "changes of what cannot be changed"
     if len(verdict.set) + len(verdict.remove) > filters.MAX_CHANGES or len(verdict.reason) > filters.MAX_REASON:
         return "more changes, or a longer reason, than there may be"
-    if verdict.verdict == "discard" and asked.handler in ("filter_http_request", "filter_outgoing_find"):
+    if verdict.verdict == "discard" and asked.handler in ("filter_http_request", *filters.QUERIES):
         return "a verdict that this filter does not have"
     if verdict.verdict == "refuse" and (
         asked.handler == "filter_outgoing_instance" or not filters.may_refuse_with(asked.handler, verdict.status)

@@ -20,6 +20,7 @@ from hostd.errors import HostdError, ScriptError
 from hostd.intake.element_values import name_of
 from hostd.intake.filtering import Changes
 from hostd.sandbox import frames
+from hostd.sandbox.filters import QUERIES
 from hostd.scripting import made, questions
 from hostd.scripting.asking import Means, OfFiles
 from hostd.scripting.configured import Configuration
@@ -268,6 +269,12 @@ class Script:
         query = frames.FindQuery(level, as_keys(question))
         return self._ask("filter_outgoing_find", None, query=query, destination=modality)
 
+    def asked(self, level: Level, *, calling_aet: str = "ASKER", ip: str = "192.0.2.1", **keys: str) -> Decision:
+        """Ask `filter_find` about what somebody asks hostd for; `set` has the keys as texts."""
+        origin = frames.Origin("dicom", calling_aet=calling_aet, called_aet="HOSTD", ip=ip)
+        query = frames.FindQuery(level, as_keys(Question.by_keywords(level, keys)), origin)
+        return self._ask("filter_find", None, query=query)
+
     def close(self) -> None:
         """End its worker."""
         self._worker.stop()
@@ -320,7 +327,7 @@ class Script:
         except WorkerLost as lost:
             self._again()
             verdict, error = frames.Verdict(1, "accept", [], []), str(lost)
-        return _decision(verdict, error, keys_of if handler == "filter_outgoing_find" else changes_of)
+        return _decision(verdict, error, keys_of if handler in QUERIES else changes_of)
 
 
 def _fits(match: Question, question: Question) -> bool:

@@ -112,7 +112,7 @@ def test_reading_finds_handlers_destinations_and_keywords_with_their_places():
         "    tags.get('PatientNam'), tags.Rows, tags['Columns'], instance.tags.text('Rowz')\n"
         "    tags.private('X', 1), tags[0x00100010]\n"
         "def on_stored_instanc(instance, host):\n    pass\n"
-        "def filter_find(query, host):\n    pass\n"
+        "def filter_finds(query, host):\n    pass\n"
     )
     found = [(f.kind, f.name, f.line, f.column, bool(f.message)) for f in read(source)]
     assert found == [
@@ -128,7 +128,7 @@ def test_reading_finds_handlers_destinations_and_keywords_with_their_places():
         ("keyword", "Columns", 7, 44, False),
         ("unknown_keyword", "Rowz", 7, 75, True),
         ("unknown_handler", "on_stored_instanc", 9, 0, True),
-        ("unknown_handler", "filter_find", 11, 0, True),
+        ("unknown_handler", "filter_finds", 11, 0, True),
     ]
     messages = {f.name: f.message for f in read(source)}
     assert "did you mean on_stored_instance?" in messages["on_stored_instanc"]

@@ -37,8 +37,8 @@ def test_it_is_called_with_the_host_alone():
 
 
 def test_only_what_has_a_schedule_is_called():
-    script = loaded("def tick(host):\n    host.log('no')\ndef filter_find(host):\n    pass\n")
-    for name in ("tick", "filter_find", "print"):
+    script = loaded("def tick(host):\n    host.log('no')\ndef filter_finds(host):\n    pass\n")
+    for name in ("tick", "filter_finds", "print"):
         failure = script.run(frames.Event(1, name, 0.0), lambda *_: []).failure
         assert failure.type == "LookupError"
 

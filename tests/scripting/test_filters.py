@@ -321,15 +321,6 @@ def test_the_line_that_would_allow_it_keeps_what_is_allowed_already():
         load("a.py", source("pass"), Script(may=("delete",)))
 
 
-@pytest.mark.parametrize("name", ["filter_find"])
-def test_the_filters_of_query_retrieve_are_named_as_not_in_this_release(name):
-    worker = load("a.py", source("pass", handler=name, takes="query"), Script())
-    worker.stop()
-    (finding,) = [f for f in worker.ready.findings if f.kind == "unknown_handler"]
-    assert "not in this release" in finding.message
-    assert worker.ready.handlers == []
-
-
 def test_wrong_parameters_of_a_filter_are_named():
     with pytest.raises(ScriptError, match=r"def filter_outgoing_instance\(instance, destination, host\)"):
         load("a.py", source("pass", handler="filter_outgoing_instance"))
@@ -387,3 +378,52 @@ def test_orthancs_filter_of_outgoing_queries_returns_the_query_that_is_asked(des
     assert changed.keys == {
         0x00100020: "0042", 0x00080020: "20240101-20241231", 0x00080061: "CT\\MR", 0x00080050: "A*",
     }  # fmt: skip
+
+
+ASKER = Origin("dicom", calling_aet="WS1", called_aet="HOSTD", ip="192.0.2.5", modality="ws")
+
+
+def test_a_query_that_comes_is_answered_as_the_filters_want_it(desk):
+    assert desk.filters.find(QUERY, ASKER) == QUERY
+    desk.put(
+        "a.py", "print(query.level, query.origin.calling_aet, query.origin.modality, query.tags.PatientID)",
+        "return host.accept(set={'PatientID': '0042'}, remove=['StudyDescription'])",
+        handler="filter_find", takes="query",
+    )  # fmt: skip
+    changed = desk.filters.find(QUERY, ASKER)
+    assert changed.level == "study"
+    assert changed.keys == {0x00100020: "0042", 0x00080020: "20240101-20241231", 0x00080061: "CT\\MR"}
+    assert desk.filters.outgoing_find("pacs", QUERY) == QUERY
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("return host.refuse(0xA700, 'not you')", "the filter a.py refused the query: not you"),
+        ("return host.discard('no')", "a query cannot be discarded"),
+        ("raise ValueError('oh')", "failed, so nothing is told: ValueError: oh"),
+    ],
+)
+def test_a_query_that_comes_is_not_answered_where_a_filter_refuses_or_fails(desk, line, says):
+    desk.put("a.py", line, handler="filter_find", takes="query")
+    with pytest.raises(FilterRefusedError, match=re.escape(says)) as refused:
+        desk.filters.find(QUERY, ASKER)
+    assert refused.value.status == 0xA700
+
+
+def test_orthancs_filter_of_incoming_queries_returns_what_is_looked_for(desk):
+    desk.put_text(
+        "a.py",
+        "def IncomingFindRequestFilter(query, origin):\n"
+        "    if query['0008,0052'] == 'STUDY' and origin.RemoteAet == 'WS1' and origin.CalledAet == 'HOSTD':\n"
+        "        query['0010,0020'] = '00' + query['0010,0020']\n"
+        "        del query['0008,1030']\n"
+        "    return query\n",
+    )
+    changed = desk.filters.find(QUERY, ASKER)
+    assert changed.keys == {0x00100020: "0042", 0x00080020: "20240101-20241231", 0x00080061: "CT\\MR"}
+    desk.put_text(
+        "a.py", "def IncomingFindRequestFilter(query, origin):\n    query['0008,0052'] = 'PATIENT'\n    return query\n"
+    )
+    with pytest.raises(FilterRefusedError, match="cannot change the level"):
+        desk.filters.find(QUERY, ASKER)

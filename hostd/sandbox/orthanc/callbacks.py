@@ -76,6 +76,12 @@ CALLBACKS: dict[str, Callback] = {
         ("method", "uri", "ip", "username", "httpHeaders"),
         "False answers 403. An administrator on the machine itself is not asked about.",
     ),
+    "IncomingFindRequestFilter": Callback(
+        ("filter_find",),
+        ("query", "origin"),
+        "`query` goes by `gggg,eeee`; what is returned, a dict of these, is looked for in its place, but its level, `0008,0052`, stays. `origin` has "
+        "`RemoteIp`, `RemoteAet` and `CalledAet`.",
+    ),
     "OutgoingFindRequestFilter": Callback(
         ("filter_outgoing_find",),
         ("query", "modality"),
@@ -85,10 +91,6 @@ CALLBACKS: dict[str, Callback] = {
 """In the order of the documentation."""
 
 WITHOUT_COUNTERPART: dict[str, str] = {
-    **dict.fromkeys(
-        ("IncomingFindRequestFilter",),
-        "this release has no C-FIND",
-    ),
     "IncomingWorklistRequestFilter": "there is no worklist",
 }
 """Callbacks that nothing calls → why, and what to write instead."""

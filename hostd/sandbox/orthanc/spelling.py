@@ -190,6 +190,10 @@ def _shown(run: Run, question: frames.Filter) -> list[object]:
     if question.request is not None:
         asked = question.request
         return [asked.method, asked.uri, asked.ip, asked.username, Table(dict(asked.headers))]
+    if question.query is not None and question.query.origin is not None:
+        asks = question.query.origin
+        origin = {"RemoteIp": asks.ip, "RemoteAet": asks.calling_aet, "CalledAet": asks.called_aet}
+        return [_numbered(question.query) | {_LEVEL: _LEVELS[question.query.level]}, Table(dict(origin))]
     if question.query is not None:
         return [_numbered(question.query), question.destination_aet or ""]
     instance = question.instance
@@ -197,6 +201,10 @@ def _shown(run: Run, question: frames.Filter) -> list[object]:
     if question.destination is not None:
         return [tags_of(run, instance), destination_of(question)]
     return [tags_of(run, instance), origin_of(instance.origin), info_of(instance)]
+
+
+_LEVEL = "0008,0052"
+_LEVELS = {"patient": "PATIENT", "study": "STUDY", "series": "SERIES", "instance": "IMAGE"}
 
 
 def _numbered(query: frames.FindQuery) -> dict[str, str]:
@@ -212,6 +220,8 @@ def _asked_instead(name: str, said: object, query: frames.FindQuery, host: filte
         raise TypeError(f"{name} returns the query, a dict by gggg,eeee, not a {type(said).__name__}")
     before = _numbered(query)
     wanted = dict(dict.items(said))
+    if query.origin is not None and wanted.pop(_LEVEL, _LEVELS[query.level]) != _LEVELS[query.level]:
+        raise ValueError(f"{name} cannot change the level of a query")
     gone = [_tag(name, key) for key in before if key not in wanted]
     changed = {_tag(name, key): value for key, value in wanted.items() if before.get(key) != value}
     return host.accept(set=changed, remove=gone)
