@@ -31,6 +31,7 @@ class Found:
     sop_instance_uid: str
     blob: str
     content: str
+    transfer_syntax: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +104,9 @@ def current(connection: Connection, ids: Sequence[str]) -> dict[str, Found]:
         t.instance.c.sop_instance_uid,
         t.instance.c.blob,
         t.instance.c.received_sha256,
-    ).where(t.instance.c.id.in_(ids))
-    return {row.id: Found(*row) for row in connection.execute(query)}
+        t.blob.c.transfer_syntax,
+    ).join(t.blob, t.blob.c.name == t.instance.c.blob)
+    return {row.id: Found(*row) for row in connection.execute(query.where(t.instance.c.id.in_(ids)))}
 
 
 def kinds(connection: Connection, ids: Sequence[str]) -> dict[tuple[str, str], str]:

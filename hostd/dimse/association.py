@@ -61,6 +61,7 @@ class Association:
         self._payload = max(2, (limit - _PDV_HEADER) & ~1)
         self._pdu_left = 0
         self._open_data_set: Context | None = None
+        self._blocks: tuple[bytearray, bytearray] | None = None
 
     # -- receiving ----------------------------------------------------------------------------------------------------
 
@@ -171,14 +172,18 @@ class Association:
             pdus += _p_data_header(context_id, kind | last, len(fragment)) + fragment
         return bytes(pdus)
 
-    def send_data_set(self, context_id: int, readinto: Callable[[memoryview], int]) -> None:
-        """Send a data set as `readinto` gives it (0 at its end), in fragments of the peer's maximum length.
+    def send_data_set(
+        self, context_id: int, readinto: Callable[[memoryview], int], *, command: bytes | None = None
+    ) -> None:
+        """Send a data set as `readinto` gives it (0 at its end), in fragments of the peer's maximum length, after the command set that it is of.
 
         Several PDUs go in one write. A data set of odd length gets the trailing NUL that PS3.5 §A.5 prescribes for deflated ones;
         others of odd length are malformed, and receivers refuse a fragment of odd length.
         """
         block = self._payload * max(1, _BATCH // self._payload)
-        current, ahead = bytearray(block), bytearray(block)
+        # Made once an association: to make them takes longer than to fill them with a small image.
+        current, ahead = self._blocks = self._blocks or (bytearray(block), bytearray(block))
+        before = self._small(context_id, _COMMAND, command) if command is not None else b""
         count = _fill(readinto, current)
         while True:
             # Whether a fragment is the last is known only when nothing more can be read.
@@ -186,7 +191,9 @@ class Association:
             if count % 2:
                 current[count] = 0
                 count += 1
-            self.connection.send(b"".join(self._fragments(context_id, memoryview(current)[:count], last=not following)))
+            fragments = self._fragments(context_id, memoryview(current)[:count], last=not following)
+            self.connection.send(b"".join((before, *fragments)))
+            before = b""
             if not following:
                 return
             current, ahead, count = ahead, current, following

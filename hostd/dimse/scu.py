@@ -257,8 +257,8 @@ class Requestor:
             originator=originator,
         )
         try:
-            self._association.send_command(context_id, request)
-            self._association.send_data_set(context_id, DataSetReader(data, length, sop_instance_uid).readinto)
+            reader = DataSetReader(data, length, sop_instance_uid)
+            self._association.send_data_set(context_id, reader.readinto, command=request)
         except DimseError as error:
             self._fail(self._reason_of(error), answer_lost=False)
         except BaseException:

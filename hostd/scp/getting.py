@@ -89,8 +89,7 @@ class _OnAssociation:
             length = file.seek(0, 2) - start.offset
             file.seek(start.offset)
             reader = DataSetReader(file, length, product.sop_instance_uid)
-            self._association.send_command(context, request)
-            self._association.send_data_set(context, reader.readinto)
+            self._association.send_data_set(context, reader.readinto, command=request)
         answer = self._exchange.response_to(self._message_id)
         status = answer.number(commands.STATUS)
         if status is None:

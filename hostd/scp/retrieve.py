@@ -6,9 +6,9 @@ back. Each is recorded with the answer to it all the same (`archive.retrievals`)
 
 from __future__ import annotations
 
-import contextlib
 import time
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Sequence
+from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -30,13 +30,14 @@ from hostd.dimse.commands import SubOperations
 from hostd.errors import DestinationFault, InstanceFault, StorageError, UnparsableError
 from hostd.scp.services import Cancelled, Exchange, Refusal, Response
 from hostd.transcoding.products import Products
-from hostd.transcoding.stored import Stored
 from hostd.transcoding.transform import Transform
 
 _LOG = structlog.get_logger(__name__)
 
 _AT_ONCE = 100
 """Instances that are looked up, and at most recorded, at one time."""
+_PENDING_S = 0.1
+"""Seconds between two pending responses, at least: who asks for a thousand small images reads no thousand of them."""
 _RECORD_S = 2.0
 """Seconds after which what was sent is recorded."""
 _AS_STORED = Transform(())
@@ -112,7 +113,7 @@ class Retriever:
         try:
             try:
                 if ids:
-                    with way.open(list(self._good(way, representatives.values()))):
+                    with way.open([self._outgoing(way, one) for one in representatives.values()]):
                         yield from self._send_all(exchange, way, ids, progress, record)
                 ended, reason = "done", None
             except DestinationFault as fault:
@@ -131,9 +132,9 @@ class Retriever:
             )  # fmt: skip
         yield final
 
-    def _begin(self, exchange: Exchange, kind: Kind, way: Way, wanted: Wanted, count: int) -> int:
+    def _begin(self, exchange: Exchange, kind: Kind, way: Way, wanted: Wanted, count: int) -> Future[int]:
         origin, now = exchange.origin, self._archive.clock.now()
-        return self._archive.writer.do(
+        return self._archive.writer.submit(
             lambda c: retrievals.begin(
                 c,
                 kind=kind,
@@ -152,6 +153,7 @@ class Retriever:
     def _send_all(
         self, exchange: Exchange, way: Way, ids: Sequence[str], progress: _Progress, record: _Record
     ) -> Generator[Response]:
+        told_at = -_PENDING_S
         for start in range(0, len(ids), _AT_ONCE):
             some = ids[start : start + _AT_ONCE]
             with self._archive.read() as connection:
@@ -162,8 +164,9 @@ class Retriever:
                 sent = self._send(way, found) if found else self._gone(instance)
                 record.add(sent)
                 progress.add(sent)
-                if progress.remaining:
+                if progress.remaining and time.monotonic() >= told_at + _PENDING_S:
                     yield Response(statuses.PENDING, sub_operations=progress.counted(with_remaining=True))
+                    told_at = time.monotonic()
 
     def _gone(self, instance: str) -> Sent:
         return Sent(instance, "", "failed", "it was deleted before its turn came", self._archive.clock.now())
@@ -195,14 +198,7 @@ class Retriever:
             return Answer(*kept_back)
         return way.send(outgoing)
 
-    def _good(self, way: Way, representatives: Iterable[Found]) -> Iterator[Outgoing]:
-        """Yield those whose files are there; what becomes of the others is found out when it is their turn."""
-        for found in representatives:
-            with contextlib.suppress(InstanceFault):
-                yield self._outgoing(way, found)
-
     def _outgoing(self, way: Way, found: Found) -> Outgoing:
-        stored = Stored(found.blob, found.sop_instance_uid, found.content)
         now = self._archive.clock.now()
         unrecorded = Delivery(
             id=0, instance=found.instance, sop_instance_uid=found.sop_instance_uid, sop_class_uid=found.sop_class_uid,
@@ -210,7 +206,7 @@ class Retriever:
             priority=PRIORITIES["normal"], state="sending", attempts=0, not_before=now, next_attempt_at=now,
             last_error=None, possible_doubles=0, created_at=now, finished_at=None, script=None,
         )  # fmt: skip
-        return Outgoing(unrecorded, self._products.source(stored).transfer_syntax, _AS_STORED, self._products)
+        return Outgoing(unrecorded, found.transfer_syntax, _AS_STORED, self._products)
 
     def _fail_rest(self, ids: Sequence[str], progress: _Progress, record: _Record, reason: str) -> None:
         """Record of what was not sent that it was not, and why."""
@@ -229,29 +225,42 @@ class Retriever:
 class _Record:
     """Writes down what became of each instance, some at a time."""
 
-    def __init__(self, archive: Archive, number: int) -> None:
-        self.number = number
+    def __init__(self, archive: Archive, begun: Future[int]) -> None:
+        self._begun = begun
         self._archive = archive
         self._waiting: list[Sent] = []
+        self._writing: Future[None] | None = None
         self._written_at = time.monotonic()
 
+    @property
+    def number(self) -> int:
+        """The number of its row, once that is committed."""
+        return self._begun.result()
+
     def add(self, sent: Sent) -> None:
+        """Take what became of one instance."""
         self._waiting.append(sent)
         if len(self._waiting) >= _AT_ONCE or time.monotonic() - self._written_at > _RECORD_S:
             self._write()
 
     def _write(self) -> None:
         waiting, self._waiting = self._waiting, []
-        self._archive.writer.do(lambda c: retrievals.note(c, self.number, waiting))
+        number = self.number
+        if self._writing is not None:
+            self._writing.result()
+        self._writing = self._archive.writer.submit(lambda c: retrievals.note(c, number, waiting))
         self._written_at = time.monotonic()
 
     def end(self, state: State, reason: str | None) -> None:
-        now, waiting = self._archive.clock.now(), self._waiting
+        """Write down the rest, and how it ended; on stable storage when this returns."""
+        now, waiting, number = self._archive.clock.now(), self._waiting, self.number
 
         def unit(connection: Connection) -> None:
-            retrievals.note(connection, self.number, waiting)
-            retrievals.end(connection, self.number, state, reason, now)
+            retrievals.note(connection, number, waiting)
+            retrievals.end(connection, number, state, reason, now)
 
+        if self._writing is not None:
+            self._writing.result()
         self._archive.writer.do(unit, urgent=True)
 
 

@@ -10,6 +10,7 @@ from retrieving_kit import CT, EXPLICIT, IMPLICIT, J2K, JPEG, STUDY, Asker, Hold
 
 from hostd.dicom.retrieve import PATIENT_ROOT_MOVE, STUDY_ROOT_GET, STUDY_ROOT_MOVE
 from hostd.dimse import commands
+from hostd.scp import retrieve
 from hostd.transcoding.public import transcode
 
 
@@ -17,6 +18,12 @@ from hostd.transcoding.public import transcode
 def peer():
     with LyingPeer() as made:
         yield made
+
+
+@pytest.fixture(autouse=True)
+def _each_is_told(monkeypatch):
+    """Have a pending response after each sub-operation."""
+    monkeypatch.setattr(retrieve, "_PENDING_S", 0.0)
 
 
 @pytest.fixture

@@ -1,0 +1,1 @@
+"""C-MOVE and C-GET, beside Orthanc."""

@@ -1,0 +1,101 @@
+"""Turns: each server is asked for the same series by the same program, one after the other, and what arrives is counted."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pydicom
+
+from benchmarks.receive import made
+from benchmarks.receive.made import Size
+from benchmarks.receive.servers import ENVIRONMENT
+from benchmarks.retrieve.archives import ARCHIVE, ASKER, HOLDERS, Holder, Receiver
+from hostd.transcoding.public import transcode
+
+_PATIENCE_S = 120
+WAYS = ("C-MOVE", "C-GET")
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A series that is asked for; `compressed`: it is stored in RLE, and who gets it takes uncompressed instances only."""
+
+    name: str
+    size: Size
+    compressed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What one retrieval took, in seconds: of the wall, and of the server's processor time."""
+
+    wall: float
+    cpu: float
+
+
+Turns = dict[tuple[str, str, str], list[Turn]]
+"""(case, way, server) → its turns."""
+
+
+def taken(folder: Path, cases: Sequence[Case], rounds: int) -> Turns:
+    """Fill each server, and ask it for each case in each way, in turns. Raises `RuntimeError` when not all arrives."""
+    series = {case.name: _written(folder / case.name, case) for case in cases}
+    receiver = Receiver(folder / "receiver")
+    holders: list[Holder] = []
+    found: Turns = {}
+    try:
+        for kind in HOLDERS:
+            holders.append(kind(folder / kind.name, receiver.port))
+            for files, _, _ in series.values():
+                holders[-1].fill(files)
+        for turn in range(rounds + 1):
+            for case in cases:
+                files, study, one = series[case.name]
+                for way in WAYS:
+                    for holder in holders:
+                        arrived = receiver.folder / "files" if way == "C-MOVE" else folder / "got"
+                        arrived.mkdir(exist_ok=True)
+                        took = _asked(holder, way, study, one, arrived, len(files))
+                        if turn:  # the first of each only warms up
+                            found.setdefault((case.name, way, holder.name), []).append(took)
+    finally:
+        for server in (*holders, receiver):
+            server.stop()
+    return found
+
+
+def _written(folder: Path, case: Case) -> tuple[list[Path], str, str]:
+    """Return the files of a series, its Study and its Series Instance UID."""
+    (where,) = made.made(folder, case.size, 1)
+    files = sorted(where.iterdir())
+    header = pydicom.dcmread(files[0], stop_before_pixels=True)
+    if case.compressed:
+        for file in files:
+            file.with_suffix(".rle.dcm").write_bytes(transcode(file, "rle").content)
+            file.unlink()
+        files = sorted(where.iterdir())
+    return files, str(header.StudyInstanceUID), str(header.SeriesInstanceUID)
+
+
+def _asked(holder: Holder, way: str, study: str, series: str, arrived: Path, count: int) -> Turn:
+    keys = ["-k", "QueryRetrieveLevel=SERIES", "-k", f"StudyInstanceUID={study}", "-k", f"SeriesInstanceUID={series}"]
+    to = ["-aem", ARCHIVE] if way == "C-MOVE" else ["+B", "-od", str(arrived)]
+    program = "movescu" if way == "C-MOVE" else "getscu"
+    command = [program, "-S", "-pdu", "131072", "-aet", ASKER, "-aec", "ANY", *to, *keys, "127.0.0.1", str(holder.port)]
+    cpu, began = holder.cpu_s(), time.perf_counter()
+    ran = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=_PATIENCE_S, check=False)
+    wall = time.perf_counter() - began
+    cpu = holder.cpu_s() - cpu
+    there = list(arrived.iterdir())
+    if ran.returncode != 0 or len(there) != count:
+        raise RuntimeError(f"{len(there)} of {count} came from {holder.name} by {way}: {ran.stdout}{ran.stderr}")
+    syntax = pydicom.dcmread(there[0], stop_before_pixels=True).file_meta.TransferSyntaxUID
+    if syntax.is_encapsulated:
+        raise RuntimeError(f"what came from {holder.name} by {way} is in {syntax.name}")
+    for file in there:
+        file.unlink()
+    return Turn(wall, cpu)
