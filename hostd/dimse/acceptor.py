@@ -9,13 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from pynetdicom.pdu_primitives import SCP_SCU_RoleSelectionNegotiation
-from pynetdicom.presentation import PresentationContext, build_context, negotiate_as_acceptor
-
 from hostd.dicom.commitment import PUSH_MODEL
 from hostd.dicom.syntaxes import IMPLICIT_LE
 from hostd.dimse import rejection
-from hostd.dimse.associate import APPLICATION_CONTEXT, Proposal, Request, decode_request, encode_acceptance
+from hostd.dimse.associate import APPLICATION_CONTEXT, Answered, Proposal, Request, decode_request, encode_acceptance
 from hostd.dimse.association import Association, Context, read_abort
 from hostd.dimse.errors import SERVICE_USER, ProtocolError
 from hostd.dimse.pdu import Connection, PduType, name, reject_pdu
@@ -32,13 +29,12 @@ class Refused:
 Chooser = Callable[[str, Sequence[str]], Sequence[str] | Refused | None]
 """(abstract syntax, proposed transfer syntaxes) → those acceptable, best first; None: the abstract syntax is not supported."""
 
-_USER_REJECTION = 1
-_PROVIDER_REJECTION = 2
+_USER_REJECTION, _PROVIDER_REJECTION, _NO_ABSTRACT_SYNTAX, _NO_TRANSFER_SYNTAX = 1, 2, 3, 4
 _RESULTS = {
     _USER_REJECTION: "refused by the user",
     _PROVIDER_REJECTION: "malformed",
-    3: "the abstract syntax is not supported",
-    4: "none of the transfer syntaxes is supported",
+    _NO_ABSTRACT_SYNTAX: "the abstract syntax is not supported",
+    _NO_TRANSFER_SYNTAX: "none of the transfer syntaxes is supported",
 }
 
 
@@ -58,8 +54,9 @@ class Negotiation:
     """The answer to all proposals."""
 
     outcomes: tuple[Outcome, ...]
-    contexts: tuple[PresentationContext, ...]
-    roles: tuple[SCP_SCU_RoleSelectionNegotiation, ...]
+    contexts: tuple[Answered, ...]
+    roles: dict[str, tuple[bool, bool]]
+    """SOP class → (requestor as SCU, requestor as SCP), of those for which a role was proposed."""
 
 
 def read_request(connection: Connection, *, artim_s: float) -> Request:
@@ -108,47 +105,42 @@ def negotiate(request: Request, choose: Chooser, *, may_serve: Callable[[str], b
     association it accepted where the peer comes to report on what hostd asked it for (PS3.4 §J.3.3), and where it gets instances by C-GET.
     """
     outcomes: list[Outcome] = []
-    contexts: list[PresentationContext] = []
-    roles: dict[str, SCP_SCU_RoleSelectionNegotiation] = {}
+    contexts: list[Answered] = []
+    roles: dict[str, tuple[bool, bool]] = {}
     for proposal in request.proposals:
-        outcome, context, reply = _negotiate_one(proposal, request, choose, may_serve)
-        contexts.append(context)
+        outcome, result = _negotiate_one(proposal, request, choose, may_serve)
         outcomes.append(outcome)
-        roles.update({str(role.sop_class_uid): role for role in reply})
-    return Negotiation(tuple(outcomes), tuple(contexts), tuple(roles.values()))
+        # The transfer syntax of a refused context means nothing, but the item must have one (PS3.8 Table 9-18).
+        proposed = proposal.transfer_syntaxes[0] if proposal.transfer_syntaxes else IMPLICIT_LE.uid
+        contexts.append(Answered(proposal.id, result, outcome.transfer_syntax or proposed))
+        asked = request.user.roles.get(proposal.abstract_syntax)
+        if asked is not None and result == 0:
+            roles[proposal.abstract_syntax] = asked[0], asked[1] and may_serve(proposal.abstract_syntax)
+    return Negotiation(tuple(outcomes), tuple(contexts), roles)
 
 
 def _negotiate_one(
     proposal: Proposal, request: Request, choose: Chooser, may_serve: Callable[[str], bool]
-) -> tuple[Outcome, PresentationContext, Sequence[SCP_SCU_RoleSelectionNegotiation]]:
-    outcome = Outcome(proposal.id, proposal.abstract_syntax, None, None)
+) -> tuple[Outcome, int]:
+    """Return what becomes of a proposal, and the result for it."""
+    abstract_syntax = proposal.abstract_syntax
+    outcome = Outcome(proposal.id, abstract_syntax, None, None)
     if not proposal.readable:
-        return replace(outcome, refused=_RESULTS[_PROVIDER_REJECTION]), _refusal(proposal, _PROVIDER_REJECTION), ()
-    acceptable = choose(proposal.abstract_syntax, proposal.transfer_syntaxes)
+        return replace(outcome, refused=_RESULTS[_PROVIDER_REJECTION]), _PROVIDER_REJECTION
+    acceptable = choose(abstract_syntax, proposal.transfer_syntaxes)
     if isinstance(acceptable, Refused):
-        return replace(outcome, refused=acceptable.why), _refusal(proposal, _USER_REJECTION), ()
-    proposed = build_context(proposal.abstract_syntax, list(proposal.transfer_syntaxes))
-    proposed.context_id = proposal.id
-    supported = []
-    if acceptable is not None:
-        ours = build_context(proposal.abstract_syntax, list(acceptable))
-        # The requestor may be SCU, which is what it is without asking.
-        ours.scu_role, ours.scp_role = True, may_serve(proposal.abstract_syntax)
-        supported = [ours]
-    (context,), reply = negotiate_as_acceptor([proposed], supported, request.user.roles)
-    if context.result != 0:
-        why = _RESULTS.get(context.result, f"result {context.result}")
-        return replace(outcome, refused=why), context, reply
-    syntax = str(context.transfer_syntax[0])
-    return replace(outcome, transfer_syntax=syntax, peer_serves=bool(context.as_scu)), context, reply
-
-
-def _refusal(proposal: Proposal, result: int) -> PresentationContext:
-    # The transfer syntax of a refused context means nothing, but the item must have one (PS3.8 Table 9-18).
-    context = build_context(proposal.abstract_syntax, [IMPLICIT_LE.uid])
-    context.context_id = proposal.id
-    context.result = result
-    return context
+        return replace(outcome, refused=acceptable.why), _USER_REJECTION
+    if acceptable is None:
+        return replace(outcome, refused=_RESULTS[_NO_ABSTRACT_SYNTAX]), _NO_ABSTRACT_SYNTAX
+    syntax = next((one for one in acceptable if one in proposal.transfer_syntaxes), None)
+    if syntax is None:
+        return replace(outcome, refused=_RESULTS[_NO_TRANSFER_SYNTAX]), _NO_TRANSFER_SYNTAX
+    # The requestor may be SCU, which is what it is without asking.
+    is_scu, wants_scp = request.user.roles.get(abstract_syntax, (True, False))
+    peer_serves = wants_scp and may_serve(abstract_syntax)
+    if not is_scu and not peer_serves:
+        return replace(outcome, refused=_RESULTS[_USER_REJECTION]), _USER_REJECTION
+    return replace(outcome, transfer_syntax=syntax, peer_serves=peer_serves), 0
 
 
 def accept(connection: Connection, request: Request, negotiation: Negotiation, *, max_pdu: int) -> Association:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -69,6 +70,13 @@ class _OnAssociation:
     def open(self, representatives: Sequence[Outgoing]) -> Iterator[None]:  # noqa: ARG002 - what it can take was negotiated
         """Nothing is to be opened."""
         yield
+
+    def prepare(self, outgoing: Outgoing) -> None:
+        """Make what would be sent."""
+        accepted = self._contexts.get(outgoing.delivery.sop_class_uid, {})
+        if accepted and outgoing.own_syntax not in accepted:
+            with contextlib.suppress(InstanceFault):
+                fitting(outgoing, accepted, self._fallbacks(accepted))
 
     def send(self, outgoing: Outgoing) -> Answer:
         """Send one instance by C-STORE, and wait for the answer."""

@@ -73,6 +73,12 @@ class _ToModality:
         if session is not None:
             session.__exit__(kind, error, None)
 
+    def prepare(self, outgoing: Outgoing) -> None:
+        """Make what the association that there is would send."""
+        session = self._session
+        if session is not None:
+            session.prepare(outgoing)
+
     def send(self, outgoing: Outgoing) -> Answer:
         """Send one instance; where the association has broken, or does not have what it needs, over another."""
         if self._session is None or not self._session.is_open:

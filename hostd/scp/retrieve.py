@@ -7,11 +7,11 @@ back. Each is recorded with the answer to it all the same (`archive.retrievals`)
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Sequence
-from concurrent.futures import Future
+from collections.abc import Generator, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, Self
 
 import structlog
 from sqlalchemy import Connection
@@ -26,6 +26,7 @@ from hostd.delivery.destinations import Answer, Outgoing
 from hostd.delivery.lane import AskFilters
 from hostd.dicom import retrieve, statuses
 from hostd.dicom.retrieve import IdentifierError, Wanted
+from hostd.dicom.syntaxes import EXPLICIT_LE, IMPLICIT_LE
 from hostd.dimse.commands import SubOperations
 from hostd.errors import DestinationFault, InstanceFault, StorageError, UnparsableError
 from hostd.scp.services import Cancelled, Exchange, Refusal, Response
@@ -40,6 +41,10 @@ _PENDING_S = 0.1
 """Seconds between two pending responses, at least: who asks for a thousand small images reads no thousand of them."""
 _RECORD_S = 2.0
 """Seconds after which what was sent is recorded."""
+_AHEAD = 8
+"""Instances that are looked at ahead of their turn: something may have to be made of them."""
+_MAKERS = 3
+_UNCOMPRESSED = (EXPLICIT_LE.uid, IMPLICIT_LE.uid)
 _AS_STORED = Transform(())
 
 
@@ -53,6 +58,10 @@ class Way(Protocol):
 
     def open(self, representatives: Sequence[Outgoing]) -> AbstractContextManager[object]:
         """Make ready for these, one of each kind. Raises `DestinationFault`."""
+        ...
+
+    def prepare(self, outgoing: Outgoing) -> None:
+        """Make what would be sent of an instance, if it cannot go as it is, ahead of its turn and in another thread. Raises nothing of the instance's."""
         ...
 
     def send(self, outgoing: Outgoing) -> Answer:
@@ -154,36 +163,39 @@ class Retriever:
         self, exchange: Exchange, way: Way, ids: Sequence[str], progress: _Progress, record: _Record
     ) -> Generator[Response]:
         told_at = -_PENDING_S
-        for start in range(0, len(ids), _AT_ONCE):
-            some = ids[start : start + _AT_ONCE]
-            with self._archive.read() as connection:
-                there = retrievals.current(connection, some)
-            for instance in some:
-                exchange.heed()
-                found = there.get(instance)
-                sent = self._send(way, found) if found else self._gone(instance)
-                record.add(sent)
-                progress.add(sent)
-                if progress.remaining and time.monotonic() >= told_at + _PENDING_S:
-                    yield Response(statuses.PENDING, sub_operations=progress.counted(with_remaining=True))
-                    told_at = time.monotonic()
+        with _Ahead(way) as ahead:
+            for start in range(0, len(ids), _AT_ONCE):
+                some = ids[start : start + _AT_ONCE]
+                with self._archive.read() as connection:
+                    there = retrievals.current(connection, some)
+                outgoing = {one: self._outgoing(way, found) for one, found in there.items()}
+                for place, instance in enumerate(some):
+                    exchange.heed()
+                    ahead.prepare(outgoing[one] for one in some[place : place + _AHEAD] if one in outgoing)
+                    sent = self._send(way, outgoing[instance]) if instance in outgoing else self._gone(instance)
+                    record.add(sent)
+                    progress.add(sent)
+                    if progress.remaining and time.monotonic() >= told_at + _PENDING_S:
+                        yield Response(statuses.PENDING, sub_operations=progress.counted(with_remaining=True))
+                        told_at = time.monotonic()
 
     def _gone(self, instance: str) -> Sent:
         return Sent(instance, "", "failed", "it was deleted before its turn came", self._archive.clock.now())
 
-    def _send(self, way: Way, found: Found) -> Sent:
+    def _send(self, way: Way, outgoing: Outgoing) -> Sent:
+        delivery = outgoing.delivery
         try:
-            answer = self._answer(way, found)
+            answer = self._answer(way, outgoing)
         except (InstanceFault, UnparsableError) as fault:
             answer = Answer("instance", str(fault))
         except (OSError, StorageError) as error:
-            _LOG.exception("an instance could not be sent", sop_instance_uid=found.sop_instance_uid)
+            _LOG.exception("an instance could not be sent", sop_instance_uid=delivery.sop_instance_uid)
             answer = Answer("later", f"hostd could not do its part: {error}")
         outcome: dict[str, str] = {"delivered": "delivered", "warning": "warning"}
         text = f"{answer.text}; it may have arrived all the same" if answer.lost else answer.text
         return Sent(
-            found.instance,
-            found.sop_instance_uid,
+            delivery.instance,
+            delivery.sop_instance_uid,
             outcome.get(answer.verdict, "failed"),  # type: ignore[arg-type]  # the values above are the literals
             text,
             self._archive.clock.now(),
@@ -191,8 +203,7 @@ class Retriever:
             answer.sent_syntax,
         )
 
-    def _answer(self, way: Way, found: Found) -> Answer:
-        outgoing = self._outgoing(way, found)
+    def _answer(self, way: Way, outgoing: Outgoing) -> Answer:
         kept_back = faults.of_filters(self._ask_filters(outgoing.delivery))
         if kept_back is not None:
             return Answer(*kept_back)
@@ -220,6 +231,34 @@ class Retriever:
                 sent = Sent(instance, uid, "failed", reason, self._archive.clock.now())
                 record.add(sent)
                 progress.add(sent)
+
+
+class _Ahead:
+    """Makes what the next instances need while one is sent: transcoding goes on while the line is used, in as many codec processes as may work."""
+
+    def __init__(self, way: Way) -> None:
+        self._way = way
+        self._executor: ThreadPoolExecutor | None = None
+        self._under_way: dict[str, Future[None]] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._executor is not None:
+            self._executor.shutdown(cancel_futures=True)
+
+    def prepare(self, upcoming: Iterable[Outgoing]) -> None:
+        """Begin with those that are to be made, and wait for the first."""
+        for place, outgoing in enumerate(upcoming):
+            blob = outgoing.delivery.blob
+            if outgoing.own_syntax in _UNCOMPRESSED:
+                continue  # nothing, or next to nothing, is to be made of it
+            if blob not in self._under_way:
+                self._executor = self._executor or ThreadPoolExecutor(_MAKERS, "retrieval")
+                self._under_way[blob] = self._executor.submit(self._way.prepare, outgoing)
+            if place == 0 and (error := self._under_way.pop(blob).exception()) is not None:
+                _LOG.warning("what is to be sent could not be made ahead", blob=blob, reason=str(error))
 
 
 class _Record:

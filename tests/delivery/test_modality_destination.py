@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from peers_kit import needs_orthanc, needs_storescp, orthanc, shipped, storescp
 from ports import free_port
-from pynetdicom.presentation import build_context
 
 from hostd.archive.deliveries import PRIORITIES
 from hostd.delivery.destinations import Outgoing
@@ -19,7 +18,7 @@ from hostd.delivery.destinations.modality import Modality, _dimse_priority
 from hostd.delivery.negotiation import candidates, contexts_of, plan_associations
 from hostd.delivery.terms import Terms
 from hostd.dimse import scu
-from hostd.dimse.associate import decode_request, encode_acceptance
+from hostd.dimse.associate import Answered, decode_request, encode_acceptance
 from hostd.transcoding.pool import CodecPool
 from hostd.transcoding.transform import Transform
 
@@ -279,11 +278,8 @@ def _accept_and_break(server):
     sock, _ = server.accept()
     header = _exactly(sock, 6)
     request = decode_request(_exactly(sock, int.from_bytes(header[2:6], "big")))
-    accepted = []
-    for proposal in request.proposals:
-        accepted.append(build_context(proposal.abstract_syntax, proposal.transfer_syntaxes[0]))
-        accepted[-1].context_id, accepted[-1].result = proposal.id, 0
-    sock.sendall(encode_acceptance(request, accepted, [], max_pdu=16384))
+    accepted = [Answered(proposal.id, 0, proposal.transfer_syntaxes[0]) for proposal in request.proposals]
+    sock.sendall(encode_acceptance(request, accepted, {}, max_pdu=16384))
     _exactly(sock, 1 << 20)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
     sock.close()

@@ -321,15 +321,24 @@ class ModalitySession:
             self._association.release()
             self._call = call
             self._associate(contexts)
-        sop_class = outgoing.delivery.sop_class_uid
-        accepted = [syntax for abstract, syntax in self._association.accepted if abstract == sop_class]
         try:
-            product = self._modality.product(outgoing, accepted)
+            product = self._modality.product(outgoing, self._accepted(outgoing))
         except InstanceFault as fault:
             if self._missing(outgoing):  # what it was believed to refuse was not proposed: another association does
                 raise NoCommonSyntaxError(str(fault)) from fault
             raise
         return self._store(outgoing, product)
+
+    def prepare(self, outgoing: Outgoing) -> None:
+        """Make what is to be sent of an instance ahead of its turn, where it cannot go as it is. For any thread; what is wrong shows when it is sent."""
+        accepted = self._accepted(outgoing)
+        if outgoing.own_syntax not in accepted:
+            with contextlib.suppress(InstanceFault):
+                self._modality.product(outgoing, accepted)
+
+    def _accepted(self, outgoing: Outgoing) -> list[str]:
+        sop_class = outgoing.delivery.sop_class_uid
+        return [syntax for abstract, syntax in self._association.accepted if abstract == sop_class]
 
     def has(self, identity: Identity) -> bool | None:
         """Ask by C-FIND whether the peer has an instance; None when it does not answer that. Raises `DestinationFault`."""
