@@ -13,7 +13,7 @@ from hostd.archive.jobs import Job
 from hostd.delivery.providers import Provider, provider_of
 from hostd.delivery.retrieving import IncompleteError, Retrievals, judge
 from hostd.dicom.query import LEVELS, Level, Question
-from hostd.dimse.retrieval import Retrieved
+from hostd.dimse.retrieval import Counts, Retrieved
 from hostd.errors import ActionFault, DestinationFault
 from hostd.jobs import faults
 from hostd.jobs.faults import JobFault
@@ -21,7 +21,6 @@ from hostd.jobs.running import Halt, Step
 
 MOVE, GET = "DicomMoveScu", "DicomGetScu"
 _LOOK_S = 0.5
-_RENEW_S = 5.0
 
 
 def asked(
@@ -72,20 +71,30 @@ class Retrieves:
         """Nothing is left."""
 
     def _retrieve(self, provider: Provider, asked: dict[str, Any], question: Question, watch: _Watch) -> Retrieved:
-        options = {"timeout_s": asked["timeout_s"], "calling_aet": asked["local_aet"], "is_cancelled": watch}
+        options = {
+            "timeout_s": asked["timeout_s"],
+            "calling_aet": asked["local_aet"],
+            "is_cancelled": watch,
+            "on_progress": watch.note,
+        }
         if self._kind == GET:
             return provider.get(question, self._retrievals.here.take, **options)
         return provider.move(question, asked["target"], **options)
 
 
 class _Watch:
-    """Tells whether a job is to be given up, and holds it for this node as long as it is not."""
+    """Tells whether a job is to be given up, and has it show how far it is."""
 
     def __init__(self, job: Job, retrievals: Retrievals) -> None:
         self._job = job
         self._retrievals = retrievals
-        self._looked = self._renewed = time.monotonic()
+        self._looked = time.monotonic()
         self.has_cancelled = False
+        self._counts = self._shown = Counts()
+
+    def note(self, counts: Counts) -> None:
+        """Take note of how far the archive says it is."""
+        self._counts = counts
 
     def __call__(self) -> bool:
         now, archive = time.monotonic(), self._retrievals.archive
@@ -97,10 +106,23 @@ class _Watch:
         with archive.read() as connection:
             found = jobs.get(connection, self._job.id)
         self.has_cancelled = found is None or found.wanted is not None
-        if not self.has_cancelled and now - self._renewed > _RENEW_S:
-            self._renewed = now
-            self.has_cancelled = not archive.writer.do(lambda c: jobs.is_mine(c, self._job, archive.clock.now()))
+        if not self.has_cancelled and self._counts != self._shown:
+            self._show()
         return self.has_cancelled
+
+    def _show(self) -> None:
+        """Write down how far it is: the questions before, and the part of this one that is done."""
+        job, counts = self._job, self._counts
+        done = counts.completed + counts.failed + counts.warning
+        part = done / (done + counts.remaining) if done else 0.0
+        progress = (int(job.memo.get("next", 0)) + part) / max(1, len(job.asked["questions"]))
+        self._shown = counts
+
+        def note(connection: Connection) -> None:
+            if jobs.is_mine(connection, job, self._retrievals.archive.clock.now()):
+                jobs.proceed(connection, job, job.memo, {}, progress)
+
+        self._retrievals.archive.writer.do(note)
 
 
 def _question(said: Mapping[str, Any]) -> Question:

@@ -1,8 +1,11 @@
 """Jobs that have other archives send: what fails says so in the number that clients look at, and a cancelled one is cancelled there."""
 
 import threading
+import time
 
 import pytest
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import ImplicitVRLittleEndian
 from pynetdicom import AE, evt
 
 from hostd.archive import jobs
@@ -19,6 +22,15 @@ from hostd.jobs.running import Runner
 MOVE_SCP, GET_SCP = "1.2.840.10008.5.1.4.1.2.2.2", "1.2.840.10008.5.1.4.1.2.2.3"
 CT = "1.2.840.10008.5.1.4.1.1.2"
 QUESTION = Question("study", {0x0020000D: "1.2"})
+
+
+def instance(number):
+    made = Dataset()
+    made.SOPClassUID, made.SOPInstanceUID = CT, f"1.2.3.{number}"
+    made.StudyInstanceUID, made.SeriesInstanceUID, made.PatientID = "1.2", "1.2.3", "P"
+    made.file_meta = FileMetaDataset()
+    made.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
+    return made
 
 
 class Waits:
@@ -87,6 +99,40 @@ def test_a_job_that_is_cancelled_is_cancelled_over_there(desk):
         listening.shutdown()
     assert cancelled.is_set()
     assert (job.state, job.error_code) == ("failure", 37)
+
+
+def test_a_job_shows_how_far_it_is_while_the_archive_sends(desk):
+    does, archive, runner, submit = desk
+    seen, sink = threading.Event(), AE(ae_title="HOSTD")
+    sink.add_supported_context(CT)
+    listening = sink.start_server(
+        ("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_STORE, lambda _event: 0x0000)]
+    )
+
+    def move(_event):
+        yield listening.server_address
+        yield 2
+        yield 0xFF00, instance(1)
+        seen.wait(60)
+        yield 0xFF00, instance(2)
+
+    does["move"] = move
+    identifier = submit()
+
+    def progress():
+        with archive.read() as connection:
+            return jobs.get(connection, identifier).progress
+
+    try:
+        end = time.monotonic() + 60
+        while progress() != 0.25:  # half of the first of two questions
+            assert time.monotonic() < end, progress()
+            time.sleep(0.02)
+        seen.set()
+        assert runner.await_end(identifier, seconds=60).state == "success"
+    finally:
+        seen.set()
+        listening.shutdown()
 
 
 def test_what_the_archive_refuses_is_a_failure_with_its_status(desk):

@@ -10,11 +10,23 @@ from sandbox_support import make_load
 from hostd.sandbox import api, naming
 from hostd.sandbox.run import World
 
-EVERYTHING = ["anonymize", "delete", "filters", "http", "lossy", "modify", "replace", "store", "tools"]
+EVERYTHING = [
+    "anonymize",
+    "delete",
+    "filters",
+    "http",
+    "lossy",
+    "modify",
+    "query",
+    "replace",
+    "retrieve",
+    "store",
+    "tools",
+]
 NAMES = {
     "known_destinations": ["ai", "archive", "modality:both", "peer:both"], "destinations": ["archive", "modality:both"],
     "tools": ["crop"], "projects": ["TRIAL7"], "channels": ["ops"], "known_channels": ["default", "ops"],
-    "targets": ["registry"], "may": EVERYTHING,
+    "targets": ["registry"], "modalities": ["pacs"], "may": EVERYTHING,
 }  # fmt: skip
 
 
@@ -44,6 +56,9 @@ def faults(*lines, **load):
         ("host.http_get('registri', 'x')", "target", "did you mean registry?"),
         ("host.post('registri', 'x', {})", "target", "did you mean registry?"),
         ("host.put(target='registri', path='x', json={})", "target", "did you mean registry?"),
+        ("host.query('pac', 'study')", "modality", "no modality is called 'pac'; there are: pacs; did you mean pacs?"),
+        ("host.retrieve(modality='pac', study='1.2')", "modality", "did you mean pacs?"),
+        ("RestApiPost('/modalities/pac/query', '{}')", "modality", "did you mean pacs?"),
         ("host.forward(instance, destnation='archive')", "argument", "host.forward has no 'destnation'; there are: x, to, priority"),
         ("host.forward(instance, to='archive', priorty='stat')", "argument", "host.forward has no 'priorty'; did you mean priority?"),
         ("host.forwrad(instance, to='archive')", "argument", "host has no forwrad; did you mean forward?"),
@@ -115,7 +130,7 @@ def test_every_verb_that_needs_a_capability_is_in_the_table():
 
 
 def test_every_parameter_that_takes_a_name_of_the_configuration_is_in_the_table():
-    takes_names = {"to", "destination", "delivered_to", "project", "channel", "target", "syntax"}
+    takes_names = {"to", "destination", "delivered_to", "project", "channel", "target", "modality", "syntax"}
     for verb in verbs():
         wanted = takes_names & set(inspect.signature(getattr(api.Host, verb)).parameters)
         assert wanted <= set(naming.NAMED.get(verb, ())), verb

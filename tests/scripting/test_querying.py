@@ -7,6 +7,8 @@ from hostd.archive import events, tasks
 from hostd.archive import tables as t
 from hostd.config.sections import Script
 from hostd.errors import DestinationFault
+from hostd.sandbox import acts, frames
+from hostd.scripting import honesty
 from hostd.scripting.asking import Means
 from hostd.scripting.host import ScriptHost
 from hostd.scripting.loading import Names, load_frame
@@ -179,3 +181,30 @@ def test_an_answer_that_is_too_large_is_an_error_and_nothing_is_recorded(outside
     run(outside, PREFETCHES)
     assert "ask for less, by keys or limit" in outside.rows(t.run)[-1].error
     assert outside.rows(t.task) == []
+
+
+@pytest.mark.parametrize(
+    ("verb", "more", "may", "is_fine"),
+    [
+        ("query", {"modality": "pacs"}, ["query"], True),
+        ("query", {"modality": "pacs"}, [], False),
+        ("query", {"modality": "other"}, ["query"], False),
+        ("http_get", {"target": "registry"}, ["http"], True),
+        ("http_get", {"target": "registry"}, ["query"], False),
+        ("find", {}, [], True),
+    ],
+)
+def test_a_worker_that_was_taken_over_asks_nobody_outside(verb, more, may, is_fine):
+    names = Names(modalities=["pacs"], targets=["registry"])
+    frame = load_frame("a.py", "", Script(may=may), names, resolve)
+    assert (honesty.dishonest_question(frames.Question(1, verb, [], more=more), frame) is None) is is_fine
+
+
+@pytest.mark.parametrize(
+    ("modality", "may", "is_fine"), [("pacs", ["retrieve"], True), ("x", ["retrieve"], False), ("pacs", [], False)]
+)
+def test_a_worker_that_was_taken_over_has_nothing_sent(modality, may, is_fine):
+    frame = load_frame("a.py", "", Script(may=may), Names(modalities=["pacs"]), resolve)
+    event = frames.Event(1, "on_start", 0.0)
+    result = frames.Result(1, [acts.Retrieve(modality, "1.2")], [], [])
+    assert (honesty.dishonest(result, event, frame, set()) is None) is is_fine
