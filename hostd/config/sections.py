@@ -126,6 +126,11 @@ class Http(Serving):
         description="How many queries of other archives are remembered for `/queries`; the oldest goes first.",
     )
     max_upload_mb: Count = Field(default=4096, description="Megabytes (MiB) of the largest upload in one request.")
+    max_requests: Count = Field(
+        default=500,
+        description="How many requests are worked on at one time; more are answered with 503 and `Retry-After`."
+        " An upload that comes has up to half a megabyte in memory.",
+    )
 
 
 class Transcoding(Section):

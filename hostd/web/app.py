@@ -13,16 +13,15 @@ from hostd.config.settings import Settings
 from hostd.control import Control
 from hostd.delivery.remotes import Remotes
 from hostd.editing.making import Maker
-from hostd.jobs.packing import Packer, Packs
 from hostd.jobs.running import Runner
 from hostd.scp.accepted import Accepted
 from hostd.web import errors
 from hostd.web.accepted import accepted_routes
 from hostd.web.actions import action_routes
 from hostd.web.answering import Answering
-from hostd.web.archives import archive_routes
 from hostd.web.attachments import attachment_routes
 from hostd.web.bulk import bulk_routes
+from hostd.web.capacity import Capacity
 from hostd.web.changes import change_routes
 from hostd.web.content import content_routes, tag_routes
 from hostd.web.delivery_orders import delivery_order_routes
@@ -66,6 +65,7 @@ def create_app(
     users: Users,
     hosts: Collection[str] = (),
     upload_idle_s: float = 60.0,
+    max_requests: int = 500,
     layers: Callable[[], Mapping[str, int]] = dict,
     filters: RequestFilters | None = None,
     destinations: Destinations = dict,
@@ -77,7 +77,6 @@ def create_app(
     accepted: Accepted | None = None,
     transcoder: Transcodes | None = None,
     maker: Maker | None = None,
-    packs: tuple[Packs, Packer] | None = None,
     providers: Providers = dict,
     queries: int = 100,
     synchronous_limit_s: float = 600.0,
@@ -90,13 +89,14 @@ def create_app(
     under the names of loopback and those in `hosts` (see `guard`). `dicom_port` is what `/system` tells, None without a DICOM face.
     `layers` tells how scripts are isolated (`hostd.sandbox.jail.enter`), nothing when none run.
     An upload may have `max_upload_bytes` (after decompression), and may be silent for `upload_idle_s` seconds.
+    `max_requests` are worked on at one time.
     `filters` are asked about every request. `destinations` gives those of the configuration.
     `runner` works on jobs; without one those that are asked for wait. `remotes` are the modalities and peers.
     `overwrites` and `ingest` (UID of a transfer syntax) are what `/system` tells of it. `control` is what may be done to the node.
     `providers` gives the modalities of the configuration as archives, of which so many `queries` are remembered. A request waits
     `synchronous_limit_s` seconds for its job.
     `transcoder` makes files in other transfer syntaxes; without one none are given. `artist` draws pictures.
-    `maker` makes modified ones, `packs` archives.
+    `maker` makes modified ones.
     `accepted` is what the DICOM face takes for storage. `query` is how what is stored is looked for.
     """
     accepted = accepted or Accepted()
@@ -139,7 +139,6 @@ def create_app(
     remotes = remotes or Remotes(archive, Settings())
     app.include_router(remote_routes(remotes))
     app.include_router(modification_routes(archive, submitting, maker))
-    app.include_router(archive_routes(archive, submitting, *(packs or _packs_of(archive))))
     app.include_router(
         store_routes(archive, remotes, submitting, max_upload_bytes=max_upload_bytes, upload_idle_s=upload_idle_s)
     )
@@ -152,11 +151,6 @@ def create_app(
     app.include_router(plugin_routes())
     app.include_router(docs_routes())
     app.add_middleware(Guard, users=users, hosts=hosts, filters=filters)
+    app.add_middleware(Capacity, requests=max_requests)
     app.add_middleware(Answering)  # the last one added is the outermost
     return app
-
-
-def _packs_of(archive: Archive) -> tuple[Packs, Packer]:
-    """Return what packs files as they are stored."""
-    packer = Packer(archive, None)
-    return Packs(archive, packer), packer

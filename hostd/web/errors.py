@@ -36,6 +36,7 @@ _log = structlog.get_logger(__name__)
 INTERNAL_ERROR = -1
 NOT_IMPLEMENTED = 2
 PARAMETER_OUT_OF_RANGE = 3
+NOT_ENOUGH_MEMORY = 4
 BAD_PARAMETER_TYPE = 5
 INEXISTENT_ITEM = 7
 BAD_REQUEST = 8
@@ -58,6 +59,7 @@ _MEANINGS = {
     **faults.MEANINGS,
     INTERNAL_ERROR: "Internal error",
     NOT_IMPLEMENTED: "Not implemented yet",
+    NOT_ENOUGH_MEMORY: "Not enough memory",
     PARAMETER_OUT_OF_RANGE: "Parameter out of range",
     BAD_PARAMETER_TYPE: "Bad type for a parameter",
     INEXISTENT_ITEM: "Accessing an inexistent item",

@@ -21,6 +21,8 @@ from hostd.web.guard import client_ip
 from hostd.web.zips import HEAD, ZipReception, is_zip
 
 _PIECE = 1 << 20
+_GATHERED = 1 << 19
+"""Bytes of a body that are gathered before they are written; each upload under way has them in memory."""
 _GZIP = 16 + zlib.MAX_WBITS
 
 
@@ -105,7 +107,7 @@ def too_large(max_bytes: int) -> WebError:
 
 
 async def body_pieces(request: Request, idle_s: float) -> AsyncIterator[bytes]:
-    """Yield the body in pieces of about a mebibyte."""
+    """Yield the body in pieces of about half a mebibyte."""
     stream = aiter(request.stream())
     gathered = bytearray()
     while True:
@@ -116,7 +118,7 @@ async def body_pieces(request: Request, idle_s: float) -> AsyncIterator[bytes]:
             break
         except TimeoutError as error:
             raise WebError(408, TIMEOUT, f"nothing more came for {idle_s:g} seconds") from error
-        if len(gathered) >= _PIECE:
+        if len(gathered) >= _GATHERED:
             yield bytes(gathered)
             gathered.clear()
     if gathered:
