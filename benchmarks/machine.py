@@ -68,6 +68,11 @@ def tree_cpu_seconds(process: int) -> float:
     return sum(_own_and_waited_ticks(one) for one in _tree(process, families)) / _TICKS_A_SECOND
 
 
+def resident_bytes(process: int) -> int:
+    """Return the resident memory of a process, what it shares with others included."""
+    return int(Path(f"/proc/{process}/statm").read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
 def tree_pss_bytes(process: int) -> int:
     """Return the memory of a process and all its descendants: what several share is counted once (PSS)."""
     total = 0

@@ -29,7 +29,7 @@ class Image:
 
 def found(folder: Path) -> list[Image]:
     """Put a CT, a CR and a colour multi-frame into the folder."""
-    return [_ct(folder), _cr(folder), _colour(folder)]
+    return [ct(folder), _cr(folder), _colour(folder)]
 
 
 def tiny(folder: Path) -> Image:
@@ -37,7 +37,8 @@ def tiny(folder: Path) -> Image:
     return _made("tiny", folder, _body(64, 48, 12), 12)
 
 
-def _ct(folder: Path) -> Image:
+def ct(folder: Path) -> Image:
+    """Return a CT, which is made in the folder where no real one is found."""
     if real.CT.exists():
         return Image("CT", real.CT, "CT of NEMA's WG-04, 512x512, 16 bits signed")
     return _made("CT", folder, _body(512, 512, 12), 12)

@@ -1,0 +1,1 @@
+"""What things cost when the index holds much already."""

@@ -1,0 +1,1 @@
+"""Whether a node's memory stays as it is while instances come and go."""
