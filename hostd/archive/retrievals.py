@@ -185,6 +185,12 @@ def listing(connection: Connection, *, limit: int = 100) -> list[Retrieval]:
     return [Retrieval(**row._mapping) for row in connection.execute(query)]  # noqa: SLF001 - SQLAlchemy's public name
 
 
+def get(connection: Connection, number: int) -> Retrieval | None:
+    """Return a retrieval."""
+    row = connection.execute(sa.select(t.retrieval).where(t.retrieval.c.id == number)).first()
+    return Retrieval(**row._mapping) if row else None  # noqa: SLF001 - SQLAlchemy's public name
+
+
 def sent(connection: Connection, number: int) -> list[Sent]:
     """Return what became of the instances of a retrieval, in order."""
     query = sa.select(t.retrieved).where(t.retrieved.c.retrieval == number).order_by(t.retrieved.c.id)

@@ -47,6 +47,7 @@ from hostd.web.queries import query_routes
 from hostd.web.query_desk import Desk, Providers, Queries
 from hostd.web.records import association_routes, delivery_routes
 from hostd.web.remotes import remote_routes
+from hostd.web.retrievals import retrieval_routes
 from hostd.web.stores import store_routes
 from hostd.web.system import Named, system_routes
 from hostd.web.tools import tool_routes
@@ -131,6 +132,7 @@ def create_app(
     app.include_router(destination_routes(archive, destinations))
     app.include_router(metric_routes(archive, lambda: destinations().keys()))
     app.include_router(association_routes(archive))
+    app.include_router(retrieval_routes(archive))
     app.include_router(explain_routes(archive))
     runner = runner or Runner(archive, {}, NEVER, at_once=1)
     app.include_router(job_routes(archive, runner))

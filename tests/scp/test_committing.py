@@ -184,6 +184,8 @@ def test_what_is_promised_is_deleted_by_nobody_but_an_administrator_by_force(hol
         assert "has promised asker to keep" in answer.json()["Details"]
     assert stored(holder, promised)
     assert stored(holder, free)
+    (said,) = requests.get(f"{url}/promises", timeout=60).json()
+    assert (said["Modality"], said["Count"], said["Failed"]) == ("asker", 1, {})
     began = holder.archive.clock.now()
     assert requests.delete(f"{url}/instances/{one.id}", params={"force": "true"}, timeout=60).status_code == 200
     assert not stored(holder, promised)

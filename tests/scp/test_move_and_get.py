@@ -4,6 +4,7 @@ import io
 import threading
 
 import pytest
+import requests
 from lying_peer import BREAK, LyingPeer, say
 from pydicom import dcmread
 from retrieving_kit import CT, EXPLICIT, IMPLICIT, J2K, JPEG, STUDY, Asker, Holder, file_of, identifier
@@ -69,6 +70,23 @@ def test_each_sub_operation_is_counted_and_recorded_and_says_whose_it_is(hold, a
     assert (one.count, one.completed, one.failed) == (3, 3, 0)
     assert one.asked == {"QueryRetrieveLevel": "STUDY", "StudyInstanceUID": [STUDY]}
     assert [each.answer for each in sent] == ["0x0000 (success): so it says"] * 3
+
+
+def test_what_was_retrieved_is_seen_by_http(hold, asks, peer):
+    holder = hold(2, modalities=archive_at(peer), http={"port": 0})
+    peer.manner = lambda uid: say(0xA700 if uid == holder.uids[0] else 0)
+    asker = asks(holder)
+    asker.ask(identifier(StudyInstanceUID=STUDY), destination="ARCHIVE")
+    asker.ended()
+    url = f"http://127.0.0.1:{holder.node.http.port}/retrievals"
+    (said,) = requests.get(url, timeout=60).json()
+    assert (said["CallingAet"], said["Destination"], said["State"]) == ("ASKER", "modality:archive", "done")
+    assert (said["Count"], said["Completed"], said["Failed"]) == (2, 1, 1)
+    one = requests.get(f"{url}/{said['ID']}", timeout=60).json()
+    assert {each["SOPInstanceUID"]: each["Status"] for each in one["Instances"]} == dict(
+        zip(holder.uids, (0xA700, 0), strict=True)
+    )
+    assert requests.get(f"{url}/99", timeout=60).status_code == 404
 
 
 def test_what_fails_is_named_and_what_the_other_side_warned_of_is_counted_apart(hold, asks, peer):
