@@ -207,7 +207,12 @@ class Retriever:
         kept_back = faults.of_filters(self._ask_filters(outgoing.delivery))
         if kept_back is not None:
             return Answer(*kept_back)
-        return way.send(outgoing)
+        try:
+            return way.send(outgoing)
+        except (
+            FileNotFoundError
+        ):  # what was made of it was thrown away in this moment, since nothing waits for it: it is made again
+            return way.send(outgoing)
 
     def _outgoing(self, way: Way, found: Found) -> Outgoing:
         now = self._archive.clock.now()
@@ -246,7 +251,8 @@ class _Ahead:
 
     def __exit__(self, *_: object) -> None:
         if self._executor is not None:
-            self._executor.shutdown(cancel_futures=True)
+            # Who has cancelled does not wait for what is being made: it ends by itself, and by its time limit.
+            self._executor.shutdown(wait=False, cancel_futures=True)
 
     def prepare(self, upcoming: Iterable[Outgoing]) -> None:
         """Begin with those that are to be made, and wait for the first."""
