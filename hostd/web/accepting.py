@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from email.message import Message
+from functools import lru_cache
 
 from fastapi import Request
 
@@ -23,12 +24,13 @@ class Range:
         return self.media_type in {"*/*", media_type, f"{kind}/*"}
 
 
-def ranges(header: str | None) -> list[Range]:
+@lru_cache(maxsize=256)
+def ranges(header: str | None) -> tuple[Range, ...]:
     """Return what an Accept header asks for, what is wanted most first; what cannot be read is left out. None and '' want anything."""
     if not header or not header.strip():
-        return [Range("*/*", 1.0)]
+        return (Range("*/*", 1.0),)
     found = [one for one in map(_range, _split(header)) if one is not None and one.quality > 0]
-    return sorted(found, key=lambda one: -one.quality)
+    return tuple(sorted(found, key=lambda one: -one.quality))
 
 
 def accepted(request: Request, offered: Sequence[str]) -> str | None:

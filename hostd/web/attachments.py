@@ -14,7 +14,7 @@ from hostd.archive.archive import Archive
 from hostd.archive.levels import LEVELS, Level
 from hostd.archive.records import Instance
 from hostd.web.errors import CORRUPTED_FILE, FORBIDDEN, INEXISTENT_ITEM, WebError
-from hostd.web.files import FileResponse, disposition, opened
+from hostd.web.files import disposition, file_response, opened
 from hostd.web.forms import PLURALS, file_uuid
 from hostd.web.parameters import is_set
 from hostd.web.resources import existing, existing_level
@@ -101,7 +101,7 @@ def _add_data(archive: Archive, router: APIRouter, part: str, summary: str, medi
     def data(identifier: str, name: str) -> Response:
         instance = _attached(archive, identifier, name)
         headers = disposition(f"{file_uuid(instance)}.dcm")
-        return FileResponse(opened(archive, instance), media_type=media_type, headers=headers)
+        return file_response(opened(archive, instance), media_type=media_type, headers=headers)
 
 
 def _attached(archive: Archive, identifier: str, name: str) -> Instance:

@@ -19,7 +19,7 @@ from hostd.transcoding import contents
 from hostd.web import tags
 from hostd.web.accepting import accepted
 from hostd.web.errors import unknown_resource
-from hostd.web.files import FileResponse, PartResponse, disposition, opened
+from hostd.web.files import disposition, file_response, gathered, opened, part_response
 from hostd.web.forms import PLURALS, file_uuid
 from hostd.web.parameters import is_set
 from hostd.web.requested import tag_of
@@ -55,7 +55,7 @@ def content_routes(archive: Archive, made: Made) -> APIRouter:
         kind = accepted(request, (DICOM, DICOM_JSON, DICOM_XML)) or DICOM
         if kind == DICOM:
             name = filename or f"{file_uuid(instance)}.dcm"
-            return FileResponse(opened(archive, instance), headers=disposition(name))
+            return file_response(opened(archive, instance), headers=disposition(name))
         return _model(_elements(archive, instance), identifier, kind)
 
     @router.get("/tags", summary="Show the tags: full, ?short by number, ?simplify by name")
@@ -122,7 +122,7 @@ def _tag_routes_of(archive: Archive, subject: Subject) -> APIRouter:
         def instances_tags(request: Request, identifier: str, simplify: Flag = None, short: Flag = None) -> Response:  # noqa: ARG001 - as above
             form = _form_of(request)
             return StreamingResponse(
-                _tags_of_all(archive, members(identifier), form), media_type=JsonResponse.media_type
+                gathered(_tags_of_all(archive, members(identifier), form)), media_type=JsonResponse.media_type
             )
 
     return router
@@ -173,7 +173,7 @@ def _content(archive: Archive, identifier: str, parts: list[str]) -> Response:
     try:
         found = contents.find(file, path)
         if isinstance(found, contents.Value):
-            return PartResponse(file, found, media_type="application/octet-stream")
+            return part_response(file, found, media_type="application/octet-stream")
     finally:
         if not isinstance(found, contents.Value):
             file.close()

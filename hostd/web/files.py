@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import BinaryIO
 from urllib.parse import quote
 
-from starlette.responses import StreamingResponse
+from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from hostd.archive.archive import Archive
@@ -18,6 +18,8 @@ from hostd.web.errors import INEXISTENT_FILE, WebError
 from hostd.web.resources import existing
 
 _PIECE = 1 << 18
+_AT_ONCE = 1 << 20
+"""Bytes of an answer that is read whole before it is sent."""
 
 
 def opened(archive: Archive, instance: Instance) -> BinaryIO:
@@ -36,39 +38,63 @@ def disposition(name: str) -> dict[str, str]:
     return {"Content-Disposition": f'filename="{plain}"{extended}'}
 
 
-class OpenResponse(StreamingResponse):
+class _OpenResponse(StreamingResponse):
     """What is read from an open file as it is sent; the file is closed whether or not the client stays to the end."""
 
     def __init__(
         self, file: BinaryIO, content: Iterator[bytes], *, media_type: str, headers: dict[str, str] | None = None
     ) -> None:
         self._file = file
-        super().__init__(content, media_type=media_type, headers=headers)
+        super().__init__(gathered(content), media_type=media_type, headers=headers)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: D102 - ASGI's
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await super().__call__(scope, receive, send)
         finally:
             self._file.close()
 
 
-class FileResponse(OpenResponse):
-    """An open file, from where it stands."""
+def open_response(
+    file: BinaryIO, content: Iterator[bytes], *, media_type: str, headers: dict[str, str] | None = None
+) -> Response:
+    """Return an answer of what is read from an open file, which is closed then. Call it in a thread: what is small is read at once.
 
-    def __init__(
-        self, file: BinaryIO, *, media_type: str = "application/dicom", headers: dict[str, str] | None = None
-    ) -> None:
-        length = {"Content-Length": str(os.fstat(file.fileno()).st_size - file.tell())}
-        content = iter(partial(file.read, _PIECE), b"")
-        super().__init__(file, content, media_type=media_type, headers=length | (headers or {}))
+    That is, where the headers have a Content-Length: each piece that is read as it is sent costs a change of threads.
+    """
+    length = int((headers or {}).get("Content-Length", _AT_ONCE + 1))
+    if length > _AT_ONCE:
+        return _OpenResponse(file, content, media_type=media_type, headers=headers)
+    with file:
+        return Response(b"".join(content), media_type=media_type, headers=headers)
 
 
-class PartResponse(OpenResponse):
-    """A part of an open file."""
+def file_response(
+    file: BinaryIO, *, media_type: str = "application/dicom", headers: dict[str, str] | None = None
+) -> Response:
+    """Return an answer of an open file, from where it stands; otherwise as `open_response`."""
+    length = {"Content-Length": str(os.fstat(file.fileno()).st_size - file.tell())}
+    content = iter(partial(file.read, _PIECE), b"")
+    return open_response(file, content, media_type=media_type, headers=length | (headers or {}))
 
-    def __init__(self, file: BinaryIO, part: Value, *, media_type: str) -> None:
-        length = {"Content-Length": str(part.length)}
-        super().__init__(file, pieces(part.file, part.at, part.length), media_type=media_type, headers=length)
+
+def part_response(file: BinaryIO, part: Value, *, media_type: str) -> Response:
+    """Return an answer of a part of an open file; otherwise as `open_response`."""
+    length = {"Content-Length": str(part.length)}
+    return open_response(file, pieces(part.file, part.at, part.length), media_type=media_type, headers=length)
+
+
+def gathered(content: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield small pieces together."""
+    waiting: list[bytes] = []
+    length = 0
+    for piece in content:
+        waiting.append(piece)
+        length += len(piece)
+        if length >= _PIECE:
+            yield b"".join(waiting)
+            waiting, length = [], 0
+    if waiting:
+        yield b"".join(waiting)
 
 
 def pieces(file: BinaryIO, at: int, length: int) -> Iterator[bytes]:

@@ -25,7 +25,7 @@ from hostd.web.errors import (
     PARAMETER_OUT_OF_RANGE,
     WebError,
 )
-from hostd.web.files import FileResponse, OpenResponse, opened
+from hostd.web.files import file_response, open_response, opened
 from hostd.web.resources import existing
 from hostd.web.responses import JsonResponse
 
@@ -177,7 +177,7 @@ def _window(center: float | None, width: float | None) -> tuple[float, float, st
 
 def _drawn(pictures: Pictures, instance: Instance, job: Draw) -> Response:
     media_type = next(name for name, form in _FORMS.items() if form == job.form)
-    return FileResponse(pictures.open(instance, job), media_type=media_type)
+    return file_response(pictures.open(instance, job), media_type=media_type)
 
 
 def _raw(archive: Archive, identifier: str, number: int, *, zipped: bool) -> Response:
@@ -195,9 +195,9 @@ def _raw(archive: Archive, identifier: str, number: int, *, zipped: bool) -> Res
             raise WebError(415, INCOMPATIBLE_IMAGE_FORMAT, str(error)) from error
         raise
     if zipped:
-        return OpenResponse(file, _packed(frame.pieces()), media_type="application/gzip")
+        return open_response(file, _packed(frame.pieces()), media_type="application/gzip")
     length = {"Content-Length": str(frame.length)}
-    return OpenResponse(file, frame.pieces(), media_type=frame_type(frames.syntax), headers=length)
+    return open_response(file, frame.pieces(), media_type=frame_type(frames.syntax), headers=length)
 
 
 def _packed(pieces: Iterator[bytes]) -> Iterator[bytes]:

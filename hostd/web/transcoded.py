@@ -17,7 +17,7 @@ from hostd.transcoding.receipt import Receipt
 from hostd.transcoding.sameness import identified, require_own_identity, require_same_instance
 from hostd.transcoding.transform import Transcode
 from hostd.web.errors import INEXISTENT_FILE, NOT_IMPLEMENTED, PARAMETER_OUT_OF_RANGE, WebError
-from hostd.web.files import FileResponse, disposition, opened
+from hostd.web.files import disposition, file_response, opened
 from hostd.web.forms import file_uuid
 from hostd.web.resources import existing
 
@@ -59,7 +59,7 @@ class Made:
     ) -> Response:
         """Return an instance in that transfer syntax as an answer. Raises `WebError`."""
         name = filename or f"{file_uuid(instance)}.dcm"
-        return FileResponse(self.open(instance, target, options), headers=disposition(name))
+        return file_response(self.open(instance, target, options), headers=disposition(name))
 
     def open(self, instance: Instance, target: TransferSyntax, options: EncodeOptions | None = None) -> BinaryIO:
         """Return an open file of an instance in that transfer syntax; it is gone when it is closed. Raises `WebError`.

@@ -206,3 +206,12 @@ def test_an_end_of_the_client_in_the_middle_of_a_file_leaves_no_descriptor(face,
         wire.sendall(f"GET {path}/file HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         assert wire.recv(1024).startswith(b"HTTP/1.1 200")
     until(lambda: open_files_of(face.archive.data / "blobs") == [])
+
+
+def test_an_answer_does_not_wait_for_its_header_to_be_acknowledged(face):
+    """Without TCP_NODELAY, which connections have from it, a body waits for the client to acknowledge its header: 40 ms."""
+    listener = HttpListener(face.app, "127.0.0.1", 0)
+    try:
+        assert listener._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+    finally:
+        listener.stop(1)

@@ -99,7 +99,7 @@ def can_be_made(stored: str, target: TransferSyntax) -> bool:
     return is_read and not target.is_lossy and (not target.is_encapsulated or bool(registry.encoders(target)))
 
 
-def _wanted(request: Request) -> list[Range]:
+def _wanted(request: Request) -> tuple[Range, ...]:
     """Return what is asked for; `accept` in the query goes before the header (PS3.18 §8.3.3.1)."""
     asked = request.query_params.get("accept")
     return ranges(asked or request.headers.get("accept"))

@@ -7,6 +7,7 @@ from contextlib import closing
 from functools import partial
 from typing import Annotated, BinaryIO
 
+import msgspec
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response, StreamingResponse
 
@@ -33,7 +34,7 @@ from hostd.web.errors import (
     bad_request,
     unknown_resource,
 )
-from hostd.web.files import FileResponse, OpenResponse, PartResponse, opened, pieces
+from hostd.web.files import file_response, gathered, open_response, opened, part_response, pieces
 from hostd.web.frames import MAX_SIDE, Pictures, require_frame
 from hostd.web.requested import tag_of
 from hostd.web.responses import JsonResponse
@@ -85,14 +86,14 @@ def _instances(request: Request, made: Made, found: list[Instance]) -> Response:
     form = choosing.whole_instances(request, [one.blob.transfer_syntax for one in found])
     first = made.open(found[0], form.target(found[0].blob.transfer_syntax))  # what cannot be is told before it begins
     if not form.is_multipart:
-        return FileResponse(first, media_type=DICOM)
+        return file_response(first, media_type=DICOM)
     boundary = new_boundary()
     headers = {}
     if all(form.target(one.blob.transfer_syntax).uid == one.blob.transfer_syntax for one in found):
         sizes = (Part(DICOM, (), one.blob.size) for one in found)
         headers["Content-Length"] = str(length_of(sizes, boundary))
     parts = _files(made, found, form, first)
-    return OpenResponse(first, written(parts, boundary), media_type=_multipart(DICOM, boundary), headers=headers)
+    return open_response(first, written(parts, boundary), media_type=_multipart(DICOM, boundary), headers=headers)
 
 
 def _files(made: Made, found: list[Instance], form: Form, first: BinaryIO) -> Iterator[Part]:
@@ -136,7 +137,7 @@ def _metadata(request: Request, archive: Archive, found: list[Instance]) -> Resp
     root = root_url(request)
     if len(found) == 1:
         return Response(b"[" + _model(archive, found[0], root) + b"]", media_type=DICOM_JSON)
-    return StreamingResponse(_models(archive, found, root), media_type=DICOM_JSON)
+    return StreamingResponse(gathered(_models(archive, found, root)), media_type=DICOM_JSON)
 
 
 def _models(archive: Archive, found: list[Instance], root: str) -> Iterator[bytes]:
@@ -157,7 +158,11 @@ def _model(archive: Archive, instance: Instance, root: str) -> bytes:
         parts = (str(part) if number % 2 else f"{part:08X}" for number, part in enumerate(path))
         return f"{own}/bulkdata/{'/'.join(parts)}"
 
-    return bytes(JsonResponse(to_json(elements, bulk_uri)).body)
+    model = to_json(elements, bulk_uri)
+    try:
+        return msgspec.json.encode(model)  # in a tenth of the time
+    except UnicodeEncodeError:  # half a character of a damaged file
+        return bytes(JsonResponse(model).body)
 
 
 # -- frames and pictures ----------------------------------------------------------------------------------------------
@@ -220,11 +225,11 @@ def _frames(request: Request, made: Made, pictures: Pictures, instance: Instance
     parts = [(frame.pieces, frame.length) for frame in map(frames.frame, numbers)]
     if not form.is_multipart:
         content, length = parts[0]
-        return OpenResponse(file, content(), media_type=media_type, headers={"Content-Length": str(length)})
+        return open_response(file, content(), media_type=media_type, headers={"Content-Length": str(length)})
     lengths = (Part(media_type, (), length) for _, length in parts)
     headers = {"Content-Length": str(length_of(lengths, boundary))}
     body = written((Part(media_type, content(), length) for content, length in parts), boundary)
-    return OpenResponse(file, body, media_type=_multipart(form.media_type, boundary), headers=headers)
+    return open_response(file, body, media_type=_multipart(form.media_type, boundary), headers=headers)
 
 
 def _decoded(pictures: Pictures, instance: Instance, numbers: list[int], form: Form, boundary: str) -> Response:
@@ -232,7 +237,7 @@ def _decoded(pictures: Pictures, instance: Instance, numbers: list[int], form: F
     first = pictures.open(instance, Draw(numbers[0], "samples", "raw"))
     media_type = _with_syntax(OCTETS, form.target(instance.blob.transfer_syntax))
     if not form.is_multipart:
-        return FileResponse(first, media_type=media_type)
+        return file_response(first, media_type=media_type)
 
     def parts() -> Iterator[Part]:
         yield _samples(first, media_type)
@@ -240,7 +245,7 @@ def _decoded(pictures: Pictures, instance: Instance, numbers: list[int], form: F
             with closing(pictures.open(instance, Draw(number, "samples", "raw"))) as file:
                 yield _samples(file, media_type)
 
-    return OpenResponse(first, written(parts(), boundary), media_type=_multipart(OCTETS, boundary))
+    return open_response(first, written(parts(), boundary), media_type=_multipart(OCTETS, boundary))
 
 
 def _samples(file: BinaryIO, media_type: str) -> Part:
@@ -275,7 +280,7 @@ def _job(request: Request, number: int, window: str | None, viewport: str | None
 
 def _rendered(request: Request, pictures: Pictures, instance: Instance, job: Draw) -> Response:  # noqa: ARG001
     _require(instance, job.frame)
-    return FileResponse(pictures.open(instance, job), media_type=f"image/{job.form}")
+    return file_response(pictures.open(instance, job), media_type=f"image/{job.form}")
 
 
 def _window(text: str | None) -> tuple[float, float, str] | None:
@@ -341,11 +346,11 @@ def _bulk_data(request: Request, archive: Archive, instance: Instance, text: str
 
 def _value(file: BinaryIO, found: contents.Value, media_type: str) -> Response:
     if media_type == OCTETS:
-        return PartResponse(file, found, media_type=OCTETS)
+        return part_response(file, found, media_type=OCTETS)
     boundary = new_boundary()
     part = Part(OCTETS, pieces(found.file, found.at, found.length), found.length)
     headers = {"Content-Length": str(length_of([Part(OCTETS, (), found.length)], boundary))}
-    return OpenResponse(file, written([part], boundary), media_type=_multipart(OCTETS, boundary), headers=headers)
+    return open_response(file, written([part], boundary), media_type=_multipart(OCTETS, boundary), headers=headers)
 
 
 def _pixel_data(file: BinaryIO, media_type: str) -> Response:
@@ -357,13 +362,13 @@ def _pixel_data(file: BinaryIO, media_type: str) -> Response:
         content: Iterable[bytes] = (piece for frame in all_frames for piece in frame.pieces())
         length = sum(frame.length for frame in all_frames)
         if media_type == OCTETS:
-            return OpenResponse(file, iter(content), media_type=OCTETS, headers={"Content-Length": str(length)})
+            return open_response(file, iter(content), media_type=OCTETS, headers={"Content-Length": str(length)})
         parts = [Part(OCTETS, content, length)]
     elif media_type == OCTETS and frames.count > 1:
         raise not_acceptable("frames that are encoded are given one by one: as multipart/related")
     else:
         parts = [Part(_with_syntax(own, frames.syntax), frame.pieces(), frame.length) for frame in all_frames]
         if media_type == OCTETS:
-            return OpenResponse(file, iter(parts[0].pieces), media_type=own)
+            return open_response(file, iter(parts[0].pieces), media_type=own)
     boundary = new_boundary()
-    return OpenResponse(file, written(parts, boundary), media_type=_multipart(own, boundary))
+    return open_response(file, written(parts, boundary), media_type=_multipart(own, boundary))

@@ -1,0 +1,1 @@
+"""How quickly stored instances are fetched over HTTP, beside Orthanc."""
