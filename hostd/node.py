@@ -48,12 +48,13 @@ from hostd.errors import NodeError
 from hostd.intake.ingest import Policy, Rule
 from hostd.intake.ingest_workers import IngestWorkers, shares
 from hostd.intake.intake import Intake
-from hostd.jobs import dealing, modifying, sending
+from hostd.jobs import dealing, modifying, packing, sending
 from hostd.jobs.carrying import Carriers
 from hostd.jobs.dealing import Dealing
 from hostd.jobs.deleting import Deleting
 from hostd.jobs.housekeeping import Housekeeping
 from hostd.jobs.modifying import Modifies
+from hostd.jobs.packing import Packer, Packs
 from hostd.jobs.quiet import QuietTime
 from hostd.jobs.running import Kind, Runner
 from hostd.jobs.schedules import Schedules
@@ -277,6 +278,9 @@ class Node:
         # P4: what takes an original's place must be proven.
         for_replace = Products(self.archive, for_ingest, tools, editor)
         self._maker = Maker(self.archive, for_delivery, editor)
+        self._packer = Packer(self.archive, self._maker)
+        self._packs = Packs(self.archive, self._packer)
+        self._packs.sweep()
         self._modifies = Modifies(self.archive, intake, products)
         self._start_actions(Storing(self.archive, intake, products), Replacing(self.archive, for_replace), intake)
         self._undo += [("products", products.stop), ("products", for_replace.stop)]
@@ -304,7 +308,11 @@ class Node:
     def _kinds(self) -> dict[str, Kind]:
         """Return who carries out which jobs, by their type."""
         sends: Kind = Sends(self.archive, self._couriers)
-        return {sending.MODALITY: sends, sending.PEER: sends, modifying.TYPE: self._modifies} | {
+        own: dict[str, Kind] = {
+            sending.MODALITY: sends, sending.PEER: sends, modifying.TYPE: self._modifies,
+            packing.ARCHIVE: self._packs, packing.MEDIA: self._packs,
+        }  # fmt: skip
+        return own | {
             kind: Retrieves(kind, lambda: self._providers, self._retrievals)
             for kind in (retrieve_jobs.MOVE, retrieve_jobs.GET)
         }
@@ -470,6 +478,7 @@ class Node:
                 accepted=self.accepted,
                 transcoder=transcoder,
                 maker=self._maker,
+                packs=(self._packs, self._packer),
                 artist=pool,
             )
             self.http = HttpListener(app, settings.http.host, settings.http.port, _served(settings.http))

@@ -13,12 +13,14 @@ from hostd.config.settings import Settings
 from hostd.control import Control
 from hostd.delivery.remotes import Remotes
 from hostd.editing.making import Maker
+from hostd.jobs.packing import Packer, Packs
 from hostd.jobs.running import Runner
 from hostd.scp.accepted import Accepted
 from hostd.web import errors
 from hostd.web.accepted import accepted_routes
 from hostd.web.actions import action_routes
 from hostd.web.answering import Answering
+from hostd.web.archives import archive_routes
 from hostd.web.attachments import attachment_routes
 from hostd.web.bulk import bulk_routes
 from hostd.web.capacity import Capacity
@@ -78,6 +80,7 @@ def create_app(
     accepted: Accepted | None = None,
     transcoder: Transcodes | None = None,
     maker: Maker | None = None,
+    packs: tuple[Packs, Packer] | None = None,
     providers: Providers = dict,
     queries: int = 100,
     synchronous_limit_s: float = 600.0,
@@ -97,7 +100,7 @@ def create_app(
     `providers` gives the modalities of the configuration as archives, of which so many `queries` are remembered. A request waits
     `synchronous_limit_s` seconds for its job.
     `transcoder` makes files in other transfer syntaxes; without one none are given. `artist` draws pictures.
-    `maker` makes modified ones.
+    `maker` makes modified ones, `packs` archives.
     `accepted` is what the DICOM face takes for storage. `query` is how what is stored is looked for.
     """
     accepted = accepted or Accepted()
@@ -142,6 +145,7 @@ def create_app(
     remotes = remotes or Remotes(archive, Settings())
     app.include_router(remote_routes(remotes))
     app.include_router(modification_routes(archive, submitting, maker))
+    app.include_router(archive_routes(archive, submitting, *(packs or _packs_of(archive))))
     app.include_router(
         store_routes(archive, remotes, submitting, max_upload_bytes=max_upload_bytes, upload_idle_s=upload_idle_s)
     )
@@ -157,3 +161,9 @@ def create_app(
     app.add_middleware(Capacity, requests=max_requests)
     app.add_middleware(Answering)  # the last one added is the outermost
     return app
+
+
+def _packs_of(archive: Archive) -> tuple[Packs, Packer]:
+    """Return what packs files as they are stored."""
+    packer = Packer(archive, None)
+    return Packs(archive, packer), packer

@@ -154,8 +154,8 @@ OPTIONS: dict[str, Option] = {
     "WebDavUploadAllowed": _gone("there is no WebDAV", default=True),
     "RestApiWriteToFileSystemEnabled": _gone("`[folders.NAME]` is a destination that files are written to", default=False),
     "ExecuteSystemCommandEnabled": _gone("`[tools.NAME]` names the programs that scripts may run", default=False),
-    "MediaArchiveSize": _gone("hostd keeps no archives for later", default=1),
-    "SynchronousZipStream": _gone("hostd makes no archives yet", default=True),
+    "MediaArchiveSize": _gone("the ZIP of a job is kept as long as the job (`jobs.keep_days`)", default=ANY),
+    "SynchronousZipStream": _gone("it always is", default=True),
     "ZipLoaderThreads": _gone(_THREADS, default=ANY),
     # -- DICOM
     "DicomServerEnabled": _same("`dicom.enabled`"),
