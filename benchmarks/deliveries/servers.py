@@ -54,7 +54,7 @@ class Scp:
 
 
 @contextmanager
-def _process(command: list[str], port: int, folder: Path, more: Mapping[str, str] | None = None) -> Iterator[int]:
+def process(command: list[str], port: int, folder: Path, more: Mapping[str, str] | None = None) -> Iterator[int]:
     """Run a server until the end of the block, once it listens; give its process id."""
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
@@ -92,7 +92,7 @@ def storescp(folder: Path, *, at_once: bool) -> Iterator[Scp]:
     received.mkdir(parents=True)
     port = free_port()
     command = ["storescp", "--fork", "--unique-filenames", "+xa", "-od", str(received), str(port)]
-    with _process(command, port, folder, {"TCP_NODELAY": "1"} if at_once else {}):
+    with process(command, port, folder, {"TCP_NODELAY": "1"} if at_once else {}):
         yield Scp(port, received)
 
 
@@ -119,8 +119,8 @@ def orthanc(
         (folder / "route.lua").write_text(_LUA)
         configuration["LuaScripts"] = [str(folder / "route.lua")]
     (folder / "orthanc.json").write_text(json.dumps(configuration))
-    with _process(["Orthanc", str(folder / "orthanc.json")], port, folder) as process:
-        yield Running(f"http://127.0.0.1:{port}/", process)
+    with process(["Orthanc", str(folder / "orthanc.json")], port, folder) as number:
+        yield Running(f"http://127.0.0.1:{port}/", number)
 
 
 @contextmanager
@@ -137,5 +137,5 @@ def node(folder: Path, scp: Scp) -> Iterator[Running]:
     )
     for file in (script, config):
         file.chmod(0o600)
-    with _process([sys.executable, "-m", "hostd", "run", str(config)], port, folder) as process:
-        yield Running(f"http://127.0.0.1:{port}/", process)
+    with process([sys.executable, "-m", "hostd", "run", str(config)], port, folder) as number:
+        yield Running(f"http://127.0.0.1:{port}/", number)

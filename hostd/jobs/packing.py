@@ -207,12 +207,13 @@ class Packer:
         """Yield a ZIP, in pieces, as the files are read. Raises `JobFault` and `TranscodeError`, also in the middle."""
         out, names, directory = _Pieces(), Names(), Directory(extended=asked.extended)
         now = datetime.now(UTC).timetuple()[:6]
-        with zipfile.ZipFile(cast("IO[bytes]", out), "w", zipfile.ZIP_DEFLATED, compresslevel=_LEVEL) as archive:
+        with zipfile.ZipFile(cast("IO[bytes]", out), "w", zipfile.ZIP_DEFLATED) as archive:
             for number, one in enumerate(instances):
                 name = f"IMAGES/IM{number}" if asked.is_media else names.of(one)
                 with self._file(asked, one) as (path, syntax), path.open("rb") as file:
                     entry = zipfile.ZipInfo(name, now)
                     entry.compress_type = _method(syntax)
+                    setattr(entry, "_compresslevel", _LEVEL)  # noqa: B010 - public from Python 3.13 on; the level of the whole is not looked at
                     entry.file_size = path.stat().st_size
                     with archive.open(entry, "w") as member:
                         while piece := file.read(_PIECE):

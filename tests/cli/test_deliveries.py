@@ -4,7 +4,7 @@ from datetime import datetime
 import pytest
 from typer.testing import CliRunner
 
-from hostd.archive import acceptance, commitments, instances
+from hostd.archive import acceptance, commitments, instances, remotes
 from hostd.archive import deliveries as rows
 from hostd.archive.acceptance import Acceptance
 from hostd.archive.records import Attempt, Blob
@@ -223,6 +223,15 @@ def test_destinations_show_what_waits_and_what_failed(config, filled):
     assert found["modality:archive"]["deliveries"] == {"delivered": 1, "failed": 2}
     assert (found["peer:buffer"]["backlog"], found["peer:buffer"]["state"]) == (1, "works")
     assert "modality:archive" in CliRunner().invoke(destinations.app, ["--config", str(config)]).stdout
+
+
+def test_what_was_put_by_http_is_a_destination_too(config, filled):
+    filled.writer.do(lambda c: remotes.put(c, "peer", "new", ["http://192.0.2.9/", "anna", "hush"], 1.0, "anna"))
+    filled.writer.do(lambda c: remotes.put(c, "modality", "archive", ["OTHER", "192.0.2.9", 104], 1.0, "anna"))
+    shown = CliRunner().invoke(destinations.app, ["--json", "--config", str(config)])
+    assert [one["destination"] for one in json.loads(shown.stdout)] == ["modality:archive", "peer:buffer", "peer:new"]
+    assert "hush" not in shown.output
+    assert CliRunner().invoke(destinations.app, ["show", "new", "--config", str(config)]).exit_code == 0
 
 
 def test_one_destination_is_shown_with_what_it_accepts(config, filled):

@@ -1,0 +1,1 @@
+"""How fast a study is downloaded as a ZIP, beside Orthanc."""
