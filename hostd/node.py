@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 import structlog
 
-from hostd.archive import instances, scripts
+from hostd.archive import instances, jobs, scripts
 from hostd.archive.archive import Archive
 from hostd.archive.delivery_orders import Matching, Order, decide_all
 from hostd.archive.pseudonyms import IndexPseudonyms
@@ -335,7 +335,9 @@ class Node:
         self._undo.append(("actions", lambda: carriers.stop(_STOP_GRACE_S)))
 
     def _hold(self) -> None:
-        """Hold the deliveries that wait from before; those that were under way when a node was killed are finished."""
+        """Hold the deliveries that wait from before, and pause jobs; what was being sent when a node was killed is finished."""
+        if paused := self.archive.writer.do(lambda c: jobs.pause_all(c, self._clock.now())):
+            _log.warning("jobs are paused (--no-jobs): `POST /jobs/ID/resume` has one go on", paused=paused)
         order = Order("hold", "hostd run --no-jobs", "", self._clock.now())
         held = len(decide_all(self.archive.writer.do, order, Matching()).done)
         if held:

@@ -253,6 +253,15 @@ def pause(connection: Connection, job: Job, now: float) -> None:
     _leave(connection, job, now, state=PAUSED, wanted=None)
 
 
+def pause_all(connection: Connection, now: float) -> int:
+    """Have all that has not ended rest until it is resumed, while no node works on it; return how many there were."""
+    moving = t.job.c.state.in_(("pending", "running", "retry"))
+    found = [_job(row) for row in connection.execute(sa.select(t.job).where(t.JOB_MOVES, moving))]
+    for job in found:
+        pause(connection, job, now)
+    return len(found)
+
+
 def succeed(connection: Connection, job: Job, now: float) -> None:
     """End it well, and tell it."""
     _leave(

@@ -206,6 +206,20 @@ def test_a_paused_job_can_be_cancelled(archive, runner, kind):
     assert (get(archive, one).state, get(archive, one).error_code) == ("failure", 37)
 
 
+def test_all_that_has_not_ended_can_be_paused_before_a_node_works_on_it(archive, clock, runner, kind):
+    ended, waiting = ask(archive, upto=1), ask(archive, upto=2)
+    kind.rests = threading.Event()
+    kind.rests.set()
+    runner.turn()
+    archive.writer.do(lambda c: jobs.claim(c, "node", clock.now(), Hands(["Count"])))  # as a node does that is killed
+    assert archive.writer.do(lambda c: jobs.pause_all(c, clock.now())) == 1
+    assert (get(archive, ended).state, get(archive, waiting).state) == ("success", "paused")
+    assert runner.turn() is None
+    decide(archive, waiting, "resume")
+    run_out(runner)
+    assert get(archive, waiting).state == "success"
+
+
 def test_one_that_failed_begins_anew_when_it_is_submitted_again(archive, runner, kind):
     one = ask(archive, upto=2)
     kind.raises = [JobFault(9, "no route")]
