@@ -22,7 +22,7 @@ from hostd.transcoding.transform import Transcode
 from hostd.web.asking import flag, members, text
 from hostd.web.body import small_body
 from hostd.web.errors import BAD_FILE_FORMAT, INEXISTENT_ITEM, PARAMETER_OUT_OF_RANGE, WebError, unknown_resource
-from hostd.web.files import FileResponse, disposition
+from hostd.web.files import disposition, file_response
 from hostd.web.jobs import Submitting, is_synchronous, priority
 from hostd.web.responses import JsonResponse
 from hostd.web.transcoded import lossy_quality, wanted_syntax
@@ -178,7 +178,7 @@ class _Asking:
             elsewhere = job.node not in (None, self._archive.node)
             where = f": the node {job.node} has it" if elsewhere else ""
             raise WebError(404, INEXISTENT_ITEM, f"Job has no such output: {key}{where}") from error
-        return FileResponse(file, media_type="application/zip", headers=disposition(f"{job.id}.zip"))
+        return file_response(file, media_type="application/zip", headers=disposition(f"{job.id}.zip"))
 
     def delete_output(self, job_id: str, key: str) -> Response:
         """Remove it. Raises `WebError`."""
