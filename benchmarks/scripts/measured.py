@@ -6,6 +6,7 @@ import hashlib
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,8 +106,11 @@ class Bench:
         self.planned: list[float] = []
         """When each plan with a delivery was committed."""
         self._names = names
-        self._enter = archive.writer._enter  # noqa: SLF001 - the writer tells nobody else when it has committed
-        archive.writer._enter = self._noting  # type: ignore[method-assign]  # noqa: SLF001 - see above
+        writer = archive.writer
+        self._do, self._submit = writer.do, writer.submit
+        # The two ways to the writer; it tells nobody else when it has committed.
+        writer.do = self._doing  # type: ignore[method-assign]
+        writer.submit = self._submitting  # type: ignore[method-assign]
 
     def offer(self, count: int) -> None:
         """Enter so many new events in one transaction: rows alone, whose files do not exist."""
@@ -131,10 +135,17 @@ class Bench:
         pairs = ((places[number], at) for number, at in zip(of, self.planned, strict=True))
         return sorted(1e3 * (at - self.offered[place]) for place, at in pairs if place >= first)
 
-    def _noting(self, submission: Any, **how: Any) -> Any:
-        if "delivery" in submission.topics:
-            submission.future.add_done_callback(lambda _: self.planned.append(time.monotonic()))
-        return self._enter(submission, **how)
+    def _doing(self, unit: Callable[[Connection], Any], **how: Any) -> Any:
+        done = self._do(unit, **how)
+        if how.get("urgent") and "delivery" in how.get("topics", ()):  # what is not urgent is submitted
+            self.planned.append(time.monotonic())
+        return done
+
+    def _submitting(self, unit: Callable[[Connection], Any], **how: Any) -> Future[Any]:
+        commit: Future[Any] = self._submit(unit, **how)
+        if "delivery" in how.get("topics", ()):
+            commit.add_done_callback(lambda _: self.planned.append(time.monotonic()))
+        return commit
 
     def wait_passed(self) -> None:
         """Wait until every script has passed every event."""
