@@ -6,8 +6,9 @@ import argparse
 import subprocess
 import sys
 import time
+from pathlib import Path
 
-ALL = {
+_KNOWN: dict[str, tuple[int, list[str]]] = {
     "scripts": (1, ["--write"]),
     "growth": (2, ["--write"]),
     "idle": (5, ["--write"]),
@@ -19,22 +20,31 @@ ALL = {
     "transcode": (5, ["--compared"]),
     "soak": (10, ["--write", "--folder", "/dev/shm"]),  # noqa: S108 - memory, of which this is about
 }
-"""Each with the minutes that it takes on two cores that have nothing else to do, and its arguments."""
+"""Some with the minutes that they take on two cores that have nothing else to do, and their arguments."""
+_NO_SECTION = "profile"
+
+
+def every() -> dict[str, tuple[int | None, list[str]]]:
+    """Return all benchmarks that write a section, with their minutes, where these are known, and their arguments."""
+    found = sorted(path.parent.name for path in Path(__file__).parent.glob("*/__main__.py"))
+    return {name: _KNOWN.get(name, (None, ["--write"])) for name in [*_KNOWN, *found] if name != _NO_SECTION}
 
 
 def main() -> None:
     """List, or run."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--run", nargs="*", metavar="NAME", choices=[*ALL, []], help="run these; without names, all")
+    parser.add_argument("--run", nargs="*", metavar="NAME", help="run these; without names, all")
     asked = parser.parse_args()
     if asked.run is None:
-        for name, (minutes, arguments) in ALL.items():
-            say(f"python -m benchmarks.{name} {' '.join(arguments)}   # {minutes} min")
+        for name, (minutes, arguments) in every().items():
+            say(f"python -m benchmarks.{name} {' '.join(arguments)}" + (f"   # {minutes} min" if minutes else ""))
         return
+    if unknown := set(asked.run) - every().keys():
+        parser.error(f"there is no {', '.join(sorted(unknown))}; there are {', '.join(every())}")
     failed = []
-    for name in asked.run or ALL:
+    for name in asked.run or every():
         began = time.monotonic()
-        ended = subprocess.run([sys.executable, "-m", f"benchmarks.{name}", *ALL[name][1]], check=False)
+        ended = subprocess.run([sys.executable, "-m", f"benchmarks.{name}", *every()[name][1]], check=False)
         say(f"{name}: {'done' if ended.returncode == 0 else 'failed'} after {(time.monotonic() - began) / 60:.1f} min")
         failed += [name] if ended.returncode else []
     sys.exit(1 if failed else 0)
