@@ -29,6 +29,7 @@ from hostd.web.asking import flag, members, number, text, wrong
 from hostd.web.errors import (
     BAD_FILE_FORMAT,
     BAD_REQUEST,
+    FORBIDDEN,
     NOT_IMPLEMENTED,
     PARAMETER_OUT_OF_RANGE,
     WebError,
@@ -37,6 +38,7 @@ from hostd.web.errors import (
 from hostd.web.fields import json_object, strings
 from hostd.web.guard import client_ip
 from hostd.web.jobs import Submitting, is_synchronous, priority
+from hostd.web.roles import suffices
 
 Level = Literal["instance", "series", "study", "patient"]
 
@@ -215,11 +217,19 @@ def _modification(
         level,
         seed,
         transcode=_transcode(given, strict=level == "instance" and not bulk),
-        keep_source=bool(flag(given, "KeepSource", default=True)),
+        keep_source=_keeps_source(request, given, is_stored=level != "instance" or bulk),
         bulk=bulk,
         username=request.state.username,
         ip=client_ip(request),
     )
+
+
+def _keeps_source(request: Request, given: dict[str, Any], *, is_stored: bool) -> bool:
+    """Tell whether the source stays. Raises `WebError` where it is to be deleted and who asks may not delete (`roles`)."""
+    keeps = bool(flag(given, "KeepSource", default=True))
+    if is_stored and not keeps and not suffices(request.state.role, "admin"):
+        raise WebError(403, FORBIDDEN, "\"KeepSource\" false deletes what is stored, which needs the role 'admin'")
+    return keeps
 
 
 def _transcode(given: dict[str, Any], *, strict: bool) -> Transcode | None:

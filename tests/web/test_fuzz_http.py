@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.fuzz, pytest.mark.timeout(600)]
 openapi = pytest.importorskip("schemathesis.openapi")
 
 SECONDS = float(os.environ.get("HOSTD_FUZZ_SECONDS", "90"))
-EXAMPLES = 40
+EXAMPLES = 6  # of a route at a time
 PATIENCE_S = 60
 CT, MR = dicom_file("CT_small.dcm"), dicom_file("MR_small.dcm")
 FOREIGN = ("/modalities", "/peers", "/tools/dicom-echo", "/queries")
@@ -157,24 +157,27 @@ def judge(answer, seconds):
 
 
 def test_requests_that_are_made_from_the_description_are_answered(node, url, operations):
-    ids = stored(url)
-    counts = {}
+    ids, counts, reached = stored(url), {}, set()
     ends = time.monotonic() + SECONDS
-    order = list(operations)
-    random.SystemRandom().shuffle(order)  # one run may not come to all
-    for left, operation in zip(range(len(order), 0, -1), order, strict=True):
-        share_ends = time.monotonic() + max(0.05, (ends - time.monotonic()) / left)
-        exercise(url, operation, ids, counts, share_ends)
-        if operation.method.upper() == "DELETE" or "delete" in operation.path:
-            ids = stored(url)
+    chance = random.SystemRandom()
+    while time.monotonic() < ends:
+        for operation in chance.sample(operations, len(operations)):  # a slow machine may not come to all
+            if time.monotonic() > ends:
+                break
+            exercise(url, operation, ids, counts)
+            reached.add((operation.method, operation.path))
+            if operation.method.upper() == "DELETE" or "delete" in operation.path:
+                ids = stored(url)
     tried, statuses = sum(counts.values()), sorted(counts.items())
-    print(f"{tried} requests to {len(order)} routes: {', '.join(f'{s}: {n}' for s, n in statuses)}")  # noqa: T201
-    assert tried >= len(order)
-    assert counts.get(200, 0) > len(order) / 2, "too little of it was taken for anything"
+    print(  # noqa: T201
+        f"{tried} requests to {len(reached)} of {len(operations)} routes: {', '.join(f'{s}: {n}' for s, n in statuses)}"
+    )
+    assert tried >= len(reached) > 20
+    assert counts.get(200, 0) > len(reached) / 2, "too little of it was taken for anything"
     assert_alive(node, url)
 
 
-def exercise(url, operation, ids, counts, ends):
+def exercise(url, operation, ids, counts):
     method, path = operation.method.upper(), operation.path
 
     @settings(
@@ -194,8 +197,6 @@ def exercise(url, operation, ids, counts, ends):
             body = {"data": data.draw(bodies(ids, path))}
         else:
             body = {}
-        if time.monotonic() > ends:
-            return
         known = case.as_transport_kwargs(base_url=url) | body
         begun = time.monotonic()
         answer = requests.request(**known, timeout=PATIENCE_S, allow_redirects=False)

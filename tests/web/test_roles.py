@@ -64,3 +64,19 @@ def test_what_only_looks_like_a_route_for_readers_is_none(path):
 def test_what_no_method_says_is_for_administrators():
     assert needed_role("PATCH", "/instances") == needed_role("FIND", "/tools/find") == "admin"
     assert [suffices("write", needed) for needed in ROLES] == [True, True, False]
+
+
+@pytest.mark.parametrize("path", ["/studies/x/modify", "/series/x/anonymize"])
+def test_what_deletes_its_source_is_for_administrators(clients, path):
+    asked = {"Replace": {"PatientName": "x"}, "KeepSource": False}
+    assert is_orthanc_error(clients["write"].post(path, json=asked), 403, 45)
+    assert clients["admin"].post(path, json=asked).status_code != 403
+    assert clients["write"].post(path, json=asked | {"KeepSource": True}).status_code != 403
+
+
+def test_no_route_but_get_is_for_another_site_whosesoever_password_it_has(clients):
+    for method, path, _ in ROUTES:
+        answer = clients["admin"].request(
+            method, path.replace("{", "").replace("}", ""), headers={"Origin": "https://evil.example"}
+        )
+        assert (answer.status_code == 403) == (method != "GET"), (method, path)
