@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from datetime import date, timedelta
 from pathlib import Path
 
 from hostd.archive import catalogue
@@ -35,7 +36,7 @@ def fill(data: Path, rows: int) -> None:
     bring_up_to_date(engine)
     with engine.begin() as connection:
         for number in range(0, rows, IN_A_SERIES):
-            catalogue.enter(connection, _identity(number), _ATTRIBUTES)
+            catalogue.enter(connection, _identity(number), _described(number))
     engine.dispose()
     raw = sqlite3.connect(data / INDEX, isolation_level=None)
     try:
@@ -84,6 +85,21 @@ def _identity(number: int) -> Identity:
     return Identity(patient_id, study_instance_uid(number), series_instance_uid(number), sop_instance_uid(number))
 
 
+def _described(number: int) -> dict[str, dict[str, str]]:
+    """Return the attributes of its levels: names, dates and modalities as various as they are."""
+    of, study = _identity(number), number // IN_A_STUDY
+    day = date(2000, 1, 1) + timedelta(days=study % 9000)
+    return {
+        "patient": _ATTRIBUTES["patient"]
+        | {"PatientID": of.patient_id, "PatientName": f"{_FAMILY[study % 10]}{study}^Mark"},
+        "study": _ATTRIBUTES["study"]
+        | {"StudyInstanceUID": of.study_instance_uid, "StudyDate": f"{day:%Y%m%d}", "AccessionNumber": f"A{study}"},
+        "series": _ATTRIBUTES["series"]
+        | {"SeriesInstanceUID": of.series_instance_uid, "Modality": "CT" if study % 10 else "OT"},
+    }
+
+
+_FAMILY = ("Fischer", "Garcia", "Ivanov", "Jensen", "Kowalska", "Lindqvist", "Moreau", "Nakamura", "Okafor", "Rossi")
 _FACTORS = (2654435761, 2246822519, 3266489917, 668265263)
 """Large and odd: multiples of them, modulo 2**32, come in no order, as identifiers do that are hashes."""
 

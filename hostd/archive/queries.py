@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from typing import Any, Literal
 
 import sqlalchemy as sa
@@ -159,9 +159,8 @@ class _Walk:
             yield _Start(level, partial(self._by_column, column, _ALL, alike), lambda _connection: _ENOUGH)
 
     def _by_values(self, column: sa.Column[str], values: Collection[str]) -> Iterator[list[_Row]]:
-        query = _columns(column.table).where(column.in_(sa.bindparam("values", expanding=True)))
         for some in _pieces(sorted(set(values)), _VALUES):
-            yield self._rows(query, {"values": some})
+            yield self._rows(_of_values(column), {"values": some})
 
     def _by_column(
         self,
@@ -170,26 +169,19 @@ class _Walk:
         condition: ColumnElement[bool] | None = None,
     ) -> Iterator[list[_Row]]:
         """Yield rows in the order of a column and of their identifiers."""
-        table = column.table
-        identifier = table.c.id
-        base = _columns(table, column) if condition is None else _columns(table, column).where(condition)
-        by_both = base.order_by(*dict.fromkeys((column, identifier)))
         size = _FIRST_PAGE
         for first, last in spans:
-            query = by_both if last is None else by_both.where(column <= sa.bindparam("last"))
-            begun = query.where(column >= sa.bindparam("first"))
-            page = self._rows(begun.limit(size), {"first": first, "last": last})
-            following = query.where(
-                column >= sa.bindparam("first"),
-                sa.or_(column > sa.bindparam("first"), identifier > sa.bindparam("id")),
-            )
+            begun, following = (_walk(column, has_last=last is not None, follows=follows) for follows in (False, True))
+            if condition is not None:
+                begun, following = begun.where(condition), following.where(condition)
+            page = self._rows(begun, {"first": first, "last": last, "size": size})
             while page:
                 yield page
                 if len(page) < size:
                     break
                 size = PAGE
-                at = {"first": page[-1].at, "id": page[-1].id, "last": last}
-                page = self._rows(following.limit(size), at)
+                at = {"first": page[-1].at, "id": page[-1].id, "last": last, "size": size}
+                page = self._rows(following, at)
 
     def _by_modality(self, modalities: Sequence[str]) -> Iterator[list[_Row]]:
         """Yield studies that have a series of one of these modalities, each once."""
@@ -284,24 +276,19 @@ class _Walk:
 
     def _below(self, above: Iterator[list[Found]], level: Subject) -> Iterator[list[Found]]:
         """Yield what of a level is in these, and matches."""
-        table, parent = _TABLES[level], _PARENT[level]
-        assert parent is not None, "nothing is below nothing"
-        column = table.c[parent]
-        query = _columns(table).order_by(column, table.c.id)
         at_once = 1 if level == "instance" else _VALUES
         for page in above:
             for some in _pieces(page, at_once):
                 by_id = {one.id: one for one in some}
-                of = query.where(column.in_(sa.bindparam("values", expanding=True)))
-                rows = self._rows(of.limit(PAGE), {"values": sorted(by_id)})
+                rows = self._rows(_children(level, follows=False), {"values": sorted(by_id), "size": PAGE})
                 while rows:
                     yield self._matching(level, [(row, by_id[row.parent]) for row in rows])
                     if len(rows) < PAGE:
                         break
                     last = rows[-1].parent
                     left = [one for one in sorted(by_id) if one >= last]
-                    following = of.where(sa.or_(column > sa.bindparam("last"), table.c.id > sa.bindparam("id")))
-                    rows = self._rows(following.limit(PAGE), {"values": left, "last": last, "id": rows[-1].id})
+                    at = {"values": left, "last": last, "id": rows[-1].id, "size": PAGE}
+                    rows = self._rows(_children(level, follows=True), at)
 
     def _labelled(self, page: list[Found]) -> list[Found]:
         wanted, how = self._query.labels, self._query.labelling
@@ -345,6 +332,39 @@ def _columns(table: Any, at: ColumnElement[str] | None = None) -> sa.Select[Any]
     return sa.select(
         table.c.id, above.label("parent"), table.c.attributes, *own, *([at.label("at")] if at is not None else [])
     )
+
+
+# Made once each: to make a statement takes longer than to execute it.
+
+
+@cache
+def _of_values(column: sa.Column[str]) -> sa.Select[Any]:
+    """Select the rows that have one of some values."""
+    return _columns(column.table).where(column.in_(sa.bindparam("values", expanding=True)))
+
+
+@cache
+def _walk(column: sa.Column[str], *, has_last: bool, follows: bool) -> sa.Select[Any]:
+    """Select rows in the order of a column: the first from a value on, or those after a row."""
+    identifier = column.table.c.id
+    query = _columns(column.table, column).where(column >= sa.bindparam("first"))
+    if has_last:
+        query = query.where(column <= sa.bindparam("last"))
+    if follows:
+        query = query.where(sa.or_(column > sa.bindparam("first"), identifier > sa.bindparam("id")))
+    return query.order_by(*dict.fromkeys((column, identifier))).limit(sa.bindparam("size"))
+
+
+@cache
+def _children(level: Subject, *, follows: bool) -> sa.Select[Any]:
+    """Select what of a level is in some parents: the first, or those after a row."""
+    table, parent = _TABLES[level], _PARENT[level]
+    assert parent is not None, "nothing is below nothing"
+    column = table.c[parent]
+    query = _columns(table).where(column.in_(sa.bindparam("values", expanding=True)))
+    if follows:
+        query = query.where(sa.or_(column > sa.bindparam("last"), table.c.id > sa.bindparam("id")))
+    return query.order_by(column, table.c.id).limit(sa.bindparam("size"))
 
 
 def _values(matcher: Matcher | None) -> list[str] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
@@ -26,17 +27,26 @@ COUNTS: dict[str, Subject] = {keyword: level for level, names in _COUNTED.items(
 """Keywords of numbers → the level that has them."""
 
 
+_IDS: sa.BindParameter[Any] = sa.bindparam("ids", expanding=True)
+# Made once each: to make a statement takes longer than to execute it.
+_SERIES = sa.select(t.series.c.study, t.series.c.attributes).where(t.series.c.study.in_(_IDS))
+_CLASSES = sa.select(t.instance.c.study, t.instance.c.sop_class_uid).where(t.instance.c.study.in_(_IDS)).distinct()
+_COUNTING: dict[str, sa.Select[Any]] = {
+    keyword: sa.select(table.c[level], sa.func.count()).where(table.c[level].in_(_IDS)).group_by(table.c[level])
+    for level, names in _COUNTED.items()
+    for keyword, table in names.items()
+}
+
+
 def lists(connection: Connection, studies: Sequence[str], keywords: Collection[str]) -> dict[str, dict[str, list[str]]]:
     """Return the values of these keywords of `LISTS` for each study, sorted."""
     found: dict[str, dict[str, set[str]]] = {study: {keyword: set() for keyword in keywords} for study in studies}
     if "ModalitiesInStudy" in keywords:
-        query = sa.select(t.series.c.study, t.series.c.attributes).where(t.series.c.study.in_(studies))
-        for study, attributes in connection.execute(query):
+        for study, attributes in connection.execute(_SERIES, {"ids": list(studies)}):
             if modality := attributes.get("Modality"):
                 found[study]["ModalitiesInStudy"].add(modality)
     if "SOPClassesInStudy" in keywords:
-        classes = sa.select(t.instance.c.study, t.instance.c.sop_class_uid).where(t.instance.c.study.in_(studies))
-        for study, sop_class in connection.execute(classes.distinct()):
+        for study, sop_class in connection.execute(_CLASSES, {"ids": list(studies)}):
             found[study]["SOPClassesInStudy"].add(sop_class)
     return {study: {keyword: sorted(values) for keyword, values in one.items()} for study, one in found.items()}
 
@@ -46,12 +56,9 @@ def counts(
 ) -> dict[str, dict[str, str]]:
     """Return the numbers of these keywords that a level has, for each of these patients, studies or series."""
     found: dict[str, dict[str, str]] = {identifier: {} for identifier in identifiers}
-    for keyword, table in _COUNTED.get(level, {}).items():
-        if keyword not in keywords:
-            continue
-        column = table.c[level]
-        query = sa.select(column, sa.func.count()).where(column.in_(list(identifiers))).group_by(column)
-        numbers: dict[str, int] = {row[0]: row[1] for row in connection.execute(query)}
+    for keyword in _COUNTED.get(level, {}).keys() & keywords:
+        rows = connection.execute(_COUNTING[keyword], {"ids": list(identifiers)})
+        numbers: dict[str, int] = {row[0]: row[1] for row in rows}
         for identifier in identifiers:
             found[identifier][keyword] = str(numbers.get(identifier, 0))
     return found

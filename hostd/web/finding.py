@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import islice
 from typing import Any, Literal, cast, get_args
 
 from fastapi import APIRouter, Request
 from starlette.concurrency import run_in_threadpool
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from hostd.archive import answering
 from hostd.archive.answering import Asked
@@ -20,10 +20,11 @@ from hostd.archive.queries import Found, Labelling
 from hostd.config.query import Query as Settings
 from hostd.dicom.element_values import known_vr
 from hostd.web.body import small_body
-from hostd.web.bulk import flag_of, json_list, spelled
+from hostd.web.bulk import flag_of, spelled
 from hostd.web.errors import PARAMETER_OUT_OF_RANGE, WebError, bad_request
 from hostd.web.fields import json_object
 from hostd.web.forms import PLURALS, TYPES, ancestor_form
+from hostd.web.listing import listed
 from hostd.web.requested import requested_form, tag_of
 from hostd.web.resources import described, instances_of
 from hostd.web.responses import JsonResponse
@@ -61,10 +62,7 @@ def find_routes(archive: Archive, settings: Callable[[], Settings]) -> APIRouter
     @router.post("/find", summary="Find patients, studies, series or instances by their attributes")
     async def find(request: Request) -> Response:
         wanted = _wanted(await json_object(request), settings())
-        found = _told(archive, wanted)
-        # What goes wrong at once is an error, and not a list that breaks off.
-        first = await run_in_threadpool(lambda: list(islice(found, 1)))
-        return StreamingResponse(json_list(chain(first, found)), media_type=JsonResponse.media_type)
+        return await listed(_told(archive, wanted), JsonResponse.media_type)
 
     @router.post("/count-resources", summary="Count the patients, studies, series or instances with such attributes")
     async def count(request: Request) -> Response:

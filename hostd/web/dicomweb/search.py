@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import islice
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 from starlette.concurrency import run_in_threadpool
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from hostd.archive import answering
 from hostd.archive.answering import Answer, Asked
@@ -20,9 +20,9 @@ from hostd.config.query import Query as Settings
 from hostd.dicom.element_values import Elements, known_vr
 from hostd.dicom.header import main_keywords
 from hostd.dicom.json_model import to_json
-from hostd.web.bulk import json_list
 from hostd.web.dicomweb.resources import root_url
 from hostd.web.errors import BAD_REQUEST, WebError
+from hostd.web.listing import listed
 from hostd.web.requested import tag_of
 
 MEDIA_TYPE = "application/dicom+json"
@@ -115,10 +115,7 @@ def _add_in_study(
 
 async def _answered(request: Request, archive: Archive, sought: _Search, *, is_fuzzy: bool) -> Response:
     _acceptable(request)
-    found = _answers(archive, sought)
-    # What goes wrong at once is an error, and not a list that breaks off; and whether there is more must be known first.
-    first = await run_in_threadpool(lambda: list(islice(found, 1)))
-    response = StreamingResponse(json_list(chain(first, found)), media_type=MEDIA_TYPE)
+    response = await listed(_answers(archive, sought), MEDIA_TYPE)
     if is_fuzzy:
         response.headers.append("Warning", _NOT_FUZZY)
     if sought.is_capped and await run_in_threadpool(_has_more, archive, sought):

@@ -1,0 +1,1 @@
+"""Queries beside Orthanc's: C-FIND, QIDO-RS and `POST /tools/find`."""

@@ -1,0 +1,74 @@
+"""What a query costs does not grow with the index: as many answers out of a million instances cost what they cost out of ten thousand."""
+
+import statistics
+import time
+
+import pytest
+
+from benchmarks.receive import grown
+from hostd.archive import answering
+from hostd.dicom.element_values import known_vr
+from hostd.dicom.header import main_keywords
+
+TAGS = {
+    keyword: tag
+    for level in ("patient", "study", "series", "instance")
+    for keyword, tag in main_keywords(level).items()
+}
+TOLD = ("PatientName", "StudyDescription", "StudyTime")
+QUERIES = [
+    ("study", {"PatientID": "P7"}),
+    ("study", {"PatientID": "P7*", "StudyDate": "20000108"}),
+    ("study", {"PatientName": "nakamura7^*"}),
+    ("study", {"PatientName": "*amura7^*", "PatientID": "P7"}),
+    ("study", {"StudyDate": "20000108", "AccessionNumber": "A7"}),
+    ("study", {"AccessionNumber": "A7"}),
+    ("study", {"StudyInstanceUID": "2.25.1.7"}),
+    ("series", {"StudyInstanceUID": "2.25.1.7", "Modality": "CT"}),
+    ("instance", {"SeriesInstanceUID": "2.25.2.37"}),
+]
+
+
+def ask(index, level, keys):
+    wanted = {
+        TAGS[keyword]: (known_vr(TAGS[keyword]), text) for keyword, text in (dict.fromkeys(TOLD, "") | keys).items()
+    }
+    wanted[0x00201208] = ("IS", "")
+    asked = answering.asked(level, wanted, is_exact=lambda vr: vr != "PN", files="never")
+    return sum(len(page) for page in answering.answers(index.archive, asked))
+
+
+def measured(few, many, level, keys, rounds):
+    """Return the numbers of answers of both, and the processor time of each in seconds, the median of the rounds."""
+    counts, times = {}, {few.rows: [], many.rows: []}
+    for number in range(rounds):
+        for index in (few, many) if number % 2 else (many, few):
+            began = time.process_time()
+            counts[index.rows] = ask(index, level, keys)
+            times[index.rows].append(time.process_time() - began)
+    return counts, [statistics.median(times[index.rows]) for index in (few, many)]
+
+
+def compared(folder, sizes, rounds):
+    few, many = (grown.Index(folder / f"{rows}", rows) for rows in sizes)
+    try:
+        total = [0.0, 0.0]
+        for level, keys in QUERIES:
+            counts, took = measured(few, many, level, keys, rounds)
+            assert counts[few.rows] == counts[many.rows] > 0, (level, keys, counts)
+            total = [one + more for one, more in zip(total, took, strict=True)]
+        return total
+    finally:
+        few.archive.close()
+        many.archive.close()
+
+
+def test_each_query_of_the_measurement_finds_the_same_in_both(tmp_path):
+    compared(tmp_path, (5_000, 10_000), 1)
+
+
+@pytest.mark.load
+@pytest.mark.timeout(1800)
+def test_a_query_of_a_million_costs_little_more_than_one_of_ten_thousand(tmp_path):
+    few, many = compared(tmp_path, (10_000, 1_000_000), 31)
+    assert many < 1.2 * few

@@ -1,0 +1,28 @@
+"""The benchmark of queries makes instances that can be stored, and says what it has measured."""
+
+import io
+
+from pydicom import dcmread
+
+from benchmarks.query.__main__ import Row, Size, made, queries, section
+
+
+def test_each_instance_is_of_its_study_and_series():
+    one = dcmread(io.BytesIO(made(7, 1, 0)))
+    assert (one.StudyInstanceUID, one.SeriesInstanceUID) == ("2.25.77.7", "2.25.77.7.1")
+    assert one.PatientID == "P00007"
+
+
+def test_a_query_finds_a_tenth_where_it_says_so():
+    names = [str(dcmread(io.BytesIO(made(number, 0, 0))).PatientName) for number in range(40)]
+    (within,) = [query for query in queries(40) if query.keys.get("PatientName")]
+    assert sum("GARCIA" in name for name in names) == within.answers == 4
+
+
+def test_the_section_says_which_are_slower():
+    query = queries(20)[0]
+    rows = [Row("C-FIND", query, 1.0, 2.0, 0.5), Row("QIDO-RS", query, 3.0, 2.0, 1.5)]
+    text = section(rows, Size(20, 2))
+    assert "| 1 | C-FIND | 0.50 | 1.00 | 2.00 |" in text
+    assert "1 of 2 are slower" in text
+    assert "None is slower" in section(rows[:1], Size(20, 2))
