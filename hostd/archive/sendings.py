@@ -156,6 +156,15 @@ def failed(connection: Connection, job: Job) -> list[int]:
     )
 
 
+def count_open(connection: Connection, job: Job) -> int:
+    """Return how many of a job's own deliveries have not ended."""
+    query = (
+        sa.select(sa.func.count()).select_from(t.job_item).join(t.delivery, t.delivery.c.id == t.job_item.c.delivery)
+    )
+    own = t.job_item.c.job == job.number, t.job_item.c.is_own, t.delivery.c.state.in_(t.OPEN_STATES)
+    return connection.execute(query.where(*own)).scalar_one()
+
+
 def give_up(connection: Connection, job: Job, numbers: Sequence[int] | None, reason: str, now: float) -> int:
     """End deliveries of a job that wait (all of them with `numbers` None) as failed, with that reason; return how many.
 

@@ -80,6 +80,8 @@ class Sends:
             return self._begin(job, sending)
         if memo["next"] is not None:
             return self._ask(job, sending)
+        if "fault" in memo:
+            return self._go_on_ending(job)
         return self._look(job, sending)
 
     def halted(self, connection: Connection, job: Job, why: Halt, reason: str, now: float) -> None:
@@ -132,6 +134,23 @@ class Sends:
         sendings.release(connection, job, _held_by(job), self._archive.clock.now())
         return {}
 
+    def _end(self, job: Job, fault: JobFault) -> Step:
+        """Begin to end a job: what waits is given up, and what is being sent just now is waited for."""
+        memo = job.memo | {"fault": [fault.code, str(fault), fault.payload]}
+        reason = f"the job {job.id} ended: {fault}"
+        return Step(memo, progress=job.progress, topics=_TOPICS, commit=lambda c: self._give_up(c, job, None, reason))
+
+    def _go_on_ending(self, job: Job) -> Step:
+        """End a job once none of its deliveries is on its way any more. Raises `JobFault`."""
+        code, reason, payload = job.memo["fault"]
+        with self._archive.read() as connection:
+            if not sendings.count_open(connection, job):
+                raise JobFault(code, reason, payload)
+        return Step(
+            job.memo, progress=job.progress, topics=_TOPICS, rest_s=_LOOK_S, on_events=True,
+            commit=lambda c: self._give_up(c, job, None, f"the job {job.id} ended: {reason}"),
+        )  # fmt: skip
+
     def _look(self, job: Job, sending: Sending) -> Step:
         """See how the deliveries stand; the first one in trouble ends the job, or is counted."""
         with self._archive.read() as connection:
@@ -142,10 +161,13 @@ class Sends:
             return Step(job.memo, progress=job.progress, commit=lambda c: self._release(c, job), topics=_TOPICS)
         down = self._couriers.trouble(sending.way.destination) if stand.open else None
         if not sending.permissive:
+            fault = None
             if stand.troubles:
-                raise _fault(job, sending, stand.troubles[0])
-            if down is not None:
-                raise JobFault(faults.NETWORK_PROTOCOL, down)
+                fault = _fault(job, sending, stand.troubles[0])
+            elif down is not None:
+                fault = JobFault(faults.NETWORK_PROTOCOL, down)
+            if fault is not None:
+                return self._end(job, fault)
         failed = job.memo["gone"] + stand.failed
         progress = (stand.taken + stand.failed) / stand.count if stand.count else 1.0
         content: dict[str, Any] = {"FailedInstancesCount": failed}

@@ -108,6 +108,25 @@ def test_the_first_try_that_comes_to_nothing_ends_the_job_and_what_waits(archive
     assert f"the job {one} ended: no route" in rows(archive)[2].last_error
 
 
+def test_one_that_is_being_sent_when_the_job_fails_is_ended_too_once_that_is_known(archive, clock, runner):
+    one = ask(archive, count=2)
+    look(runner)
+    answer(archive, "unreached", "no route")
+
+    def send_again(connection):
+        return deliveries.claim(connection, TO, 1, clock.now(), 1)
+
+    (again,) = archive.writer.do(send_again)  # before the job has looked
+    look(runner)
+    assert get(archive, one).state == "running"
+    attempt = Attempt(again.id, 1, clock.now(), "waiting", "no route", None, 0.1)
+    archive.writer.do(lambda c: deliveries.put_off(c, attempt, 1, clock.now() + 5))
+    look(runner)  # it is given up
+    look(runner)  # and nothing is on its way any more
+    assert get(archive, one).state == "failure"
+    assert {row.state for row in rows(archive)} == {"failed"}
+
+
 def test_a_destination_that_is_known_to_be_down_ends_it_too(archive, runner, couriers):
     couriers.down = "it does not answer"
     one = ask(archive)
