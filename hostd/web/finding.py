@@ -25,6 +25,7 @@ from hostd.web.errors import PARAMETER_OUT_OF_RANGE, WebError, bad_request
 from hostd.web.fields import json_object
 from hostd.web.forms import PLURALS, TYPES, ancestor_form
 from hostd.web.listing import listed
+from hostd.web.parameters import LARGEST
 from hostd.web.requested import requested_form, tag_of
 from hostd.web.resources import described, instances_of
 from hostd.web.responses import JsonResponse
@@ -141,7 +142,7 @@ def _number(fields: dict[str, Any], name: str) -> int:
     found = fields.get(name, 0)
     if isinstance(found, bool) or not isinstance(found, int):
         raise bad_request(f'Field "{name}" should be an integer')
-    if found < 0:
+    if not 0 <= found <= LARGEST:
         raise WebError(400, PARAMETER_OUT_OF_RANGE, f'Field "{name}" should be a positive integer')
     return found
 

@@ -6,8 +6,8 @@ from typing import Annotated
 
 from fastapi import Path, Query, Request
 
-LARGEST = 2**63 - 1
-"""The largest number that the index has a place for."""
+LARGEST = 2**62 - 1
+"""The largest number that may be asked with: the index has a place for two of them together."""
 
 RowNumber = Annotated[int, Path(ge=-LARGEST, le=LARGEST, description="The number of a row.")]
 Since = Annotated[int, Query(ge=0, le=LARGEST, description="How many to leave out at the beginning.")]

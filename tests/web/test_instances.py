@@ -200,3 +200,14 @@ def test_a_slash_at_the_end_says_nothing(client, path):
 )  # fmt: skip
 def test_a_number_that_the_index_has_no_place_for_is_refused(client, path):
     assert is_orthanc_error(client.get(path), 400, 5)
+
+
+def test_a_search_for_more_than_can_be_counted_is_refused(client):
+    client.post("/instances", content=dicom_file())
+    for query in (f"limit={2**62}", f"offset={2**62}"):
+        assert client.get(f"/dicom-web/studies?{query}").status_code == 400
+    most = 2**62 - 1
+    assert client.get(f"/dicom-web/studies?limit={most}&offset={most}").status_code in {200, 204}
+    for field in ("Limit", "Since"):
+        answer = client.post("/tools/find", json={"Level": "Study", "Query": {}, field: 2**62})
+        assert is_orthanc_error(answer, 400, 3)

@@ -23,6 +23,7 @@ from hostd.dicom.json_model import to_json
 from hostd.web.dicomweb.resources import root_url
 from hostd.web.errors import BAD_REQUEST, WebError
 from hostd.web.listing import listed
+from hostd.web.parameters import LARGEST
 from hostd.web.requested import tag_of
 
 MEDIA_TYPE = "application/dicom+json"
@@ -48,8 +49,8 @@ _COUNTS: dict[Subject, tuple[int, ...]] = {
     "series": (0x00201209,),
     "instance": (),
 }
-_Limit = Annotated[int | None, Query(ge=0, description="How many to return at most.")]
-_Offset = Annotated[int, Query(ge=0, description="How many to leave out at the beginning.")]
+_Limit = Annotated[int | None, Query(ge=0, le=LARGEST, description="How many to return at most.")]
+_Offset = Annotated[int, Query(ge=0, le=LARGEST, description="How many to leave out at the beginning.")]
 _Include = Annotated[
     list[str] | None, Query(description="Attributes to tell besides, by keyword or tag; `all` there are.")
 ]
