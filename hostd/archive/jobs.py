@@ -24,6 +24,9 @@ TOPIC = "job"
 TOPICS = (TOPIC, "event")
 """What is to be rung by whoever submits a job, or ends one."""
 
+LEASE = "job:"
+"""Begins the name of the lease of a job."""
+
 SUCCESS, FAILURE, PAUSED = "success", "failure", "paused"
 ENDED = (SUCCESS, FAILURE)
 
@@ -183,7 +186,7 @@ def claim(
     has: Hands,
 ) -> Job | None:
     """Take the most urgent job that is due, that no other node works on, and that a node is free for that has these in its hands."""
-    lease = sa.and_(t.lease.c.what == sa.literal("job:") + t.job.c.id, t.lease.c.who != node)
+    lease = sa.and_(t.lease.c.what == sa.literal(LEASE) + t.job.c.id, t.lease.c.who != node)
     is_held = sa.exists().where(lease, t.lease.c.until > leases.clock(connection, now))
     query = (
         sa.select(t.job.c.number, t.job.c.id)
@@ -294,7 +297,7 @@ def _let_go(connection: Connection, job: Job) -> None:
 
 
 def _lease(identifier: str) -> str:
-    return f"job:{identifier}"
+    return f"{LEASE}{identifier}"
 
 
 def _tell(connection: Connection, kind: str, job: Job, now: float) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from hostd.archive import leases, postgresql
+from hostd.archive import jobs, leases, postgresql
 from hostd.archive.writer import _PAUSES_S
 from hostd.config.settings import load
 
@@ -41,5 +41,7 @@ def test_its_times_are_those_of_the_code(text):
 
 def test_it_names_what_is_leased(text):
     sources = "".join(path.read_text() for path in (PAGE.parents[1] / "hostd").rglob("*.py"))
-    kinds = set(re.findall(r'(?:_lease|_what) = f"([a-z]+):\{', sources)) | {leases.NODE.removesuffix(":")}
+    kinds = set(re.findall(r'(?:_lease|_what) = f"([a-z]+):\{', sources)) | {
+        prefix.removesuffix(":") for prefix in (leases.NODE, jobs.LEASE)
+    }
     assert kinds == set(re.findall(r"`([a-z]+):…`", text))
