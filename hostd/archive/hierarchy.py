@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -16,6 +17,7 @@ from hostd.archive import instances, labels
 from hostd.archive import tables as t
 from hostd.archive.levels import Level, column
 from hostd.archive.records import Instance
+from hostd.archive.rows import Prepared
 
 ABOVE: dict[Level, Level | None] = {"patient": None, "study": "patient", "series": "study"}
 BELOW: dict[Level, Level | None] = {"patient": "study", "study": "series", "series": None}
@@ -77,7 +79,7 @@ def get(connection: Connection, level: Level, identifier: str) -> Stored | None:
         parent=None if parent is None else newest._mapping[parent],  # noqa: SLF001 - SQLAlchemy's public name
         children=children(connection, level, identifier),
         is_stable=known is not None and known.due_at is None,
-        updated_at=connection.execute(_updated(level), {"id": identifier}).scalar_one(),
+        updated_at=_updated(level).rows(connection, id=identifier)[0][0],
         calling_aet=newest.origin.get("calling_aet"),
         metadata=known.metadata if known is not None else {},
         labels=labels.of(connection, level, identifier),
@@ -98,7 +100,7 @@ def children(connection: Connection, level: Level, identifier: str) -> list[str]
 
 def descendants(connection: Connection, level: Level, identifier: str, of: str) -> list[str]:
     """Return the identifiers of the studies, series or instances (`of`) that are in a level, in their order."""
-    return list(connection.execute(_descendants(level, of), {"id": identifier}).scalars())
+    return [row[0] for row in _descendants(level, of).rows(connection, id=identifier)]
 
 
 def instances_of(connection: Connection, level: Level, identifier: str) -> list[Instance]:
@@ -131,24 +133,28 @@ def _mine(level: Level) -> ColumnElement[bool]:
     return column(level) == sa.bindparam("id")
 
 
+@cache
 def _newest(level: Level) -> sa.Select[Any]:
     told = t.instance.c.told
     return _FACTS.where(_mine(level), told.is_not(None)).order_by(told.desc()).limit(1)
 
 
+@cache
 def _any(level: Level) -> sa.Select[Any]:
     """Select an instance of a level of which none was told yet."""
     return _FACTS.where(_mine(level)).limit(1)
 
 
-def _updated(level: Level) -> sa.Select[Any]:
-    return sa.select(sa.func.max(t.instance.c.received_at)).where(_mine(level))
+@cache
+def _updated(level: Level) -> Prepared:
+    return Prepared(sa.select(sa.func.max(t.instance.c.received_at)).where(_mine(level)))
 
 
-def _descendants(level: Level, of: str) -> sa.Select[Any]:
+@cache
+def _descendants(level: Level, of: str) -> Prepared:
     wanted = t.instance.c.id if of == "instance" else t.instance.c[of]
     query = sa.select(wanted).where(_mine(level)).order_by(wanted)
-    return query if of == "instance" else query.distinct()
+    return Prepared(query if of == "instance" else query.distinct())
 
 
 __all__ = [

@@ -9,14 +9,19 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from hostd.archive import tables as t
+from hostd.archive.rows import Prepared
 
 Subject = Literal["instance", "series", "study", "patient"]
 """What can have labels."""
 
+_OF = Prepared(
+    sa.select(t.label.c.label).where(t.label.c.level == sa.bindparam("level"), t.label.c.id == sa.bindparam("id"))
+)
+
 
 def of(connection: Connection, subject: Subject, identifier: str) -> list[str]:
     """Return the labels of one, sorted."""
-    return of_many(connection, subject, [identifier])[identifier]
+    return sorted(row[0] for row in _OF.rows(connection, level=subject, id=identifier))
 
 
 def of_many(connection: Connection, subject: Subject, identifiers: Sequence[str]) -> dict[str, list[str]]:

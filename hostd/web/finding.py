@@ -9,6 +9,7 @@ from itertools import islice
 from typing import Any, Literal, cast, get_args
 
 from fastapi import APIRouter, Request
+from sqlalchemy import Connection
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
@@ -36,6 +37,8 @@ _SUBJECTS: dict[str, Subject] = {word: subject for subject, word in TYPES.items(
 _LABELLINGS: tuple[Labelling, ...] = get_args(Labelling)
 _IDENTIFIER = 1024
 """Bytes."""
+_AT_ONCE = 50
+"""Results described in one reading of the index."""
 _IDENTIFIERS: dict[Subject, str] = {
     "patient": "PatientID",
     "study": "StudyInstanceUID",
@@ -153,21 +156,25 @@ def _found(archive: Archive, wanted: _Wanted) -> Iterator[Found]:
 
 
 def _told(archive: Archive, wanted: _Wanted) -> Iterator[Any]:
-    for found in _found(archive, wanted):
-        if not wanted.expand:
-            yield found.id
-            continue
-        with contextlib.suppress(WebError):  # deleted meanwhile
-            yield _form(archive, found, wanted)
+    found = _found(archive, wanted)
+    if not wanted.expand:
+        yield from (one.id for one in found)
+        return
+    while some := list(islice(found, _AT_ONCE)):
+        forms = []
+        with archive.read() as connection:
+            for one in some:
+                with contextlib.suppress(WebError):  # deleted meanwhile
+                    forms.append(_form(archive, connection, one, wanted))
+        yield from forms  # with nothing held over a slow client
 
 
-def _form(archive: Archive, found: Found, wanted: _Wanted) -> dict[str, Any]:
-    with archive.read() as connection:
-        form = dict(described(connection, found.level, found.id))
-        for name in ("MainDicomTags", "PatientMainDicomTags"):
-            if name in form:
-                form[name] = spelled(cast("dict[str, str]", form[name]), wanted.form)
-        if wanted.tags:
-            members = instances_of(connection, found.level, found.id)
-            form["RequestedTags"] = requested_form(archive, connection, found.level, members, wanted.tags)
+def _form(archive: Archive, connection: Connection, found: Found, wanted: _Wanted) -> dict[str, Any]:
+    form = dict(described(connection, found.level, found.id))
+    for name in ("MainDicomTags", "PatientMainDicomTags"):
+        if name in form:
+            form[name] = spelled(cast("dict[str, str]", form[name]), wanted.form)
+    if wanted.tags:
+        members = instances_of(connection, found.level, found.id)
+        form["RequestedTags"] = requested_form(archive, connection, found.level, members, wanted.tags)
     return form
