@@ -39,7 +39,7 @@ class HttpListener:
         self._config = uvicorn.Config(
             _dated(app),
             loop="asyncio",
-            http="h11",
+            http="httptools",
             ws="none",
             lifespan="off",
             log_config=None,
