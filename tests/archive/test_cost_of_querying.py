@@ -71,4 +71,4 @@ def test_each_query_of_the_measurement_finds_the_same_in_both(tmp_path):
 @pytest.mark.timeout(1800)
 def test_a_query_of_a_million_costs_little_more_than_one_of_ten_thousand(tmp_path):
     few, many = compared(tmp_path, (10_000, 1_000_000), 31)
-    assert many < 1.2 * few
+    assert many < 2 * few, "a table was read: that costs a hundred times as much, and other processes never twice"
