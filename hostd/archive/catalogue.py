@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 import sqlalchemy as sa
-from sqlalchemy import Connection
+from sqlalchemy import ColumnElement, Connection
 
 from hostd.archive import rows
 from hostd.archive import tables as t
@@ -25,6 +25,18 @@ TABLES = {"patient": t.patient, "study": t.study, "series": t.series}
 def key(text: str) -> str:
     """Return text as it stands in a column of keys."""
     return fold(text.strip(" \0"))[:KEY_LENGTH]
+
+
+def has_patient_id(text: str) -> ColumnElement[bool]:
+    """Return the condition on `instance` that its patient ID is this, for which an index is walked."""
+    alike = sa.select(t.patient.c.id).where(t.patient.c.patient_id_key == key(text))
+    return sa.and_(t.instance.c.patient.in_(alike), t.instance.c.patient_id == text)
+
+
+def has_accession_number(text: str) -> ColumnElement[bool]:
+    """Return the condition on `instance` that its accession number is this, for which an index is walked."""
+    alike = sa.select(t.study.c.id).where(t.study.c.accession_number_key == key(text))
+    return sa.and_(t.instance.c.study.in_(alike), t.instance.c.accession_number == text)
 
 
 def enter(connection: Connection, identity: Identity, attributes: dict[str, dict[str, str]]) -> None:

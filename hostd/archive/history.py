@@ -13,7 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import ColumnElement, Connection, Row
 
-from hostd.archive import deliveries, events, filterings, instances, receipts, scripts, tasks
+from hostd.archive import catalogue, deliveries, events, filterings, instances, receipts, scripts, tasks
 from hostd.archive import tables as t
 from hostd.archive.dialects import contains
 from hostd.archive.records import NOBODY, Attempt, Delivery, Event, Instance
@@ -129,20 +129,20 @@ def shown_name(name: str, found: Mapping[str, object], *, phi: bool) -> str:
 
 
 def _stored_as(name: str) -> dict[str, sa.Select[str]]:
-    columns: dict[str, ColumnElement[Any]] = {
-        "identifier": t.instance.c.id,
-        "SOP Instance UID": t.instance.c.sop_instance_uid,
-        "Series Instance UID": t.instance.c.series_instance_uid,
-        "Study Instance UID": t.instance.c.study_instance_uid,
-        "Patient ID": t.instance.c.patient_id,
-        "Accession Number": t.instance.c.accession_number,
+    conditions = {
+        "identifier": t.instance.c.id == name,
+        "SOP Instance UID": t.instance.c.sop_instance_uid == name,
+        "Series Instance UID": t.instance.c.series_instance_uid == name,
+        "Study Instance UID": t.instance.c.study_instance_uid == name,
+        "Patient ID": catalogue.has_patient_id(name),
+        "Accession Number": catalogue.has_accession_number(name),
     }
-    sources: dict[str, ColumnElement[Any]] = {
-        "identifier of what it was made of": t.derived.c.source,
-        "SOP Instance UID of what it was made of": t.derived.c.sop_instance_uid,
+    sources = {
+        "identifier of what it was made of": t.derived.c.source == name,
+        "SOP Instance UID of what it was made of": t.derived.c.sop_instance_uid == name,
     }
-    return {kind: sa.select(t.instance.c.id).where(column == name) for kind, column in columns.items()} | {
-        kind: sa.select(t.derived.c.instance).where(column == name) for kind, column in sources.items()
+    return {kind: sa.select(t.instance.c.id).where(one) for kind, one in conditions.items()} | {
+        kind: sa.select(t.derived.c.instance).where(one) for kind, one in sources.items()
     }
 
 

@@ -105,11 +105,9 @@ def _conditions(search: Search, identifier: ColumnElement[str], known: dict[str,
 
 def _equals(keyword: str, text: str, level: str) -> ColumnElement[bool]:
     if keyword == "PatientID":
-        same = sa.select(t.patient.c.id).where(t.patient.c.patient_id_key == catalogue.key(text))
-        return sa.and_(t.instance.c.patient.in_(same), t.instance.c.patient_id == text)
+        return catalogue.has_patient_id(text)
     if keyword == "AccessionNumber":
-        alike = sa.select(t.study.c.id).where(t.study.c.accession_number_key == catalogue.key(text))
-        return sa.and_(t.instance.c.study.in_(alike), t.instance.c.accession_number == text)
+        return catalogue.has_accession_number(text)
     if keyword in _COLUMNS:
         return _COLUMNS[keyword] == text
     value: ColumnElement[str] = t.instance.c.attributes[level][keyword].as_string()
