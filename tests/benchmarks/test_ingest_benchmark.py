@@ -16,7 +16,6 @@ from hostd.transcoding.receipt import NOT_VERIFIED
 pytestmark = pytest.mark.peers
 
 
-@pytest.mark.load
 def test_it_measures_and_writes_its_sections(tmp_path, monkeypatch):
     monkeypatch.setattr(rounds, "SYNTAXES", (JPEG_LOSSLESS_SV1,))
     run = ingest.taken(tmp_path, rounds_=1, instances=4, quick=True)
