@@ -24,7 +24,7 @@ _LONG = frozenset(("OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "
 
 
 class IdentifierError(HostdError):
-    """An identifier does not fit its SOP class."""
+    """An identifier does not fit its SOP class: no level, none of the model's, or no key for it (DIMSE 0xA900)."""
 
 
 def decode(data: bytes, syntax: str) -> Elements:

@@ -8,9 +8,10 @@ from typing import Any, Literal
 from pydicom.dataset import Dataset
 
 from hostd.dicom import data_sets
+from hostd.dicom.identifiers import IdentifierError
 from hostd.dicom.identity import is_uid
 from hostd.dicom.syntaxes import EXPLICIT_LE
-from hostd.errors import HostdError, UnparsableError
+from hostd.errors import UnparsableError
 
 Level = Literal["PATIENT", "STUDY", "SERIES", "IMAGE"]
 
@@ -27,10 +28,6 @@ _LEVELS: tuple[Level, ...] = ("PATIENT", "STUDY", "SERIES", "IMAGE")
 _UID_KEYS = {"STUDY": "StudyInstanceUID", "SERIES": "SeriesInstanceUID", "IMAGE": "SOPInstanceUID"}
 _LONGEST_EXPLICIT = 0xFFFE
 """Bytes of a value of VR UI in explicit VR: its length has two bytes (PS3.5 §7.1.2)."""
-
-
-class IdentifierError(HostdError):
-    """The identifier does not match the SOP class: no level, none of the model's, or no key for it (DIMSE 0xA900)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +64,7 @@ def decode(encoded: bytes, syntax: str, sop_class: str) -> Wanted:
     try:
         data_set = data_sets.decode(encoded, syntax)
         level = str(data_set.get("QueryRetrieveLevel", "")).strip().upper()
-        patient_id = data_set.get("PatientID")
+        patient = _patient(data_set)
         uids = {name: _uids(data_set, keyword) for name, keyword in _UID_KEYS.items()}
     except IdentifierError:
         raise
@@ -77,7 +74,6 @@ def decode(encoded: bytes, syntax: str, sop_class: str) -> Wanted:
     known = next((one for one in allowed if one == level), None)
     if known is None:
         raise IdentifierError(f"the level is {level[:16]!r}, not one of {', '.join(allowed)}")
-    patient = None if patient_id is None else str(patient_id).strip(" \0") or None
     if not (patient if known == "PATIENT" else uids[known]):
         raise IdentifierError(f"{_UID_KEYS.get(known, 'PatientID')} says not what to send")
     # Keys of lower levels have no meaning, and must not narrow what is sent.
@@ -89,6 +85,15 @@ def decode(encoded: bytes, syntax: str, sop_class: str) -> Wanted:
         uids["SERIES"] if depth >= 2 else (),
         uids["IMAGE"] if depth >= 3 else (),
     )
+
+
+def _patient(data_set: Dataset) -> str | None:
+    value = data_set.get("PatientID")
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise IdentifierError("PatientID is not one text")
+    return value.strip(" \0") or None
 
 
 def _uids(data_set: Dataset, keyword: str) -> tuple[str, ...]:

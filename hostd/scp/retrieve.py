@@ -25,7 +25,8 @@ from hostd.delivery import faults
 from hostd.delivery.destinations import Answer, Outgoing
 from hostd.delivery.lane import AskFilters
 from hostd.dicom import retrieve, statuses
-from hostd.dicom.retrieve import IdentifierError, Wanted
+from hostd.dicom.identifiers import IdentifierError
+from hostd.dicom.retrieve import Wanted
 from hostd.dicom.syntaxes import EXPLICIT_LE, IMPLICIT_LE
 from hostd.dimse.commands import SubOperations
 from hostd.errors import DestinationFault, InstanceFault, StorageError, UnparsableError
