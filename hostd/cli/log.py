@@ -22,23 +22,29 @@ def configure(form: str, level: str) -> None:
         )
     )
     tail = [structlog.processors.format_exc_info] if form == "json" else []
+    added: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        *tail,
+    ]
     structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            *tail,
-            renderer,
-        ],
+        processors=[*added, renderer],
         wrapper_class=_speaking_from(level),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
     )
     # pydicom's warnings quote the values that they complain of, which may be a patient's.
     warnings.filterwarnings("ignore", module=r"pydicom\.")
-    logging.basicConfig(
-        stream=sys.stderr, level=logging.WARNING, format="%(asctime)s [%(levelname)s] %(name)s: %(message)s"
+    logging.getLogger("pydicom").setLevel(logging.ERROR)
+    of_libraries = logging.StreamHandler(sys.stderr)
+    of_libraries.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[*added, structlog.stdlib.add_logger_name],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+        )
     )
+    logging.basicConfig(handlers=[of_libraries], level=logging.WARNING, force=True)
 
 
 def set_level(level: str) -> None:
