@@ -17,9 +17,10 @@ class Certificates:
         self.ca, self._ca_key = folder / "ca.pem", folder / "ca.key"
         new_key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2")
         _openssl("req", "-x509", *new_key, "-keyout", self._ca_key, "-out", self.ca, "-subj", "/CN=Test authority")
-        self.server, self.client = self._made(folder, "server"), self._made(folder, "client")
+        self.server, self.client = self.another(folder, "server"), self.another(folder, "client")
 
-    def _made(self, folder, name):
+    def another(self, folder, name):
+        """Make a certificate and its key, two files of a folder."""
         certificate, key, request = (folder / f"{name}.{ending}" for ending in ("pem", "key", "csr"))
         new_key = ("-newkey", "rsa:2048", "-nodes")
         _openssl("req", *new_key, "-keyout", key, "-out", request, "-subj", f"/CN={name}")

@@ -1,6 +1,8 @@
 """hostd's own faces over TLS: who calls is told who hostd is, and shows who it is itself where that is wanted."""
 
 import shutil
+import socket
+import ssl
 import subprocess
 
 import pytest
@@ -141,3 +143,79 @@ def test_a_certificate_that_is_none_stops_the_start(tmp_path, certificates):
         )
         with pytest.raises(ConfigurationError, match=r"nonsense\.pem"):
             Node(settings, run_scripts=False).start()
+
+
+def shown(port, certificates):
+    """Return the certificate that a face shows, and check that it still asks for one itself."""
+    context = ssl.create_default_context(cafile=certificates.ca)
+    context.load_cert_chain(*certificates.client)
+    plain = socket.create_connection(("127.0.0.1", port), timeout=60)
+    with context.wrap_socket(plain, server_hostname="127.0.0.1") as speaking:
+        return speaking.getpeercert(binary_form=True)
+
+
+def put(file, content):
+    """Replace a file as those do that renew certificates."""
+    fresh = file.with_suffix(".fresh")
+    fresh.write_bytes(content)
+    fresh.replace(file)
+
+
+def test_a_renewed_certificate_is_shown_without_a_restart_and_one_that_cannot_be_used_is_not(tmp_path, certificates):
+    certificate, key = tmp_path / "shown.pem", tmp_path / "shown.key"
+    first, second = certificates.server, certificates.another(tmp_path, "second")
+    put(certificate, first[0].read_bytes())
+    put(key, first[1].read_bytes())
+    face = {"certificate_file": certificate, "key_file": key, "client_ca_file": certificates.ca, "port": 0}
+    node = Node(
+        Settings(
+            node={"name": "n", "data": tmp_path / "data", "scripts": tmp_path / "scripts"},
+            dicom={"tls_port": 0, **face},
+            http=face,
+        ),
+        run_scripts=False,
+    )
+    node.start()
+    try:
+        ports = (node.dicom.tls_port, node.http.port)
+        before = ssl.PEM_cert_to_DER_cert(first[0].read_text())
+        after = ssl.PEM_cert_to_DER_cert(second[0].read_text())
+        assert [shown(port, certificates) for port in ports] == [before, before]
+        put(certificate, second[0].read_bytes())  # its key is still to come
+        assert [shown(port, certificates) for port in ports] == [before, before]
+        put(key, second[1].read_bytes())
+        assert [shown(port, certificates) for port in ports] == [after, after]
+        certificate.unlink()
+        assert [shown(port, certificates) for port in ports] == [after, after]
+        assert echo(node.dicom.tls_port, Tls(certificates.ca, certificates.client)) == 0
+        with pytest.raises(DimseError):
+            echo(node.dicom.tls_port, Tls(certificates.ca))
+        with pytest.raises(requests.ConnectionError):
+            requests.get(f"https://127.0.0.1:{node.http.port}/system", verify=str(certificates.ca), timeout=60)
+    finally:
+        node.stop()
+
+
+def test_who_may_call_is_renewed_too(tmp_path, certificates):
+    other = Certificates(tmp_path / "others")
+    trusted = tmp_path / "trusted.pem"
+    put(trusted, certificates.ca.read_bytes())
+    certificate, key = certificates.server
+    node = Node(
+        Settings(
+            node={"name": "n", "data": tmp_path / "data", "scripts": tmp_path / "scripts"},
+            dicom={"enabled": False},
+            http={"port": 0, "certificate_file": certificate, "key_file": key, "client_ca_file": trusted},
+        ),
+        run_scripts=False,
+    )
+    node.start()
+    try:
+        ask = {"url": f"https://127.0.0.1:{node.http.port}/system", "verify": str(certificates.ca), "timeout": 60}
+        assert requests.get(**ask, cert=tuple(map(str, certificates.client))).status_code == 200
+        put(trusted, other.ca.read_bytes())
+        assert requests.get(**ask, cert=tuple(map(str, other.client))).status_code == 200
+        with pytest.raises(requests.ConnectionError):
+            requests.get(**ask, cert=tuple(map(str, certificates.client)))
+    finally:
+        node.stop()

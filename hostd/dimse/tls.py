@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import ssl
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
+import structlog
+
 from hostd.errors import ConfigurationError
+
+_log = structlog.get_logger(__name__)
 
 VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 
@@ -57,6 +62,53 @@ class ServerTls:
             context.verify_mode = ssl.CERT_REQUIRED
             _trust(context, self.client_ca_file)
         return context
+
+
+class Shown:
+    """What a face shows who calls, for as long as it listens: a certificate that is renewed counts from the next connection on.
+
+    While its files cannot be used, half written say, what was last read goes on, with a word in the log.
+    """
+
+    def __init__(self, tls: ServerTls) -> None:
+        """Read the files. Raises `ConfigurationError` as `ServerTls.context` does."""
+        self._tls = tls
+        self._lock = threading.Lock()
+        self._seen = self._stamps()
+        self._context = tls.context()
+
+    def now(self) -> ssl.SSLContext:
+        """Return what accepts connections, of the files as they are now or as they last could be read."""
+        with self._lock:
+            stamps = self._stamps()
+            if stamps != self._seen:
+                self._seen = stamps
+                try:
+                    self._context = self._tls.context()
+                    _log.info("a renewed certificate is shown from now on", certificate=str(self._tls.certificate))
+                except ConfigurationError as error:
+                    _log.error("a renewed certificate cannot be used; the one before is shown", reason=str(error))
+            return self._context
+
+    def renewing(self) -> ssl.SSLContext:
+        """Return what accepts connections for one that is to be given a context once and for all: each handshake takes that of its time."""
+        context = self._tls.context()
+        context.sni_callback = self._take  # called whether a name is sent or not
+        return context
+
+    def _take(self, handshaking: ssl.SSLObject | ssl.SSLSocket, _name: str | None, _first: ssl.SSLContext) -> None:
+        handshaking.context = self.now()
+
+    def _stamps(self) -> tuple[tuple[int, int] | None, ...]:
+        return tuple(_stamp(file) for file in (self._tls.certificate, self._tls.key, self._tls.client_ca_file) if file)
+
+
+def _stamp(file: Path) -> tuple[int, int] | None:
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_ino
 
 
 def _trust(context: ssl.SSLContext, ca_file: Path | None) -> None:

@@ -14,8 +14,8 @@ import structlog
 from hostd.clock import Clock, SystemClock
 from hostd.dicom.commitment import Report
 from hostd.dimse.pdu import Connection
-from hostd.dimse.tls import ServerTls
-from hostd.errors import ConfigurationError, NodeError
+from hostd.dimse.tls import ServerTls, Shown
+from hostd.errors import NodeError
 from hostd.scp.accepted import Accepted
 from hostd.scp.access import Callers
 from hostd.scp.conversation import Conversation, House
@@ -107,8 +107,7 @@ class DicomListener:
 
     def start(self) -> None:
         """Bind and begin to accept. Raises `NodeError` when an address cannot be had, `ConfigurationError` for certificates that are none."""
-        if self._tls is not None:
-            self._tls.context()
+        shown = None if self._tls is None else Shown(self._tls)
         sockets = [self._bound(self._port, "port")]
         if self._tls_port is not None and self._tls_port == self._port != 0:
             plain = None
@@ -122,7 +121,9 @@ class DicomListener:
                     plain.close()
                     raise
                 self._tls_port = sockets[1].getsockname()[1]
-        self._thread = threading.Thread(target=self._listen, args=(sockets, plain), name="dicom-listener", daemon=True)
+        self._thread = threading.Thread(
+            target=self._listen, args=(sockets, plain, shown), name="dicom-listener", daemon=True
+        )
         self._thread.start()
 
     def _bound(self, port: int, setting: str) -> socket.socket:
@@ -188,7 +189,7 @@ class DicomListener:
         with self._lock:
             self._admitted -= 1
 
-    def _listen(self, sockets: Sequence[socket.socket], plain: socket.socket | None) -> None:
+    def _listen(self, sockets: Sequence[socket.socket], plain: socket.socket | None, shown: Shown | None) -> None:
         poll = select.poll()
         poll.register(self._wake_read, select.POLLIN)
         for sock in sockets:
@@ -202,9 +203,9 @@ class DicomListener:
                 if self._stopping.is_set():
                     return
                 for sock in ready:
-                    self._accept(sock, self._tls if sock is not plain else None)
+                    self._accept(sock, shown if sock is not plain else None)
 
-    def _accept(self, sock: socket.socket, tls: ServerTls | None) -> None:
+    def _accept(self, sock: socket.socket, shown: Shown | None) -> None:
         try:
             accepted, address = sock.accept()
         except OSError as error:
@@ -212,11 +213,11 @@ class DicomListener:
             _LOG.warning("a connection could not be accepted", reason=error.strerror or str(error))
             self._stopping.wait(_OUT_OF_DESCRIPTORS_S)
             return
-        if tls is not None:
+        if shown is not None:
             try:
                 # The handshake comes with the first read, in the association's own thread.
-                accepted = tls.context().wrap_socket(accepted, server_side=True, do_handshake_on_connect=False)
-            except (ConfigurationError, OSError) as error:
+                accepted = shown.now().wrap_socket(accepted, server_side=True, do_handshake_on_connect=False)
+            except OSError as error:
                 _LOG.error("a connection was closed: it cannot be spoken to over TLS", reason=str(error))
                 accepted.close()
                 return

@@ -12,7 +12,7 @@ import structlog
 import uvicorn
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from hostd.dimse.tls import ServerTls
+from hostd.dimse.tls import ServerTls, Shown
 from hostd.errors import NodeError
 
 _log = structlog.get_logger(__name__)
@@ -26,7 +26,7 @@ class HttpListener:
 
     def __init__(self, app: ASGIApp, host: str, port: int, tls: ServerTls | None = None) -> None:
         """Bind; with `tls` it is HTTPS. Raises `NodeError` when the address cannot be listened on, `ConfigurationError` for its certificates."""
-        context = tls.context() if tls is not None else None
+        context = Shown(tls).renewing() if tls is not None else None
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:
             self._socket = socket.create_server((host, port), family=family, backlog=256)
