@@ -201,9 +201,11 @@ def answer(request: Request, error: Exception) -> Response:
     if problem.status == 405:  # the router names only the methods of the first route that has this path
         problem = replace(problem, headers={"Allow": ", ".join(_methods(request))})
     if problem.status >= 500:
-        _log.error(
-            "request failed", method=request.method, path=request.url.path, status=problem.status, exc_info=error
-        )
+        asked: dict[str, Any] = {"method": request.method, "path": request.url.path, "status": problem.status}
+        if isinstance(error, WebError):
+            _log.warning("request failed", **asked, reason=str(error))
+        else:
+            _log.error("request failed", **asked, exc_info=error)
     return problem.response(request.method, request.url.path)
 
 

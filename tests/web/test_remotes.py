@@ -1,6 +1,8 @@
 """Modalities and peers by HTTP: those of the configuration win, passwords are never shown, and what is put is known to all that send."""
 
 import pytest
+import structlog
+from ports import free_port
 from web_support import is_orthanc_error
 
 from hostd.config.settings import Settings
@@ -76,6 +78,17 @@ def test_what_cannot_be_used_is_refused_and_not_repeated(face, client, path, bod
     assert is_orthanc_error(answer, 400, 15)
     assert "hush" not in answer.text
     assert face.remotes.settings == OF_FILE
+
+
+def test_a_peer_that_does_not_answer_is_no_fault_of_hostd_and_leaves_no_traceback(client):
+    port = free_port()
+    client.put("/modalities/gone", json=["GONE", "127.0.0.1", port])
+    with structlog.testing.capture_logs() as logs:
+        assert is_orthanc_error(client.post("/modalities/gone/echo"), 500, 9)
+    [entry] = [entry for entry in logs if entry["event"] == "request failed"]
+    assert entry["log_level"] == "warning"
+    assert "exc_info" not in entry
+    assert str(port) in entry["reason"]
 
 
 def test_one_that_is_not_there_is_not_found(client):
