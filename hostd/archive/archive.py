@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from hostd.archive import associations, events, figures, finished, installation, promises, removal, retrievals
-from hostd.archive.blobs import FolderBlobs, import_prefix, names_under
+from hostd.archive.blobs import SENDING, FolderBlobs, import_prefix, names_under
 from hostd.archive.bulletin import Bulletin
 from hostd.archive.company import TOPICS, Alone, Company, Members, notify
 from hostd.archive.database import INDEX, SCHEMA, bring_up_to_date, open_engine, schema_version
@@ -29,6 +29,8 @@ _log = structlog.get_logger(__name__)
 
 LOCK = "node.lock"
 _HOLDER_LENGTH = 16
+_COMMAND_S = 7 * 86400.0
+"""What a command left behind that was killed is swept after so long: no command takes that long between a file and its row."""
 
 
 class Archive:
@@ -141,19 +143,35 @@ class Archive:
         self._undo.close()
 
     def _sweep(self) -> None:
-        """Remove files without a row (the rest of what was never acknowledged), and report rows without a file."""
+        """Remove files without a row (the rest of what was never acknowledged), and report rows without a file.
+
+        What commands keep is theirs while they may go on: it goes when it is old and no row has come.
+        """
         with self.read() as connection:
             wanted = removal.names_present(connection, self.node)
         present = set(self.blobs.names())
         for name in present - wanted:
             self.blobs.unlink(name)
-        imported = import_prefix(self.node)  # an import may go on: what has no row yet is its own
-        with self.read() as connection:
-            wanted |= removal.names_present(connection, imported)
-        present.update(names_under(self.place.blobs, imported))
+        for prefix in (import_prefix(self.node), SENDING):
+            kept = set(names_under(self.place.blobs, prefix))
+            with self.read() as connection:
+                named = removal.names_present(connection, prefix)
+            for name in kept - named:
+                self._sweep_of_command(name)
+            if prefix != SENDING:  # which several nodes share
+                wanted |= named
+                present |= kept
         if missing := sorted(wanted - present):
             _log.error("files of the archive are missing", count=len(missing), first=missing[0])
             self.writer.do(lambda c: removal.mark_missing(c, missing))
+
+    def _sweep_of_command(self, name: str) -> None:
+        try:
+            age = self.clock.now() - self.blobs.path(name).stat().st_mtime
+        except FileNotFoundError:  # a command has just taken it back
+            return
+        if age > _COMMAND_S:
+            self.blobs.unlink(name)
 
 
 @contextmanager

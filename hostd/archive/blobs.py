@@ -98,6 +98,10 @@ def stored_at(place: Path | Place, name: str) -> Path:
     return Place.of(place).blobs / name
 
 
+SENDING = "~send"
+"""The prefix of what `hostd send` keeps until it is delivered and never stores: that of no node, either."""
+
+
 def import_prefix(node: str) -> str:
     """Return under which prefix `hostd import` keeps files: that of no node, so that none sweeps them before they have a row."""
     return f"~import.{node}"

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
 from hostd.archive.archive import attach, is_held
-from hostd.archive.blobs import FolderBlobs
+from hostd.archive.blobs import SENDING, FolderBlobs
 from hostd.archive.deliveries import PRIORITIES
 from hostd.cli.config import AsJson
 from hostd.cli.looking import Config, print_json, printable, refuse, settings_of
@@ -110,7 +110,7 @@ def _ask(settings: Settings, files: Sequence[Path], to: str, priority: int) -> t
                 raise refuse(error) from error
         with attach(place, writes=True) as connection:
             asked = [sending.ask_for_file(connection, one, to, priority, time.time()) for one in prepared]
-        blobs = FolderBlobs(place.blobs, sending.PREFIX)
+        blobs = FolderBlobs(place.blobs, SENDING)
         for one, (number, is_new) in zip(prepared, asked, strict=True):
             numbers.append(number)
             if not is_new:  # the same is on its way there already

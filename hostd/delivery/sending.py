@@ -12,15 +12,12 @@ from sqlalchemy import Connection
 
 from hostd.archive import deliveries, instances
 from hostd.archive import tables as t
-from hostd.archive.blobs import FolderBlobs
+from hostd.archive.blobs import SENDING, FolderBlobs
 from hostd.archive.records import Blob
 from hostd.config.place import Place
 from hostd.dicom.header import Header, read_header
 from hostd.dicom.part10 import data_set_offset
 from hostd.intake.copying import copy
-
-PREFIX = "~send"
-"""Where files are kept that are sent and not stored; no node can have this name, so that none sweeps them before they have a row."""
 
 FINAL = ("delivered", "warning", "present", "failed", "discarded")
 
@@ -52,7 +49,7 @@ class Outlook:
 
 def prepare(place: Place, file: Path) -> Prepared:
     """Copy a DICOM file into the archive's folder, on stable storage. Raises `UnparsableError`, `StorageError` and `OSError`."""
-    blobs = FolderBlobs(place.blobs, PREFIX)
+    blobs = FolderBlobs(place.blobs, SENDING)
     with file.open("rb") as source:
         start = data_set_offset(source)
         size = file.stat().st_size

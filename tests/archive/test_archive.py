@@ -1,11 +1,15 @@
 import multiprocessing
+import os
 import stat
 
 import pytest
 import sqlalchemy as sa
 
+from hostd.archive import instances
 from hostd.archive import tables as t
 from hostd.archive.archive import Archive, attach
+from hostd.archive.blobs import SENDING, FolderBlobs, import_prefix
+from hostd.archive.records import Blob
 from hostd.errors import NodeError, StorageError
 from hostd.testing.clock import ManualClock
 from hostd.testing.made import arrive
@@ -43,6 +47,23 @@ def test_files_without_a_row_are_swept_at_the_start_and_others_stay(place, tmp_p
     assert not left.path.exists()
     assert len(list(archive.blobs.names())) == 1
     assert foreign.exists()
+    archive.close()
+
+
+@pytest.mark.parametrize("prefix", [SENDING, import_prefix("node")])
+def test_what_a_killed_command_left_goes_when_it_is_old_and_what_may_still_be_wanted_stays(place, tmp_path, prefix):
+    clock = ManualClock()
+    archive = Archive(place, "node", clock)
+    kept = {name: FolderBlobs(tmp_path / "blobs", prefix).create() for name in ("old", "recent", "named")}
+    for name, days in (("old", 8), ("recent", 6), ("named", 8)):
+        kept[name].close()
+        os.utime(kept[name].path, times=(clock.now() - days * 86400,) * 2)
+    archive.writer.do(
+        lambda c: instances.add_blob(c, Blob(kept["named"].name, 0, "0" * 64, "1.2.840.10008.1.2.1"), clock.now())
+    )
+    archive.close()
+    archive = Archive(place, "node", clock)
+    assert [name for name, file in kept.items() if file.path.exists()] == ["recent", "named"]
     archive.close()
 
 

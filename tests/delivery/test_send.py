@@ -8,13 +8,13 @@ from delivery_kit import small_file
 from typer.testing import CliRunner
 
 from hostd.archive.archive import Archive
+from hostd.archive.blobs import SENDING
 from hostd.archive.database import INDEX
 from hostd.archive.records import Origin
 from hostd.archive.verifying import verify
 from hostd.cli import build
 from hostd.clock import SystemClock
 from hostd.config.settings import load
-from hostd.delivery.sending import PREFIX
 from hostd.intake.intake import Intake
 from hostd.node import Node
 
@@ -110,7 +110,7 @@ def test_what_does_not_arrive_waits_and_is_exit_code_1_and_what_is_no_instance_i
     (place / "gone").mkdir()
     arrived = run(place, "gone", files / "0.dcm")
     assert arrived.exit_code == 0, arrived.output
-    assert not [p for p in (place / "data" / "blobs" / PREFIX).rglob("*") if p.is_file() and not _is_known(place, p)]
+    assert not [p for p in (place / "data" / "blobs" / SENDING).rglob("*") if p.is_file() and not _is_known(place, p)]
 
 
 def _is_known(place, path):
