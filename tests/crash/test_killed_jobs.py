@@ -1,13 +1,16 @@
 """A job that sends goes on where it was, wherever kill -9 falls: every instance is delivered, and the job tells it (P3)."""
 
+import io
 import json
 import random
 import time
+import zipfile
 
 import pytest
 import requests
 import sqlalchemy as sa
 from node_kit import NodeProcess, Place, make_instances, upload, wait_until
+from pydicom import dcmread
 
 from hostd.archive import tables as t
 
@@ -20,31 +23,48 @@ def rows(place, query):
         return connection.execute(query).all()
 
 
+def over_kills(place, submit, *, kills=KILLS):
+    """Have a node begin a job and kill it again and again, each time a part further on; return the job."""
+    chance, job = random.Random(), None
+    for number in range(1, kills + 1):
+        with NodeProcess(place) as node:
+            job = job or submit()
+            wanted = (number - chance.random()) / kills
+            wait_until("the job goes on", lambda: progress_of(place, job) >= wanted, pause_s=0.002)  # noqa: B023
+            node.kill()
+    return job
+
+
+def progress_of(place, job):
+    [found] = rows(place, sa.select(t.job.c.progress).where(t.job.c.id == job))
+    return found.progress
+
+
+def ended(place, job):
+    def look():
+        found = requests.get(f"http://127.0.0.1:{place.http_port}/jobs/{job}", timeout=60).json()
+        return found if found["State"] in {"Success", "Failure"} else None
+
+    return wait_until("the job ends", look, patience_s=120)
+
+
 @pytest.mark.crash
 @pytest.mark.timeout(600)
 def test_a_job_outlasts_kills_and_ends_with_all_delivered(tmp_path):
-    chance = random.Random(3)
     theirs = Place(tmp_path, "receiver")
     ours = Place(tmp_path, "sender", archive_port=theirs.dicom_port)
     url = f"http://127.0.0.1:{ours.http_port}"
     with NodeProcess(theirs):
-        with NodeProcess(ours) as node:
+        with NodeProcess(ours):
             ids = [upload(ours, made).json()["ID"] for made in make_instances(COUNT)]
+
+        def submit():
             body = json.dumps({"Resources": ids, "Asynchronous": True})
-            job = requests.post(f"{url}/modalities/archive/store", data=body, timeout=60).json()["ID"]
-            time.sleep(chance.uniform(0.0, 0.2))  # somewhere in the middle of it
-            node.kill()
-        for _ in range(KILLS - 1):
-            with NodeProcess(ours) as node:
-                time.sleep(chance.uniform(0.0, 0.3))
-                node.kill()
+            return requests.post(f"{url}/modalities/archive/store", data=body, timeout=60).json()["ID"]
+
+        job = over_kills(ours, submit)
         with NodeProcess(ours) as node:
-
-            def ended():
-                found = requests.get(f"{url}/jobs/{job}", timeout=60).json()
-                return found if found["State"] in {"Success", "Failure"} else None
-
-            found = wait_until("the job ends", ended, patience_s=120)
+            found = ended(ours, job)
             assert (found["State"], found["Content"]["FailedInstancesCount"]) == ("Success", 0), found
             assert node.stop() == 0
         states = {row.state for row in rows(ours, sa.select(t.delivery.c.state))}
@@ -52,3 +72,71 @@ def test_a_job_outlasts_kills_and_ends_with_all_delivered(tmp_path):
         assert {row.id for row in rows(theirs, sa.select(t.instance.c.id))} == set(ids)
         told = rows(ours, sa.select(t.event.c.kind).where(t.event.c.subject == job))
         assert sorted(row.kind for row in told) == ["job_submitted", "job_succeeded"]
+
+
+@pytest.mark.crash
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("keeps", [True, False], ids=["keeps its source", "takes its source away"])
+def test_a_study_is_changed_whole_and_once_wherever_the_kills_fall(tmp_path, keeps):
+    place = Place(tmp_path, "changer")
+    url = f"http://127.0.0.1:{place.http_port}"
+    with NodeProcess(place):
+        answers = [upload(place, made).json() for made in make_instances(COUNT)]
+    before, study = {one["ID"] for one in answers}, answers[0]["ParentStudy"]
+    asked = {"Replace": {"PatientName": "Other^Name"}, "KeepSource": keeps, "Asynchronous": True}
+
+    def submit():
+        return requests.post(f"{url}/studies/{study}/modify", data=json.dumps(asked), timeout=60).json()["ID"]
+
+    job = over_kills(place, submit)
+    with NodeProcess(place, "--housekeeping", 0.2) as node:
+        found = ended(place, job)
+        assert found["State"] == "Success", found
+        new = requests.get(f"{url}/studies/{found['Content']['ID']}/instances", timeout=60).json()
+        assert len({one["ID"] for one in new} - before) == COUNT
+        tags = [requests.get(f"{url}/instances/{one['ID']}/simplified-tags", timeout=60).json() for one in new[:3]]
+        assert {one["PatientName"] for one in tags} == {"Other^Name"}
+        here = {row.id for row in rows(place, sa.select(t.instance.c.id))}
+        assert here == {one["ID"] for one in new} | (before if keeps else set())
+        wait_until(
+            "no file is left that no row names",
+            lambda: place.blob_names() == {row.name for row in rows(place, sa.select(t.blob.c.name))},
+        )
+        stored = rows(place, sa.select(t.event.c.subject).where(t.event.c.kind == "stored_instance"))
+        assert len(stored) == 2 * COUNT, "each is told once"
+        assert node.stop() == 0
+
+
+@pytest.mark.crash
+@pytest.mark.timeout(600)
+def test_an_archive_is_packed_whole_wherever_the_kills_fall(tmp_path):
+    place = Place(tmp_path, "packer")
+    url = f"http://127.0.0.1:{place.http_port}"
+    with NodeProcess(place):
+        answers = [upload(place, made).json() for made in make_instances(COUNT, side=512)]
+
+    def submit():
+        body = json.dumps({"Asynchronous": True, "Transcode": "1.2.840.10008.1.2.5"})
+        return requests.post(f"{url}/studies/{answers[0]['ParentStudy']}/archive", data=body, timeout=60).json()["ID"]
+
+    with NodeProcess(place) as node:
+        job = submit()
+        node.kill()
+    for wait_s in (0.0, 0.3, 1.0):  # it has no progress before it is there
+        with NodeProcess(place) as node:
+            time.sleep(wait_s)
+            node.kill()
+    with NodeProcess(place) as node:
+        found = ended(place, job)
+        assert found["State"] == "Success", found
+        packed = requests.get(f"{url}/jobs/{job}/archive", timeout=60)
+        assert packed.status_code == 200
+        with zipfile.ZipFile(io.BytesIO(packed.content)) as zipped:
+            assert zipped.testzip() is None
+            syntaxes = [
+                dcmread(io.BytesIO(zipped.read(name))).file_meta.TransferSyntaxUID for name in zipped.namelist()
+            ]
+        assert syntaxes == ["1.2.840.10008.1.2.5"] * COUNT
+        assert node.stop() == 0
+    packs = [path for path in place.data.rglob("*") if path.is_file() and "zip" in path.name.lower()]
+    assert len(packs) <= 1, packs
