@@ -19,6 +19,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 from hostd.archive.archive import attach
+from hostd.config.place import Place as Where
 from hostd.dicom.part10 import file_header
 from hostd.dimse import scu
 from hostd.dimse.errors import DimseError
@@ -46,12 +47,13 @@ def wait_until(what, condition, *, patience_s=PATIENCE_S, pause_s=0.02):
 class Place:
     """A folder with the configuration of one node: its ports stay the same from start to start."""
 
-    def __init__(self, folder, name, *, script=None, archive_port=None, more="", data=None):
+    def __init__(self, folder, name, *, script=None, archive_port=None, more="", data=None, database=None):
         self.folder = folder / name
         self.folder.mkdir(mode=0o700)
         self.name = name
         self.aet = name.upper()
         self.data = data or self.folder / "data"
+        self.database = database
         self.scripts = self.folder / "scripts"
         self.scripts.mkdir(mode=0o700)
         self.dicom_port, self.http_port = free_port(), free_port()
@@ -64,6 +66,7 @@ class Place:
         )
         self.config.write_text(
             f'[node]\nname = "{name}"\ndata = "{self.data}"\nscripts = "{self.scripts}"\n'
+            f"{_of_database(database)}"
             f'[dicom]\nport = {self.dicom_port}\naets = ["{self.aet}"]\n'
             f"[http]\nport = {self.http_port}\n"
             f"[delivery]\nfirst_retry_s = 0.2\nmax_retry_s = 1.0\n{archive}{more}"
@@ -84,13 +87,18 @@ class Place:
     @contextmanager
     def index(self):
         """Give a reading connection to the index, while the node runs or not."""
-        with attach(self.data) as connection:
+        where = self.data if self.database is None else Where(self.data, self.data / "blobs", self.database)
+        with attach(where) as connection:
             yield connection
 
     def blob_names(self):
         """Return the names of the files that are there, as the index writes them."""
         blobs = self.data / "blobs"
         return {str(path.relative_to(blobs)) for path in blobs.rglob("*") if path.is_file()}
+
+
+def _of_database(url):
+    return "" if url is None else f'database = "{url}"\n'
 
 
 class NodeProcess:

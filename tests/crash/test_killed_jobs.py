@@ -23,6 +23,12 @@ def rows(place, query):
         return connection.execute(query).all()
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request):
+    """Return where the index of a node is: None for beside its files, or the URL of a database."""
+    return None if request.param == "sqlite" else request.getfixturevalue("postgresql_url")
+
+
 def over_kills(place, submit, *, kills=KILLS):
     """Have a node begin a job and kill it again and again, each time a part further on; return the job."""
     chance, job = random.Random(), None
@@ -50,9 +56,9 @@ def ended(place, job):
 
 @pytest.mark.crash
 @pytest.mark.timeout(600)
-def test_a_job_outlasts_kills_and_ends_with_all_delivered(tmp_path):
+def test_a_job_outlasts_kills_and_ends_with_all_delivered(tmp_path, database):
     theirs = Place(tmp_path, "receiver")
-    ours = Place(tmp_path, "sender", archive_port=theirs.dicom_port)
+    ours = Place(tmp_path, "sender", archive_port=theirs.dicom_port, database=database)
     url = f"http://127.0.0.1:{ours.http_port}"
     with NodeProcess(theirs):
         with NodeProcess(ours):
@@ -77,8 +83,8 @@ def test_a_job_outlasts_kills_and_ends_with_all_delivered(tmp_path):
 @pytest.mark.crash
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("keeps", [True, False], ids=["keeps its source", "takes its source away"])
-def test_a_study_is_changed_whole_and_once_wherever_the_kills_fall(tmp_path, keeps):
-    place = Place(tmp_path, "changer")
+def test_a_study_is_changed_whole_and_once_wherever_the_kills_fall(tmp_path, database, keeps):
+    place = Place(tmp_path, "changer", database=database)
     url = f"http://127.0.0.1:{place.http_port}"
     with NodeProcess(place):
         answers = [upload(place, made).json() for made in make_instances(COUNT)]
@@ -109,8 +115,8 @@ def test_a_study_is_changed_whole_and_once_wherever_the_kills_fall(tmp_path, kee
 
 @pytest.mark.crash
 @pytest.mark.timeout(600)
-def test_an_archive_is_packed_whole_wherever_the_kills_fall(tmp_path):
-    place = Place(tmp_path, "packer")
+def test_an_archive_is_packed_whole_wherever_the_kills_fall(tmp_path, database):
+    place = Place(tmp_path, "packer", database=database)
     url = f"http://127.0.0.1:{place.http_port}"
     with NodeProcess(place):
         answers = [upload(place, made).json() for made in make_instances(COUNT, side=512)]
