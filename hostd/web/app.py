@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from importlib.metadata import version
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 
 from hostd.archive.archive import Archive
 from hostd.config.query import Query
@@ -33,6 +33,7 @@ from hostd.web.dicomweb.retrieve import retrieve_routes
 from hostd.web.dicomweb.search import search_routes
 from hostd.web.dicomweb.store import stow_routes
 from hostd.web.dicomweb.uri import uri_routes
+from hostd.web.direct import Direct
 from hostd.web.docs_page import docs_routes
 from hostd.web.explain import explain_routes
 from hostd.web.finding import find_routes
@@ -115,48 +116,48 @@ def create_app(
     errors.install(app)
     made = Made(archive, transcoder)
     pictures = Pictures(archive, artist)
-    # Each request is compared with the routes in their order: what viewers ask for by the thousand stands first.
-    app.include_router(retrieve_routes(archive, made, pictures), prefix=DICOMWEB)
-    app.include_router(content_routes(archive, made))
-    app.include_router(frame_routes(archive, pictures))
-    app.include_router(system_routes(archive, Named(name, dicom_aet, dicom_port, overwrites, ingest), layers))
-    app.include_router(
-        upload_routes(intake, archive.data, max_upload_bytes=max_upload_bytes, upload_idle_s=upload_idle_s)
-    )
+    included: list[tuple[str, APIRouter]] = []
+
+    def include(router: APIRouter, prefix: str = "") -> None:
+        app.include_router(router, prefix=prefix)
+        included.append((prefix, router))
+
+    include(retrieve_routes(archive, made, pictures), prefix=DICOMWEB)
+    include(content_routes(archive, made))
+    include(frame_routes(archive, pictures))
+    include(system_routes(archive, Named(name, dicom_aet, dicom_port, overwrites, ingest), layers))
+    include(upload_routes(intake, archive.data, max_upload_bytes=max_upload_bytes, upload_idle_s=upload_idle_s))
     for routers in (level_routes, tag_routes, mark_routes, attachment_routes):
         for router in routers(archive):
-            app.include_router(router)
-    app.include_router(
-        stow_routes(intake, max_upload_bytes=max_upload_bytes, upload_idle_s=upload_idle_s), prefix=DICOMWEB
-    )
-    app.include_router(uri_routes(archive, made, pictures))
-    app.include_router(delivery_routes(archive))
-    app.include_router(delivery_order_routes(archive, lambda: destinations().keys()))
-    app.include_router(action_routes(archive))
-    app.include_router(destination_routes(archive, destinations))
-    app.include_router(metric_routes(archive, lambda: destinations().keys()))
-    app.include_router(association_routes(archive))
-    app.include_router(retrieval_routes(archive))
-    app.include_router(explain_routes(archive))
+            include(router)
+    include(stow_routes(intake, max_upload_bytes=max_upload_bytes, upload_idle_s=upload_idle_s), prefix=DICOMWEB)
+    include(uri_routes(archive, made, pictures))
+    include(delivery_routes(archive))
+    include(delivery_order_routes(archive, lambda: destinations().keys()))
+    include(action_routes(archive))
+    include(destination_routes(archive, destinations))
+    include(metric_routes(archive, lambda: destinations().keys()))
+    include(association_routes(archive))
+    include(retrieval_routes(archive))
+    include(explain_routes(archive))
     runner = runner or Runner(archive, {}, NEVER, at_once=1)
-    app.include_router(job_routes(archive, runner))
+    include(job_routes(archive, runner))
     submitting = Submitting(archive, runner, synchronous_limit_s)
-    app.include_router(query_routes(Desk(archive, providers, Queries(queries), submitting, dicom_aet)))
+    include(query_routes(Desk(archive, providers, Queries(queries), submitting, dicom_aet)))
     remotes = remotes or Remotes(archive, Settings())
-    app.include_router(remote_routes(remotes))
-    app.include_router(modification_routes(archive, submitting, maker))
-    app.include_router(archive_routes(archive, submitting, *(packs or _packs_of(archive))))
-    app.include_router(
-        store_routes(archive, remotes, submitting, max_upload_bytes=max_upload_bytes, upload_idle_s=upload_idle_s)
-    )
-    app.include_router(change_routes(archive))
-    app.include_router(tool_routes(archive, control or Control(), accepted))
-    app.include_router(accepted_routes(accepted))
-    app.include_router(bulk_routes(archive))
-    app.include_router(find_routes(archive, query))
-    app.include_router(search_routes(archive, query), prefix=DICOMWEB)
-    app.include_router(plugin_routes())
-    app.include_router(docs_routes())
+    include(remote_routes(remotes))
+    include(modification_routes(archive, submitting, maker))
+    include(archive_routes(archive, submitting, *(packs or _packs_of(archive))))
+    include(store_routes(archive, remotes, submitting, max_upload_bytes=max_upload_bytes, upload_idle_s=upload_idle_s))
+    include(change_routes(archive))
+    include(tool_routes(archive, control or Control(), accepted))
+    include(accepted_routes(accepted))
+    include(bulk_routes(archive))
+    include(find_routes(archive, query))
+    include(search_routes(archive, query), prefix=DICOMWEB)
+    include(plugin_routes())
+    include(docs_routes())
+    app.add_middleware(Direct, included=included)  # the first one added is the innermost
     app.add_middleware(Guard, users=users, hosts=hosts, filters=filters)
     app.add_middleware(Capacity, requests=max_requests)
     app.add_middleware(Answering)  # the last one added is the outermost

@@ -19,6 +19,7 @@ from hostd.web.responses import JsonResponse
 API_VERSION = 16
 """The version of Orthanc's REST API that the routes here follow (that of Orthanc 1.10)."""
 
+_VERSION = version("hostd")
 _LEVELS = ("Instance", "Patient", "Series", "Study")
 _MAIN_TAGS = {
     level: ";".join(f"{tag >> 16:04x},{tag & 0xFFFF:04x}" for tag in sorted(main_keywords(level.lower()).values()))
@@ -74,7 +75,7 @@ def system_routes(archive: Archive, named: Named, layers: Callable[[], Mapping[s
                 "StorageAreaPlugin": None,
                 "StorageCompression": False,
                 "UserMetadata": {},  # scripts and clients set metadata of any name
-                "Version": version("hostd"),
+                "Version": _VERSION,
             }
         )
 
