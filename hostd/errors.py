@@ -56,6 +56,10 @@ class NoRoomError(StorageError):
     """There is too little room on the disk for anything more (`node.refuse_below_mb`); nothing was written."""
 
 
+class LimitReachedError(NoRoomError):
+    """What came would go beyond `[storage]`, and nothing may go to make room for it; nothing was kept. The text is for the sender."""
+
+
 class FilterRefusedError(ReceptionError):
     """A filter refused the instance, or failed, which is the same to the sender; `status` is the one of C-STORE to answer with."""
 

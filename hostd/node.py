@@ -274,6 +274,7 @@ class Node:
             filters=self._filters,
             quiet_of=settings.stable.quiet_of,
             has_room=self._room.is_left,
+            limits=lambda: self.settings.storage,
         )
         # P4: what takes an original's place must be proven.
         for_replace = Products(self.archive, for_ingest, tools, editor)
@@ -477,6 +478,7 @@ class Node:
                 ingest=settings.ingest.target.uid if settings.ingest.target and settings.transcoding.enabled else "",
                 control=self._control,
                 query=lambda: self.settings.query,
+                limits=lambda: self.settings.storage,
                 accepted=self.accepted,
                 transcoder=transcoder,
                 maker=self._maker,

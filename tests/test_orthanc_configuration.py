@@ -1,10 +1,13 @@
 """A whole node from a configuration of Orthanc's, and the options of `hostd run` that Orthanc has."""
 
+import io
+import json
 import time
 from pathlib import Path
 
 import pytest
 import requests
+from pydicom import dcmread
 from pydicom.data import get_testdata_file
 
 from hostd.archive import deliveries
@@ -86,5 +89,64 @@ def test_no_jobs_holds_what_waits_and_nothing_that_is_asked_for_later(tmp_path):
             states = [deliveries.get(connection, number).state for number in (earlier, later)]
         assert states[0] == "held"
         assert states[1] != "held"
+    finally:
+        node.stop()
+
+
+def _patient(number):
+    image = dcmread(get_testdata_file("CT_small.dcm", download=False))
+    image.PatientID = f"P{number}"
+    image.StudyInstanceUID, image.SeriesInstanceUID = f"1.2.3.{number}", f"1.2.3.{number}.1"
+    image.SOPInstanceUID = image.file_meta.MediaStorageSOPInstanceUID = f"1.2.3.{number}.1.1"
+    written = io.BytesIO()
+    image.save_as(written)
+    return written.getvalue()
+
+
+def _limited(tmp_path, **options):
+    file = tmp_path / "orthanc.json"
+    file.write_text(json.dumps({"DicomServerEnabled": False, "HttpPort": 0, "StorageDirectory": "s"} | options))
+    made = Node(load(file, environ={}), run_scripts=False)
+    made.start()
+    return made, f"http://127.0.0.1:{made.http.port}"
+
+
+@pytest.mark.parametrize(("mode", "answers", "left"), [
+    ({}, [200, 200, 200], {"P2", "P3"}),
+    ({"MaximumStorageMode": "Reject"}, [200, 200, 507], {"P1", "P2"}),
+])  # fmt: skip
+def test_what_may_be_stored_is_limited_as_orthancs_options_say_over_a_restart_too(tmp_path, mode, answers, left):
+    found = []
+    for number in (1, 2, 3):
+        node, root = _limited(tmp_path, MaximumPatientCount=2, **mode)
+        try:
+            found.append(requests.post(f"{root}/instances", _patient(number), timeout=60))
+            patients = requests.get(f"{root}/patients?expand", timeout=60).json()
+            system = requests.get(f"{root}/system", timeout=60).json()
+        finally:
+            node.stop()
+    assert [one.status_code for one in found] == answers
+    assert {one["MainDicomTags"]["PatientID"] for one in patients} == left
+    assert (system["MaximumPatientCount"], system["MaximumStorageMode"]) == (2, "Reject" if mode else "Recycle")
+    if mode:
+        said = found[-1].json()
+        assert (said["OrthancStatus"], said["Message"]) == (19, "The file storage is full")
+        assert "storage.max_patients is 2" in said["Details"]
+
+
+def test_what_is_stored_is_limited_in_bytes_and_what_was_refused_is_taken_when_there_is_room(tmp_path):
+    node, root = _limited(tmp_path, MaximumStorageSize=1, MaximumStorageMode="Reject")
+    try:
+        status, number = 200, 0
+        while status == 200:
+            number += 1
+            status = requests.post(f"{root}/instances", _patient(number), timeout=60).status_code
+        assert status == 507
+        stored = int(requests.get(f"{root}/statistics", timeout=60).json()["TotalDiskSize"])
+        assert (1 << 20) - len(_patient(1)) < stored <= 1 << 20
+        assert len([*node.archive.blobs.names()]) == number - 1
+        first = requests.get(f"{root}/patients", timeout=60).json()[0]
+        requests.delete(f"{root}/patients/{first}", timeout=60).raise_for_status()
+        assert requests.post(f"{root}/instances", _patient(number), timeout=60).status_code == 200
     finally:
         node.stop()

@@ -36,7 +36,7 @@ def fill(data: Path, rows: int) -> None:
     bring_up_to_date(engine)
     with engine.begin() as connection:
         for number in range(0, rows, IN_A_SERIES):
-            catalogue.enter(connection, _identity(number), _described(number))
+            catalogue.enter(connection, _identity(number), _described(number), float(number))
     engine.dispose()
     raw = sqlite3.connect(data / INDEX, isolation_level=None)
     try:

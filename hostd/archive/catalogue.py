@@ -1,6 +1,6 @@
 """Patients, studies and series as rows of their own, by which they are found: a row as long as there is an instance.
 
-Each has the attributes of its level as the instance has them that came last. The columns with keys hold text as it is looked for,
+Each has the attributes of its level as the instance has them that came last, a patient the time of that, too. The columns with keys hold text as it is looked for,
 folded (`matching.fold`) and cut to `KEY_LENGTH` characters: what they find is a candidate, and its attributes decide.
 """
 
@@ -19,6 +19,8 @@ from hostd.dicom.identity import Identity
 from hostd.dicom.matching import digits, fold
 
 KEY_LENGTH = 64
+SAME_TIME_S = 1.0
+"""Seconds within which a patient's time is not brought up to date, so that a study does not write it with each of its instances."""
 TABLES = {"patient": t.patient, "study": t.study, "series": t.series}
 
 
@@ -39,15 +41,17 @@ def has_accession_number(text: str) -> ColumnElement[bool]:
     return sa.and_(t.instance.c.study.in_(alike), t.instance.c.accession_number == text)
 
 
-def enter(connection: Connection, identity: Identity, attributes: dict[str, dict[str, str]]) -> None:
-    """Note that an instance is there with these attributes by level. Call it in the transaction that enters the instance."""
+def enter(connection: Connection, identity: Identity, attributes: dict[str, dict[str, str]], at: float) -> None:
+    """Note that an instance came with these attributes by level. Call it in the transaction that enters the instance."""
     ids = {"patient": identity.patient, "study": identity.study, "series": identity.series}
-    known = dict(map(tuple, _KNOWN.rows(connection, **ids)))
+    known = {level: (digest, last_at) for level, digest, last_at in _KNOWN.rows(connection, **ids)}
     for level, table in TABLES.items():
         digest = _digest(attributes[level])
-        if known.get(level) == digest:
+        if level in known and known[level][0] == digest:
+            if level == "patient" and at - known[level][1] >= SAME_TIME_S:
+                _CAME.change(connection, patient=ids[level], at=at)
             continue
-        values = row(identity, level, attributes[level])
+        values = row(identity, level, attributes[level]) | ({"last_at": at} if level == "patient" else {})
         if level in known:
             connection.execute(sa.update(table).where(table.c.id == ids[level]).values(values))
         else:
@@ -90,14 +94,19 @@ def _digest(attributes: dict[str, str]) -> str:
     return hashlib.blake2b(msgspec.json.encode(attributes), digest_size=12).hexdigest()
 
 
-# Made once: it is executed for each instance that comes.
+# Made once: they are executed for each instance that comes.
 _KNOWN = rows.Prepared(
     sa.union_all(
         *(
-            sa.select(sa.literal_column(f"'{level}'").label("level"), table.c.digest).where(
-                table.c.id == sa.bindparam(level)
-            )
+            sa.select(
+                sa.literal_column(f"'{level}'").label("level"),
+                table.c.digest,
+                t.patient.c.last_at if level == "patient" else sa.literal_column("0.0"),
+            ).where(table.c.id == sa.bindparam(level))
             for level, table in TABLES.items()
         )
     )
+)
+_CAME = rows.Prepared(
+    sa.update(t.patient).where(t.patient.c.id == sa.bindparam("patient")).values(last_at=sa.bindparam("at"))
 )

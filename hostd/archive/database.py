@@ -7,13 +7,13 @@ from pathlib import Path
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
 
-from hostd.archive import postgresql, sqlite
+from hostd.archive import holding, postgresql, sqlite
 from hostd.archive.files import copy_index
 from hostd.archive.tables import metadata
 from hostd.config.place import Place
 from hostd.errors import NodeError
 
-SCHEMA = "0026"
+SCHEMA = "0027"
 """The revision of the schema that this code reads and writes (migrations/versions)."""
 
 INDEX = "index.db"
@@ -73,6 +73,7 @@ def _create(engine: Engine) -> bool:
         if _version(connection) is not None:
             return False
         metadata.create_all(connection, checkfirst=False)
+        holding.keep(connection)
         _ALEMBIC_VERSION.create(connection)
         connection.execute(sa.insert(_ALEMBIC_VERSION).values(version_num=SCHEMA))
         return True

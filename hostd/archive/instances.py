@@ -152,7 +152,7 @@ def _take_in_new(connection: Connection, arrival: Arrival) -> None:
     """Enter an instance that is not there, with its event, and what begins with it."""
     add_blob(connection, arrival.blob, arrival.at)
     columns = _columns(arrival)
-    catalogue.enter(connection, arrival.header.identity, columns["attributes"])
+    catalogue.enter(connection, arrival.header.identity, columns["attributes"], arrival.at)
     if arrival.put_off_for is not None:
         rows.add(connection, t.instance, **columns, metadata={})
         _note_levels(connection, arrival)
@@ -223,7 +223,7 @@ def _replace(connection: Connection, arrival: Arrival, present: _Present, known:
     _insert_version(connection, arrival, present.blob, present.received_sha256, present.origin, present.received_at)
     metadata = {name: value for name, value in present.metadata.items() if name != INGEST_FAILED}
     columns = _columns(arrival)
-    catalogue.enter(connection, arrival.header.identity, columns["attributes"])
+    catalogue.enter(connection, arrival.header.identity, columns["attributes"], arrival.at)
     swapped = connection.execute(
         sa.update(t.instance)
         .where(t.instance.c.id == identity, t.instance.c.blob == present.blob)
@@ -343,7 +343,7 @@ def put_in_place(
     """Make what is in the archive already the current content of its instance, in the place of one that went elsewhere."""
     values = _described(header) | _received(blob, content, origin, received_at)
     where = t.instance.c.id == header.identity.instance
-    catalogue.enter(connection, header.identity, values["attributes"])
+    catalogue.enter(connection, header.identity, values["attributes"], received_at)
     labels.forget(connection, "instance", header.identity.instance)
     connection.execute(sa.update(t.instance).where(where).values(**values, metadata={}, told=None))
 
@@ -407,16 +407,22 @@ def _insert_version(
     )
 
 
-def release(connection: Connection, blobs: Sequence[str]) -> None:
-    """Let go of files: the collector removes each once nothing pins it any more."""
-    connection.execute(sa.update(t.blob).where(t.blob.c.name.in_(blobs)).values(released=True))
+def release(connection: Connection, blobs: Sequence[str], *, to_make_room: bool = False) -> None:
+    """Let go of files: the collector removes each once nothing pins it any more, and `node.trash_days` later, but `to_make_room` at once."""
+    connection.execute(sa.update(t.blob).where(t.blob.c.name.in_(blobs)).values(released=True, recycled=to_make_room))
 
 
 Hidden = Literal["deleted", "gone", "superseded", "promised"]
 
 
 def hide(
-    connection: Connection, instance: str, at: float, *, content: str | None = None, forced_by: str | None = None
+    connection: Connection,
+    instance: str,
+    at: float,
+    *,
+    content: str | None = None,
+    forced_by: str | None = None,
+    to_make_room: bool = False,
 ) -> Hidden:
     """Take an instance out of the archive at once; its files go when nothing pins them (P4).
 
@@ -439,7 +445,7 @@ def hide(
     versions = connection.execute(sa.select(t.version.c.blob).where(t.version.c.instance == instance)).scalars().all()
     connection.execute(sa.delete(t.version).where(t.version.c.instance == instance))
     connection.execute(sa.delete(t.instance).where(t.instance.c.id == instance))
-    release(connection, [row.blob, *versions])
+    release(connection, [row.blob, *versions], to_make_room=to_make_room)
     levels.deleted(connection, gone, at)
     return "deleted"
 

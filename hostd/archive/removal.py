@@ -14,7 +14,7 @@ def collect(connection: Connection, *, now: float, trash_seconds: float, limit: 
     """Forget the files that were let go and that nothing has pinned for `trash_seconds`; return their names.
 
     The caller removes the files after the commit: a file without a row is swept, a row without a file would be a loss. A product that
-    can be made again, because its source stays, does not wait. At most `limit` at a time, so that the writer stays free.
+    can be made again, because its source stays, does not wait, nor does what was let go to make room. At most `limit` at a time, so that the writer stays free.
     """
     name = t.blob.c.name
     pinned = _is_pinned(name)
@@ -27,7 +27,7 @@ def collect(connection: Connection, *, now: float, trash_seconds: float, limit: 
     connection.execute(
         sa.update(t.blob).where(t.blob.c.released, t.blob.c.unpinned_at.is_not(None), pinned).values(unpinned_at=None)
     )
-    due = sa.or_(t.blob.c.unpinned_at <= now - trash_seconds, can_be_made_again)
+    due = sa.or_(t.blob.c.unpinned_at <= now - trash_seconds, t.blob.c.recycled, can_be_made_again)
     names = list(
         connection.execute(
             sa.select(name).where(t.blob.c.released, t.blob.c.unpinned_at.is_not(None), due).limit(limit)
@@ -60,6 +60,14 @@ def _is_pinned(name: ColumnElement[str]) -> ColumnElement[bool]:
             receipts.is_on_the_way(t.task.c.transform),
             t.task.c.state.in_(tasks.PINNING),
         ),
+    )
+
+
+def has_recycled(connection: Connection) -> bool:
+    """Tell whether files that were let go to make room are there still."""
+    return (
+        connection.execute(sa.select(t.blob.c.name).where(t.blob.c.released, t.blob.c.recycled).limit(1)).first()
+        is not None
     )
 
 

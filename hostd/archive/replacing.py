@@ -30,7 +30,9 @@ def swap(
             received_at=row.received_at, at=at, is_original=True,
         )
     )  # fmt: skip
-    connection.execute(sa.update(t.blob).where(t.blob.c.name == blob).values(released=False, unpinned_at=None))
+    connection.execute(
+        sa.update(t.blob).where(t.blob.c.name == blob).values(released=False, recycled=False, unpinned_at=None)
+    )
     swapped = connection.execute(sa.update(t.instance).where(*current).values(blob=blob))
     assert swapped.rowcount == 1, "the current blob changed inside one transaction"
     levels.changed(connection, row.id, at, "content", by=task.script, hops=task.hops, header=header, receipt=receipt)

@@ -1,11 +1,14 @@
-"""Instances that are deleted by age: hidden as by any other delete, and never while something of them is unsettled (P4)."""
+"""What is deleted by age, and to make room: hidden as by any other delete, and never while something of it is unsettled (P4).
+
+By age instances go one by one, to make room whole patients, those first of whom nothing came for longest. Who is protected stays.
+"""
 
 from __future__ import annotations
 
 import sqlalchemy as sa
 from sqlalchemy import ColumnElement, Connection
 
-from hostd.archive import instances, promises, tasks
+from hostd.archive import holding, instances, promises, tasks
 from hostd.archive import tables as t
 from hostd.archive.deliveries import PINNING
 
@@ -28,14 +31,58 @@ def expire(
         levels = (("instance", of.id), ("series", of.series), ("study", of.study), ("patient", of.patient))
         has = (sa.and_(t.label.c.level == level, t.label.c.id == column) for level, column in levels)
         meant.append(sa.exists().where(t.label.c.label == label, sa.or_(*has)))
-    unsettled = (
-        sa.exists().where(t.delivery.c.instance == of.id, t.delivery.c.state.in_(PINNING)),
-        sa.exists().where(t.ingest.c.instance == of.id),
-        promises.holds(of.id),
-        tasks.pins(of.blob),
-    )
-    query = sa.select(of.id).where(*meant, *(sa.not_(one) for one in unsettled)).order_by(of.received_at).limit(AT_ONCE)
+    meant.append(~sa.exists().where(t.patient.c.id == of.patient, t.patient.c.protected))
+    query = sa.select(of.id).where(*meant, ~_is_unsettled()).order_by(of.received_at).limit(AT_ONCE)
     found = connection.execute(query).scalars().all()
     for instance in found:
         instances.hide(connection, instance, now)
     return len(found)
+
+
+def _is_unsettled() -> ColumnElement[bool]:
+    """Return the condition on `instance` that it must stay: what of it is to be sent or done, or is promised (P3, P4)."""
+    of = t.instance.c
+    return sa.or_(
+        sa.exists().where(t.delivery.c.instance == of.id, t.delivery.c.state.in_(PINNING)),
+        sa.exists().where(t.delivery.c.instance == of.id, t.IS_UNCOMMITTED),
+        sa.exists().where(t.ingest.c.instance == of.id),
+        promises.holds(of.id),
+        tasks.pins(of.blob),
+    )
+
+
+def recyclable(connection: Connection, *, spare: str) -> str | None:
+    """Return the patient that is to go first to make room: the one of whom nothing came for longest, None when all must stay.
+
+    One of whom any instance must stay is passed over, for what is left would be no whole study; so are `spare`, whose instances come
+    just now, and those that are protected.
+    """
+    patient = t.patient.c
+    must_stay = sa.exists().where(t.instance.c.patient == patient.id, _is_unsettled())
+    query = sa.select(patient.id).where(~patient.protected, patient.id != spare, ~must_stay)
+    return connection.execute(query.order_by(patient.last_at, patient.id).limit(1)).scalar()
+
+
+def recycle(connection: Connection, patient: str, now: float) -> int:
+    """Delete some instances of a patient to make room; return how many, 0 when none is left that may go."""
+    query = sa.select(t.instance.c.id).where(t.instance.c.patient == patient, ~_is_unsettled()).limit(AT_ONCE)
+    found = connection.execute(query).scalars().all()
+    for instance in found:
+        instances.hide(connection, instance, now, to_make_room=True)
+    if found:
+        holding.count(connection, "recycled_instances", len(found))
+    return len(found)
+
+
+def protect(connection: Connection, patient: str, now: float, *, is_protected: bool) -> bool:
+    """Protect a patient from being recycled and deleted by age, or no longer: then it is as if it came now. Return whether it is stored."""
+    where = t.patient.c.id == patient
+    was = connection.execute(sa.select(t.patient.c.protected).where(where)).scalar()
+    if was is not None and was != is_protected:
+        connection.execute(sa.update(t.patient).where(where).values(protected=is_protected, last_at=now))
+    return was is not None
+
+
+def is_protected(connection: Connection, patient: str) -> bool | None:
+    """Tell whether a patient is protected, None when it is not stored."""
+    return connection.execute(sa.select(t.patient.c.protected).where(t.patient.c.id == patient)).scalar()

@@ -52,7 +52,15 @@ blob = sa.Table(
     sa.Column("state", sa.Text, nullable=False, server_default="present"),  # present | missing
     sa.Column("released", sa.Boolean, nullable=False, server_default=sa.false()),  # the collector looks at it
     sa.Column("unpinned_at", sa.Float),  # since when nothing pins it
+    sa.Column("recycled", sa.Boolean, nullable=False, server_default=sa.false()),  # let go to make room: no trash
     sa.Index("ix_blob_released", "released", sqlite_where=sa.text("released"), postgresql_where=sa.text("released")),
+)
+
+holding = sa.Table(  # running sums of what is stored, which the database keeps by itself (holding.py), and what was done to stay within limits
+    "holding",
+    metadata,
+    sa.Column("what", sa.Text, primary_key=True),  # bytes | patients | recycled_patients | recycled_instances | refused
+    sa.Column("value", sa.BigInteger, nullable=False),
 )
 
 instance = sa.Table(
@@ -90,8 +98,19 @@ patient = sa.Table(
     sa.Column("name_key", _Key, nullable=False),
     sa.Column("attributes", sa.JSON, nullable=False),
     sa.Column("digest", sa.Text, nullable=False),  # of the attributes
+    sa.Column("last_at", sa.Float, nullable=False, server_default="0"),  # when something of it came last, to a second
+    sa.Column(
+        "protected", sa.Boolean, nullable=False, server_default=sa.false()
+    ),  # neither recycled nor deleted by age
     sa.Index(None, "patient_id_key", "id"),
     sa.Index(None, "name_key", "id"),
+    sa.Index(
+        "ix_patient_recycling",
+        "last_at",
+        "id",
+        sqlite_where=sa.text("NOT protected"),
+        postgresql_where=sa.text("NOT protected"),
+    ),
 )
 
 study = sa.Table(

@@ -60,7 +60,9 @@ def import_(
         refuse_network_file_system(settings.node.data)
         private_folder(settings.node.data)
     room = Room(settings.node.place.blobs, settings.node.refuse_below_mb)
-    terms = Terms(settings.ingest.on_conflict, events, settings.stable.quiet_of, room.is_left, workers)
+    terms = Terms(
+        settings.ingest.on_conflict, events, settings.stable.quiet_of, room.is_left, workers, settings.storage
+    )
     unread: list[Imported] = []
 
     def note(error: OSError) -> None:

@@ -10,7 +10,19 @@ from hostd.config.settings import DESTINATION_TABLES, Settings
 
 RELOADED = frozenset(
     {
-        *("query", "users", "scripts", "sources", "retention", "delivery", "tools", "projects", "notify", "targets"),
+        *(
+            "query",
+            "users",
+            "scripts",
+            "sources",
+            "retention",
+            "storage",
+            "delivery",
+            "tools",
+            "projects",
+            "notify",
+            "targets",
+        ),
         *DESTINATION_TABLES.values(),
     }
 )

@@ -42,6 +42,7 @@ from hostd.config.sections import (
     User,
 )
 from hostd.config.sources import Source
+from hostd.config.storage import Storage
 from hostd.config.targets import Target
 from hostd.config.tools import Tool
 from hostd.config.values import (
@@ -74,6 +75,7 @@ class Settings(BaseSettings):
     http: Http = Field(default_factory=Http, description=Http.__doc__)
     ingest: Ingest = Field(default_factory=Ingest, description=Ingest.__doc__)
     transcoding: Transcoding = Field(default_factory=Transcoding, description=Transcoding.__doc__)
+    storage: Storage = Field(default_factory=Storage, description=Storage.__doc__)
     stable: Stable = Field(default_factory=Stable, description=Stable.__doc__)
     scripting: Scripting = Field(default_factory=Scripting, description=Scripting.__doc__)
     delivery: Delivery = Field(default_factory=Delivery, description=Delivery.__doc__)

@@ -20,7 +20,7 @@ from typing import Literal
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
 
-from hostd.archive import instances, removal
+from hostd.archive import instances, limits, removal
 from hostd.archive import tables as t
 from hostd.archive.archive import Archive, is_held
 from hostd.archive.blobs import FolderBlobs, import_prefix
@@ -33,7 +33,8 @@ from hostd.archive.records import Origin
 from hostd.archive.writer import Writer
 from hostd.clock import Clock
 from hostd.config.place import Place
-from hostd.errors import NoRoomError, StorageError, UnparsableError
+from hostd.config.storage import Storage
+from hostd.errors import LimitReachedError, NoRoomError, StorageError, UnparsableError
 from hostd.intake.candidates import Candidate, OtherFileError, opened
 from hostd.intake.copying import content_of, copy
 from hostd.intake.taken import Taken, TakenFiles
@@ -59,15 +60,22 @@ class Imported:
     reason: str = ""
 
 
+_ANY = Storage()
+
+
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """How files are taken: `raises_events` for scripts, and then levels are stable after `quiet_of` their modality, in seconds."""
+    """How files are taken: `raises_events` for scripts, and then levels are stable after `quiet_of` their modality, in seconds.
+
+    Nobody is recycled to make room for what is imported: what would go beyond `limits` ends the import.
+    """
 
     on_conflict: OnConflict = "newest"
     raises_events: bool = False
     quiet_of: Callable[[str], float] = lambda _modality: 60.0
     has_room: Callable[[], bool] = lambda: True
     threads: int = 4
+    limits: Storage = _ANY
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,10 +274,18 @@ class Importer:
         arrival = ready.arrival
 
         def unit(connection: Connection) -> instances.Outcome:
-            return instances.take_in(connection, arrival, self._terms.on_conflict)
+            outcome = instances.take_in(connection, arrival, self._terms.on_conflict)
+            limits.require(connection, self._terms.limits)
+            return outcome
 
         topics = TOPICS if self._terms.raises_events else ()
         return self._writer.submit(unit, blobs=[arrival.blob.name], topics=topics, within_s=_WAIT_S)
+
+    def _given_up(self, ready: _Copied, error: StorageError) -> StorageError:
+        """Return the error after which nothing more is taken; where it is known that nothing was entered, the copy goes."""
+        if isinstance(error, LimitReachedError):
+            self._blobs.unlink(ready.arrival.blob.name)
+        return error
 
     def _settle(self, entering: Sequence[tuple[_Ready, Future[instances.Outcome] | None]]) -> Iterator[Imported]:
         """Say what became of files whose commit was asked for. Where it failed their copies stay, for a row may speak of them."""
@@ -286,7 +302,7 @@ class Importer:
                 try:
                     outcome = future.result()
                 except StorageError as error:
-                    trouble = error
+                    trouble = self._given_up(ready, error)
                     found.append(Imported(ready.path, "failed", str(error)))
                     continue
                 found.append(Imported(ready.path, outcome, _CONFLICT if outcome == "refused" else ""))

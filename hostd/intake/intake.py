@@ -15,9 +15,19 @@ from hostd.archive.archive import Archive
 from hostd.archive.filterings import Filtering, Kind
 from hostd.archive.ingests import Ended, Made
 from hostd.archive.instances import Arrival, OnConflict, Outcome
+from hostd.archive.limits import Allowance
 from hostd.archive.records import Blob, Origin
+from hostd.config.storage import Storage
 from hostd.dicom.header import Header
-from hostd.errors import ConflictError, FilterRefusedError, NoRoomError, StorageError, TranscodeError, UnparsableError
+from hostd.errors import (
+    ConflictError,
+    FilterRefusedError,
+    LimitReachedError,
+    NoRoomError,
+    StorageError,
+    TranscodeError,
+    UnparsableError,
+)
 from hostd.intake.changes import rewrite
 from hostd.intake.filtering import Judgement, ReceivedFilters
 from hostd.intake.ingest import Aim, Policy, decide
@@ -47,7 +57,7 @@ class Intake:
     """Takes instances in for every face.
 
     What `filters` say of an instance that has wholly arrived is done first, before it is stored or acknowledged. With `workers`, what `policy` says is transcoded: before the acknowledgement where that takes at most `ack_budget_s` seconds, 0 being
-    never, otherwise afterwards. While there is no room (`has_room`) nothing is taken in.
+    never, otherwise afterwards. While there is no room (`has_room`) nothing is taken in, and what is stored stays within `limits`.
     """
 
     def __init__(
@@ -62,6 +72,7 @@ class Intake:
         filters: ReceivedFilters | None = None,
         quiet_of: QuietOf = lambda _modality: 60.0,
         has_room: Callable[[], bool] = lambda: True,
+        limits: Callable[[], Storage] = Storage,
     ) -> None:
         self._archive = archive
         self._on_conflict = on_conflict
@@ -72,6 +83,7 @@ class Intake:
         self._filters = filters
         self._quiet_of = quiet_of
         self._has_room = has_room
+        self._allowance = Allowance(archive, limits)
         self._locks = KeyedLocks()
 
     def receive(
@@ -130,6 +142,7 @@ class Intake:
                 while piece := opened.read(_PIECE):
                     reception.write(piece)
             reception.finish()
+            self._allowance.make_room(taken[0].file.size, patient=taken[0].header.identity.patient)
             arrival = self._durable(taken[0], origin)
         except BaseException:
             reception.abandon()
@@ -180,6 +193,9 @@ class Intake:
             raise
         try:
             outcome, instance = self._enter(arrival)
+        except LimitReachedError:  # nothing was entered
+            self._archive.blobs.unlink(arrival.blob.name)
+            raise
         finally:
             complete.file.close()
         identity = complete.header.identity
@@ -266,7 +282,7 @@ class Intake:
             outcome = instances.take_in(connection, arrival, self._on_conflict)
             return outcome, _identifier(connection, arrival, outcome)
 
-        outcome, instance = self._commit(unit, arrival.blob.name)
+        outcome, instance = self._commit(unit, arrival, arrival.blob.name)
         if outcome not in instances.KEPT:
             self._archive.blobs.unlink(arrival.blob.name)
         return outcome, instance
@@ -295,7 +311,11 @@ class Intake:
             return outcome, _identifier(connection, arrival, outcome), ingests.wanted(connection, files)
 
         try:
-            outcome, instance, wanted = self._commit(unit, *files)
+            outcome, instance, wanted = self._commit(unit, arrival, *files)
+        except LimitReachedError:  # nothing was entered
+            for name in {*files} - {arrival.blob.name}:
+                self._archive.blobs.unlink(name)
+            raise
         finally:
             workers.entered(job)
         for name in {*files, arrival.blob.name} - wanted:
@@ -310,7 +330,7 @@ class Intake:
             return outcome, number, _identifier(connection, arrival, outcome)
 
         try:
-            outcome, number, instance = self._commit(unit, arrival.blob.name)
+            outcome, number, instance = self._commit(unit, arrival, arrival.blob.name)
         except BaseException:
             if job is not None:
                 workers.withdraw(job)
@@ -323,8 +343,8 @@ class Intake:
         self._archive.blobs.unlink(arrival.blob.name)
         return outcome, instance
 
-    def _commit(self, unit: Callable[[Connection], T], *files: str) -> T:
-        return self._archive.writer.do(unit, blobs=files, topics=("event",), urgent=True)
+    def _commit(self, unit: Callable[[Connection], T], arrival: Arrival, *files: str) -> T:
+        return self._allowance.enter(unit, size=arrival.blob.size, patient=arrival.header.identity.patient, blobs=files)
 
 
 def _identifier(connection: Connection, arrival: Arrival, outcome: Outcome) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from functools import partial
 
 import structlog
 
-from hostd.archive import notices, retention, scripts, turns
+from hostd.archive import notices, removal, retention, scripts, turns
 from hostd.archive.archive import Archive
 from hostd.config.settings import Settings
 from hostd.jobs.running import Runner
@@ -19,6 +20,8 @@ _DAY_S = 86_400.0
 _FIRST_S = 5.0
 """Seconds after the start of the node at which it is done first."""
 _EVERY_S = 60.0
+_RECYCLED_S = 5.0
+"""Seconds after which files are looked at again that were let go to make room."""
 _PURGE_S = 3600.0
 """Seconds between two looks at all that is finished or has an age, by whichever node and over restarts."""
 _AT_ONCE = 500
@@ -47,18 +50,28 @@ class Housekeeping:
         self._thread.join()
 
     def _serve(self) -> None:
-        pause = min(_FIRST_S, _EVERY_S)
-        while not self._stopping.wait(pause):
-            pause = _EVERY_S
+        due_at = time.monotonic() + min(_FIRST_S, _EVERY_S)
+        while not self._stopping.wait(max(0.0, min(due_at - time.monotonic(), _RECYCLED_S))):
             try:
-                self.round()
+                if time.monotonic() >= due_at:
+                    due_at = time.monotonic() + _EVERY_S
+                    self.round()
+                elif self._has_recycled():
+                    self._collect()
             except Exception:  # noqa: BLE001 - a thread that must not end; the next round tries again
                 _log.exception("housekeeping failed")
+
+    def _has_recycled(self) -> bool:
+        with self._archive.read() as connection:
+            return removal.has_recycled(connection)
+
+    def _collect(self) -> None:
+        self._archive.collect(trash_seconds=self._settings().node.trash_days * _DAY_S)
 
     def round(self) -> None:
         """Do what is due by the archive's clock."""
         archive, node = self._archive, self._settings().node
-        archive.collect(trash_seconds=node.trash_days * _DAY_S)
+        self._collect()
         archive.purge(events_seconds=node.events_days * _DAY_S, associations_seconds=node.associations_days * _DAY_S)
         archive.reckon()
         if archive.writer.do(lambda c: turns.take(c, "purge", _PURGE_S, archive.clock.now())):

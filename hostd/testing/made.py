@@ -37,6 +37,35 @@ def header(
     )
 
 
+def arrival(
+    archive: Archive,
+    sop_instance_uid: str = "1.2.3.4.5",
+    *,
+    content: bytes = b"data",
+    origin: Origin | None = None,
+    patient_id: str = "P1",
+    study: str = STUDY,
+    series: str = SERIES,
+    quiet_s: float = 60.0,
+    silent: bool = False,
+) -> Arrival:
+    """Return a made instance whose data set is `content`, in a file of the archive, to be entered."""
+    file = archive.blobs.create()
+    file.write(content)
+    file.seal()
+    file.close()
+    digest = hashlib.sha256(content).hexdigest()
+    return Arrival(
+        header(sop_instance_uid, patient_id=patient_id, study=study, series=series),
+        Blob(file.name, len(content), digest, EXPLICIT),
+        digest,
+        origin or Origin("dicom", calling_aet="CT1"),
+        archive.clock.now(),
+        quiet_s=quiet_s,
+        silent=silent,
+    )
+
+
 def arrive(
     archive: Archive,
     sop_instance_uid: str = "1.2.3.4.5",
@@ -50,25 +79,14 @@ def arrive(
     silent: bool = False,
 ) -> Outcome:
     """Enter a made instance whose data set is `content`, as intake would."""
-    file = archive.blobs.create()
-    file.write(content)
-    file.seal()
-    file.close()
-    digest = hashlib.sha256(content).hexdigest()
-    arrival = Arrival(
-        header(sop_instance_uid, study=study, series=series),
-        Blob(file.name, len(content), digest, EXPLICIT),
-        digest,
-        origin or Origin("dicom", calling_aet="CT1"),
-        archive.clock.now(),
-        quiet_s=quiet_s,
-        silent=silent,
-    )
+    one = arrival(
+        archive, sop_instance_uid, content=content, origin=origin, study=study, series=series, quiet_s=quiet_s, silent=silent
+    )  # fmt: skip
     outcome = archive.writer.do(
-        lambda c: instances.take_in(c, arrival, on_conflict), blobs=[file.name], topics=("event",)
+        lambda c: instances.take_in(c, one, on_conflict), blobs=[one.blob.name], topics=("event",)
     )
     if outcome in {"already stored", "refused"}:
-        archive.blobs.unlink(file.name)
+        archive.blobs.unlink(one.blob.name)
     return outcome
 
 

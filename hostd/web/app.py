@@ -10,6 +10,7 @@ from fastapi import APIRouter, FastAPI
 from hostd.archive.archive import Archive
 from hostd.config.query import Query
 from hostd.config.settings import Settings
+from hostd.config.storage import Storage
 from hostd.control import Control
 from hostd.delivery.remotes import Remotes
 from hostd.editing.making import Maker
@@ -46,6 +47,7 @@ from hostd.web.marks import mark_routes
 from hostd.web.metrics import metric_routes
 from hostd.web.modifications import modification_routes
 from hostd.web.plugins import plugin_routes
+from hostd.web.protection import protection_routes
 from hostd.web.queries import query_routes
 from hostd.web.query_desk import Desk, Providers, Queries
 from hostd.web.records import association_routes, delivery_routes
@@ -87,6 +89,7 @@ def create_app(
     synchronous_limit_s: float = 600.0,
     artist: Draws | None = None,
     query: Callable[[], Query] = Query,
+    limits: Callable[[], Storage] = Storage,
 ) -> FastAPI:
     """Return the HTTP face of a node.
 
@@ -102,7 +105,8 @@ def create_app(
     `synchronous_limit_s` seconds for its job.
     `transcoder` makes files in other transfer syntaxes; without one none are given. `artist` draws pictures.
     `maker` makes modified ones, `packs` archives.
-    `accepted` is what the DICOM face takes for storage. `query` is how what is stored is looked for.
+    `accepted` is what the DICOM face takes for storage. `query` is how what is stored is looked for, `limits` how much
+    may be.
     """
     accepted = accepted or Accepted()
     app = FastAPI(
@@ -125,11 +129,12 @@ def create_app(
     include(retrieve_routes(archive, made, pictures), prefix=DICOMWEB)
     include(content_routes(archive, made))
     include(frame_routes(archive, pictures))
-    include(system_routes(archive, Named(name, dicom_aet, dicom_port, overwrites, ingest), layers))
+    include(system_routes(archive, Named(name, dicom_aet, dicom_port, overwrites, ingest), layers, limits))
     include(upload_routes(intake, archive.data, max_upload_bytes=max_upload_bytes, upload_idle_s=upload_idle_s))
     for routers in (level_routes, tag_routes, mark_routes, attachment_routes):
         for router in routers(archive):
             include(router)
+    include(protection_routes(archive))
     include(stow_routes(intake, max_upload_bytes=max_upload_bytes, upload_idle_s=upload_idle_s), prefix=DICOMWEB)
     include(uri_routes(archive, made, pictures))
     include(delivery_routes(archive))

@@ -22,6 +22,7 @@ from hostd.errors import (
     ConflictError,
     FilterRefusedError,
     HostdError,
+    LimitReachedError,
     NoRoomError,
     NotFoundError,
     ReceptionError,
@@ -162,6 +163,8 @@ def problem_of(error: Exception) -> Problem:
 
 def _of_storage(error: StorageError) -> Problem:
     """Say that nothing was stored, not where: the error's message names folders of this host."""
+    if isinstance(error, LimitReachedError):
+        return Problem(507, FULL_STORAGE, str(error))
     if isinstance(error, NoRoomError) or _is_full(error):
         return Problem(507, FULL_STORAGE, "the disk is full; nothing was stored")
     return Problem(503, CANNOT_WRITE_FILE, "the change could not be put on stable storage; send it again later")

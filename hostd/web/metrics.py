@@ -11,7 +11,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 from starlette.responses import PlainTextResponse, Response
 
-from hostd.archive import backlog, events, figures, instances
+from hostd.archive import backlog, events, figures, holding, instances
 from hostd.archive.archive import Archive
 from hostd.web.errors import NOT_IMPLEMENTED, WebError
 from hostd.web.fields import flag
@@ -92,8 +92,19 @@ class _Index(Collector):
             counted = figures.totals(connection)
             stored = instances.count(connection)
             last = events.last_number(connection)
+            held = holding.held(connection)
         yield GaugeMetricFamily("hostd_instances", "Instances that are stored.", value=stored)
         yield CounterMetricFamily("hostd_events", "Events since the index was made.", value=last)
+        yield GaugeMetricFamily(
+            "hostd_stored_bytes", "Bytes of the files that count for storage.max_size_mb.", value=held.size
+        )
+        yield GaugeMetricFamily("hostd_patients", "Patients that are stored.", value=held.patients)
+        for name, what, value in (
+            ("recycled_patients", "Patients that were deleted to make room.", held.recycled_patients),
+            ("recycled_instances", "Instances that were deleted to make room.", held.recycled_instances),
+            ("refused_instances", "Instances that were refused, since [storage] allows no more.", held.refused),
+        ):
+            yield CounterMetricFamily(f"hostd_{name}", what, value=value)
         free = shutil.disk_usage(self._archive.data).free
         yield GaugeMetricFamily("hostd_disk_free_bytes", "Bytes free for the data folder.", value=free)
         waiting = GaugeMetricFamily("hostd_deliveries", "Deliveries by state.", labels=("destination", "state"))

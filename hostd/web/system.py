@@ -12,6 +12,7 @@ from starlette.responses import Response
 from hostd.archive import instances
 from hostd.archive.archive import Archive
 from hostd.archive.database import SCHEMA
+from hostd.config.storage import Storage
 from hostd.dicom.header import main_keywords
 from hostd.web.forms import statistics_form
 from hostd.web.responses import JsonResponse
@@ -42,13 +43,16 @@ class Named:
     ingest: str
 
 
-def system_routes(archive: Archive, named: Named, layers: Callable[[], Mapping[str, int]]) -> APIRouter:
-    """Return the routes about the node itself; `layers` are those that isolate its scripts."""
+def system_routes(
+    archive: Archive, named: Named, layers: Callable[[], Mapping[str, int]], limits: Callable[[], Storage]
+) -> APIRouter:
+    """Return the routes about the node itself; `layers` are those that isolate its scripts, `limits` says how much may be stored."""
     router = APIRouter(tags=["system"])
 
     @router.get("/system", summary="Describe the node")
     def system(request: Request) -> Response:
         server = request.scope.get("server")
+        storage = limits()
         return JsonResponse(
             {
                 "ApiVersion": API_VERSION,
@@ -64,9 +68,9 @@ def system_routes(archive: Archive, named: Named, layers: Callable[[], Mapping[s
                 "IngestTranscoding": named.ingest,
                 "IsHttpServerSecure": True,  # Orthanc's word: not open to others without a password
                 "MainDicomTags": _MAIN_TAGS,
-                "MaximumPatientCount": 0,
-                "MaximumStorageMode": "Reject",  # nothing is deleted to make room
-                "MaximumStorageSize": 0,
+                "MaximumPatientCount": storage.max_patients,
+                "MaximumStorageMode": "Recycle" if storage.when_full == "recycle" else "Reject",
+                "MaximumStorageSize": storage.max_size_mb,
                 "Name": named.name,
                 "OverwriteInstances": named.overwrites,
                 "PluginsEnabled": False,

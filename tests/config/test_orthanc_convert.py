@@ -33,7 +33,7 @@ SMALL_PRACTICE = """
   "IngestTranscoding" : "1.2.840.10008.1.2.4.50", "DicomLossyTranscodingQuality" : 80,
   "OverwriteInstances" : true, "StableAge" : 30, "HttpTimeout" : 20, "DicomScuTimeout" : 15,
   "LuaScripts" : [ "Autorouting.lua" ],
-  "MaximumStorageSize" : 5000
+  "MaximumStorageSize" : 5000, "StorageCompression" : true
 }
 """
 NOTHING = "{}"
@@ -102,7 +102,7 @@ def test_what_is_not_taken_over_is_said_and_stands_above_it(run, orthanc, tmp_pa
     for words in (
         "Practice-ground-floor",
         "samples/auto-forwarding",
-        "MaximumStorageSize: ",
+        "StorageCompression: ",
         "/var/lib/orthanc/hostd-data",
     ):
         assert words in said
@@ -134,11 +134,11 @@ def test_it_is_printed_where_that_is_wanted(run, orthanc, tmp_path):
 def test_check_and_show_take_the_json_too(run, orthanc):
     checked = run("check", orthanc)
     assert checked.exit_code == 0, checked.output
-    assert "MaximumStorageSize: " in checked.output
+    assert "StorageCompression: " in checked.output
     assert "nothing is wrong" in checked.output
     said = json.loads(run("check", orthanc, "--json").stdout)
     assert said["ok"]
-    assert "MaximumStorageSize" in [note["option"] for note in said["notes"]]
+    assert "StorageCompression" in [note["option"] for note in said["notes"]]
     shown = run("show", orthanc, "--json").stdout
     rows = {row["key"]: row for row in json.loads(shown)["settings"]}
     assert (rows["dicom.port"]["value"], rows["dicom.port"]["origin"]) == (11112, "file")

@@ -12,6 +12,7 @@ from hostd.config.orthanc.converting import from_orthanc
 from hostd.config.orthanc.options import OPTIONS
 from hostd.config.problems import InvalidConfigurationError
 from hostd.config.settings import Settings, load
+from hostd.config.storage import Storage
 from hostd.dicom.syntaxes import ALL
 from hostd.errors import ConfigurationError
 from hostd.scp.accepted import Accepted
@@ -337,15 +338,17 @@ def test_no_limit_in_time_leaves_the_default_and_is_told():
 
 
 def test_what_is_as_orthancs_default_is_not_told():
-    assert list(notes(MaximumStorageSize=0, LuaScripts=[], Plugins=[], JobsHistorySize=10)) == ["StorageDirectory"]
+    assert list(notes(MaximumStorageSize=0, MaximumPatientCount=0, LuaScripts=[], Plugins=[], JobsHistorySize=10)) == [
+        "StorageDirectory"
+    ]
 
 
 def test_what_is_not_there_is_told_once_with_what_to_do():
     found = notes(
-        MaximumStorageSize=100, DicomAlwaysAllowFindWorklist=True, Worklists={"Enable": True}, StabelAge=5, MyPlugin={},
+        StorageCompression=True, DicomAlwaysAllowFindWorklist=True, Worklists={"Enable": True}, StabelAge=5, MyPlugin={},
         DicomModalities={"a": {"AET": "A", "Host": "h", "Port": 104, "AllowEventReport": False, "UseDicomTLS": True}},
     )  # fmt: skip
-    assert "retention" in found["MaximumStorageSize"]
+    assert "transcode_to" in found["StorageCompression"]
     assert "worklist" in found["DicomAlwaysAllowFindWorklist"]
     assert "worklist" in found["Worklists"]
     assert "StableAge" in found["StabelAge"]
@@ -445,3 +448,21 @@ def test_how_a_modality_sends_is_its_own_word_and_else_that_of_all():
     )  # fmt: skip
     assert {name: one.retrieve_by for name, one in found.modalities.items()} == {"a": "get", "b": "move", "c": "get"}
     assert found.http.queries == 7
+
+
+@pytest.mark.parametrize(("given", "storage"), [
+    ({}, Storage()),
+    ({"MaximumStorageSize": 0, "MaximumPatientCount": 0, "MaximumStorageMode": "Recycle"}, Storage()),
+    ({"MaximumStorageSize": 500}, Storage(max_size_mb=500, when_full="recycle")),
+    ({"MaximumPatientCount": 7, "MaximumStorageMode": "Recycle"}, Storage(max_patients=7, when_full="recycle")),
+    ({"MaximumPatientCount": 7, "MaximumStorageMode": "Reject"}, Storage(max_patients=7, when_full="refuse")),
+])  # fmt: skip
+def test_how_much_may_be_stored_and_what_is_done_beyond_is_as_it_was(given, storage):
+    assert settings(**given).storage == storage
+    assert not {"MaximumStorageSize", "MaximumPatientCount", "MaximumStorageMode"} & notes(**given).keys()
+
+
+@pytest.mark.parametrize("given", [{"MaximumStorageMode": "Drop"}, {"MaximumPatientCount": "x"}])
+def test_limits_that_are_none_are_refused(given):
+    with pytest.raises(InvalidConfigurationError, match=next(iter(given))):
+        settings(**given)

@@ -17,6 +17,8 @@ KNOWN = {
     "GET /instances/{instance}/metadata?expand": _NO_OFFSET,
     "GET /instances?expand": _only_here(_LABELS, "Labels", at="$[]"),
     "POST /instances zip with a damaged file": {"status: 200 / 400": "what was not stored is not passed over in silence"},
+    "GET /patients/{nowhere}/protected": {"status: 400 / 404": "who is not there is not found, as everywhere"},
+    "PUT /patients/{nowhere}/protected": {"status: 400 / 404": "who is not there is not found, as everywhere"},
     "GET /system": {
         **_only_here(
             "newer Orthancs tell it, too", "Capabilities", "HasLabels", "IngestTranscoding", "MainDicomTags",

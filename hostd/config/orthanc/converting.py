@@ -62,6 +62,20 @@ def _node(draft: Draft) -> None:
         f"is left as it is: `hostd import {shlex.quote(storage)}` takes over what is in it; hostd's data goes into {data}, its scripts are in {scripts}",
     )
     draft.seconds("StableAge", "stable", "quiet_s")
+    _limits(draft)
+
+
+def _limits(draft: Draft) -> None:
+    draft.put(("storage", "max_size_mb"), draft.number("MaximumStorageSize"), "MaximumStorageSize")
+    draft.put(("storage", "max_patients"), draft.number("MaximumPatientCount"), "MaximumPatientCount")
+    match draft.given.get("MaximumStorageMode"):
+        case None | "Recycle":
+            if "storage" in draft.values:
+                draft.put(("storage", "when_full"), "recycle", "MaximumStorageMode")
+        case "Reject":
+            draft.put(("storage", "when_full"), "refuse", "MaximumStorageMode")
+        case _:
+            draft.problem("MaximumStorageMode", "should be Recycle or Reject")
 
 
 def _dicom(draft: Draft) -> None:

@@ -82,9 +82,14 @@ OPTIONS: dict[str, Option] = {
     "TemporaryDirectory": _gone("what is under way is below `node.data`", default=ANY),
     "ReadOnly": _gone("`[users.NAME]` have roles: `read` sees, and changes nothing", default=False),
     "StorageCompression": _gone("files are stored as DICOM files; `ingest.transcode_to` makes them smaller without loss", default=False),
-    "MaximumStorageSize": _gone("`[retention.NAME]` deletes by age, `node.refuse_below_mb` refuses what comes when the disk is full", default=0),
-    "MaximumStorageMode": _gone("hostd never deletes to make room: it refuses what comes (`node.refuse_below_mb`)", default="Recycle"),
-    "MaximumPatientCount": _gone("`[retention.NAME]` deletes by age, a script by what it likes", default=0),
+    "MaximumStorageSize": _different(
+        "`storage.max_size_mb`",
+        "Versions count, too. What must be delivered, is promised to be kept or is still worked on is never recycled, nor is any other of that patient's.",
+    ),
+    "MaximumStorageMode": _different(
+        "`storage.when_full`", "Absent, it is Recycle, as for Orthanc; in a hostd.toml it is `refuse`. Nobody is recycled for what would not fit even so."
+    ),
+    "MaximumPatientCount": _different("`storage.max_patients`", "As above."),
     "MaximumStorageCacheSize": _gone("files are read from disk, which the kernel caches; leave it out", default=ANY),
     "StableAge": _same("`stable.quiet_s`"),
     "OverwriteInstances": _different(
