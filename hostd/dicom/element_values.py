@@ -11,7 +11,9 @@ from pydicom.datadict import dictionary_VR
 from pydicom.tag import BaseTag
 from pydicom.valuerep import TEXT_VR_DELIMS
 
-Elements = dict[int, tuple[str, list[Any] | None]]
+Value = tuple[str, list[Any] | None]
+"""VR, and values; None instead of a list: too large to travel."""
+Elements = dict[int, Value]
 """Tag → (VR, values); items of a sequence are `Elements` again; None instead of a list: too large to travel."""
 
 TEXT = frozenset(["AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "LT", "PN", "SH", "ST", "TM", "UC", "UI", "UR", "UT"])

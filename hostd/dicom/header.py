@@ -18,11 +18,12 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.tag import BaseTag
 
-from hostd.dicom import element_values, plain_header, syntaxes
+from hostd.dicom import element_values, plain_header, recalled_header, syntaxes
 from hostd.dicom.element_values import DEFAULT_ENCODINGS, TEXT, Elements, chosen_vr, encodings_of, known_vr
 from hostd.dicom.identity import Identity, is_uid
 from hostd.dicom.part10 import data_set_offset
-from hostd.dicom.plain_header import ITEM_BYTES, MAX_DEPTH, PIXELS
+from hostd.dicom.plain_header import ITEM_BYTES, MAX_DEPTH, PIXELS, Form
+from hostd.dicom.recalled_header import Memory
 from hostd.dicom.syntaxes import TransferSyntax
 from hostd.dicom.truncation import missing_bytes
 from hostd.errors import UnparsableError
@@ -32,8 +33,8 @@ MAX_VALUE = 1024
 MAX_ELEMENTS = 48 << 10
 """Bytes of values that travel in all; what comes later in the data set is asked for."""
 _MAX_HEADER = 64 << 20
-_FIRST_LOOK, _LAST_LOOK = 64 << 10, 1 << 20
-"""Bytes that are read at once of a header."""
+_LOOKS = 16 << 10, 128 << 10, 1 << 20
+"""Bytes that are read at once of a header, as long as its end is not among them."""
 _UNDEFINED = 0xFFFFFFFF
 
 
@@ -97,14 +98,16 @@ _DECODER = msgspec.msgpack.Decoder(Header)
 _OUTLINE_DECODER = msgspec.msgpack.Decoder(Outline)
 
 
-def read_header(file: BinaryIO, *, offset: int, transfer_syntax: str, size: int) -> Header:
+def read_header(
+    file: BinaryIO, *, offset: int, transfer_syntax: str, size: int, memory: Memory | None = None
+) -> Header:
     """Read the header of the data set that begins at `offset`.
 
-    `file` must be seekable. At most 64 MiB are read, whatever the file claims. Raises `UnparsableError` when it is no data set, or
-    lacks a SOP class, SOP instance, series or study UID.
+    `file` must be seekable. What is as in the header that `memory` has in mind is not read again. At most 64 MiB are read, whatever the
+    file claims. Raises `UnparsableError` when it is no data set, or lacks a SOP class, SOP instance, series or study UID.
     """
     syntax = syntaxes.by_uid(transfer_syntax)
-    tags, has_pixels = _read_plain(file, offset, syntax) or _read_any(file, offset, syntax)
+    tags, has_pixels = _read_plain(file, offset, syntax, memory=memory) or _read_any(file, offset, syntax)
     if has_pixels and not syntax.is_deflated and (missing := missing_bytes(file, file.tell(), size, syntax)):
         raise UnparsableError(f"the file is truncated: its pixel data lacks {missing} bytes")
     return Header(
@@ -128,14 +131,16 @@ def _read_plain(
     *,
     max_value: int = MAX_VALUE,
     max_elements: int = MAX_ELEMENTS,
+    memory: Memory | None = None,
 ) -> tuple[Elements, bool] | None:
     """Read a header of the usual form, and leave the file at the pixel data; None for any other."""
     if syntax.is_deflated or not syntax.is_little_endian:
         return None
-    for look in (_FIRST_LOOK, _LAST_LOOK):
+    form = Form(syntax.is_implicit_vr, max_value, max_elements)
+    for look in _LOOKS:
         file.seek(offset)
         begin = file.read(look)
-        found = plain_header.read(begin, implicit=syntax.is_implicit_vr, max_value=max_value, max_elements=max_elements)
+        found = recalled_header.read(begin, form, memory) if memory is not None else plain_header.read(begin, form)
         is_whole = len(begin) < look
         if found is not None and (found.pixels_at is not None or is_whole):
             file.seek(offset + (found.pixels_at or 0))

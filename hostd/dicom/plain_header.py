@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from hostd.dicom.element_values import (
     CHARSET,
@@ -42,7 +42,7 @@ _ONE = {vr: (struct.calcsize(f"<{code}"), struct.Struct(f"<{code}").unpack_from)
 """Length of one number of a VR, and what reads it."""
 _SPLIT_TEXT = TEXT - UNSPLIT
 """VRs of text that may have several values."""
-_CHARACTER_SET, _PIXEL_REPRESENTATION = 0x00080005, 0x00280103
+CHARACTER_SET, PIXEL_REPRESENTATION = 0x00080005, 0x00280103
 _DEEPEST = 2 * MAX_DEPTH
 
 _EXPLICIT_HEAD = struct.Struct("<HH2sH").unpack_from
@@ -58,49 +58,61 @@ class Found:
     pixels_at: int | None
 
 
-def read(data: bytes, *, implicit: bool, max_value: int, max_elements: int) -> Found | None:
+class Form(NamedTuple):
+    """How a data set is written, and the limits of what is read of it: those of `hostd.dicom.header`, in bytes."""
+
+    implicit: bool
+    max_value: int
+    max_elements: int
+
+
+def read(data: bytes, form: Form) -> Found | None:
     """Return the elements of the data set that begins with these bytes, or None when it is not of the usual form.
 
-    The bytes must reach to the pixel data, or to the end where there is none. Limits are those of `hostd.dicom.header`.
+    The bytes must reach to the pixel data, or to the end where there is none.
     """
     try:
-        scan = _Scan(data, implicit=implicit)
+        scan = Scan(data, implicit=form.implicit)
         level, end, _ = scan.level(0, len(data), depth=0)
-        reader = _Reader(scan, max_value, max_elements)
+        reader = Reader(scan, form)
         elements = reader.elements(level, DEFAULT_ENCODINGS, depth=0)
-    except (_UnusualError, struct.error):
+    except (UnusualError, struct.error):
         return None
     return Found(elements, end if end < len(data) else None)
 
 
-class _UnusualError(Exception):
+class UnusualError(Exception):
     """It is not of the form that is read here."""
 
 
-_Level = dict[int, tuple[str, int, int, "list[_Level] | None"]]
-"""Tag → (VR, where the value begins, its length, the items of a sequence of undefined length)."""
+Place = tuple[str, int, int, "list[Level] | None"]
+"""VR, where the value begins, its length, the items of a sequence of undefined length."""
+Level = dict[int, Place]
+"""Tag → where the element is."""
 
 
-class _Scan:
+class Scan:
     """Finds where elements are, each level of a data set once."""
 
     def __init__(self, data: bytes, *, implicit: bool) -> None:
         self.data = data
         self._implicit = implicit
 
-    def level(  # noqa: C901 - a loop that is run for each element of each instance
-        self, position: int, end: int, *, depth: int, is_open: bool = False
-    ) -> tuple[_Level, int, int]:
+    def begin(self, position: int) -> None:
+        """Look at the first element of a level. Raises `UnusualError` for one that has a VR where none is due."""
+        if self._implicit and _looks_like_vr(self.data[position + 4 : position + 6]):
+            raise UnusualError
+
+    def level(self, position: int, end: int, *, depth: int, is_open: bool = False) -> tuple[Level, int, int]:
         """Return the elements of a level, where they end, and where what follows begins.
 
         The top level ends before pixel data; one that `is_open` with its delimiter, any other at `end`.
         """
         if depth > _DEEPEST:
-            raise _UnusualError
+            raise UnusualError
         data, is_implicit = self.data, self._implicit
-        if is_implicit and _looks_like_vr(data[position + 4 : position + 6]):
-            raise _UnusualError
-        found: _Level = {}
+        self.begin(position)
+        found: Level = {}
         last = -1
         while position < end:
             if is_implicit:
@@ -120,17 +132,32 @@ class _Scan:
             if depth == 0 and tag in PIXELS:
                 return found, position, position
             if not last < tag < _ITEM or (length == _UNDEFINED and vr != "SQ"):
-                raise _UnusualError
+                raise UnusualError
             last = tag
-            items = None
-            if length == _UNDEFINED:
-                items, position = self.items(value_at, end, depth=depth + 1, is_open=True)
-            else:
-                position = value_at + length
-            found[tag] = (vr, value_at, length, items)
+            found[tag], position = self._placed(vr, value_at, length, end, depth)
         if is_open or position > end:
-            raise _UnusualError
+            raise UnusualError
         return found, position, position
+
+    def element(self, position: int) -> tuple[int, Place, int] | None:
+        """Return the tag of the element of the top level that begins there, its place, and where it ends; None at pixel data."""
+        head = self._implicit_head if self._implicit else self._explicit_head
+        tag, vr, length, value_at = head(position)
+        if tag in PIXELS:
+            return None
+        if tag >= _ITEM or (length == _UNDEFINED and vr != "SQ"):
+            raise UnusualError
+        place, position = self._placed(vr, value_at, length, len(self.data), 0)
+        if position > len(self.data):
+            raise UnusualError
+        return tag, place, position
+
+    def _placed(self, vr: str, value_at: int, length: int, end: int, depth: int) -> tuple[Place, int]:
+        """Return the place of an element whose head was read, and where it ends."""
+        if length != _UNDEFINED:
+            return (vr, value_at, length, None), value_at + length
+        items, position = self.items(value_at, end, depth=depth + 1, is_open=True)
+        return (vr, value_at, length, items), position
 
     def _implicit_head(self, position: int) -> tuple[int, str, int, int]:
         """Return the tag, VR and length of an element, and where its value begins."""
@@ -144,18 +171,18 @@ class _Scan:
         if tag == _ITEM_END:  # it has no VR, and a length of four bytes
             return tag, "", _LENGTH(self.data, position + 4)[0], position + 8
         if named not in _VRS:
-            raise _UnusualError
+            raise UnusualError
         vr, is_long = _VRS[named]
         if not is_long:
             return tag, vr, length, position + 8
         (length,) = _LENGTH(self.data, position + 8)
         if vr == "UN" and (vr := known_vr(tag)) == "SQ":
-            raise _UnusualError
+            raise UnusualError
         return tag, vr, length, position + 12
 
-    def items(self, position: int, end: int, *, depth: int, is_open: bool) -> tuple[list[_Level], int]:
+    def items(self, position: int, end: int, *, depth: int, is_open: bool) -> tuple[list[Level], int]:
         """Return the items of a sequence, and where what follows it begins."""
-        found: list[_Level] = []
+        found: list[Level] = []
         while position < end:
             group, element, length = _IMPLICIT_HEAD(self.data, position)
             tag = group << 16 | element
@@ -163,14 +190,14 @@ class _Scan:
             if tag == _SEQUENCE_END and is_open and not length:
                 return found, position
             if tag != _ITEM or (length != _UNDEFINED and position + length > end):
-                raise _UnusualError
+                raise UnusualError
             open_item = length == _UNDEFINED
             level, _, position = self.level(
                 position, end if open_item else position + length, depth=depth, is_open=open_item
             )
             found.append(level)
         if is_open:
-            raise _UnusualError
+            raise UnusualError
         return found, position
 
 
@@ -178,28 +205,36 @@ def _looks_like_vr(two: bytes) -> bool:
     return two.isalpha() and two.isupper()
 
 
-class _Reader:
+class Reader:
     """Turns what was found into values, within the room there is for them."""
 
-    def __init__(self, scan: _Scan, max_value: int, room: int) -> None:
+    def __init__(self, scan: Scan, form: Form) -> None:
         self._scan = scan
         self._data = scan.data
-        self._max_value = max_value
-        self._room = room
+        self._max_value = form.max_value
+        self._room = form.max_elements
 
-    def elements(  # noqa: C901 - a loop that is run for each element of each instance
-        self, level: _Level, encodings: tuple[str, ...], *, depth: int
-    ) -> Elements:
-        if _CHARACTER_SET in level:
-            _, value_at, length, _ = level[_CHARACTER_SET]
+    def elements(self, level: Level, encodings: tuple[str, ...], *, depth: int) -> Elements:
+        """Return the elements of a level whose parent has these encodings."""
+        encodings, signed = self.manner(level, encodings)
+        return self.values(level, encodings, signed=signed, depth=depth)
+
+    def manner(self, level: Level, encodings: tuple[str, ...]) -> tuple[tuple[str, ...], bool]:
+        """Return what a level says of how its other elements are to be read: their encodings, and whether pixels are signed."""
+        if CHARACTER_SET in level:
+            _, value_at, length, _ = level[CHARACTER_SET]
             character_set = self._data[value_at : value_at + length]
             if b"\0" in character_set.rstrip(b"\0 "):
-                raise _UnusualError
+                raise UnusualError
             encodings = encodings_of(character_set) or encodings
         signed = False
-        if _PIXEL_REPRESENTATION in level:  # decides between US and SS
-            _, sign = self._plain(level[_PIXEL_REPRESENTATION], encodings, signed=False)
+        if PIXEL_REPRESENTATION in level:  # decides between US and SS
+            _, sign = self._plain(level[PIXEL_REPRESENTATION], encodings, signed=False)
             signed = bool(sign and sign[0])
+        return encodings, signed
+
+    def values(self, level: Level, encodings: tuple[str, ...], *, signed: bool, depth: int) -> Elements:
+        """Return the elements of a level that are read in this manner."""
         read: Elements = {}
         sequences: list[int] = []
         data, most, room = self._data, self._max_value, self._room
@@ -230,9 +265,7 @@ class _Reader:
             read[tag] = ("SQ", self._items(level[tag], encodings, depth))
         return read
 
-    def _plain(
-        self, found: tuple[str, int, int, Any], encodings: tuple[str, ...], *, signed: bool
-    ) -> tuple[str, list[Any] | None]:
+    def _plain(self, found: Place, encodings: tuple[str, ...], *, signed: bool) -> tuple[str, list[Any] | None]:
         vr, value_at, length, _ = found
         if " " in vr:
             vr = chosen_vr(vr, signed=signed)
@@ -243,9 +276,7 @@ class _Reader:
             return vr, list(one[1](self._data, value_at))
         return vr, values(vr, self._data[value_at : value_at + length], "<", encodings)
 
-    def _items(
-        self, found: tuple[str, int, int, list[_Level] | None], encodings: tuple[str, ...], depth: int
-    ) -> list[Any] | None:
+    def _items(self, found: Place, encodings: tuple[str, ...], depth: int) -> list[Any] | None:
         _, value_at, length, items = found
         if depth >= MAX_DEPTH or self._room <= 0:
             return None

@@ -19,6 +19,7 @@ from hostd.archive.limits import Allowance
 from hostd.archive.records import Blob, Origin
 from hostd.config.storage import Storage
 from hostd.dicom.header import Header
+from hostd.dicom.recalled_header import Memory
 from hostd.errors import (
     ConflictError,
     FilterRefusedError,
@@ -85,6 +86,7 @@ class Intake:
         self._has_room = has_room
         self._allowance = Allowance(archive, limits)
         self._locks = KeyedLocks()
+        self._headers = Memory()
 
     def receive(
         self, *, sop_class_uid: str, sop_instance_uid: str, transfer_syntax: str, origin: Origin
@@ -94,6 +96,7 @@ class Intake:
         return DataSetReception(
             self._archive.blobs.create(),
             self._keep_from(origin),
+            self._headers,
             sop_class_uid=sop_class_uid,
             sop_instance_uid=sop_instance_uid,
             transfer_syntax=transfer_syntax,
@@ -108,7 +111,7 @@ class Intake:
         self._require_room()
         keep = self._keep_from(origin)
         if look is None:
-            return FileReception(self._archive.blobs.create(), keep)
+            return FileReception(self._archive.blobs.create(), keep, self._headers)
 
         def looked_at(complete: Complete) -> Received:
             try:
@@ -118,7 +121,7 @@ class Intake:
                 raise
             return keep(complete)
 
-        return FileReception(self._archive.blobs.create(), looked_at)
+        return FileReception(self._archive.blobs.create(), looked_at, self._headers)
 
     def _require_room(self) -> None:
         if not self._has_room():
@@ -136,7 +139,7 @@ class Intake:
             identity = complete.header.identity
             return Received(identity.instance, identity.patient, identity.study, identity.series, "stored")
 
-        reception = FileReception(self._archive.blobs.create(), take)
+        reception = FileReception(self._archive.blobs.create(), take, self._headers)
         try:
             with file.open("rb") as opened:
                 while piece := opened.read(_PIECE):

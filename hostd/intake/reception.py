@@ -12,6 +12,7 @@ from hostd.archive.blobs import BlobFile
 from hostd.archive.instances import Outcome as Stored
 from hostd.dicom.header import Header, read_header
 from hostd.dicom.part10 import data_set_offset, file_header
+from hostd.dicom.recalled_header import Memory
 from hostd.errors import MismatchError, UnparsableError
 
 _LONGEST_META = 64 << 10
@@ -44,9 +45,10 @@ class Complete:
 class _Reception:
     """What both kinds share: a file that is removed unless `keep` takes it over."""
 
-    def __init__(self, file: BlobFile, keep: Callable[[Complete], Received]) -> None:
+    def __init__(self, file: BlobFile, keep: Callable[[Complete], Received], memory: Memory) -> None:
         self._file = file
         self._keep = keep
+        self._memory = memory
         self._file_hash = hashlib.sha256()
         self._data_set_hash = hashlib.sha256()
 
@@ -64,7 +66,13 @@ class _Reception:
 
     def _complete(self, offset: int, transfer_syntax: str) -> Complete:
         self._file.hasten()
-        header = read_header(self._file.reader(), offset=offset, transfer_syntax=transfer_syntax, size=self._file.size)
+        header = read_header(
+            self._file.reader(),
+            offset=offset,
+            transfer_syntax=transfer_syntax,
+            size=self._file.size,
+            memory=self._memory,
+        )
         return Complete(self._file, header, self._file_hash.hexdigest(), self._data_set_hash.hexdigest())
 
 
@@ -75,13 +83,14 @@ class DataSetReception(_Reception):
         self,
         file: BlobFile,
         keep: Callable[[Complete], Received],
+        memory: Memory,
         *,
         sop_class_uid: str,
         sop_instance_uid: str,
         transfer_syntax: str,
         source_aet: str | None,
     ) -> None:
-        super().__init__(file, keep)
+        super().__init__(file, keep, memory)
         self._sop_class_uid = sop_class_uid
         self._sop_instance_uid = sop_instance_uid
         self._transfer_syntax = transfer_syntax
@@ -109,8 +118,8 @@ class DataSetReception(_Reception):
 class FileReception(_Reception):
     """A DICOM file (PS3.10) as HTTP brings it, kept byte for byte."""
 
-    def __init__(self, file: BlobFile, keep: Callable[[Complete], Received]) -> None:
-        super().__init__(file, keep)
+    def __init__(self, file: BlobFile, keep: Callable[[Complete], Received], memory: Memory) -> None:
+        super().__init__(file, keep, memory)
         self._head: bytearray | None = bytearray()
         self._offset = 0
         self._transfer_syntax = ""

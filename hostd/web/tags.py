@@ -11,6 +11,7 @@ from pydicom.datadict import dictionary_keyword, private_dictionary_description
 from hostd.dicom import header, plain_header
 from hostd.dicom.element_values import Elements
 from hostd.dicom.part10 import PREAMBLE_LENGTH, PREFIX, data_set_offset
+from hostd.dicom.plain_header import Form
 
 _LONGEST = 256
 """Characters of a text that are shown; what is longer is `TooLong`, with no value."""
@@ -83,7 +84,7 @@ def read_meta(file: BinaryIO) -> Elements:
     begin = PREAMBLE_LENGTH + len(PREFIX)
     file.seek(begin)
     head = file.read(start.offset - begin)
-    found = plain_header.read(head, implicit=False, max_value=4 * _LONGEST, max_elements=_READ_LIMIT)
+    found = plain_header.read(head, Form(implicit=False, max_value=4 * _LONGEST, max_elements=_READ_LIMIT))
     if found is None:
         return {tag: ("UI", [text]) for tag, text in start.meta.items()}
     lengths = {_META_LENGTH: ("UL", [int.from_bytes(head[8:12], "little")])} if head[:4] == b"\2\0\0\0" else {}
