@@ -463,6 +463,7 @@ class Node:
                 dicom_aet=settings.dicom.aets[0],
                 dicom_port=self.dicom.port if self.dicom else None,
                 max_upload_bytes=settings.http.max_upload_mb << 20,
+                upload_idle_s=settings.http.timeout_s,
                 max_requests=settings.http.max_requests,
                 users=lambda: self.settings.users,
                 hosts=[settings.http.host],
@@ -485,7 +486,9 @@ class Node:
                 packs=(self._packs, self._packer),
                 artist=pool,
             )
-            self.http = HttpListener(app, settings.http.host, settings.http.port, _served(settings.http))
+            self.http = HttpListener(
+                app, settings.http.host, settings.http.port, _served(settings.http), idle_s=settings.http.timeout_s
+            )
             self.http.start()
             http = self.http
             self._undo.append(("HTTP", lambda: http.stop(_STOP_GRACE_S)))

@@ -126,6 +126,10 @@ class Http(Serving):
         description="How many queries of other archives are remembered for `/queries`; the oldest goes first.",
     )
     max_upload_mb: Count = Field(default=4096, description="Megabytes (MiB) of the largest upload in one request.")
+    timeout_s: Seconds = Field(
+        default=60.0,
+        description="Seconds that who calls may send nothing more of an upload, or take nothing more of an answer; then the connection is closed.",
+    )
     max_requests: Count = Field(
         default=500,
         description="How many requests are worked on at one time; more are answered with 503 and `Retry-After`."

@@ -19,13 +19,17 @@ _log = structlog.get_logger(__name__)
 
 _START_S = 10.0
 _FORCED_S = 5.0
+_USER_TIMEOUT: int | None = getattr(socket, "TCP_USER_TIMEOUT", None)
+"""Milliseconds for which what is sent may be neither acknowledged nor let in by the other side; Linux has it."""
 
 
 class HttpListener:
     """Serves an app. The port is taken at once, so that a taken one stops a start early; `port` 0 takes a free one."""
 
-    def __init__(self, app: ASGIApp, host: str, port: int, tls: ServerTls | None = None) -> None:
-        """Bind; with `tls` it is HTTPS. Raises `NodeError` when the address cannot be listened on, `ConfigurationError` for its certificates."""
+    def __init__(
+        self, app: ASGIApp, host: str, port: int, tls: ServerTls | None = None, *, idle_s: float = 60.0
+    ) -> None:
+        """Bind; with `tls` it is HTTPS. A client that takes nothing of its answer for `idle_s` seconds is cut off. Raises `NodeError` when the address cannot be listened on, `ConfigurationError` for its certificates."""
         context = Shown(tls).renewing() if tls is not None else None
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:
@@ -35,6 +39,8 @@ class HttpListener:
         # asyncio sets it only of sockets that name their protocol, which these do not; connections have it from this one. Without it a
         # body waits 40 ms for the client to acknowledge its header.
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if _USER_TIMEOUT is not None:  # of connections, too; asyncio itself would wait for ever
+            self._socket.setsockopt(socket.IPPROTO_TCP, _USER_TIMEOUT, max(1, round(idle_s * 1000)))
         self.port: int = self._socket.getsockname()[1]
         self._config = uvicorn.Config(
             _dated(app),

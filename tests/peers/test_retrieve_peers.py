@@ -4,15 +4,8 @@ import json
 import subprocess
 
 import pytest
-from certificates import Certificates, needs_openssl
 from peer_kit import assert_same_image, needs, sample
 from pydicom import dcmread
-from pydicom.dataset import Dataset
-
-from hostd.dicom import data_sets
-from hostd.dicom.retrieve import STUDY_ROOT_MOVE
-from hostd.dimse import retrieval, scu
-from hostd.dimse.tls import Tls
 
 pytestmark = [pytest.mark.peers, needs("movescu", "getscu", "storescp", "Orthanc", "gdcmconv")]
 
@@ -123,48 +116,3 @@ def test_strangers_are_told_that_they_are_strangers(start, tmp_path):
     assert code != 0
     assert "0xa801" in said.lower()
     assert not arrived(archive.folder)
-
-
-@needs_openssl
-@needs("storescu", "echoscu")
-def test_a_study_is_asked_for_and_sent_over_tls(start, tmp_path):
-    certificates = Certificates(tmp_path / "certificates")
-    certificate, key = certificates.server
-    shown = ["+tls", key, certificate, "+cf", certificates.ca]
-    archive = start.storescp(*map(str, shown))
-    client, client_key = certificates.client
-    tls = f'tls = true\nca_file = "{certificates.ca}"\nclient_certificate_file = "{client}"\nclient_key_file = "{client_key}"'
-    node = start.node(more=ASKER + modality("archive", archive, more=tls), dicom=(
-        f'tls_port = 0\ncertificate_file = "{certificate}"\nkey_file = "{key}"\nclient_ca_file = "{certificates.ca}"'
-    ))  # fmt: skip
-    port = node.node.dicom.tls_port
-    as_client = [
-        "-aet",
-        "ASKER",
-        "-aec",
-        "HOSTD",
-        "+tls",
-        client_key,
-        client,
-        "+cf",
-        certificates.ca,
-        "127.0.0.1",
-        port,
-    ]
-    for tool, *more in (("echoscu",), ("storescu", sample("CT_small.dcm"))):
-        ended = subprocess.run([tool, *map(str, (*as_client, *more))], capture_output=True, timeout=60, check=False)
-        assert ended.returncode == 0, ended.stderr
-    ct = header("CT_small.dcm")
-
-    def identifier(syntax):
-        asked = Dataset()
-        asked.QueryRetrieveLevel, asked.StudyInstanceUID = "STUDY", ct.StudyInstanceUID
-        return data_sets.encode(asked, syntax)
-
-    with scu.connect(
-        "127.0.0.1", port, calling_aet="ASKER", called_aet="HOSTD", contexts=[(STUDY_ROOT_MOVE, data_sets.SYNTAXES)],
-        tls=Tls(certificates.ca, certificates.client), timeout_s=60,
-    ) as association:  # fmt: skip
-        ended = retrieval.move(association, STUDY_ROOT_MOVE, identifier, "ARCHIVE")
-    assert (ended.status, ended.counts.completed) == (0, 1)
-    assert arrived(archive.folder).keys() == {ct.SOPInstanceUID}
