@@ -232,7 +232,7 @@ class Node:
         # P4: what ingest makes replaces what was received, so that it must be proven.
         for_ingest = Transcoder(pool, tools, settings.transcoding.builtin, may_be_unverified=False)
         for_delivery = Transcoder(pool, tools, settings.transcoding.builtin, may_be_unverified=True)
-        workers = IngestWorkers(self.archive, for_ingest, threads=shares(settings.transcoding.workers))
+        workers = self._ingest_workers(pool, for_ingest)
         self._undo.append(("ingest threads", workers.join))
         self._undo.append(("codecs", pool.close))
         self._undo.append(("tools", tools.close))
@@ -570,6 +570,13 @@ class Node:
             dicom_tls=(self.settings.dicom.host, self.dicom.tls_port) if self.dicom and self.dicom.tls_port else None,
             is_https=self.settings.http.certificate_file is not None,
         )
+
+    def _ingest_workers(self, pool: CodecPool, for_ingest: Transcoder) -> IngestWorkers:
+        settings = self.settings.transcoding
+        leisurely = None
+        if settings.workers > 1:  # of one codec process a delivery would have to wait for what has no hurry
+            leisurely = Transcoder(pool.at_leisure(), self._tools, settings.builtin, may_be_unverified=False)
+        return IngestWorkers(self.archive, for_ingest, threads=shares(settings.workers), leisurely=leisurely)
 
     def _editor_of(self, pool: CodecPool, known: dict[str, Project]) -> Editor:
         """Return what modifies and de-identifies, by the secret that all nodes on this index share."""

@@ -65,11 +65,14 @@ class Job:
 
 
 class IngestWorkers:
-    """Transcodes in `threads` threads. All methods may be called from any thread."""
+    """Transcodes in `threads` threads; what no sender waits for by `leisurely`, where there is that. All methods may be called from any thread."""
 
-    def __init__(self, archive: Archive, pool: Transcodes, *, threads: int) -> None:
+    def __init__(
+        self, archive: Archive, pool: Transcodes, *, threads: int, leisurely: Transcodes | None = None
+    ) -> None:
         self._archive = archive
         self._pool = pool
+        self._leisurely = leisurely or pool
         self._changed = threading.Condition()
         self._queue: deque[Job] = deque()
         self._in_hand: set[str] = set()
@@ -235,7 +238,10 @@ class IngestWorkers:
         options = identified(
             job.aim.step, self._archive.secret, job.sop_instance_uid, job.content, job.original.transfer_syntax
         )
-        receipt = transcode_twice(self._pool, source, target, spare.path, options, give_up=lambda: self._stopping)
+        receipt = transcode_twice(
+            self._leisurely if job.is_row else self._pool, source, target, spare.path, options,
+            give_up=lambda: self._stopping, again=self._pool,
+        )  # fmt: skip
         try:
             if options is not None:
                 require_own_identity(spare.path, receipt, job.sop_instance_uid)

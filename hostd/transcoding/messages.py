@@ -24,6 +24,8 @@ class Job(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="job"):
     options: EncodeOptions | None = None
     verify: bool = True
     """Decode the result again, and compare it with its source."""
+    at_leisure: bool = False
+    """Do it when nothing else wants the processor: nobody waits for it."""
 
 
 class Compare(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="compare"):
@@ -55,9 +57,10 @@ class Drawn(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="drawn"
 
 
 class Ready(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="ready"):
-    """The worker is in its jail; which layers are in force."""
+    """The worker is in its jail; which layers are in force, and the number of the thread that does what is done at leisure."""
 
     layers: dict[str, int]
+    leisure: int
 
 
 class Made(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="made"):

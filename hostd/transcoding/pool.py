@@ -23,6 +23,7 @@ from hostd.dicom import part10
 from hostd.dicom.syntaxes import TransferSyntax
 from hostd.errors import CannotTranscodeError, CodecCrashedError, UnparsableError, WrongPixelsError
 from hostd.sandbox.frames import Channel, FrameError, PixelFacts
+from hostd.transcoding.leisure import put_last
 from hostd.transcoding.messages import (
     MAX_MESSAGE,
     Compare,
@@ -102,22 +103,30 @@ class CodecPool:
         options: EncodeOptions | None = None,
         *,
         verify: bool = True,
+        at_leisure: bool = False,
     ) -> Receipt:
         """Make `result`, the image of `source` in the target syntax, and return its receipt.
 
         Without `options` nothing is lost; with them the target is a lossy one, and the result a derived instance of its own.
         Sizes, hashes and syntaxes of the receipt are seen by the host; what was proven of the pixels is the worker's word.
         Without `verify` the result is not decoded again and compared, and its receipt says so: no proof to replace anything by.
+        What is done `at_leisure` has a processor only while nothing else on the machine wants one, where the system has that; it may so
+        take longer than it may.
 
         `result` must not exist; it is written, synced to disk (its folder is not), and left only if everything succeeded.
         Raises `CannotTranscodeError` (with the reason), `WrongPixelsError`, `CodecCrashedError` (the worker died, took too
         long or ran out of memory), and `OSError` for the file system's refusals, `FileExistsError` among them.
         """
-        receipt = self.carry_out(Job(target.uid, options, verify), source, result, is_new_instance=options is not None)
+        job = Job(target.uid, options, verify, at_leisure)
+        receipt = self.carry_out(job, source, result, is_new_instance=options is not None)
         if receipt.result_syntax != target.uid:
             result.unlink()
             raise WrongPixelsError(f"the codec worker wrote {receipt.result_syntax[:64]!r} when {target} was asked for")
         return receipt
+
+    def at_leisure(self) -> Leisurely:
+        """Return this pool for what nobody waits for."""
+        return Leisurely(self)
 
     def carry_out(self, job: msgspec.Struct, source: Path, result: Path, *, is_new_instance: bool = False) -> Receipt:
         """Make `result` of `source` by a job that the worker knows. Raises as `transcode` does.
@@ -276,6 +285,19 @@ class CodecPool:
             raise CodecCrashedError("the codec workers were ended because the node stops")
 
 
+class Leisurely:
+    """A pool whose transcodes are done at leisure."""
+
+    def __init__(self, pool: CodecPool) -> None:
+        self._pool = pool
+
+    def transcode(
+        self, source: Path, target: TransferSyntax, result: Path, options: EncodeOptions | None = None
+    ) -> Receipt:
+        """Make `result`; as `CodecPool.transcode` does, and raises likewise."""
+        return self._pool.transcode(source, target, result, options, at_leisure=True)
+
+
 class _Worker:
     """One codec process; not for use by several threads, except `kill`."""
 
@@ -303,6 +325,7 @@ class _Worker:
             if not isinstance(reply, Ready):
                 raise CodecCrashedError("the codec worker did not start as it should")
             self.layers = reply.layers
+            put_last(self._process.pid, reply.leisure)
         except BaseException:
             self.end()
             raise

@@ -76,23 +76,30 @@ def transcode_twice(
     options: EncodeOptions | None = None,
     *,
     give_up: Callable[[], bool],
+    again: Transcodes | None = None,
 ) -> Receipt:
-    """Transcode; a codec process that died is given one more try, since it may have died of something else.
+    """Transcode; a codec process that died is given one more try, by `again` where that is another, since it may have died of something else.
 
     Not when `give_up` says so: a node that stops ends its codecs itself. Raises as `Transcodes.transcode` does.
     """
-    ask = partial(pool.transcode, source, target, result, options)
-    return _twice(ask, f"transcode to {target.keyword}", source, give_up)
+    ask, once_more = (partial(one.transcode, source, target, result, options) for one in (pool, again or pool))
+    return _twice(ask, f"transcode to {target.keyword}", source, give_up, once_more)
 
 
-def _twice(make: Callable[[], Receipt], what: str, source: Path, give_up: Callable[[], bool]) -> Receipt:
+def _twice(
+    make: Callable[[], Receipt],
+    what: str,
+    source: Path,
+    give_up: Callable[[], bool],
+    again: Callable[[], Receipt] | None = None,
+) -> Receipt:
     try:
         return make()
     except CodecCrashedError as error:
         if give_up():
             raise
         _log.warning("a codec process died, trying once more", file=source.name, work=what, error=str(error))
-        return make()
+        return (again or make)()
 
 
 class Products:

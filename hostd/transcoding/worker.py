@@ -28,6 +28,7 @@ from hostd.transcoding import registry
 from hostd.transcoding import transcode as work
 from hostd.transcoding.comparison import compare
 from hostd.transcoding.drawing import draw
+from hostd.transcoding.leisure import Leisure
 from hostd.transcoding.measuring import measure
 from hostd.transcoding.messages import (
     MAX_MESSAGE,
@@ -78,9 +79,10 @@ def main(others: Others | None = None) -> None:
         memory_bytes=int(sys.argv[2]), open_files=_OPEN_FILES, file_bytes=_FILE_BYTES, extra_calls=_CALLS
     )
     with contextlib.suppress(EOFError, ConnectionError):
-        channel.send(Ready(layers))
+        leisure = Leisure()
+        channel.send(Ready(layers, leisure.thread))
         while True:
-            _answer(sock, channel, others)
+            _answer(sock, channel, others, leisure)
 
 
 def warm_up() -> None:
@@ -105,7 +107,7 @@ def warm_up() -> None:
     work.transcode(deflated, syntaxes.EXPLICIT_LE, io.BytesIO())
 
 
-def _answer(sock: socket.socket, channel: Channel, others: Others | None) -> None:
+def _answer(sock: socket.socket, channel: Channel, others: Others | None, leisure: Leisure) -> None:
     job = channel.receive()
     _, descriptors, _, _ = socket.recv_fds(sock, 1, 2)
     modes = (
@@ -122,7 +124,10 @@ def _answer(sock: socket.socket, channel: Channel, others: Others | None) -> Non
             cast("BinaryIO", files.enter_context(os.fdopen(descriptor, mode)))
             for descriptor, mode in zip(descriptors, modes, strict=True)
         ]
-        reply = _done(job, others, *opened)
+        if isinstance(job, Job) and job.at_leisure:
+            reply = leisure.do(lambda: _done(job, others, *opened))
+        else:
+            reply = _done(job, others, *opened)
     channel.send(reply)
     if isinstance(reply, Failed) and reply.kind in ("memory", "defect"):
         sys.exit(1)  # what else is broken in this process is not known

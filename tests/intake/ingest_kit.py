@@ -92,15 +92,16 @@ class GatedPool:
 class Bench:
     """An intake over an archive; `restart` ends its threads and begins anew, as a node would."""
 
-    def __init__(self, archive, pool, *, policy=TO_J2K, threads=1, budget=20.0, on_conflict="newest"):
+    def __init__(self, archive, pool, *, policy=TO_J2K, threads=1, budget=20.0, on_conflict="newest", leisurely=None):
         self.archive = archive
         self.pool = pool
+        self.leisurely = leisurely
         self.policy, self.threads, self.budget, self.on_conflict = policy, threads, budget, on_conflict
         self.workers = None
         self.start()
 
     def start(self):
-        self.workers = IngestWorkers(self.archive, self.pool, threads=self.threads)
+        self.workers = IngestWorkers(self.archive, self.pool, threads=self.threads, leisurely=self.leisurely)
         self.workers.start()
         self.intake = Intake(
             self.archive, on_conflict=self.on_conflict, name_sender=lambda _: None, policy=self.policy,

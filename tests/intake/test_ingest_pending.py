@@ -10,7 +10,7 @@ from ingest_kit import EXPLICIT, FROM_CT1, J2K, data_set_hash, image
 from hostd.archive import instances, pending
 from hostd.archive import tables as t
 from hostd.archive.records import Blob
-from hostd.errors import CannotTranscodeError, StorageError
+from hostd.errors import CannotTranscodeError, CodecCrashedError, StorageError
 from hostd.intake import ingest_workers
 from hostd.intake.ingest_workers import shares
 from hostd.transcoding.receipt import Receipt
@@ -223,6 +223,33 @@ def test_the_order_is_that_of_arrival_whether_senders_waited_or_not(make):
 @pytest.mark.parametrize(("workers", "share"), [(1, 1), (2, 1), (3, 2), (8, 7)])
 def test_ingest_leaves_a_codec_process_to_deliveries(workers, share):
     assert shares(workers) == share
+
+
+class Busy:
+    """A pool whose every worker takes too long at first."""
+
+    def __init__(self):
+        self.calls = 0
+
+    def transcode(self, source, target, result, options=None):
+        self.calls += 1
+        raise CodecCrashedError("the codec took longer than it may, and was ended")
+
+
+def test_only_what_no_sender_waits_for_is_done_at_leisure(make):
+    leisurely = Busy()
+    bench = make(leisurely=leisurely)
+    bench.receive(image(1))
+    assert (leisurely.calls, bench.pool.calls, bench.pending()) == (0, 1, 0)
+
+
+def test_what_cannot_be_done_at_leisure_is_done_as_if_somebody_waited(make):
+    leisurely = Busy()
+    bench = make(budget=0, leisurely=leisurely)
+    bench.receive(image(1))
+    bench.until_ended()
+    assert (leisurely.calls, bench.pool.calls) == (1, 1)
+    assert bench.instance(1).blob.transfer_syntax == J2K
 
 
 def test_no_more_than_its_threads_are_in_the_codec_pool_at_one_time(make):

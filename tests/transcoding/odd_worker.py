@@ -9,6 +9,7 @@ import ctypes
 import os
 import socket
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -69,6 +70,10 @@ def look(frame, options):
             continue
         reached.append(name)
     raise RuntimeError(f"reached {reached}; environment {sorted(os.environ)}")
+
+
+def name_thread(frame, options):
+    raise RuntimeError(f"thread {threading.get_native_id()}")
 
 
 def babble(frame, options):

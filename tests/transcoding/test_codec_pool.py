@@ -17,6 +17,7 @@ from hostd.dicom.syntaxes import ALL, EXPLICIT_LE, IMPLICIT_LE, JPEG2000_LOSSLES
 from hostd.errors import CannotTranscodeError, CodecCrashedError, WrongPixelsError
 from hostd.transcoding import pool as module
 from hostd.transcoding import registry
+from hostd.transcoding.leisure import put_last
 from hostd.transcoding.options import EncodeOptions
 from hostd.transcoding.pool import CodecPool
 from hostd.transcoding.receipt import Receipt
@@ -287,6 +288,48 @@ def test_the_jail_of_a_worker_has_all_its_layers_here(pool, source):
     assert layers["rlimits"]
     assert layers["no_new_privs"]
     assert layers["seccomp"] or layers["landlock"]
+
+
+def policies(pid):
+    """Return the scheduling policy of each thread of a process."""
+    return {int(task.name): os.sched_getscheduler(int(task.name)) for task in Path(f"/proc/{pid}/task").iterdir()}
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "SCHED_IDLE"), reason="this system has no policy of scheduling for what has no hurry"
+)
+@pytest.mark.parametrize("at_leisure", [True, False])
+def test_what_is_done_at_leisure_has_a_processor_only_while_nothing_else_wants_one(odd, source, tmp_path, at_leisure):
+    pool = odd("name_thread")
+    pool.pixel_hash(source)
+    (pid,) = idle_pids(pool)
+    (leisurely,) = [thread for thread, policy in policies(pid).items() if policy == os.SCHED_IDLE]
+    assert policies(pid)[pid] == os.SCHED_OTHER
+    with pytest.raises(CodecCrashedError, match="thread") as caught:
+        pool.transcode(source, JPEG2000_LOSSLESS, tmp_path / "result", at_leisure=at_leisure)
+    assert f"thread {leisurely if at_leisure else pid}" in str(caught.value)
+
+
+def test_what_is_made_at_leisure_is_what_is_made_in_a_hurry(pool, source, tmp_path):
+    one = pool.transcode(source, JPEG2000_LOSSLESS, tmp_path / "one")
+    other = pool.at_leisure().transcode(source, JPEG2000_LOSSLESS, tmp_path / "other")
+    assert one.result_sha256 == other.result_sha256
+    assert one.verified_by == other.verified_by
+
+
+@pytest.mark.parametrize("behaviour", ["crash", "eat"])
+def test_what_fails_at_leisure_costs_its_job_only(odd, source, tmp_path, behaviour):
+    pool = odd(behaviour)
+    with pytest.raises(CodecCrashedError):
+        pool.at_leisure().transcode(source, JPEG2000_LOSSLESS, tmp_path / "result")
+    assert not (tmp_path / "result").exists()
+    pool.marker.unlink()
+    assert pool.at_leisure().transcode(source, JPEG2000_LOSSLESS, tmp_path / "result").outcome == "made"
+
+
+def test_a_thread_that_the_worker_does_not_have_is_left_alone():
+    assert not put_last(os.getppid(), os.getpid())
+    assert os.sched_getscheduler(0) == os.SCHED_OTHER
 
 
 def test_memory_stays_bounded_whatever_the_size_of_the_file(source, tmp_path):
