@@ -311,6 +311,7 @@ class Node:
         sends: Kind = Sends(self.archive, self._couriers)
         own: dict[str, Kind] = {
             sending.MODALITY: sends, sending.PEER: sends, modifying.TYPE: self._modifies,
+            modifying.SPLIT: self._modifies, modifying.MERGE: self._modifies,
             packing.ARCHIVE: self._packs, packing.MEDIA: self._packs,
         }  # fmt: skip
         return own | {

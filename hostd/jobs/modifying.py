@@ -14,7 +14,7 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from hostd.archive import derived, instances, jobs, marks
+from hostd.archive import derived, instances, jobs, labels, marks
 from hostd.archive import tables as t
 from hostd.archive.archive import Archive
 from hostd.archive.instances import Arrival
@@ -32,6 +32,8 @@ from hostd.transcoding.stored import Product, Stored
 from hostd.transcoding.transform import Transcode, Transform
 
 TYPE = "ResourceModification"
+SPLIT, MERGE = "SplitStudy", "MergeStudy"
+"""Types of jobs that have series become part of another study; otherwise as the first."""
 LEVELS = ("instance", "series", "study", "patient")
 WORDS = {"instance": "Instance", "series": "Series", "study": "Study", "patient": "Patient"}
 _PATHS = {"instance": "instances", "series": "series", "study": "studies", "patient": "patients"}
@@ -55,6 +57,7 @@ class Modification(msgspec.Struct, frozen=True):
     """What is asked: `change` is done to each instance, after it was transcoded.
 
     `level` is what of it becomes a new one; `bulk` tells whether the answer names all that is made. `seed` makes its identifiers its own.
+    With `keep_labels` what is made has the labels of what it was made of. With `is_restructured` the answer names what was known before.
     """
 
     change: Modify | Anonymize
@@ -63,6 +66,8 @@ class Modification(msgspec.Struct, frozen=True):
     transcode: Transcode | None = None
     keep_source: bool = True
     bulk: bool = False
+    keep_labels: bool = False
+    is_restructured: bool = False
     username: str | None = None
     ip: str | None = None
 
@@ -180,7 +185,7 @@ class Modifies:
                     )
                 if outcome not in instances.KEPT:
                     unwanted.append(arrival.blob.name)
-                _note_source(connection, one, arrival, isinstance(asked.change, Anonymize))
+                _note_source(connection, one, arrival, asked)
                 made = _noted(made, arrival, with_instances=asked.bulk)
                 if arrival.header.identity.instance == one.id:
                     replaced.append(one.id)
@@ -219,9 +224,9 @@ class Modifies:
         return Step(memo, progress=progress, commit=delete, topics=_TOPICS)
 
 
-def _note_source(connection: Connection, one: Source, arrival: Arrival, is_anonymization: bool) -> None:
-    """Note of what each level was made."""
-    kind = _ANONYMIZED_FROM if is_anonymization else derived.MODIFIED_FROM
+def _note_source(connection: Connection, one: Source, arrival: Arrival, asked: Modification) -> None:
+    """Note of what each level was made, and label it alike where that is wanted."""
+    kind = _ANONYMIZED_FROM if isinstance(asked.change, Anonymize) else derived.MODIFIED_FROM
     new = arrival.header.identity
     levels: tuple[tuple[Subject, str, str], ...] = (
         ("instance", new.instance, one.id), ("series", new.series, one.series), ("study", new.study, one.study),
@@ -230,6 +235,8 @@ def _note_source(connection: Connection, one: Source, arrival: Arrival, is_anony
     for level, made, source in levels:
         if made != source and marks.get(connection, level, made) is not None:
             marks.set_metadata(connection, level, made, kind, source)
+            if asked.keep_labels and (kept := labels.of(connection, level, source)):
+                labels.add(connection, level, made, kept)
 
 
 def _noted(made: dict[str, Any], arrival: Arrival, *, with_instances: bool) -> dict[str, Any]:
@@ -241,7 +248,9 @@ def _noted(made: dict[str, Any], arrival: Arrival, *, with_instances: bool) -> d
 
 
 def _shown(made: dict[str, list[str]], asked: Modification) -> dict[str, Any]:
-    """Return what is shown of what was made: the first of its level, or all of a bulk."""
+    """Return what is shown of what was made: the first of its level, or all of a bulk; of a study that was split or merged it is shown already."""
+    if asked.is_restructured:
+        return {}
     if asked.bulk:
         return {"Resources": [_resource(level, one) for level in LEVELS for one in made.get(level, [])]}
     return _resource(asked.level, made[asked.level][0]) | {"PatientID": made["patient"][0]}

@@ -22,6 +22,7 @@ from hostd.web.accepted import accepted_routes
 from hostd.web.actions import action_routes
 from hostd.web.answering import Answering
 from hostd.web.archives import archive_routes
+from hostd.web.asking_modalities import asking_routes
 from hostd.web.attachments import attachment_routes
 from hostd.web.bulk import bulk_routes
 from hostd.web.capacity import Capacity
@@ -36,6 +37,7 @@ from hostd.web.dicomweb.store import stow_routes
 from hostd.web.dicomweb.uri import uri_routes
 from hostd.web.direct import Direct
 from hostd.web.docs_page import docs_routes
+from hostd.web.documents import document_routes
 from hostd.web.explain import explain_routes
 from hostd.web.finding import find_routes
 from hostd.web.frames import Draws, Pictures, frame_routes
@@ -43,6 +45,7 @@ from hostd.web.guard import Guard, RequestFilters, Users
 from hostd.web.instances import upload_routes
 from hostd.web.jobs import NEVER, Submitting, job_routes
 from hostd.web.levels import level_routes
+from hostd.web.log_levels import log_level_routes
 from hostd.web.marks import mark_routes
 from hostd.web.metrics import metric_routes
 from hostd.web.modifications import modification_routes
@@ -52,7 +55,9 @@ from hostd.web.queries import query_routes
 from hostd.web.query_desk import Desk, Providers, Queries
 from hostd.web.records import association_routes, delivery_routes
 from hostd.web.remotes import remote_routes
+from hostd.web.restructuring import restructuring_routes
 from hostd.web.retrievals import retrieval_routes
+from hostd.web.slices import slice_routes
 from hostd.web.stores import store_routes
 from hostd.web.system import Named, system_routes
 from hostd.web.tools import tool_routes
@@ -134,7 +139,8 @@ def create_app(
     for routers in (level_routes, tag_routes, mark_routes, attachment_routes):
         for router in routers(archive):
             include(router)
-    include(protection_routes(archive))
+    for router in (protection_routes(archive), document_routes(archive), slice_routes(archive)):
+        include(router)
     include(stow_routes(intake, max_upload_bytes=max_upload_bytes, upload_idle_s=upload_idle_s), prefix=DICOMWEB)
     include(uri_routes(archive, made, pictures))
     include(delivery_routes(archive))
@@ -150,13 +156,19 @@ def create_app(
     submitting = Submitting(archive, runner, synchronous_limit_s)
     include(query_routes(Desk(archive, providers, Queries(queries), submitting, dicom_aet)))
     remotes = remotes or Remotes(archive, Settings())
-    include(remote_routes(remotes))
-    include(modification_routes(archive, submitting, maker))
+    for router in (
+        remote_routes(remotes),
+        asking_routes(remotes),
+        modification_routes(archive, submitting, maker),
+        restructuring_routes(archive, submitting),
+    ):
+        include(router)
     include(archive_routes(archive, submitting, *(packs or _packs_of(archive))))
     include(store_routes(archive, remotes, submitting, max_upload_bytes=max_upload_bytes, upload_idle_s=upload_idle_s))
     include(change_routes(archive))
-    include(tool_routes(archive, control or Control(), accepted))
-    include(accepted_routes(accepted))
+    control = control or Control()
+    for router in (tool_routes(archive, control, accepted), log_level_routes(control), accepted_routes(accepted)):
+        include(router)
     include(bulk_routes(archive))
     include(find_routes(archive, query))
     include(search_routes(archive, query), prefix=DICOMWEB)

@@ -217,17 +217,18 @@ def _modification(
         level,
         seed,
         transcode=_transcode(given, strict=level == "instance" and not bulk),
-        keep_source=_keeps_source(request, given, is_stored=level != "instance" or bulk),
+        keep_source=(level == "instance" and not bulk) or keeps_source(request, given),
         bulk=bulk,
+        keep_labels=bool(flag(given, "KeepLabels")),
         username=request.state.username,
         ip=client_ip(request),
     )
 
 
-def _keeps_source(request: Request, given: dict[str, Any], *, is_stored: bool) -> bool:
+def keeps_source(request: Request, given: dict[str, Any], *, default: bool = True) -> bool:
     """Tell whether the source stays. Raises `WebError` where it is to be deleted and who asks may not delete (`roles`)."""
-    keeps = bool(flag(given, "KeepSource", default=True))
-    if is_stored and not keeps and not suffices(request.state.role, "admin"):
+    keeps = bool(flag(given, "KeepSource", default=default))
+    if not keeps and not suffices(request.state.role, "admin"):
         raise WebError(403, FORBIDDEN, "\"KeepSource\" false deletes what is stored, which needs the role 'admin'")
     return keeps
 

@@ -113,6 +113,11 @@ def module(elements: Elements, subject: str) -> Elements:
     return {tag: element for tag, element in elements.items() if tag in _MODULES[subject]}
 
 
+def tags_of(*subjects: str) -> frozenset[int]:
+    """Return the tags of these modules, whether an instance has them or not."""
+    return frozenset().union(*(_MODULES[subject] for subject in subjects))
+
+
 def full(elements: Elements) -> dict[str, Any]:
     """Return `{"gggg,eeee": {"Name", "Type", "Value"}}`; `Type` is String, Sequence, Null or TooLong.
 

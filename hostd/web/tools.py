@@ -14,7 +14,7 @@ from starlette.responses import PlainTextResponse, Response
 
 from hostd.archive import labels
 from hostd.archive.archive import Archive
-from hostd.control import VERBOSITIES, Control
+from hostd.control import Control
 from hostd.scp.accepted import Accepted
 from hostd.scp.sop_classes import VERIFICATION
 from hostd.web.errors import FORBIDDEN, NOT_IMPLEMENTED, PARAMETER_OUT_OF_RANGE, WebError, unknown_resource
@@ -106,21 +106,6 @@ def _add_encoding(router: APIRouter) -> None:
 
 def _add_orders(router: APIRouter, control: Control) -> None:
     """Add what tells the node to be otherwise."""
-
-    @router.get("/log-level", summary="Tell how much is logged")
-    def log_level() -> Response:
-        return PlainTextResponse(control.verbosity)
-
-    @router.put("/log-level", summary="Log as the configuration has it (default), or more (verbose, trace)")
-    async def other_log_level(request: Request) -> Response:
-        wanted = await word(request)
-        if wanted not in VERBOSITIES:
-            raise WebError(400, PARAMETER_OUT_OF_RANGE, f"how much is logged is one of {', '.join(VERBOSITIES)}")
-        if control.set_verbosity is None:
-            raise _not_mine("log-level")
-        control.speak(wanted)
-        _log.info("log level changed", verbosity=wanted, username=request.state.username)
-        return PlainTextResponse("")
 
     def order(request: Request, what: str, act: Callable[[], None] | None) -> Response:
         if act is None:
