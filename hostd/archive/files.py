@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import os
 import secrets
 import shutil
@@ -62,12 +61,6 @@ def _copied(source: Path, target: Path) -> Way | None:
         with contextlib.suppress(FileNotFoundError):
             part.unlink()
     return "copied"
-
-
-def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file, in hexadecimal. Raises `OSError`."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def copy_index(source: Path, target: Path) -> None:

@@ -24,7 +24,7 @@ _WAIT_S = 30
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """A file as its row says it is: its size in bytes, its SHA-256, and whether it is known to be missing."""
+    """A file as its row says it is: its size in bytes, its digest, and whether it is known to be missing."""
 
     name: str
     size: int

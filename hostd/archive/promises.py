@@ -43,7 +43,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A stored instance that a reference means, with its current file and that file's SHA-256."""
+    """A stored instance that a reference means, with its current file and that file's digest."""
 
     instance: str
     sop_class_uid: str

@@ -15,7 +15,7 @@ from pathlib import Path
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from hostd.archive import instances, leases, sqlite
+from hostd.archive import digests, instances, leases, sqlite
 from hostd.archive import tables as t
 from hostd.archive.archive import is_held
 from hostd.archive.blobs import stored_at, sync_directory
@@ -138,18 +138,18 @@ def _enter(connection: Connection, place: Place, path: Path, rebuilt: Rebuilt) -
 
 
 def _arrival(path: Path, name: str) -> Arrival:
-    whole, data_set = hashlib.sha256(), hashlib.sha256()
+    data_set = hashlib.sha256()
     with path.open("rb") as file:
         start = data_set_offset(file)
         size = path.stat().st_size
         header = read_header(file, offset=start.offset, transfer_syntax=start.transfer_syntax_uid, size=size)
         file.seek(0)
-        whole.update(file.read(start.offset))
+        head = file.read(start.offset)
         while piece := file.read(_PIECE):
-            whole.update(piece)
             data_set.update(piece)
-    blob = Blob(name, size, whole.hexdigest(), header.transfer_syntax)
-    return Arrival(header, blob, data_set.hexdigest(), Origin("import"), path.stat().st_mtime)
+    content = data_set.hexdigest()
+    blob = Blob(name, size, digests.of_parts(head, content), header.transfer_syntax)
+    return Arrival(header, blob, content, Origin("import"), path.stat().st_mtime)
 
 
 def _put_aside(place: Place, rebuilt: Rebuilt) -> None:

@@ -40,7 +40,7 @@ _ORIGIN = tuple(field.name for field in fields(Origin))
 
 @dataclass(frozen=True, slots=True)
 class Blob:
-    """One stored file: its random name, size in bytes, SHA-256 of the whole file, and transfer syntax UID."""
+    """One stored file: its random name, size in bytes, digest (`hostd.archive.digests`), and transfer syntax UID."""
 
     name: str
     size: int

@@ -46,7 +46,7 @@ blob = sa.Table(
     metadata,
     sa.Column("name", sa.Text, primary_key=True),
     sa.Column("size", sa.BigInteger, nullable=False),
-    sa.Column("sha256", sa.Text, nullable=False),
+    sa.Column("sha256", sa.Text, nullable=False),  # or another digest: see digests.py
     sa.Column("transfer_syntax", sa.Text, nullable=False),
     sa.Column("created_at", sa.Float, nullable=False),
     sa.Column("state", sa.Text, nullable=False, server_default="present"),  # present | missing

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from sqlalchemy.exc import DBAPIError
 
+from hostd.archive import digests
 from hostd.archive.archive import is_held
 from hostd.archive.blobs import stored_at
-from hostd.archive.files import sha256_of
 from hostd.archive.inventory import Inventory, Named
 from hostd.config.place import Place
 
@@ -66,7 +66,7 @@ def _look(place: Place, named: Named, inventory: Inventory, findings: Findings, 
         found = path.stat().st_size
         if found != named.size:
             findings.changed[named.name] = f"{found} bytes instead of {named.size}"
-        elif hashes and sha256_of(path) != named.sha256:
+        elif hashes and not _is_as_stored(path, named):
             findings.changed[named.name] = "its content is not what was stored"
         else:
             findings.files += 1
@@ -76,6 +76,11 @@ def _look(place: Place, named: Named, inventory: Inventory, findings: Findings, 
             findings.missing.append(named.name)
     except OSError as error:
         findings.changed[named.name] = f"it cannot be read: {error.strerror or error}"
+
+
+def _is_as_stored(path: Path, named: Named) -> bool:
+    with path.open("rb") as file:
+        return digests.of_file(file, named.sha256) == named.sha256
 
 
 def _orphans(place: Place, inventory: Inventory) -> Iterator[str]:

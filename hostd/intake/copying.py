@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import BinaryIO
 
+from hostd.archive import digests
 from hostd.archive.blobs import BlobFile
 from hostd.archive.records import Blob
 from hostd.dicom.header import Header
@@ -19,19 +20,18 @@ def copy(source: BinaryIO, into: BlobFile, header: Header, *, offset: int) -> tu
     The data set begins at `offset`. The file is on stable storage then, its name need not be; it stays open, and the caller abandons it
     where anything fails. Raises `StorageError`, `OSError`, and `UnparsableError` for a file that is not of the size that its header tells.
     """
-    whole, data_set = hashlib.sha256(), hashlib.sha256()
+    data_set = hashlib.sha256()
     source.seek(0)
     head = source.read(offset)
     into.write(head)
-    whole.update(head)
     while piece := source.read(_PIECE):
         into.write(piece)
-        whole.update(piece)
         data_set.update(piece)
     if into.size != header.size:
         raise UnparsableError("the file changed while it was read")
     into.seal()
-    return Blob(into.name, into.size, whole.hexdigest(), header.transfer_syntax), data_set.hexdigest()
+    content = data_set.hexdigest()
+    return Blob(into.name, into.size, digests.of_parts(head, content), header.transfer_syntax), content
 
 
 def content_of(source: BinaryIO, *, offset: int) -> str:

@@ -87,6 +87,7 @@ class Intake:
         self._allowance = Allowance(archive, limits)
         self._locks = KeyedLocks()
         self._headers = Memory()
+        self._hashes_whole = bool(policy.targets)  # receipts tell of whole files
 
     def receive(
         self, *, sop_class_uid: str, sop_instance_uid: str, transfer_syntax: str, origin: Origin
@@ -97,6 +98,7 @@ class Intake:
             self._archive.blobs.create(),
             self._keep_from(origin),
             self._headers,
+            hashes_whole=self._hashes_whole,
             sop_class_uid=sop_class_uid,
             sop_instance_uid=sop_instance_uid,
             transfer_syntax=transfer_syntax,
@@ -111,7 +113,7 @@ class Intake:
         self._require_room()
         keep = self._keep_from(origin)
         if look is None:
-            return FileReception(self._archive.blobs.create(), keep, self._headers)
+            return self._file_reception(keep)
 
         def looked_at(complete: Complete) -> Received:
             try:
@@ -121,7 +123,10 @@ class Intake:
                 raise
             return keep(complete)
 
-        return FileReception(self._archive.blobs.create(), looked_at, self._headers)
+        return self._file_reception(looked_at)
+
+    def _file_reception(self, keep: Callable[[Complete], Received]) -> FileReception:
+        return FileReception(self._archive.blobs.create(), keep, self._headers, hashes_whole=self._hashes_whole)
 
     def _require_room(self) -> None:
         if not self._has_room():
@@ -139,7 +144,7 @@ class Intake:
             identity = complete.header.identity
             return Received(identity.instance, identity.patient, identity.study, identity.series, "stored")
 
-        reception = FileReception(self._archive.blobs.create(), take, self._headers)
+        reception = self._file_reception(take)
         try:
             with file.open("rb") as opened:
                 while piece := opened.read(_PIECE):
@@ -165,7 +170,7 @@ class Intake:
         header = complete.header
         return Arrival(
             header,
-            Blob(file.name, file.size, complete.file_sha256, header.transfer_syntax),
+            Blob(file.name, file.size, complete.digest, header.transfer_syntax),
             complete.data_set_sha256,
             origin,
             self._archive.clock.now(),

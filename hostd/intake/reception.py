@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from io import BytesIO
 from typing import Literal
 
+from hostd.archive import digests
 from hostd.archive.blobs import BlobFile
 from hostd.archive.instances import Outcome as Stored
 from hostd.dicom.header import Header, read_header
@@ -38,18 +39,21 @@ class Complete:
 
     file: BlobFile
     header: Header
-    file_sha256: str
+    digest: str
+    """Of the file (`hostd.archive.digests`)."""
     data_set_sha256: str
 
 
 class _Reception:
-    """What both kinds share: a file that is removed unless `keep` takes it over."""
+    """What both kinds share: a file that is removed unless `keep` takes it over. With `hashes_whole` its digest is the SHA-256 of all of it."""
 
-    def __init__(self, file: BlobFile, keep: Callable[[Complete], Received], memory: Memory) -> None:
+    def __init__(
+        self, file: BlobFile, keep: Callable[[Complete], Received], memory: Memory, *, hashes_whole: bool
+    ) -> None:
         self._file = file
         self._keep = keep
         self._memory = memory
-        self._file_hash = hashlib.sha256()
+        self._file_hash = hashlib.sha256() if hashes_whole else None
         self._data_set_hash = hashlib.sha256()
 
     def abandon(self) -> None:
@@ -62,18 +66,22 @@ class _Reception:
         except BaseException:
             self.abandon()
             raise
-        self._file_hash.update(piece)
+        if self._file_hash is not None:
+            self._file_hash.update(piece)
 
-    def _complete(self, offset: int, transfer_syntax: str) -> Complete:
+    def _complete(self, head: bytes, transfer_syntax: str) -> Complete:
+        """Return what has arrived; `head` is what stands in the file before the data set."""
         self._file.hasten()
         header = read_header(
             self._file.reader(),
-            offset=offset,
+            offset=len(head),
             transfer_syntax=transfer_syntax,
             size=self._file.size,
             memory=self._memory,
         )
-        return Complete(self._file, header, self._file_hash.hexdigest(), self._data_set_hash.hexdigest())
+        content = self._data_set_hash.hexdigest()
+        digest = digests.of_parts(head, content) if self._file_hash is None else self._file_hash.hexdigest()
+        return Complete(self._file, header, digest, content)
 
 
 class DataSetReception(_Reception):
@@ -85,18 +93,18 @@ class DataSetReception(_Reception):
         keep: Callable[[Complete], Received],
         memory: Memory,
         *,
+        hashes_whole: bool,
         sop_class_uid: str,
         sop_instance_uid: str,
         transfer_syntax: str,
         source_aet: str | None,
     ) -> None:
-        super().__init__(file, keep, memory)
+        super().__init__(file, keep, memory, hashes_whole=hashes_whole)
         self._sop_class_uid = sop_class_uid
         self._sop_instance_uid = sop_instance_uid
         self._transfer_syntax = transfer_syntax
-        head = file_header(sop_class_uid, sop_instance_uid, transfer_syntax, source_aet=source_aet)
-        self._offset = len(head)
-        self._store(head)
+        self._head = file_header(sop_class_uid, sop_instance_uid, transfer_syntax, source_aet=source_aet)
+        self._store(self._head)
 
     def write(self, fragment: bytes | memoryview) -> None:
         """Take the next fragment of the data set. Raises `StorageError` when the disk refuses it."""
@@ -106,7 +114,7 @@ class DataSetReception(_Reception):
     def finish(self) -> Received:
         """Return once the instance is on stable storage. Raises a `ReceptionError` when it was not taken."""
         try:
-            complete = self._complete(self._offset, self._transfer_syntax)
+            complete = self._complete(self._head, self._transfer_syntax)
             _require_same("SOP Class UID", complete.header.sop_class_uid, self._sop_class_uid)
             _require_same("SOP Instance UID", complete.header.sop_instance_uid, self._sop_instance_uid)
         except BaseException:
@@ -118,28 +126,31 @@ class DataSetReception(_Reception):
 class FileReception(_Reception):
     """A DICOM file (PS3.10) as HTTP brings it, kept byte for byte."""
 
-    def __init__(self, file: BlobFile, keep: Callable[[Complete], Received], memory: Memory) -> None:
-        super().__init__(file, keep, memory)
-        self._head: bytearray | None = bytearray()
-        self._offset = 0
+    def __init__(
+        self, file: BlobFile, keep: Callable[[Complete], Received], memory: Memory, *, hashes_whole: bool
+    ) -> None:
+        super().__init__(file, keep, memory, hashes_whole=hashes_whole)
+        self._begin: bytearray | None = bytearray()
+        """What came first, until it is known where the data set begins."""
+        self._head = b""
         self._transfer_syntax = ""
 
     def write(self, piece: bytes | memoryview) -> None:
         """Take the next piece of the file. Raises `StorageError`, or `UnparsableError` as soon as it cannot be DICOM."""
         self._store(piece)
-        if self._head is None:
+        if self._begin is None:
             self._data_set_hash.update(piece)
             return
-        self._head += piece
-        if len(self._head) >= _LONGEST_META:
+        self._begin += piece
+        if len(self._begin) >= _LONGEST_META:
             self._read_head()
 
     def finish(self) -> Received:
         """Return once the instance is on stable storage. Raises a `ReceptionError` when it was not taken."""
-        if self._head is not None:
+        if self._begin is not None:
             self._read_head()
         try:
-            complete = self._complete(self._offset, self._transfer_syntax)
+            complete = self._complete(self._head, self._transfer_syntax)
         except BaseException:
             self.abandon()
             raise
@@ -147,15 +158,15 @@ class FileReception(_Reception):
 
     def _read_head(self) -> None:
         """Find where the data set begins; what came of it so far is hashed."""
-        assert self._head is not None
-        head, self._head = bytes(self._head), None
+        assert self._begin is not None
+        begin, self._begin = bytes(self._begin), None
         try:
-            start = data_set_offset(BytesIO(head))
+            start = data_set_offset(BytesIO(begin))
         except UnparsableError:
             self.abandon()
             raise
-        self._offset, self._transfer_syntax = start.offset, start.transfer_syntax_uid
-        self._data_set_hash.update(head[start.offset :])
+        self._head, self._transfer_syntax = begin[: start.offset], start.transfer_syntax_uid
+        self._data_set_hash.update(begin[start.offset :])
 
 
 def _require_same(name: str, in_data_set: str, in_command: str) -> None:

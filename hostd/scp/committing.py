@@ -6,7 +6,6 @@ modality's configured address on an association of its own, again and again unti
 
 from __future__ import annotations
 
-import hashlib
 import random
 import threading
 from collections.abc import Callable, Generator
@@ -14,7 +13,7 @@ from typing import Protocol
 
 import structlog
 
-from hostd.archive import promises
+from hostd.archive import digests, promises
 from hostd.archive.archive import Archive
 from hostd.archive.promises import TOPIC, Candidate, Request
 from hostd.delivery.retry import Waits
@@ -186,7 +185,7 @@ class Promiser:
         """Tell whether the file of an instance is there, bit by bit as it was stored."""
         try:
             with self._archive.blobs.path(candidate.blob).open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
+                digest = digests.of_file(file, candidate.sha256)
         except OSError as error:
             _LOG.error("a file cannot be read, so it is not promised", blob=candidate.blob, reason=error.strerror)
             return False

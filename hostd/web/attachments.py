@@ -11,6 +11,7 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import PlainTextResponse, Response
 
 from hostd.archive.archive import Archive
+from hostd.archive.digests import Digest
 from hostd.archive.levels import LEVELS, Level
 from hostd.archive.records import Instance
 from hostd.web.errors import CORRUPTED_FILE, FORBIDDEN, INEXISTENT_ITEM, WebError
@@ -120,10 +121,10 @@ def _md5(archive: Archive, instance: Instance) -> str:
 
 
 def _digest(archive: Archive, instance: Instance) -> str | None:
-    """Return the MD5 of a file, None when its SHA-256 is not the one of the index."""
-    md5, sha256 = hashlib.md5(usedforsecurity=False), hashlib.sha256()
+    """Return the MD5 of a file, None when it is not what was stored."""
+    md5, digest = hashlib.md5(usedforsecurity=False), Digest(instance.blob.sha256)
     with opened(archive, instance) as file:
         while piece := file.read(_PIECE):
             md5.update(piece)
-            sha256.update(piece)
-    return md5.hexdigest() if sha256.hexdigest() == instance.blob.sha256 else None
+            digest.update(piece)
+    return md5.hexdigest() if digest.text() == instance.blob.sha256 else None
