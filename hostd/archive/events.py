@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import json
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -96,7 +97,7 @@ def after(
 
 def above(connection: Connection, number: int, limit: int) -> list[Event]:
     """Return the events above `number`, in order, whatever they are and whoever they are for, as they stand there: see `complete`."""
-    return [_event(row) for row in connection.execute(_ABOVE, {"above": number, "most": limit})]
+    return [_of_driver(row) for row in _ABOVE_NOW.rows(connection, above=number, most=limit)]
 
 
 def is_for(event: Event, script: str) -> bool:
@@ -181,6 +182,7 @@ _ABOVE = (
     .order_by(t.event.c.number)
     .limit(sa.bindparam("most"))
 )
+_ABOVE_NOW = rows.Prepared(_ABOVE)
 _UP_FROM = _ABOVE.where(t.event.c.kind.in_(sa.bindparam("kinds", expanding=True)))
 _AFTER = _UP_FROM.where(_is_for(None))
 _AFTER_OF = _UP_FROM.where(_is_for(sa.bindparam("script", type_=sa.Text)))
@@ -251,3 +253,17 @@ def _event(row: Row[Any]) -> Event:
         by=row.by,
         study=row.study,
     )
+
+
+_NAMES = tuple(column.name for column in t.event.c)
+_JSON = tuple(column.name for column in t.event.c if isinstance(column.type, sa.JSON))
+
+
+def _of_driver(row: Sequence[Any]) -> Event:
+    """Return the event of a row as the driver gives it: of SQLite JSON is text."""
+    values = dict(zip(_NAMES, row, strict=True))
+    for name in _JSON:
+        if isinstance(values[name], str):
+            values[name] = json.loads(values[name])
+    origin = values.pop("origin")
+    return Event(origin=Origin(**origin) if origin else None, **values)

@@ -71,22 +71,23 @@ class _Conversation:
         while True:
             event = self._channel.receive()
             if isinstance(event, frames.Filter):
-                self._channel.send(_within_limit(script.judge(event, self.ask)))
+                self._channel.send_encoded(_within_limit(script.judge(event, self.ask)))
             elif isinstance(event, frames.Event):
-                self._channel.send(_within_limit(script.run(event, self.ask)))
+                self._channel.send_encoded(_within_limit(script.run(event, self.ask)))
             else:
                 return EXIT_PROTOCOL
 
 
-def _within_limit(result: frames.Result | frames.Verdict) -> frames.Result | frames.Verdict:
-    size = len(msgspec.msgpack.encode(result))
-    if size <= frames.MAX_RESULT:
-        return result
-    reason = f"what this run asked for takes {size} bytes, over the limit of {frames.MAX_RESULT}"
+def _within_limit(result: frames.Result | frames.Verdict) -> bytes:
+    """Return what is to be sent of a result, encoded: a failure where it is too large."""
+    body = frames.encoded(result)
+    if len(body) <= frames.MAX_RESULT:
+        return body
+    reason = f"what this run asked for takes {len(body)} bytes, over the limit of {frames.MAX_RESULT}"
     failure = frames.Failure("TooManyActions", reason)
     if isinstance(result, frames.Verdict):
-        return frames.Verdict(result.id, "accept", [], [], failure=failure)
-    return frames.Result(result.id, [], [], [], failure)
+        return frames.encoded(frames.Verdict(result.id, "accept", [], [], failure=failure))
+    return frames.encoded(frames.Result(result.id, [], [], [], failure))
 
 
 def _leave_with_the_host(descriptor: int) -> None:

@@ -18,6 +18,7 @@ from hostd.archive.archive import Archive
 from hostd.archive.records import Cursor, Event
 from hostd.errors import StorageError
 from hostd.scripting import lane as lanes
+from hostd.scripting.bell import Bell
 from hostd.scripting.feed import Feed
 from hostd.scripting.interest import concerns
 from hostd.scripting.lane import Lane
@@ -87,9 +88,9 @@ class Crew:
         self.has_gone_on = False
         """Whether any event came to its end since it began."""
         self._ending = threading.Event()
-        self._woken = [threading.Event() for _ in crew]
-        """Set when a worker is to look again whether there is something for it."""
-        self._is_news = threading.Event()
+        self._woken = [Bell() for _ in crew]
+        """Rung when a worker is to look again whether there is something for it."""
+        self._is_news = False
         self._guard = threading.Lock()
         # What follows is for who holds `_guard`.
         self._window = Window(is_one=len(crew) == 1)
@@ -99,7 +100,7 @@ class Crew:
         self._passed: list[Future[bool]] = []
         self._trouble: BaseException | None = None
         for lane, woken in zip(crew, self._woken, strict=True):
-            lane.on_commit = woken.set
+            lane.on_commit = woken.ring
         if hears:
             archive.bulletin.follow("event", self.look)
         self._threads = [
@@ -131,12 +132,12 @@ class Crew:
 
     def look(self) -> None:
         """Look for new events: some have come."""
-        self._is_news.set()
+        self._is_news = True
         self._wake()
 
     def _wake(self) -> None:
         for woken in self._woken:
-            woken.set()
+            woken.ring()
 
     # -- the event log
 
@@ -146,7 +147,7 @@ class Crew:
         limit = min(_BATCH * len(self._lanes), self._window.room)
         if limit <= 0:
             return
-        self._is_news.clear()  # before the question: what comes after it is looked for again
+        self._is_news = False  # before the question: what comes after it is looked for again
         news = self._feed.after(self._looked_to, self._kinds, limit, script=self._cursor.script)
         first, unasked = self._looked_to + 1, 0
         for event in news.events:
@@ -167,7 +168,7 @@ class Crew:
         self._looked_to = news.upto
 
     def _is_to_fill(self) -> bool:
-        return (self._is_more or self._is_news.is_set()) and self._window.room > 0
+        return (self._is_more or self._is_news) and self._window.room > 0
 
     def _pass(self, first: int, last: int, unasked: int) -> None:
         """Move the cursor past events that do not concern the script; those that it does not handle by its own word are counted."""
@@ -206,7 +207,7 @@ class Crew:
         """Return the next event for a worker; None when the crew ends."""
         lane, woken = self._lanes[number], self._woken[number]
         while True:
-            woken.clear()
+            woken.hush()
             self._settle(lane, wait=False)
             with self._guard:
                 waiting = self._find(number)

@@ -12,15 +12,15 @@ from hostd.archive.plans import Plan, PlannedAction
 from hostd.archive.records import Event
 from hostd.archive.states import State
 from hostd.archive.usage import NO_QUOTA, Quota
-from hostd.dicom.header import Outline
 from hostd.errors import HostdError
 from hostd.sandbox import frames
 from hostd.scripting import questions
 from hostd.scripting.asking import Beyond, Means
-from hostd.scripting.plan import MAX_HOPS, Channels, as_frames_event, resolve
+from hostd.scripting.plan import MAX_HOPS, Channels, resolve
 from hostd.scripting.processes import WorkerLost
 from hostd.scripting.runtime import ScriptWorker
 from hostd.scripting.sources import ArchiveSource, with_header
+from hostd.scripting.travelling import travelling
 
 _log = structlog.get_logger(__name__)
 
@@ -57,8 +57,11 @@ def execute(
     is_lost = False
     beyond: Beyond | None = None
     state: State | None = None
+    about: frames.Instance | None = None
     try:
         event = with_header(event, archive.blobs.path)
+        told, body = travelling(event)
+        about = told.instance
         source = ArchiveSource(event, archive.read, archive.blobs.path)
         means = rules.means
         # Through the writer, so that it is read as the plans of this script leave it that are not committed yet.
@@ -67,7 +70,8 @@ def execute(
             lambda: archive.writer.do(lambda c: states.get(c, script)),
         )  # fmt: skip
         result = worker.run(
-            as_frames_event(event),
+            told,
+            body=body,
             time_limit_s=rules.time_limit_s,
             answer=lambda question: questions.answer_from(source, question, further),
             given=source.given,
@@ -86,13 +90,12 @@ def execute(
     except Exception as fault:  # noqa: BLE001 - an event that hostd itself stumbles over must not hold up the script for ever
         _log.exception("hostd failed to run a script", script=script, number=event.number)
         error, is_lost = f"hostd failed: {type(fault).__name__}: {fault}", True
-    header = _header(event)
     plan = Plan(
         script=script,
         version=version,
         event=event,
-        sop_instance_uid=header.sop_instance_uid if header else "",
-        sop_class_uid=header.sop_class_uid if header else "",
+        sop_instance_uid=about.sop_instance_uid if about else "",
+        sop_class_uid=about.sop_class if about else "",
         outcome="parked" if error else "done",
         actions=actions,
         tags_read=tuple(result.tags_read),
@@ -112,10 +115,3 @@ def why(failure: frames.Failure | None) -> str | None:
         return None
     where = f" ({failure.file} line {failure.line})".replace("( ", "(") if failure.line else ""
     return f"{failure.type}: {failure.message}{where}"
-
-
-def _header(event: Event) -> Outline | None:
-    try:
-        return Outline.decode(event.header) if event.header else None
-    except ValueError:  # msgspec's errors are ValueErrors; the run has failed on it above, and says so
-        return None

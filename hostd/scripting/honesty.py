@@ -16,7 +16,7 @@ def dishonest(
         return "the result of another event"
     if len(result.actions) > load.max_actions or (result.failure is not None and result.actions):
         return "a plan that is too long, or of a run that failed"
-    uids = {syntax.uid for syntax in load.syntaxes.values()}
+    uids = {syntax.uid for syntax in load.syntaxes.values()} if result.actions else set()
     for index, action in enumerate(result.actions):
         earlier = result.actions[:index]
         misnamed = _misnamed(action, earlier, event, given)

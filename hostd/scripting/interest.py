@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from typing import Any
+
+import msgspec
 
 from hostd.archive.records import Event
-from hostd.dicom.header import Header
+from hostd.dicom.header import Outline
 from hostd.scripting.vocabulary import vocabulary
 
 Handles = Mapping[str, Sequence[str]]
@@ -17,24 +20,29 @@ def concerns(handles: Handles | None, event: Event) -> bool:
     """Return whether the script is to be asked. Where the header cannot tell (none, a large value, a broken row), it is."""
     if not handles or not event.header:
         return True
+    keywords = vocabulary()[0]
     try:
-        header = _decoded(event.header)
+        elements = _elements(event.header)
+        return all(_has(elements, keywords.get(keyword), texts) for keyword, texts in handles.items())
     except ValueError:  # msgspec's errors are ValueErrors; the run will fail on it, in the open
         return True
-    keywords = vocabulary()[0]
-    return all(_has(header, keywords.get(keyword), texts) for keyword, texts in handles.items())
 
 
 @lru_cache(maxsize=16)
-def _decoded(stored: bytes) -> Header:
-    """Return a header, which is the same for all scripts that ask: not to be changed."""
-    return Header.decode(stored)
+def _elements(stored: bytes) -> dict[int, msgspec.Raw]:
+    """Return the elements of a header, each as it is stored; they are the same for all scripts that ask: not to be changed."""
+    return _ELEMENTS.decode(Outline.decode(stored).tags)
 
 
-def _has(header: Header, element: tuple[int, str] | None, texts: Sequence[str]) -> bool:
+def _has(elements: Mapping[int, msgspec.Raw], element: tuple[int, str] | None, texts: Sequence[str]) -> bool:
     if element is None:
         return True
-    _, values = header.tags.get(element[0], ("", []))
+    stored = elements.get(element[0])
+    _, values = ("", []) if stored is None else _ELEMENT.decode(stored)
     if values is None:
         return True
     return any(str(value) in texts for value in values or [""])
+
+
+_ELEMENTS = msgspec.msgpack.Decoder(dict[int, msgspec.Raw])
+_ELEMENT = msgspec.msgpack.Decoder(tuple[str, list[Any] | None])

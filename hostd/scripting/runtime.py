@@ -50,6 +50,7 @@ class ScriptWorker:
         self._load = load
         self._process = started.process
         self._channel = started.channel
+        self._channel.settimeout(_SEND_LIMIT_S)
         self._lossy: set[str] = set()
         self._lost: str | None = None
         self._given: Container[str] = ()
@@ -115,8 +116,11 @@ class ScriptWorker:
         time_limit_s: float,
         answer: Callable[[frames.Question], frames.Answer],
         given: Container[str] = (),
+        body: bytes | None = None,
     ) -> frames.Result:
         """Run the handler of an event and return what came of it, a failure of the script included.
+
+        `body` is the event `frames.encoded`, where that was done for another script already.
 
         `answer` is called in this thread for what the script asks; the time it takes does not count against the script's.
         What it raises ends the worker and is passed on. An answer over `frames.MAX_VALUE`, or beyond `frames.MAX_VALUES`
@@ -125,7 +129,7 @@ class ScriptWorker:
         Raises `WorkerLost`; the worker is then dead.
         """
         self._given = given
-        result = self._guarded(event, time_limit_s, answer)
+        result = self._guarded(event, time_limit_s, answer, body)
         assert isinstance(result, frames.Result)
         return result
 
@@ -149,12 +153,16 @@ class ScriptWorker:
     # -- one frame after another
 
     def _guarded(
-        self, asked: frames.Event | frames.Filter, limit_s: float, answer: Callable[[frames.Question], frames.Answer]
+        self,
+        asked: frames.Event | frames.Filter,
+        limit_s: float,
+        answer: Callable[[frames.Question], frames.Answer],
+        body: bytes | None = None,
     ) -> frames.Result | frames.Verdict:
         if self._lost is not None:
             raise WorkerLost(f"the worker of {self._load.name} is not running: {self._lost}")
         try:
-            return self._run(asked, limit_s, answer)
+            return self._run(asked, limit_s, answer, frames.encoded(asked) if body is None else body)
         except BaseException as error:
             self._lost = str(error)
             self._end()
@@ -176,7 +184,7 @@ class ScriptWorker:
 
     def _load_script(self, deadline: float, limit_s: float) -> None:
         self._lossy = {syntax.uid for syntax in self._load.syntaxes.values() if syntax.is_lossy}
-        self._send(self._load)
+        self._send(frames.encoded(self._load))
         reply = self._receive(deadline, limit_s)
         if isinstance(reply, frames.Refused):
             raise RefusedScriptError(self._load.name, reply.problems)
@@ -193,12 +201,16 @@ class ScriptWorker:
         return set(ready.handlers) <= known | by_the_clock and are_possible(ready.schedules)
 
     def _run(
-        self, asked: frames.Event | frames.Filter, limit_s: float, answer: Callable[[frames.Question], frames.Answer]
+        self,
+        asked: frames.Event | frames.Filter,
+        limit_s: float,
+        answer: Callable[[frames.Question], frames.Answer],
+        body: bytes,
     ) -> frames.Result | frames.Verdict:
         expected = frames.Result if isinstance(asked, frames.Event) else frames.Verdict
         most = _MAX_QUESTIONS if isinstance(asked, frames.Event) else _MAX_FILTER_QUESTIONS
         deadline = time.monotonic() + limit_s
-        self._send(asked)
+        self._send(body)
         values_left, questions = frames.MAX_VALUES, 0
         while True:
             message = self._receive(deadline, limit_s)
@@ -219,7 +231,7 @@ class ScriptWorker:
                 values_left -= size
             else:  # what the worker has looked at it may forget, so there is no limit on the whole
                 reply, _ = _limited(answer(message), message.id, frames.MAX_VALUE)
-            self._send(reply)
+            self._send(frames.encoded(reply))
             deadline += time.monotonic() - began
 
     def _check(self, question: frames.Question, asked: frames.Event | frames.Filter) -> None:
@@ -240,10 +252,9 @@ class ScriptWorker:
         assert isinstance(asked, frames.Filter)
         return dishonest_verdict(message, asked)
 
-    def _send(self, message: frames.FromHost) -> None:
-        self._channel.settimeout(_SEND_LIMIT_S)
+    def _send(self, body: bytes) -> None:
         try:
-            self._channel.send(message)
+            self._channel.send_encoded(body)
         except TimeoutError:
             raise WorkerLost(f"the worker of {self._load.name} does not read; it was killed") from None
         except OSError:

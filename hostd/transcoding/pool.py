@@ -347,7 +347,7 @@ class _Worker:
         self._channel.settimeout(time_limit_s)
         try:
             self._channel.send(job)
-            socket.send_fds(self._socket, [b"F"], descriptors)
+            self._channel.send_descriptors(descriptors)
         except TimeoutError as error:
             raise self._too_long() from error
         except OSError as error:

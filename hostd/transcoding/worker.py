@@ -67,7 +67,8 @@ class Others:
 def main(others: Others | None = None) -> None:
     """Warm up, enter the jail, and do jobs until the host closes the connection."""
     sock = socket.socket(fileno=int(sys.argv[1]))
-    channel = Channel(sock, ToWorker | others.kind if others else ToWorker, max_receive=MAX_MESSAGE)
+    kinds = ToWorker | others.kind if others else ToWorker
+    channel = Channel(sock, kinds, max_receive=MAX_MESSAGE, reads_ahead=False)
     os.nice(_NICENESS)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the host's to handle
     logging.disable()

@@ -43,6 +43,8 @@ def test_what_one_script_has_read_the_next_ones_are_given_from_memory(archive, c
     assert given == [of_index(archive, begin)] * 10
     assert len(given[0]) == 5
     assert counted == [begin]
+    with archive.read() as connection:
+        assert feed.after(begin, KINDS, 64, script="a.py").events == events.after(connection, begin, KINDS, 64), "whole"
 
 
 def test_a_script_that_is_far_behind_reads_the_index(archive):

@@ -1,6 +1,7 @@
 """What a worker sends becomes a plan about this event's instance, or a script's error; never anything else."""
 
 import json
+from dataclasses import replace
 
 import msgspec
 import pytest
@@ -14,6 +15,7 @@ from hostd.dicom import syntaxes
 from hostd.errors import ConfigurationError, NotFoundError, ScriptError
 from hostd.sandbox import frames
 from hostd.scripting.plan import as_frames_event, resolve
+from hostd.scripting.travelling import travelling
 from hostd.testing.made import header
 from hostd.transcoding.receipt import Receipt
 from hostd.transcoding.transform import RunTool, Transcode, Transform
@@ -251,3 +253,12 @@ def test_hostile_actions_become_a_plan_about_this_instance_or_an_error(actions, 
                     assert step.name == "crop"
         if isinstance(one, PlannedDelete) and isinstance(one.after, tuple):
             assert all(isinstance(planned[at], PlannedForward) and at < one.position for at in one.after)
+
+
+def test_an_event_is_encoded_once_for_all_scripts_and_anew_when_its_row_says_more():
+    row = event()
+    told, body = travelling(row)
+    assert (told, body) == (as_frames_event(row), frames.encoded(as_frames_event(row)))
+    assert travelling(row)[1] is body
+    changed = replace(row, subject="another")
+    assert travelling(changed)[0].instance.id == "another"

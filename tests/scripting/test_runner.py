@@ -277,7 +277,7 @@ def test_an_event_that_hostd_itself_stumbles_over_is_parked(bench, monkeypatch):
     bench.attempts = 1
     bench.write("a.py", FORWARD)
     bench.start()
-    seen, genuine = threading.Event(), execution.as_frames_event
+    seen, genuine = threading.Event(), execution.travelling
 
     def stumble(event):
         if not seen.is_set():
@@ -285,7 +285,7 @@ def test_an_event_that_hostd_itself_stumbles_over_is_parked(bench, monkeypatch):
             raise RuntimeError("a bug")
         return genuine(event)
 
-    monkeypatch.setattr(execution, "as_frames_event", stumble)
+    monkeypatch.setattr(execution, "travelling", stumble)
     bench.arrive(2)
     bench.until_passed("a.py")
     assert [run.error for run in bench.rows(t.run)] == ["hostd failed: RuntimeError: a bug", None]

@@ -1,10 +1,12 @@
 """The host's side of a worker, with real workers: hostile scripts end as failures or lost workers, never as trouble for the host."""
 
+import contextlib
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -224,7 +226,7 @@ def test_a_worker_leaves_when_its_host_is_gone_even_from_an_endless_loop():
     program = (
         "import sys\nfrom hostd.sandbox import frames\nfrom hostd.scripting.runtime import ScriptWorker\n"
         "w = ScriptWorker.start(frames.Load('x.py', 'def on_start(host):\\n while True: pass\\n', {}, {}, {}, [], [], []))\n"
-        "w._send(frames.Event(1, 'on_start', 0.0))\nprint(w.pid, flush=True)\nsys.stdin.read()\n"
+        "w._send(frames.encoded(frames.Event(1, 'on_start', 0.0)))\nprint(w.pid, flush=True)\nsys.stdin.read()\n"
     )
     with subprocess.Popen(
         [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -319,6 +321,40 @@ def test_a_frame_that_trickles_in_does_not_outlast_the_limit(monkeypatch):
 
 
 # -- what the worker is -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("trickles", [False, True], ids=["it does not read", "it reads a little now and then"])
+def test_a_frame_that_is_not_read_does_not_hold_up_the_host(trickles):
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        channel = frames.Channel(ours, frames.FromWorker, max_receive=frames.MAX_RESULT)
+        channel.settimeout(0.3)
+        if trickles:
+            threading.Thread(target=_read_slowly, args=(theirs,), daemon=True).start()
+        with pytest.raises(TimeoutError):
+            channel.send_encoded(bytes(4 << 20))
+
+
+def _read_slowly(end):
+    with contextlib.suppress(OSError):  # it is closed meanwhile
+        while end.recv(4096):
+            time.sleep(0.02)
+
+
+def test_frames_that_come_together_are_received_one_by_one():
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        sends = frames.Channel(theirs, frames.FromHost, max_receive=frames.MAX_FRAME)
+        channel = frames.Channel(ours, frames.Hello, max_receive=frames.MAX_RESULT)
+        for number in range(3):
+            sends.send(frames.Hello({"landlock": number}))
+        assert [channel.receive(deadline=time.monotonic() + 60).layers["landlock"] for _ in range(3)] == [0, 1, 2]
+        with pytest.raises(TimeoutError):
+            channel.receive(deadline=time.monotonic() + 0.05)
+        theirs.close()
+        with pytest.raises(EOFError):
+            channel.receive(deadline=time.monotonic() + 60)
 
 
 def test_a_worker_holds_nothing_worth_stealing():
