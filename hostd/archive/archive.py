@@ -13,7 +13,17 @@ import structlog
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
-from hostd.archive import associations, events, figures, finished, installation, promises, removal, retrievals
+from hostd.archive import (
+    associations,
+    events,
+    figures,
+    finished,
+    inquiries,
+    installation,
+    promises,
+    removal,
+    retrievals,
+)
 from hostd.archive.blobs import SENDING, FolderBlobs, import_prefix, names_under
 from hostd.archive.bulletin import Bulletin
 from hostd.archive.company import TOPICS, Alone, Company, Members, notify
@@ -119,7 +129,7 @@ class Archive:
             pass
         while self.writer.do(lambda c: associations.purge(c, older_than=now - associations_seconds, limit=chunk)):
             pass
-        for purge in (retrievals.purge, promises.purge):
+        for purge in (retrievals.purge, promises.purge, inquiries.purge):
             while self.writer.do(partial(purge, older_than=now - associations_seconds, limit=chunk)):
                 pass
 

@@ -708,6 +708,20 @@ promise_request = sa.Table(  # a request for storage commitment, and what became
     sqlite_autoincrement=True,
 )
 
+inquiry = sa.Table(  # a request for storage commitment that somebody had hostd make by HTTP
+    "inquiry",
+    metadata,
+    sa.Column("uid", sa.Text, primary_key=True),  # of the transaction
+    sa.Column("modality", sa.Text, nullable=False),
+    sa.Column("remote_aet", sa.Text, nullable=False),
+    sa.Column("asked_at", sa.Float, nullable=False, index=True),
+    sa.Column(
+        "asked", sa.JSON, nullable=False
+    ),  # [SOP class, SOP instance UID, instance or null, SHA-256 of its data set or null]
+    sa.Column("committed", sa.JSON(none_as_null=True)),  # SOP instance UIDs; NULL until it was reported
+    sa.Column("failed", sa.JSON(none_as_null=True)),  # SOP instance UID → failure reason
+)
+
 pseudonym = sa.Table(  # who is who in a project; the only way back from what was de-identified
     "pseudonym",
     metadata,

@@ -8,8 +8,9 @@ from typing import Protocol, runtime_checkable
 
 import structlog
 from pydicom.uid import generate_uid
+from sqlalchemy import Connection
 
-from hostd.archive import commitments
+from hostd.archive import commitments, inquiries
 from hostd.archive.archive import Archive
 from hostd.clock import Clock
 from hostd.delivery.ledger import TOPIC
@@ -38,7 +39,13 @@ class Commits(Protocol):
 def settle(archive: Archive, report: Report) -> bool:
     """Record what a peer reported; return whether the transaction is one of ours."""
     topics = (TOPIC, "event")
-    count = archive.writer.do(lambda c: commitments.settle(c, report, archive.clock.now()), topics=topics)
+
+    def unit(connection: Connection) -> tuple[int | None, bool]:
+        return commitments.settle(connection, report, archive.clock.now()), inquiries.settle(connection, report)
+
+    count, is_inquiry = archive.writer.do(unit, topics=topics)
+    if is_inquiry:
+        return True
     if count is None:
         _log.warning("storage commitment was reported under a transaction that was never asked for")
     elif report.failed:

@@ -27,6 +27,7 @@ from hostd.web.attachments import attachment_routes
 from hostd.web.bulk import bulk_routes
 from hostd.web.capacity import Capacity
 from hostd.web.changes import change_routes
+from hostd.web.commitment import commitment_routes
 from hostd.web.content import content_routes, tag_routes
 from hostd.web.delivery_orders import delivery_order_routes
 from hostd.web.destinations import Destinations, destination_routes
@@ -159,6 +160,7 @@ def create_app(
     for router in (
         remote_routes(remotes),
         asking_routes(remotes),
+        commitment_routes(archive, remotes),
         modification_routes(archive, submitting, maker),
         restructuring_routes(archive, submitting),
     ):

@@ -39,6 +39,7 @@ NOT_IMPLEMENTED = 2
 PARAMETER_OUT_OF_RANGE = 3
 NOT_ENOUGH_MEMORY = 4
 BAD_PARAMETER_TYPE = 5
+BAD_SEQUENCE_OF_CALLS = 6
 INEXISTENT_ITEM = 7
 BAD_REQUEST = 8
 INEXISTENT_FILE = 13
@@ -63,6 +64,7 @@ _MEANINGS = {
     NOT_ENOUGH_MEMORY: "Not enough memory",
     PARAMETER_OUT_OF_RANGE: "Parameter out of range",
     BAD_PARAMETER_TYPE: "Bad type for a parameter",
+    BAD_SEQUENCE_OF_CALLS: "Bad sequence of calls",
     INEXISTENT_ITEM: "Accessing an inexistent item",
     BAD_REQUEST: "Bad request",
     INEXISTENT_FILE: "Inexistent file",

@@ -10,13 +10,12 @@ from starlette.responses import Response
 
 from hostd.archive.archive import Archive
 from hostd.archive.records import Instance
-from hostd.web.errors import WebError
+from hostd.web.errors import BAD_SEQUENCE_OF_CALLS, WebError
 from hostd.web.forms import index_in_series
 from hostd.web.frames import frame_count
 from hostd.web.resources import instances_of
 from hostd.web.responses import JsonResponse
 
-_BAD_SEQUENCE = 6
 _PARALLEL = 1e-4
 """How far the normals of two slices may be apart that belong to one volume."""
 
@@ -32,7 +31,7 @@ def slice_routes(archive: Archive) -> APIRouter:
         volume = by_position(members)
         ordered = volume or by_number(members)
         if ordered is None:
-            raise WebError(500, _BAD_SEQUENCE, "the instances have neither positions nor different numbers")
+            raise WebError(500, BAD_SEQUENCE_OF_CALLS, "the instances have neither positions nor different numbers")
         return JsonResponse(slices_form(ordered, is_volume=volume is not None))
 
     return router
