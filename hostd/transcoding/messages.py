@@ -52,6 +52,21 @@ class Draw(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="draw"):
     rows: int = 0
 
 
+class ReadPicture(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="read picture"):
+    """Decode a PNG or JPEG file into the result: samples as uncompressed pixel data has them, colours by pixel."""
+
+    form: Literal["png", "jpeg"]
+
+
+class Picture(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="picture"):
+    """The samples are written: of which size, how many a pixel (1, or 3 for red, green and blue), of how many bits (8 or 16)."""
+
+    rows: int
+    columns: int
+    samples: int
+    bits: int
+
+
 class Drawn(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="drawn"):
     """The picture is written."""
 
@@ -106,5 +121,5 @@ class Failed(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="faile
     number: int = 0
 
 
-ToWorker = Job | Compare | Measure | Draw
-FromWorker = Ready | Made | Hash | Measured | Compared | Drawn | Failed
+ToWorker = Job | Compare | Measure | Draw | ReadPicture
+FromWorker = Ready | Made | Hash | Measured | Compared | Drawn | Picture | Failed

@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 
@@ -37,6 +38,8 @@ from hostd.transcoding.messages import (
     Made,
     Measure,
     Measured,
+    Picture,
+    ReadPicture,
     Ready,
 )
 from hostd.transcoding.options import EncodeOptions
@@ -203,6 +206,14 @@ class CodecPool:
             finally:
                 os.close(made)
 
+    def read_picture(self, source: BinaryIO, job: ReadPicture, result: BinaryIO) -> Picture:
+        """Write the samples of a picture that is no DICOM into an open file; return what they are. Raises as `transcode` does."""
+        with self._worker() as worker:
+            reply = worker.run(job, [source.fileno(), result.fileno()], self._time_limit_s)
+        if not isinstance(reply, Picture):
+            raise CodecCrashedError("the codec worker gave an answer to another question")
+        return reply
+
     def compare(self, source: Path, result: Path) -> Compared:
         """Return what distinguishes the second file from the first, beyond their transfer syntax. Raises as `transcode` does."""
         with self._worker() as worker, source.open("rb") as before, result.open("rb") as after:
@@ -340,7 +351,7 @@ class _Worker:
 
     def run(
         self, job: msgspec.Struct, descriptors: list[int], time_limit_s: float
-    ) -> Made | Hash | Measured | Compared | Drawn:
+    ) -> Made | Hash | Measured | Compared | Drawn | Picture:
         """Do one job. Raises what the worker reports; after `CodecCrashedError` the worker is not usable."""
         self.is_usable = False  # until it is known how this job ended
         deadline = time.monotonic() + time_limit_s

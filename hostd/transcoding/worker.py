@@ -15,7 +15,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import BinaryIO, cast
+from typing import BinaryIO, Literal, cast
 
 import msgspec
 
@@ -42,10 +42,13 @@ from hostd.transcoding.messages import (
     Made,
     Measure,
     Measured,
+    Picture,
+    ReadPicture,
     Ready,
     ToWorker,
 )
 from hostd.transcoding.options import EncodeOptions
+from hostd.transcoding.pictures import read_picture
 from hostd.transcoding.receipt import Facts
 
 _NICENESS = 10
@@ -53,6 +56,7 @@ _OPEN_FILES = 32
 _FILE_BYTES = 1 << 40
 _CALLS = ("recvmsg", "pwrite64", "ftruncate", "clone", "set_robust_list", "sched_getaffinity", "fcntl")
 _MESSAGE_CHARACTERS = 2000
+_FORMS: tuple[Literal["png", "jpeg"], ...] = ("png", "jpeg")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +95,11 @@ def warm_up() -> None:
     for samples, bits in ((1, 12), (1, 8), (3, 8)):
         native = _small_image(samples, bits)
         measure(io.BytesIO(native))
-        for form in ("png", "jpeg"):
-            draw(Draw(0, "rendered", form), io.BytesIO(native), io.BytesIO())
+        for form in _FORMS:
+            drawn = io.BytesIO()
+            draw(Draw(0, "rendered", form), io.BytesIO(native), drawn)
+            drawn.seek(0)
+            read_picture(ReadPicture(form), drawn, io.BytesIO())
         for syntax in syntaxes.ALL:
             if not registry.encoders(syntax):
                 continue
@@ -139,9 +146,9 @@ def _done(
     others: Others | None,
     source: BinaryIO,
     result: BinaryIO | None = None,
-) -> Made | Hash | Measured | Compared | Drawn | Failed:
+) -> Made | Hash | Measured | Compared | Drawn | Picture | Failed:
     try:
-        if isinstance(job, (Measure, Compare, Draw)):
+        if isinstance(job, (Measure, Compare, Draw, ReadPicture)):
             return _looked(job, source, result)
         if not isinstance(job, Job):
             assert others is not None
@@ -156,13 +163,19 @@ def _done(
         return _failed(error)
 
 
-def _looked(job: Measure | Compare | Draw, source: BinaryIO, other: BinaryIO | None) -> Measured | Compared | Drawn:
+def _looked(
+    job: Measure | Compare | Draw | ReadPicture, source: BinaryIO, other: BinaryIO | None
+) -> Measured | Compared | Drawn | Picture:
     """Do a job that makes no DICOM file."""
     if isinstance(job, Measure):
         return Measured(measure(source))
     assert other is not None
     if isinstance(job, Compare):
         return compare(source, other)
+    if isinstance(job, ReadPicture):
+        picture = read_picture(job, source, other)
+        other.flush()
+        return picture
     draw(job, source, other)
     other.flush()
     return Drawn()

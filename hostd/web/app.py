@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from importlib.metadata import version
+from typing import Protocol
 
 from fastapi import APIRouter, FastAPI
 
@@ -29,6 +30,7 @@ from hostd.web.capacity import Capacity
 from hostd.web.changes import change_routes
 from hostd.web.commitment import commitment_routes
 from hostd.web.content import content_routes, tag_routes
+from hostd.web.creation import Reads, creation_routes
 from hostd.web.delivery_orders import delivery_order_routes
 from hostd.web.destinations import Destinations, destination_routes
 from hostd.web.dicomweb.resources import ROOT as DICOMWEB
@@ -66,6 +68,10 @@ from hostd.web.transcoded import Made, Transcodes
 from hostd.web.upload import FileIntake
 
 
+class Artist(Draws, Reads, Protocol):
+    """What draws pictures, and reads them (`hostd.transcoding.pool.CodecPool`)."""
+
+
 def create_app(
     archive: Archive,
     intake: FileIntake,
@@ -93,7 +99,7 @@ def create_app(
     providers: Providers = dict,
     queries: int = 100,
     synchronous_limit_s: float = 600.0,
-    artist: Draws | None = None,
+    artist: Artist | None = None,
     query: Callable[[], Query] = Query,
     limits: Callable[[], Storage] = Storage,
 ) -> FastAPI:
@@ -109,7 +115,7 @@ def create_app(
     `overwrites` and `ingest` (UID of a transfer syntax) are what `/system` tells of it. `control` is what may be done to the node.
     `providers` gives the modalities of the configuration as archives, of which so many `queries` are remembered. A request waits
     `synchronous_limit_s` seconds for its job.
-    `transcoder` makes files in other transfer syntaxes; without one none are given. `artist` draws pictures.
+    `transcoder` makes files in other transfer syntaxes; without one none are given. `artist` draws pictures, and reads them.
     `maker` makes modified ones, `packs` archives.
     `accepted` is what the DICOM face takes for storage. `query` is how what is stored is looked for, `limits` how much
     may be.
@@ -140,7 +146,12 @@ def create_app(
     for routers in (level_routes, tag_routes, mark_routes, attachment_routes):
         for router in routers(archive):
             include(router)
-    for router in (protection_routes(archive), document_routes(archive), slice_routes(archive)):
+    for router in (
+        protection_routes(archive),
+        document_routes(archive),
+        slice_routes(archive),
+        creation_routes(archive, intake, artist),
+    ):
         include(router)
     include(stow_routes(intake, max_upload_bytes=max_upload_bytes, upload_idle_s=upload_idle_s), prefix=DICOMWEB)
     include(uri_routes(archive, made, pictures))

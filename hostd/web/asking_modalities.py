@@ -7,7 +7,6 @@ from typing import Any
 from uuid import uuid4
 
 from fastapi import APIRouter, Request
-from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataset import Dataset
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
@@ -26,7 +25,7 @@ from hostd.web import tags
 from hostd.web.body import small_body
 from hostd.web.errors import BAD_FILE_FORMAT, WebError
 from hostd.web.fields import json_object
-from hostd.web.query_bodies import wrong
+from hostd.web.json_data_sets import data_set_of
 from hostd.web.remotes import modality_of
 from hostd.web.responses import JsonResponse
 
@@ -34,7 +33,6 @@ _LARGEST = 64 << 10
 _WORKLIST = "1.2.840.10008.5.1.4.31"
 """Modality Worklist Information Model - FIND (PS3.4 Annex K)."""
 _MOST = 10_000
-_DEEPEST = 8
 
 
 def asking_routes(remotes: Remotes) -> APIRouter:
@@ -55,7 +53,7 @@ def asking_routes(remotes: Remotes) -> APIRouter:
         destination = modality_of(remotes, name)
         body = await json_object(request)
         keys = body.get("Query", body)
-        asked = _data_set(keys if isinstance(keys, dict) else {}, depth=0)
+        asked = data_set_of(keys if isinstance(keys, dict) else {})
         form = tags.full if body.get("Full") is True else tags.short if body.get("Short") is True else tags.simplified
         return JsonResponse([form(one) for one in await run_in_threadpool(_worklist, destination, asked)])
 
@@ -87,42 +85,6 @@ def _described(remotes: Remotes, given: Any) -> modalities.Modality:
 
 
 # -- worklists --------------------------------------------------------------------------------------------------------
-
-
-def _data_set(keys: dict[str, Any], *, depth: int) -> Dataset:
-    """Return keys in JSON, sequences as lists of objects, as a data set. Raises `WebError`."""
-    if depth > _DEEPEST:
-        raise wrong("The query is nested too deep")
-    made = Dataset()
-    made.SpecificCharacterSet = "ISO_IR 192"
-    for name, value in keys.items():
-        tag = tag_for_keyword(name) or _number(name)
-        if tag is None:
-            raise wrong(f"There is no attribute {name[:64]}")
-        try:
-            vr = dictionary_VR(tag).split(" ")[0]
-            if isinstance(value, list):
-                items = [_data_set(one, depth=depth + 1) for one in value if isinstance(one, dict)]
-                if vr != "SQ" or len(items) != len(value):
-                    raise wrong(f"{name[:64]} is no sequence of objects")
-                for item in items:
-                    del item.SpecificCharacterSet
-                made.add_new(tag, "SQ", items)
-            elif isinstance(value, str):
-                made.add_new(tag, vr, [] if vr == "SQ" else value)
-            else:
-                raise wrong("Associative array of DICOM tags to strings, or arrays of such, expected")
-        except (KeyError, ValueError, TypeError) as error:
-            raise wrong(f"{name[:64]} cannot be asked for so") from error
-    return made
-
-
-def _number(name: str) -> int | None:
-    digits = name.replace(",", "").replace("-", "")
-    try:
-        return int(digits, 16) if len(digits) == 8 else None
-    except ValueError:
-        return None
 
 
 def _worklist(destination: modalities.Modality, asked: Dataset) -> list[Elements]:

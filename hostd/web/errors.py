@@ -56,6 +56,10 @@ NOT_ACCEPTABLE = 34
 REVISION = 43
 FORBIDDEN = 45
 DUPLICATE_RESOURCE = 46
+OVERRIDES_PARENT = 2020
+NO_DATA_URI = 2023
+NO_PARENT = 2024
+PARENT_IS_INSTANCE = 2025
 
 _MEANINGS = {
     **faults.MEANINGS,
@@ -81,6 +85,10 @@ _MEANINGS = {
     UNAUTHORIZED: "Bad credentials were provided to an HTTP request",
     FORBIDDEN: "Access to a resource is forbidden",
     DUPLICATE_RESOURCE: "Duplicate resource",
+    NO_DATA_URI: "The content of the new DICOM instance must be specified by a data URI",
+    OVERRIDES_PARENT: "Trying to override a value inherited from a parent module",
+    NO_PARENT: "Trying to attach a new DICOM instance to an inexistent resource",
+    PARENT_IS_INSTANCE: "Trying to attach a new DICOM instance to an instance (must be a series, study or patient)",
 }
 """Orthanc's error numbers, as clients compare them, and their meaning."""
 

@@ -1,0 +1,173 @@
+"""`/tools/create-dicom` of a real Orthanc and of hostd: the same instances of the same requests."""
+
+import base64
+
+import numpy as np
+import pytest
+import requests
+from likeness import pair_of, stop
+from peer_kit import PATIENCE_S, needs, sample
+from pydicom import dcmread
+from pydicom.filebase import DicomBytesIO
+
+pytestmark = [pytest.mark.peers, needs("Orthanc")]
+
+PDF = b"%PDF-1.4\n" + bytes(range(256)) * 7 + b"x"
+OURS = {"SOPClassUID", "Modality", "ConversionType", "EncapsulatedDocumentLength"}
+"""What hostd adds, since it is no instance without."""
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory):
+    made = pair_of(
+        tmp_path_factory.mktemp("created"),
+        sample("examples_rgb_color.dcm").read_bytes(),
+        sample("CT_small.dcm").read_bytes(),
+    )
+    made.names["nowhere"] = "0-0-0-0-0"
+    yield made
+    stop(made)
+
+
+def uri(media_type, content):
+    return f"data:{media_type};base64,{base64.b64encode(content).decode()}"
+
+
+@pytest.fixture(scope="module")
+def pictures(both):
+    """Pictures of each sort, as data URIs."""
+    url = both.orthanc.url
+    colour = next(
+        one["ID"]
+        for one in requests.get(f"{url}/instances?expand", timeout=PATIENCE_S).json()
+        if one["ID"] != both.names["instance"]
+    )
+
+    def picture(instance, kind, media_type="image/png"):
+        path = f"{url}/instances/{instance}/{kind}"
+        return uri(media_type, requests.get(path, headers={"Accept": media_type}, timeout=PATIENCE_S).content)
+
+    return {
+        "grey": picture(both.names["instance"], "preview"),
+        "deep": picture(both.names["instance"], "image-uint16"),
+        "colour": picture(colour, "preview"),
+        "jpeg": picture(colour, "preview", "image/jpeg"),
+        "pdf": uri("application/pdf", PDF),
+    }
+
+
+def created(both, **body):
+    """Have it made by both; return Orthanc's instance and hostd's."""
+    answers = both.ask("POST /tools/create-dicom", json=body)
+    assert [one.status_code for one in answers] == [200, 200], [one.text for one in answers]
+    assert answers[0].json().keys() == answers[1].json().keys()
+    found = []
+    for url, answer in zip(both.urls, answers, strict=True):
+        said = answer.json()
+        assert said["Status"] == "Success"
+        file = requests.get(f"{url}/instances/{said['ID']}/file", timeout=PATIENCE_S).content
+        found.append(dcmread(DicomBytesIO(file)))
+    return found
+
+
+def keywords(data_set):
+    return {element.keyword for element in data_set}
+
+
+@pytest.mark.parametrize("sort", ["grey", "deep", "colour", "jpeg", "pdf"])
+def test_a_picture_or_pdf_becomes_the_same_instance(both, pictures, sort):
+    theirs, ours = created(both, Tags={"PatientID": "x", "PatientName": "Müller^Jörg"}, Content=pictures[sort])
+    assert keywords(ours) - OURS == keywords(theirs) - OURS
+    assert str(ours.PatientName) == "Müller^Jörg"
+    if sort == "pdf":
+        assert bytes(ours.EncapsulatedDocument)[: ours.EncapsulatedDocumentLength] == PDF
+        assert ours.MIMETypeOfEncapsulatedDocument == theirs.MIMETypeOfEncapsulatedDocument
+        assert ours.SOPClassUID == theirs.SOPClassUID
+        return
+    for keyword in (
+        "Rows",
+        "Columns",
+        "SamplesPerPixel",
+        "BitsAllocated",
+        "BitsStored",
+        "HighBit",
+        "PhotometricInterpretation",
+    ):
+        assert ours[keyword].value == theirs[keyword].value, keyword
+    theirs.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.1"
+    difference = np.abs(ours.pixel_array.astype(int) - theirs.pixel_array.astype(int))
+    assert difference.max() <= (3 if sort == "jpeg" else 0)  # two decoders of JPEG may round otherwise
+
+
+@pytest.mark.parametrize("level", ["patient", "study", "series"])
+def test_it_is_attached_to_what_is_there(both, pictures, level):
+    theirs, ours = created(both, Parent=both.names[level], Tags={"ImageComments": "added"}, Content=pictures["grey"])
+    assert keywords(ours) - OURS == keywords(theirs) - OURS
+    inherited = {
+        "patient": ["PatientID", "PatientName"],
+        "study": ["StudyInstanceUID", "StudyDate", "StudyDescription"],
+        "series": ["SeriesInstanceUID", "Modality", "SeriesNumber"],
+    }
+    for keywords_ in list(inherited.values())[: list(inherited).index(level) + 1]:
+        for keyword in keywords_:
+            assert ours[keyword].value == theirs[keyword].value, keyword
+
+
+def test_tags_alone_and_sequences_make_an_instance_too(both):
+    body = {
+        "PatientID": "z", "StudyInstanceUID": "1.2.3", "SeriesInstanceUID": "1.2.4", "SOPInstanceUID": "1.2.5",
+        "0010-0040": "M", "InstanceNumber": "7", "PatientWeight": "70.5", "RequestAttributesSequence": [{"RequestedProcedureID": "1"}],
+    }  # fmt: skip
+    theirs, ours = created(both, Tags=body, Force=True)
+    assert keywords(ours) - OURS == keywords(theirs) - OURS
+    for keyword in ("SOPInstanceUID", "PatientSex", "InstanceNumber", "PatientWeight"):
+        assert ours[keyword].value == theirs[keyword].value
+    assert ours.RequestAttributesSequence[0].RequestedProcedureID == "1"
+
+
+def test_several_make_a_series(both, pictures):
+    content = [{"Tags": {"InstanceNumber": "5"}, "Content": pictures["grey"]}, {"Content": pictures["grey"]}]
+    for url, answer in zip(
+        both.urls,
+        both.ask("POST /tools/create-dicom", json={"Tags": {"PatientID": "s"}, "Content": content}),
+        strict=True,
+    ):
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["Path"] == f"/series/{answer.json()['ID']}"
+        found = requests.get(f"{url}/series/{answer.json()['ID']}/instances", timeout=PATIENCE_S).json()
+        assert len(found) == 2
+
+
+@pytest.mark.parametrize(("body", "status"), [
+    ({"Tags": {"Nope": "1"}}, 27),
+    ({"Tags": "x"}, 8),
+    ({"Tags": {"PatientID": 1}}, 5),
+    ({"Tags": {}, "Content": 5}, 2023),
+    ({"Tags": {}, "Content": "x"}, 15),
+    ({"Tags": {}, "Content": "data:text/plain;base64,AAAA"}, 2),
+    ({"Tags": {}, "Content": "data:application/pdf;base64,AAAA"}, 15),
+    ({"Tags": {"StudyInstanceUID": "1.2"}}, 2020),
+    ({"Tags": {"PatientName": "x"}, "Parent": "{study}"}, 2020),
+    ({"Tags": {}, "Parent": "{nowhere}"}, 2024),
+    ({"Tags": {}, "Parent": "{instance}"}, 2025),
+])  # fmt: skip
+def test_what_makes_no_instance_is_refused_with_orthancs_number(both, body, status):
+    if parent := body.get("Parent"):
+        body = body | {"Parent": both.names[parent.strip("{}")]}
+    theirs, ours = both.ask("POST /tools/create-dicom", json=body)
+    assert theirs.json()["OrthancStatus"] == ours.json()["OrthancStatus"] == status
+    assert ours.status_code == 400
+
+
+@pytest.mark.parametrize(
+    "content", ["data:image/png;base64,AAAA", "data:image/jpeg;base64,AAAA", "data:image/png;base64,?"]
+)
+def test_a_picture_that_is_none_is_the_clients_mistake(both, content):
+    theirs, ours = both.ask("POST /tools/create-dicom", json={"Tags": {}, "Content": content})
+    assert theirs.status_code >= 400
+    assert (ours.status_code, ours.json()["OrthancStatus"]) == (400, 15)
+
+
+def test_no_picture_at_all_is_no_series(both):
+    answer = requests.post(f"{both.node.url}/tools/create-dicom", json={"Tags": {}, "Content": []}, timeout=PATIENCE_S)
+    assert (answer.status_code, answer.json()["OrthancStatus"]) == (400, 2023)
