@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache, lru_cache
 from typing import Any, Literal
 
 import sqlalchemy as sa
@@ -130,11 +131,10 @@ class _Teller:
         self._counts = {name: tag for tag, name in names.items() if related.COUNTS.get(name) == level}
         self._lists = {name: tag for tag, name in names.items() if name in related.LISTS and level == "study"}
         special = {*self._of_index, *self._counts.values(), *self._lists.values(), _AVAILABILITY}
-        below = {keyword for one in queries.ORDER[queries.ORDER.index(level) + 1 :] for keyword in main_keywords(one)}
         self._deep = [
             tag
             for tag, name in names.items()
-            if tag not in special and name and name not in related.COUNTS and name not in below | {"SOPClassUID"}
+            if tag not in special and name and name not in related.COUNTS and name not in _below(level)
         ]
         self.reads = bool(self._deep) and asked.files != "never"
 
@@ -179,6 +179,13 @@ class _Teller:
         return elements
 
 
+@cache
+def _below(level: Subject) -> frozenset[str]:
+    """Return the keywords of which each of those below a level has values of its own."""
+    lower = queries.ORDER[queries.ORDER.index(level) + 1 :]
+    return frozenset(("SOPClassUID", *(keyword for one in lower for keyword in main_keywords(one))))
+
+
 def header_of(archive: Archive, found: Found) -> Elements:
     """Return what stands in the file of an instance, or of one of a level; nothing when it cannot be read, which is told in the log."""
     name = found.blob
@@ -193,6 +200,7 @@ def header_of(archive: Archive, found: Found) -> Elements:
         return {}
 
 
+@lru_cache(maxsize=1024)
 def keyword_of(tag: int) -> str:
     """Return the keyword of a tag, '' for what the standard does not have."""
     try:

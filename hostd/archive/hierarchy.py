@@ -15,7 +15,9 @@ from sqlalchemy import ColumnElement, Connection
 
 from hostd.archive import instances, labels
 from hostd.archive import tables as t
+from hostd.archive.catalogue import TABLES
 from hostd.archive.levels import Level, column
+from hostd.archive.lookups import ByValues, document
 from hostd.archive.records import Instance
 from hostd.archive.rows import Prepared
 
@@ -64,38 +66,42 @@ def ids(connection: Connection, level: Level, *, since: int = 0, limit: int | No
 
 def get(connection: Connection, level: Level, identifier: str) -> Stored | None:
     """Return a level, None when nothing of it is stored."""
-    newest = connection.execute(_newest(level), {"id": identifier}).first()
-    newest = newest or connection.execute(_any(level), {"id": identifier}).first()
-    if newest is None:
-        return None
-    known = connection.execute(_KNOWN, {"level": level, "id": identifier}).first()
-    parent = ABOVE[level]
-    return Stored(
-        level=level,
-        id=identifier,
-        patient=newest.patient,
-        study=newest.study,
-        attributes=newest.attributes,
-        parent=None if parent is None else newest._mapping[parent],  # noqa: SLF001 - SQLAlchemy's public name
-        children=children(connection, level, identifier),
-        is_stable=known is not None and known.due_at is None,
-        updated_at=_updated(level).rows(connection, id=identifier)[0][0],
-        calling_aet=newest.origin.get("calling_aet"),
-        metadata=known.metadata if known is not None else {},
-        labels=labels.of(connection, level, identifier),
-    )
+    return next(iter(get_all(connection, level, [identifier])), None)
 
 
 def get_all(connection: Connection, level: Level, identifiers: Sequence[str]) -> list[Stored]:
-    """Return those of these levels that are stored."""
-    found = (get(connection, level, one) for one in identifiers)
-    return [one for one in found if one is not None]
-
-
-def children(connection: Connection, level: Level, identifier: str) -> list[str]:
-    """Return the identifiers of what is directly below a level, in their order."""
-    below = BELOW[level]
-    return descendants(connection, level, identifier, below or "instance")
+    """Return those of these levels that are stored, in this order."""
+    facts = {row[0]: row for row in _newest(level).rows(connection, identifiers)}
+    if untold := [one for one in identifiers if one not in facts]:
+        facts |= {row[0]: row for row in _any(level).rows(connection, untold)}
+    there = [one for one in identifiers if one in facts]
+    known = {row[0]: row for row in _KNOWN.rows(connection, there, level=level)}
+    updated = dict(map(tuple, _updated(level).rows(connection, there)))
+    below: dict[str, list[str]] = {one: [] for one in there}
+    for parent, child in _children(level).rows(connection, there):
+        below[parent].append(child)
+    labelled = labels.of_many(connection, level, there)
+    found = []
+    for one in there:
+        _, patient, study, attributes, origin = facts[one]
+        _, due_at, metadata = known.get(one, (one, 0.0, {}))
+        found.append(
+            Stored(
+                level=level,
+                id=one,
+                patient=patient,
+                study=study,
+                attributes=document(attributes),
+                parent={"patient": None, "study": patient, "series": study}[level],
+                children=below[one],
+                is_stable=due_at is None,
+                updated_at=updated[one],
+                calling_aet=document(origin).get("calling_aet"),
+                metadata=document(metadata),
+                labels=labelled[one],
+            )
+        )
+    return found
 
 
 def descendants(connection: Connection, level: Level, identifier: str, of: str) -> list[str]:
@@ -105,7 +111,7 @@ def descendants(connection: Connection, level: Level, identifier: str, of: str) 
 
 def instances_of(connection: Connection, level: Level, identifier: str) -> list[Instance]:
     """Return the instances of a level, in the order of their identifiers."""
-    return instances.where(connection, column(level) == identifier)
+    return instances.having(connection, **{level: identifier})
 
 
 def size(connection: Connection, level: Level, identifier: str) -> Size:
@@ -123,31 +129,60 @@ def size(connection: Connection, level: Level, identifier: str) -> Size:
     return Size(row.studies, row.series, row.instances, int(row.size))
 
 
-_KNOWN = sa.select(t.stable.c.due_at, t.stable.c.metadata).where(
-    t.stable.c.level == sa.bindparam("level"), t.stable.c.id == sa.bindparam("id")
+_KNOWN = ByValues(
+    lambda values: sa.select(t.stable.c.id, t.stable.c.due_at, t.stable.c.metadata).where(
+        t.stable.c.level == sa.bindparam("level"), t.stable.c.id.in_(values)
+    )
 )
-_FACTS = sa.select(t.instance.c.patient, t.instance.c.study, t.instance.c.attributes, t.instance.c.origin)
+
+
+def _facts(level: Level) -> sa.Select[Any]:
+    own = t.instance.c
+    return sa.select(column(level), own.patient, own.study, own.attributes, own.origin)
+
+
+@cache
+def _newest(level: Level) -> ByValues:
+    """Select the instance of each that was told last."""
+    table, one = TABLES[level], t.instance.alias("one")
+    newest = sa.select(one.c.id).where(one.c[level] == table.c.id, one.c.told.is_not(None))
+    newest = newest.order_by(one.c.told.desc()).limit(1)
+    return ByValues(
+        lambda values: _facts(level).where(
+            t.instance.c.id.in_(sa.select(newest.scalar_subquery()).where(table.c.id.in_(values)))
+        )
+    )
+
+
+@cache
+def _any(level: Level) -> ByValues:
+    """Select an instance of each, none of which was told yet."""
+    table, one = TABLES[level], t.instance.alias("one")
+    some = sa.select(one.c.id).where(one.c[level] == table.c.id).limit(1)
+    return ByValues(
+        lambda values: _facts(level).where(
+            t.instance.c.id.in_(sa.select(some.scalar_subquery()).where(table.c.id.in_(values)))
+        )
+    )
+
+
+@cache
+def _updated(level: Level) -> ByValues:
+    mine = column(level)
+    latest = sa.select(mine, sa.func.max(t.instance.c.received_at)).group_by(mine)
+    return ByValues(lambda values: latest.where(mine.in_(values)))
+
+
+@cache
+def _children(level: Level) -> ByValues:
+    below = BELOW[level]
+    table = t.instance if below is None else TABLES[below]
+    parent = table.c[level]
+    return ByValues(lambda values: sa.select(parent, table.c.id).where(parent.in_(values)).order_by(parent, table.c.id))
 
 
 def _mine(level: Level) -> ColumnElement[bool]:
     return column(level) == sa.bindparam("id")
-
-
-@cache
-def _newest(level: Level) -> sa.Select[Any]:
-    told = t.instance.c.told
-    return _FACTS.where(_mine(level), told.is_not(None)).order_by(told.desc()).limit(1)
-
-
-@cache
-def _any(level: Level) -> sa.Select[Any]:
-    """Select an instance of a level of which none was told yet."""
-    return _FACTS.where(_mine(level)).limit(1)
-
-
-@cache
-def _updated(level: Level) -> Prepared:
-    return Prepared(sa.select(sa.func.max(t.instance.c.received_at)).where(_mine(level)))
 
 
 @cache
@@ -158,5 +193,5 @@ def _descendants(level: Level, of: str) -> Prepared:
 
 
 __all__ = [
-    "ABOVE", "BELOW", "Level", "Size", "Stored", "children", "descendants", "get", "get_all", "ids", "instances_of", "size",
+    "ABOVE", "BELOW", "Level", "Size", "Stored", "descendants", "get", "get_all", "ids", "instances_of", "size",
 ]  # fmt: skip

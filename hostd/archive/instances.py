@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any, Literal
 
 import msgspec
@@ -13,6 +14,7 @@ from sqlalchemy import Connection, Row
 from hostd.archive import catalogue, derived, events, filterings, labels, levels, pending, promises, rows
 from hostd.archive import tables as t
 from hostd.archive.filterings import Filtering
+from hostd.archive.lookups import ByValues, document
 from hostd.archive.records import NOBODY, Blob, Instance, Origin
 from hostd.dicom.header import Header, main_tags
 
@@ -452,19 +454,45 @@ def hide(
 
 # -- reading ----------------------------------------------------------------------------------------------------------
 
-_WITH_BLOB = sa.select(t.instance, t.blob.c.size, t.blob.c.sha256, t.blob.c.transfer_syntax).join(
-    t.blob, t.blob.c.name == t.instance.c.blob
-)
+_WITH_BLOB = sa.select(
+    t.instance.c.id,
+    t.instance.c.patient,
+    t.instance.c.study,
+    t.instance.c.series,
+    t.instance.c.patient_id,
+    t.instance.c.study_instance_uid,
+    t.instance.c.series_instance_uid,
+    t.instance.c.sop_instance_uid,
+    t.instance.c.sop_class_uid,
+    t.instance.c.attributes,
+    t.instance.c.received_sha256,
+    t.instance.c.origin,
+    t.instance.c.metadata,
+    t.instance.c.received_at,
+    t.blob.c.name,
+    t.blob.c.size,
+    t.blob.c.sha256,
+    t.blob.c.transfer_syntax,
+).join(t.blob, t.blob.c.name == t.instance.c.blob)
+"""As `_told` takes it."""
+
+_BY_ID = ByValues(lambda values: _WITH_BLOB.where(t.instance.c.id.in_(values)))
 
 
 def get(connection: Connection, instance: str) -> Instance | None:
     """Return the instance with Orthanc's identifier `instance`."""
-    return next(iter(_found(connection, _WITH_BLOB.where(t.instance.c.id == instance))), None)
+    return next(iter(get_all(connection, [instance])), None)
+
+
+def get_all(connection: Connection, identifiers: Sequence[str]) -> list[Instance]:
+    """Return those instances that are stored, in this order."""
+    found = {one.id: one for one in _told(connection, _BY_ID.rows(connection, identifiers))}
+    return [found[one] for one in identifiers if one in found]
 
 
 def by_sop_instance_uid(connection: Connection, uid: str) -> list[Instance]:
     """Return the instances of that SOP Instance UID: usually one, but other patients' data may use it too."""
-    return _found(connection, _WITH_BLOB.where(t.instance.c.sop_instance_uid == uid))
+    return having(connection, sop_instance_uid=uid)
 
 
 def ids(connection: Connection, *, since: int = 0, limit: int | None = None) -> list[str]:
@@ -475,18 +503,25 @@ def ids(connection: Connection, *, since: int = 0, limit: int | None = None) -> 
 
 def page(connection: Connection, *, since: int = 0, limit: int | None = None) -> list[Instance]:
     """Return instances in the order of their identifiers."""
-    return _found(connection, _WITH_BLOB.order_by(t.instance.c.id).offset(since).limit(limit))
+    query = _WITH_BLOB.order_by(t.instance.c.id).offset(since).limit(limit)
+    return _told(connection, connection.execute(query).all())
 
 
-def where(connection: Connection, *conditions: sa.ColumnElement[bool]) -> list[Instance]:
-    """Return the instances of which these conditions hold, in the order of their identifiers."""
-    return _found(connection, _WITH_BLOB.where(*conditions).order_by(t.instance.c.id))
+def having(connection: Connection, **values: str) -> list[Instance]:
+    """Return the instances whose columns have these values, in the order of their identifiers."""
+    return _told(connection, _having(tuple(values)).rows(connection, **values))
+
+
+@cache
+def _having(columns: tuple[str, ...]) -> rows.Prepared:
+    conditions = (t.instance.c[name] == sa.bindparam(name) for name in columns)
+    return rows.Prepared(_WITH_BLOB.where(*conditions).order_by(t.instance.c.id))
 
 
 def newest(connection: Connection, *, limit: int) -> list[Instance]:
     """Return the instances that came last, the newest first."""
     query = _WITH_BLOB.order_by(t.instance.c.received_at.desc(), t.instance.c.id).limit(limit)
-    return _found(connection, query)
+    return _told(connection, connection.execute(query).all())
 
 
 @dataclass(frozen=True, slots=True)
@@ -528,28 +563,14 @@ def siblings(connection: Connection, column: Literal["patient", "study", "series
     ).scalar_one()
 
 
-def _found(connection: Connection, query: sa.Select[Any]) -> list[Instance]:
-    rows = connection.execute(query).all()
-    labelled = labels.of_many(connection, "instance", [row.id for row in rows])
-    return [_instance(row, labelled[row.id]) for row in rows]
+def _told(connection: Connection, found: Sequence[Any]) -> list[Instance]:
+    """Return what these rows of `_WITH_BLOB` are."""
+    labelled = labels.of_many(connection, "instance", [row[0] for row in found])
+    return [_instance(row, labelled[row[0]]) for row in found]
 
 
-def _instance(row: Row[Any], labels: list[str]) -> Instance:
-    return Instance(
-        id=row.id,
-        patient=row.patient,
-        study=row.study,
-        series=row.series,
-        patient_id=row.patient_id,
-        study_instance_uid=row.study_instance_uid,
-        series_instance_uid=row.series_instance_uid,
-        sop_instance_uid=row.sop_instance_uid,
-        sop_class_uid=row.sop_class_uid,
-        attributes=row.attributes,
-        received_sha256=row.received_sha256,
-        origin=Origin(**row.origin),
-        metadata=row.metadata,
-        labels=labels,
-        received_at=row.received_at,
-        blob=Blob(row.blob, row.size, row.sha256, row.transfer_syntax),
-    )
+def _instance(row: Sequence[Any], labels: list[str]) -> Instance:
+    values: list[Any] = [
+        *row[:9], document(row[9]), row[10], Origin(**document(row[11])), document(row[12]), labels, row[13], Blob(*row[14:]),
+    ]  # fmt: skip
+    return Instance(*values)

@@ -9,11 +9,17 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from hostd.archive import tables as t
+from hostd.archive.lookups import ByValues
 from hostd.archive.rows import Prepared
 
 Subject = Literal["instance", "series", "study", "patient"]
 """What can have labels."""
 
+_OF_MANY = ByValues(
+    lambda values: sa.select(t.label.c.id, t.label.c.label).where(
+        t.label.c.level == sa.bindparam("level"), t.label.c.id.in_(values)
+    )
+)
 _OF = Prepared(
     sa.select(t.label.c.label).where(t.label.c.level == sa.bindparam("level"), t.label.c.id == sa.bindparam("id"))
 )
@@ -26,11 +32,10 @@ def of(connection: Connection, subject: Subject, identifier: str) -> list[str]:
 
 def of_many(connection: Connection, subject: Subject, identifiers: Sequence[str]) -> dict[str, list[str]]:
     """Return the labels of each, sorted."""
-    query = sa.select(t.label.c.id, t.label.c.label).where(t.label.c.level == subject, t.label.c.id.in_(identifiers))
     found: dict[str, list[str]] = {identifier: [] for identifier in identifiers}
     # Sorted here: for the order by label SQLite would read the labels of all there are.
-    for row in connection.execute(query):
-        found[row.id].append(row.label)
+    for identifier, label in _OF_MANY.rows(connection, identifiers, level=subject):
+        found[identifier].append(label)
     return {identifier: sorted(of_it) for identifier, of_it in found.items()}
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cache, partial
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy import ColumnElement, Connection
@@ -22,6 +22,8 @@ from hostd.archive import labels, related
 from hostd.archive import tables as t
 from hostd.archive.catalogue import KEY_LENGTH
 from hostd.archive.labels import Subject
+from hostd.archive.lookups import ByValues, document
+from hostd.archive.rows import Prepared
 from hostd.dicom.header import main_keywords
 from hostd.dicom.matching import Matcher, Single, Wildcard, fold
 
@@ -30,12 +32,31 @@ PAGE = 500
 _FIRST_PAGE = 50
 """Of what is found first, so that who asks need not wait for more."""
 _VALUES = 200
+_ESCAPE = "/"
 _ENOUGH = 1000
 """Beyond so many candidates it is not counted which key promises less."""
 
 Read = Callable[[], AbstractContextManager[Connection]]
 Labelling = Literal["All", "Any", "None"]
-_Row = sa.Row[Any]
+
+
+class _Row(NamedTuple):
+    """A row of a level: its identifier and its parent's, its attributes, where it stands in the walk; of an instance SOP class and file."""
+
+    id: str
+    parent: str
+    attributes: dict[str, Any]
+    at: str
+    sop_class_uid: str
+    blob: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Page:
+    """Rows of a level, and those of the levels above that they are in, by identifier."""
+
+    rows: list[_Row]
+    above: dict[Subject, dict[str, _Row]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +88,8 @@ class Query:
     labelling: Labelling = "All"
 
 
-def keywords_of(level: Subject) -> dict[str, Subject]:
+@cache
+def keywords_of(level: Subject) -> Mapping[str, Subject]:
     """Return the keywords that the index has for a level → the level that they belong to."""
     found: dict[str, Subject] = {}
     for one in ORDER[: ORDER.index(level) + 1]:
@@ -85,7 +107,7 @@ class _Start:
     """Where a query may begin: a level, and pages of its rows. `count` counts candidates up to a limit, None: few."""
 
     level: Subject
-    rows: Callable[[], Iterator[list[_Row]]]
+    pages: Callable[[], Iterator[_Page]]
     count: Callable[[Connection], int] | None = None
 
 
@@ -155,35 +177,39 @@ class _Walk:
             count = partial(_counted, condition=_in_spans(column, spans))
             yield _Start(level, partial(self._by_column, column, spans), count)
         elif (piece := _piece(matcher)) is not None:
-            alike = sa.or_(column.contains(piece, autoescape=True), sa.func.length(column) >= KEY_LENGTH)
-            yield _Start(level, partial(self._by_column, column, _ALL, alike), lambda _connection: _ENOUGH)
+            yield _Start(level, partial(self._by_column, column, _ALL, _like(piece)), lambda _connection: _ENOUGH)
 
-    def _by_values(self, column: sa.Column[str], values: Collection[str]) -> Iterator[list[_Row]]:
+    def _by_values(self, column: sa.Column[str], values: Collection[str]) -> Iterator[_Page]:
+        level = _LEVELS[column.table]
         for some in _pieces(sorted(set(values)), _VALUES):
-            yield self._rows(_of_values(column), {"values": some})
+            with self._look() as connection:
+                found = _of_values(column).rows(connection, some)
+            yield _page(level, found)
 
     def _by_column(
         self,
         column: sa.Column[str],
         spans: Sequence[tuple[str, str | None]],
-        condition: ColumnElement[bool] | None = None,
-    ) -> Iterator[list[_Row]]:
-        """Yield rows in the order of a column and of their identifiers."""
-        size = _FIRST_PAGE
+        like: str | None = None,
+    ) -> Iterator[_Page]:
+        """Yield rows in the order of a column and of their identifiers; with `like` only those whose column may be like that."""
+        level, size = _LEVELS[column.table], _FIRST_PAGE
         for first, last in spans:
-            begun, following = (_walk(column, has_last=last is not None, follows=follows) for follows in (False, True))
-            if condition is not None:
-                begun, following = begun.where(condition), following.where(condition)
-            page = self._rows(begun, {"first": first, "last": last, "size": size})
-            while page:
-                yield page
-                if len(page) < size:
+            at = {"first": first} | ({"last": last} if last is not None else {}) | ({"like": like} if like else {})
+            follows = False
+            while True:
+                walk = _walk(column, has_last=last is not None, follows=follows, is_like=like is not None)
+                with self._look() as connection:
+                    found = walk.rows(connection, **at, size=size)
+                page = _page(level, found)
+                if page.rows:
+                    yield page
+                if len(page.rows) < size:
                     break
-                size = PAGE
-                at = {"first": page[-1].at, "id": page[-1].id, "last": last, "size": size}
-                page = self._rows(following, at)
+                size, follows = PAGE, True
+                at |= {"first": page.rows[-1].at, "id": page.rows[-1].id}
 
-    def _by_modality(self, modalities: Sequence[str]) -> Iterator[list[_Row]]:
+    def _by_modality(self, modalities: Sequence[str]) -> Iterator[_Page]:
         """Yield studies that have a series of one of these modalities, each once."""
         before: list[str] = []
         for modality in sorted(set(modalities)):
@@ -209,7 +235,7 @@ class _Walk:
                 at = ids[-1]
             before.append(modality)
 
-    def _by_label(self, label: str) -> Iterator[list[_Row]]:
+    def _by_label(self, label: str) -> Iterator[_Page]:
         level, at = self._query.level, ""
         while True:
             mine = t.label.c.level == level, t.label.c.label == label, t.label.c.id > at
@@ -224,31 +250,25 @@ class _Walk:
                 return
             at = ids[-1]
 
-    def _rows(self, query: sa.Select[Any], values: Mapping[str, Any]) -> list[_Row]:
+    def _look(self) -> AbstractContextManager[Connection]:
         self._heed()
-        with self._read() as connection:
-            return list(connection.execute(query, {k: v for k, v in values.items() if v is not None}))
+        return self._read()
 
     # -- from there to what is asked for
 
     def _rooted(self, start: _Start) -> Iterator[list[Found]]:
         """Yield what of the first level matches, with what it is in."""
-        for rows in start.rows():
-            if not rows:
-                continue
-            above = self._above(start.level, rows)
-            yield self._matching(start.level, [(row, above.get(row.parent)) for row in rows])
+        for page in start.pages():
+            if page.rows:
+                above = self._above(page)
+                yield self._matching(start.level, [(row, above.get(row.parent)) for row in page.rows])
 
-    def _above(self, level: Subject, rows: Sequence[_Row]) -> dict[str, Found | None]:
-        """Return what these are in, by identifier; None where that does not match."""
-        parent = _PARENT[level]
-        if parent is None:
-            return {}
-        ids = {row.parent for row in rows}
-        found: dict[str, Found | None] = dict.fromkeys(ids)
-        for there in self._by_values(_TABLES[parent].c.id, ids):
-            above = self._above(parent, there)
-            found |= {one.id: one for one in self._matching(parent, [(row, above.get(row.parent)) for row in there])}
+    def _above(self, page: _Page) -> dict[str, Found]:
+        """Return what of the level above matches, by identifier."""
+        found: dict[str, Found] = {}
+        for level, rows in page.above.items():
+            matching = self._matching(level, [(row, found.get(row.parent)) for row in rows.values()])
+            found = {one.id: one for one in matching}
         return found
 
     def _matching(self, level: Subject, rows: Iterable[tuple[_Row, Found | None]]) -> list[Found]:
@@ -280,15 +300,21 @@ class _Walk:
         for page in above:
             for some in _pieces(page, at_once):
                 by_id = {one.id: one for one in some}
-                rows = self._rows(_children(level, follows=False), {"values": sorted(by_id), "size": PAGE})
+                left = sorted(by_id)
+                rows = self._children(level, left)
                 while rows:
                     yield self._matching(level, [(row, by_id[row.parent]) for row in rows])
                     if len(rows) < PAGE:
                         break
                     last = rows[-1].parent
-                    left = [one for one in sorted(by_id) if one >= last]
-                    at = {"values": left, "last": last, "id": rows[-1].id, "size": PAGE}
-                    rows = self._rows(_children(level, follows=True), at)
+                    left = [one for one in left if one >= last]
+                    rows = self._children(level, left, last=last, id=rows[-1].id)
+
+    def _children(self, level: Subject, parents: Sequence[str], **after: str) -> list[_Row]:
+        """Return what of a level is in some parents, a page of it: the first, or those after a row."""
+        with self._look() as connection:
+            found = _children(level, follows=bool(after)).rows(connection, parents, size=PAGE, **after)
+        return [_row(one) for one in found]
 
     def _labelled(self, page: list[Found]) -> list[Found]:
         wanted, how = self._query.labels, self._query.labelling
@@ -324,27 +350,55 @@ _KEYS: dict[str, sa.Column[str]] = {
 """Attributes by which is looked up, and the columns of their keys."""
 
 
-def _columns(table: Any, at: ColumnElement[str] | None = None) -> sa.Select[Any]:
-    """Select what is read of a level: its identifier and its parent's, its attributes, and `at`, by which it is walked."""
-    parent = _PARENT[_LEVELS[table]]
-    above = table.c[parent] if parent is not None else sa.literal("")
-    own = [t.instance.c.sop_class_uid, t.instance.c.blob] if table is t.instance else []
-    return sa.select(
-        table.c.id, above.label("parent"), table.c.attributes, *own, *([at.label("at")] if at is not None else [])
+def _columns(table: Any, at: ColumnElement[str] | None = None, *, above: bool = True) -> sa.Select[Any]:
+    """Select what is read of a level (`_Row`), by which column it is walked, and, from the patient on, each level `above`.
+
+    These are looked up for each row that is found: a join might be begun at their end.
+    """
+    level = _LEVELS[table]
+    parent = _PARENT[level]
+    nothing = sa.literal_column("''", sa.Text)
+    query: sa.Select[Any] = sa.select(
+        table.c.id,
+        table.c[parent] if parent is not None else nothing,
+        table.c.attributes,
+        at if at is not None else nothing.label("at"),
+        *((t.instance.c.sop_class_uid, t.instance.c.blob) if table is t.instance else (nothing, nothing)),
     )
+    for one in ORDER[: ORDER.index(level)] if above else ():
+        higher = _TABLES[one]
+        attributes = sa.select(higher.c.attributes).where(higher.c.id == table.c[one]).scalar_subquery()
+        query = query.add_columns(table.c[one], attributes)
+    return query
+
+
+def _row(found: Sequence[Any]) -> _Row:
+    return _Row(found[0], found[1], document(found[2]), *found[3:6])
+
+
+def _page(level: Subject, found: Sequence[Sequence[Any]]) -> _Page:
+    """Return what rows of `_columns` hold."""
+    above: dict[Subject, dict[str, _Row]] = {}
+    for place, one in enumerate(ORDER[: ORDER.index(level)]):
+        at = 6 + 2 * place
+        there = above[one] = {}
+        for row in found:
+            if row[at] not in there and row[at + 1] is not None:
+                there[row[at]] = _Row(row[at], row[at - 2] if place else "", document(row[at + 1]), "", "", "")
+    return _Page([_row(row) for row in found], above)
 
 
 # Made once each: to make a statement takes longer than to execute it.
 
 
 @cache
-def _of_values(column: sa.Column[str]) -> sa.Select[Any]:
+def _of_values(column: sa.Column[str]) -> ByValues:
     """Select the rows that have one of some values."""
-    return _columns(column.table).where(column.in_(sa.bindparam("values", expanding=True)))
+    return ByValues(lambda values: _columns(column.table).where(column.in_(values)))
 
 
 @cache
-def _walk(column: sa.Column[str], *, has_last: bool, follows: bool) -> sa.Select[Any]:
+def _walk(column: sa.Column[str], *, has_last: bool, follows: bool, is_like: bool) -> Prepared:
     """Select rows in the order of a column: the first from a value on, or those after a row."""
     identifier = column.table.c.id
     query = _columns(column.table, column).where(column >= sa.bindparam("first"))
@@ -352,19 +406,30 @@ def _walk(column: sa.Column[str], *, has_last: bool, follows: bool) -> sa.Select
         query = query.where(column <= sa.bindparam("last"))
     if follows:
         query = query.where(sa.or_(column > sa.bindparam("first"), identifier > sa.bindparam("id")))
-    return query.order_by(*dict.fromkeys((column, identifier))).limit(sa.bindparam("size"))
+    if is_like:  # what is cut off may be like anything
+        like = column.like(sa.bindparam("like", type_=sa.Text), escape=_ESCAPE)
+        query = query.where(sa.or_(like, sa.func.length(column) >= KEY_LENGTH))
+    return Prepared(query.order_by(*dict.fromkeys((column, identifier))).limit(sa.bindparam("size")))
 
 
 @cache
-def _children(level: Subject, *, follows: bool) -> sa.Select[Any]:
+def _children(level: Subject, *, follows: bool) -> ByValues:
     """Select what of a level is in some parents: the first, or those after a row."""
     table, parent = _TABLES[level], _PARENT[level]
     assert parent is not None, "nothing is below nothing"
     column = table.c[parent]
-    query = _columns(table).where(column.in_(sa.bindparam("values", expanding=True)))
+    query = _columns(table, above=False)
     if follows:
         query = query.where(sa.or_(column > sa.bindparam("last"), table.c.id > sa.bindparam("id")))
-    return query.order_by(column, table.c.id).limit(sa.bindparam("size"))
+    query = query.order_by(column, table.c.id).limit(sa.bindparam("size"))
+    return ByValues(lambda values: query.where(column.in_(values)))
+
+
+def _like(piece: str) -> str:
+    """Return the pattern of LIKE for text with this piece in it."""
+    for char in (_ESCAPE, "%", "_"):
+        piece = piece.replace(char, _ESCAPE + char)
+    return f"%{piece}%"
 
 
 def _values(matcher: Matcher | None) -> list[str] | None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from hostd.archive import tables as t
 from hostd.archive.labels import Subject
+from hostd.archive.lookups import ByValues, document
 
 LISTS = ("ModalitiesInStudy", "SOPClassesInStudy")
 """Keywords of a study whose values are those of what is below it."""
@@ -27,14 +27,23 @@ COUNTS: dict[str, Subject] = {keyword: level for level, names in _COUNTED.items(
 """Keywords of numbers → the level that has them."""
 
 
-_IDS: sa.BindParameter[Any] = sa.bindparam("ids", expanding=True)
-# Made once each: to make a statement takes longer than to execute it.
-_SERIES = sa.select(t.series.c.study, t.series.c.attributes).where(t.series.c.study.in_(_IDS))
-_CLASSES = sa.select(t.instance.c.study, t.instance.c.sop_class_uid).where(t.instance.c.study.in_(_IDS)).distinct()
-_COUNTING: dict[str, sa.Select[Any]] = {
-    keyword: sa.select(table.c[level], sa.func.count()).where(table.c[level].in_(_IDS)).group_by(table.c[level])
-    for level, names in _COUNTED.items()
-    for keyword, table in names.items()
+_SERIES = ByValues(
+    lambda values: sa.select(t.series.c.study, t.series.c.attributes).where(t.series.c.study.in_(values))
+)
+_CLASSES = ByValues(
+    lambda values: (
+        sa.select(t.instance.c.study, t.instance.c.sop_class_uid).where(t.instance.c.study.in_(values)).distinct()
+    )
+)
+
+
+def _counting(column: sa.ColumnElement[str]) -> ByValues:
+    counted = sa.select(column, sa.func.count()).group_by(column)
+    return ByValues(lambda values: counted.where(column.in_(values)))
+
+
+_COUNTING: dict[str, ByValues] = {
+    keyword: _counting(table.c[level]) for level, names in _COUNTED.items() for keyword, table in names.items()
 }
 
 
@@ -42,23 +51,22 @@ def lists(connection: Connection, studies: Sequence[str], keywords: Collection[s
     """Return the values of these keywords of `LISTS` for each study, sorted."""
     found: dict[str, dict[str, set[str]]] = {study: {keyword: set() for keyword in keywords} for study in studies}
     if "ModalitiesInStudy" in keywords:
-        for study, attributes in connection.execute(_SERIES, {"ids": list(studies)}):
-            if modality := attributes.get("Modality"):
+        for study, attributes in _SERIES.rows(connection, studies):
+            if modality := document(attributes).get("Modality"):
                 found[study]["ModalitiesInStudy"].add(modality)
     if "SOPClassesInStudy" in keywords:
-        for study, sop_class in connection.execute(_CLASSES, {"ids": list(studies)}):
+        for study, sop_class in _CLASSES.rows(connection, studies):
             found[study]["SOPClassesInStudy"].add(sop_class)
     return {study: {keyword: sorted(values) for keyword, values in one.items()} for study, one in found.items()}
 
 
 def counts(
-    connection: Connection, level: Subject, identifiers: Collection[str], keywords: Collection[str]
+    connection: Connection, level: Subject, identifiers: Sequence[str], keywords: Collection[str]
 ) -> dict[str, dict[str, str]]:
     """Return the numbers of these keywords that a level has, for each of these patients, studies or series."""
     found: dict[str, dict[str, str]] = {identifier: {} for identifier in identifiers}
     for keyword in _COUNTED.get(level, {}).keys() & keywords:
-        rows = connection.execute(_COUNTING[keyword], {"ids": list(identifiers)})
-        numbers: dict[str, int] = {row[0]: row[1] for row in rows}
+        numbers: dict[str, int] = dict(map(tuple, _COUNTING[keyword].rows(connection, identifiers)))
         for identifier in identifiers:
             found[identifier][keyword] = str(numbers.get(identifier, 0))
     return found

@@ -25,7 +25,7 @@ from hostd.web.errors import BAD_FILE_FORMAT, UNKNOWN_RESOURCE, WebError
 from hostd.web.fields import json_object, strings
 from hostd.web.forms import TYPES, metadata_of, metadata_of_level
 from hostd.web.resources import above, described, existing_instance, existing_level
-from hostd.web.responses import JsonResponse
+from hostd.web.responses import JsonResponse, encoded
 
 _log = structlog.get_logger(__name__)
 
@@ -100,7 +100,7 @@ def json_list(described: Iterator[Any]) -> Iterator[bytes]:
     """Yield a list in JSON, in pieces."""
     yield b"["
     for number, one in enumerate(described):
-        yield (b"," if number else b"") + JsonResponse(one).body
+        yield (b"," if number else b"") + encoded(one)
     yield b"]"
 
 

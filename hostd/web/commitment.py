@@ -13,7 +13,6 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from hostd.archive import inquiries, instances
-from hostd.archive import tables as t
 from hostd.archive.archive import Archive
 from hostd.archive.inquiries import Asked, Inquiry
 from hostd.delivery import commissioner
@@ -30,7 +29,6 @@ from hostd.web.remotes import modality_of
 from hostd.web.responses import JsonResponse
 
 _MOST = 20_000
-_MOST_IN_QUERY = 500
 _AT_ONCE = 10
 """Instances that one unit of the writer deletes, so that it stays free."""
 
@@ -97,14 +95,10 @@ def _asked(archive: Archive, given: dict[str, Any]) -> list[Asked]:
 
 
 def _stored(connection: Connection, identifiers: Sequence[str]) -> list[Asked]:
-    asked: list[Asked] = []
-    for begin in range(0, len(identifiers), _MOST_IN_QUERY):
-        some = identifiers[begin : begin + _MOST_IN_QUERY]
-        asked += (
-            Asked(Reference(one.sop_class_uid, one.sop_instance_uid), one.id, one.received_sha256)
-            for one in instances.where(connection, t.instance.c.id.in_(some))
-        )
-    return asked
+    return [
+        Asked(Reference(one.sop_class_uid, one.sop_instance_uid), one.id, one.received_sha256)
+        for one in instances.get_all(connection, identifiers)
+    ]
 
 
 def _references(given: Any) -> list[Reference]:

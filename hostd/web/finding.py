@@ -28,7 +28,7 @@ from hostd.web.forms import PLURALS, TYPES, ancestor_form
 from hostd.web.listing import listed
 from hostd.web.parameters import LARGEST
 from hostd.web.requested import requested_form, tag_of
-from hostd.web.resources import described, instances_of
+from hostd.web.resources import described_all, instances_of
 from hostd.web.responses import JsonResponse
 
 _SUBJECTS: dict[str, Subject] = {word: subject for subject, word in TYPES.items()} | {
@@ -163,18 +163,19 @@ def _told(archive: Archive, wanted: _Wanted) -> Iterator[Any]:
     while some := list(islice(found, _AT_ONCE)):
         forms = []
         with archive.read() as connection:
-            for one in some:
-                with contextlib.suppress(WebError):  # deleted meanwhile
-                    forms.append(_form(archive, connection, one, wanted))
+            for form in described_all(connection, wanted.asked.query.level, [one.id for one in some]):
+                with contextlib.suppress(WebError):  # its file was deleted meanwhile
+                    forms.append(_completed(archive, connection, form, wanted))
         yield from forms  # with nothing held over a slow client
 
 
-def _form(archive: Archive, connection: Connection, found: Found, wanted: _Wanted) -> dict[str, Any]:
-    form = dict(described(connection, found.level, found.id))
+def _completed(archive: Archive, connection: Connection, form: dict[str, Any], wanted: _Wanted) -> dict[str, Any]:
+    """Return the form of a result with its main tags in the form that is wanted, and with those that are wanted besides."""
     for name in ("MainDicomTags", "PatientMainDicomTags"):
         if name in form:
-            form[name] = spelled(cast("dict[str, str]", form[name]), wanted.form)
+            form[name] = spelled(form[name], wanted.form)
     if wanted.tags:
-        members = instances_of(connection, found.level, found.id)
-        form["RequestedTags"] = requested_form(archive, connection, found.level, members, wanted.tags)
+        level = wanted.asked.query.level
+        members = instances_of(connection, level, form["ID"])
+        form["RequestedTags"] = requested_form(archive, connection, level, members, wanted.tags)
     return form

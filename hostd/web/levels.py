@@ -17,7 +17,15 @@ from hostd.web.deletion import delete_resource
 from hostd.web.forms import PLURALS, TYPES, instance_form, size_form
 from hostd.web.parameters import Expand, Force, Limit, RequestedTags, Since, is_set
 from hostd.web.requested import requested_form, requested_tags
-from hostd.web.resources import above, described, existing_instance, existing_level, form_of, instances_of
+from hostd.web.resources import (
+    above,
+    described,
+    described_all,
+    existing_instance,
+    existing_level,
+    form_of,
+    instances_of,
+)
 from hostd.web.responses import JsonResponse
 
 _log = structlog.get_logger(__name__)
@@ -65,7 +73,7 @@ def _routes_of(archive: Archive, subject: Subject) -> APIRouter:
             )
             if not is_set(request, "expand"):
                 return JsonResponse(found)
-            return JsonResponse([_form(archive, connection, subject, one, asked) for one in found])
+            return JsonResponse(_forms(archive, connection, subject, found, asked))
 
     @router.get("/{identifier}", summary=f"Describe a {noun}")
     def describe(
@@ -126,6 +134,14 @@ def _add_down(archive: Archive, router: APIRouter, level: Level, below: Subject)
                 return JsonResponse([instance_form(one) for one in instances_of(connection, level, identifier)])
             found = hierarchy.descendants(connection, level, identifier, below)
             return JsonResponse([form_of(connection, one) for one in hierarchy.get_all(connection, below, found)])
+
+
+def _forms(
+    archive: Archive, connection: Connection, subject: Subject, identifiers: list[str], asked: list[int]
+) -> list[dict[str, Any]]:
+    if not asked:
+        return described_all(connection, subject, identifiers)
+    return [_form(archive, connection, subject, one, asked) for one in identifiers]
 
 
 def _form(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 from sqlalchemy import Connection
 
 from hostd.archive import hierarchy, instances
@@ -11,7 +14,7 @@ from hostd.archive.labels import Subject
 from hostd.archive.levels import Level
 from hostd.archive.records import Instance
 from hostd.web.errors import unknown_resource
-from hostd.web.forms import index_in_series, instance_form, level_form
+from hostd.web.forms import expected_instances, index_in_series, instance_form, level_form
 
 
 def existing(archive: Archive, instance_id: str) -> Instance:
@@ -44,18 +47,24 @@ def require(connection: Connection, subject: Subject, identifier: str) -> None:
         existing_level(connection, subject, identifier)
 
 
-def described(connection: Connection, subject: Subject, identifier: str) -> dict[str, object]:
+def described(connection: Connection, subject: Subject, identifier: str) -> dict[str, Any]:
     """Return the form of one of the four levels. Raises `WebError` when there is none."""
+    found = described_all(connection, subject, [identifier])
+    if not found:
+        raise unknown_resource()
+    return found[0]
+
+
+def described_all(connection: Connection, subject: Subject, identifiers: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the forms of those that there are, in this order."""
     if subject == "instance":
-        return instance_form(existing_instance(connection, identifier))
-    return form_of(connection, existing_level(connection, subject, identifier))
+        return [instance_form(one) for one in instances.get_all(connection, identifiers)]
+    return [form_of(connection, one) for one in hierarchy.get_all(connection, subject, identifiers)]
 
 
-def form_of(connection: Connection, stored: Stored) -> dict[str, object]:
+def form_of(connection: Connection, stored: Stored) -> dict[str, Any]:
     """Return the form of a patient, study or series."""
-    if stored.level != "series":
-        return level_form(stored)
-    if level_form(stored)["ExpectedNumberOfInstances"] is None:
+    if stored.level != "series" or expected_instances(stored) is None:
         return level_form(stored)
     return level_form(stored, [index_in_series(one) for one in hierarchy.instances_of(connection, "series", stored.id)])
 

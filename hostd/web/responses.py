@@ -6,7 +6,17 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 from starlette.responses import Response
+
+
+def encoded(content: Any) -> bytes:
+    """Return the text of an answer in JSON; what is not Unicode in a damaged file is replaced."""
+    try:
+        return msgspec.json.encode(content)  # in a tenth of the time
+    except UnicodeEncodeError:
+        text = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        return text.encode("utf-8", "replace")
 
 
 class JsonResponse(Response):
@@ -15,10 +25,8 @@ class JsonResponse(Response):
     media_type = "application/json; charset=utf-8"
 
     def render(self, content: Any) -> bytes:
-        """Return the text; what is not Unicode in a damaged file is replaced."""
-        return json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode(
-            "utf-8", "replace"
-        )
+        """Return the text."""
+        return encoded(content)
 
 
 def iso_time(at: float | None) -> str | None:

@@ -236,7 +236,7 @@ def test_who_must_stay_is_passed_over_and_when_all_must_what_comes_is_refused(ar
             came(archive, allowance, uid, f"P{uid[-1]}")
     assert patients(archive) == {"P1", "P3"}
     with archive.read() as connection:
-        assert len(instances.where(connection, t.instance.c.patient_id == "P1")) == 2
+        assert len(instances.having(connection, patient_id="P1")) == 2
     archive.writer.do(lambda c: None)
     archive.writer.hurry()
     archive.writer.do(lambda c: None)

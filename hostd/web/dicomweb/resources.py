@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from fastapi import Request
-from sqlalchemy import ColumnElement
 
 from hostd.archive import instances
-from hostd.archive import tables as t
 from hostd.archive.archive import Archive
 from hostd.archive.records import Instance
 from hostd.web.errors import unknown_resource
@@ -22,17 +20,10 @@ def named(archive: Archive, study: str, series: str | None = None, instance: str
 
     Other patients' data may use the same UIDs: all of it is there.
     """
-    conditions: list[ColumnElement[bool]] = []
     # The narrowest condition finds the rows, and the others are looked at in these.
-    for column, uid in (
-        (t.instance.c.study_instance_uid, study),
-        (t.instance.c.series_instance_uid, series),
-        (t.instance.c.sop_instance_uid, instance),
-    ):
-        if uid is not None:
-            conditions.append(column == uid)
+    uids = {"study_instance_uid": study, "series_instance_uid": series, "sop_instance_uid": instance}
     with archive.read() as connection:
-        found = instances.where(connection, *conditions)
+        found = instances.having(connection, **{name: uid for name, uid in uids.items() if uid is not None})
     if not found:
         raise unknown_resource("no instance of that study, series or instance UID is stored here")
     return found
