@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import IO, Protocol
@@ -59,22 +59,21 @@ async def receive_upload(
     on its way, or silent for `idle_s` seconds, and what the intake raises.
     """
     refuse_too_large(request, max_bytes)
-    decoder = decoder_of(request)
     origin = Origin(kind="http", ip=client_ip(request), username=request.state.username)
-    receive = partial(intake.receive_file, origin=origin)
-    reception = _FileOrZip(await run_in_threadpool(receive), lambda: ZipReception(folder, receive, max_bytes))
+    upload = _Upload(partial(intake.receive_file, origin=origin), decoder_of(request), folder, max_bytes)
+    rest: list[bytes] = []
     try:
-        taken = 0
-        async for piece in body_pieces(request, idle_s):
-            taken = await run_in_threadpool(_write, reception, decoder, piece, taken, max_bytes)
-        decoder.end()
+        async for pieces, is_last in gathered_body(request, idle_s):
+            if is_last:
+                rest = pieces
+            else:
+                await run_in_threadpool(upload.take, pieces)
     except BaseException as error:
-        reception.abandon()
+        upload.abandon()
         if isinstance(error, ClientDisconnect):
             raise bad_request("the connection was closed before the whole file had arrived") from error
         raise
-    # From here on a row may speak of the file, so that only the intake may remove it.
-    return await run_in_threadpool(reception.finish)
+    return await run_in_threadpool(upload.finish, rest)
 
 
 async def spool(request: Request, into: IO[bytes], *, max_bytes: int, idle_s: float) -> None:
@@ -107,31 +106,78 @@ def too_large(max_bytes: int) -> WebError:
 
 
 async def body_pieces(request: Request, idle_s: float) -> AsyncIterator[bytes]:
-    """Yield the body in pieces of about half a mebibyte."""
-    stream = aiter(request.stream())
-    gathered = bytearray()
+    """Yield the body in pieces of about half a mebibyte. Raises as `gathered_body` does."""
+    async for pieces, _ in gathered_body(request, idle_s):
+        if pieces:
+            yield b"".join(pieces)
+
+
+async def gathered_body(request: Request, idle_s: float) -> AsyncIterator[tuple[list[bytes], bool]]:
+    """Yield the body in pieces as they come, about half a mebibyte of them at a time, and whether these are the last: the last may be none.
+
+    Raises `WebError` where nothing comes for `idle_s` seconds, and `ClientDisconnect`.
+    """
+    gathered: list[bytes] = []
+    length = 0
     while True:
         try:
             async with asyncio.timeout(idle_s):
-                gathered += await anext(stream)
-        except StopAsyncIteration:
-            break
+                message = await request.receive()
         except TimeoutError as error:
             raise WebError(408, TIMEOUT, f"nothing more came for {idle_s:g} seconds") from error
-        if len(gathered) >= _GATHERED:
-            yield bytes(gathered)
-            gathered.clear()
-    if gathered:
-        yield bytes(gathered)
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        if piece := message.get("body"):
+            gathered.append(piece)
+            length += len(piece)
+        if not message.get("more_body", False):
+            yield gathered, True
+            return
+        if length >= _GATHERED:
+            yield gathered, False
+            gathered, length = [], 0
 
 
-def _write(reception: _FileOrZip, decoder: Plain | Gzip, piece: bytes, taken: int, max_bytes: int) -> int:
-    for decoded in decoder.decode(piece):
-        taken += len(decoded)
-        if taken > max_bytes:
-            raise too_large(max_bytes)
-        reception.write(decoded)
-    return taken
+class _Upload:
+    """One upload. Its methods are called in threads, one at a time: each change of threads costs as much as to write a small file."""
+
+    def __init__(self, receive: Callable[[], Reception], decoder: Plain | Gzip, folder: Path, max_bytes: int) -> None:
+        self._receive = receive
+        self._folder = folder
+        self._decoder = decoder
+        self._max_bytes = max_bytes
+        self._taken = 0
+        self._reception: _FileOrZip | None = None
+
+    def take(self, pieces: Sequence[bytes]) -> None:
+        """Take the next pieces. Raises `WebError`, and what the intake raises."""
+        if self._reception is None:
+            self._reception = _FileOrZip(
+                self._receive(), lambda: ZipReception(self._folder, self._receive, self._max_bytes)
+            )
+        for piece in pieces:
+            for decoded in self._decoder.decode(piece):
+                self._taken += len(decoded)
+                if self._taken > self._max_bytes:
+                    raise too_large(self._max_bytes)
+                self._reception.write(decoded)
+
+    def finish(self, pieces: Sequence[bytes]) -> Received | list[Received]:
+        """Take the last pieces; return once it is on stable storage. Raises as `take` does."""
+        try:
+            self.take(pieces)
+            self._decoder.end()
+        except BaseException:
+            self.abandon()
+            raise
+        assert self._reception is not None
+        # From here on a row may speak of the file, so that only the intake may remove it.
+        return self._reception.finish()
+
+    def abandon(self) -> None:
+        """Give up: nothing stays of what has come."""
+        if self._reception is not None:
+            self._reception.abandon()
 
 
 def decoder_of(request: Request) -> Plain | Gzip:

@@ -102,10 +102,18 @@ def test_a_sender_who_is_refused_gets_to_read_why(make_face, serve, chunked):
     assert (answer.status_code, answer.json()["OrthancStatus"]) == (401, 29)
 
 
+BEGINNING = 900_000
+"""Bytes after which a file has been begun, of one that is larger."""
+
+
+def large_file():
+    return changed(dicom_file(), EncapsulatedDocument=bytes(1 << 20))
+
+
 def test_a_connection_that_breaks_off_leaves_nothing(face, serve):
     with connect(serve(face)) as wire:
         wire.sendall(
-            b"POST /instances HTTP/1.1\r\nHost: localhost\r\nContent-Length: 39206\r\n\r\n" + dicom_file()[:20000]
+            b"POST /instances HTTP/1.1\r\nHost: localhost\r\nContent-Length: 999999\r\n\r\n" + large_file()[:BEGINNING]
         )
         until(lambda: len(face.files()) == 1)
     until(lambda: face.files() == [])
@@ -147,15 +155,15 @@ def test_nobody_hears_of_success_before_the_commit(face, serve):
 def test_a_stop_lets_an_upload_end(face):
     listener = HttpListener(face.app, "127.0.0.1", 0)
     listener.start()
-    content = dicom_file()
+    content = large_file()
     with connect(f"http://127.0.0.1:{listener.port}") as wire, ThreadPoolExecutor(1) as pool:
         wire.sendall(f"POST /instances HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(content)}\r\n\r\n".encode())
-        wire.sendall(content[:20000])
+        wire.sendall(content[:BEGINNING])
         until(lambda: len(face.files()) == 1)
         stopped = pool.submit(listener.stop, 10)
         time.sleep(0.2)
         assert not stopped.done()
-        wire.sendall(content[20000:])
+        wire.sendall(content[BEGINNING:])
         assert wire.recv(4096).startswith(b"HTTP/1.1 200")
         stopped.result(60)
     with pytest.raises(OSError):
@@ -167,7 +175,7 @@ def test_a_stop_does_not_wait_for_a_sender_for_ever(face):
     listener.start()
     with connect(f"http://127.0.0.1:{listener.port}") as wire:
         wire.sendall(
-            b"POST /instances HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999\r\n\r\n" + dicom_file()[:20000]
+            b"POST /instances HTTP/1.1\r\nHost: localhost\r\nContent-Length: 999999\r\n\r\n" + large_file()[:BEGINNING]
         )
         until(lambda: len(face.files()) == 1)
         began = time.monotonic()
