@@ -6,7 +6,7 @@ from typing import Annotated
 
 import pytest
 from fastapi import APIRouter, FastAPI, Path, Query, Request
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.responses import JSONResponse, Response
 from starlette.testclient import TestClient
@@ -64,6 +64,7 @@ NAMES = st.sampled_from(["flag", "size-of-it", "size", "words", "text", "low-bou
 VALUES = st.sampled_from(["", "1", "true", "no", "7", "1e3", "nan", "-1", "some text", "é"])
 
 
+@settings(deadline=None)
 @given(
     method=st.sampled_from(["GET", "PUT", "HEAD", "DELETE"]),
     parts=st.one_of(
