@@ -124,10 +124,10 @@ class _LostError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Rest:
-    """Until when a job rests, by the monotonic clock, and whether any event wakes it."""
+    """Until when a job rests, by the monotonic clock, and how often events had been rung when it began, where any event wakes it."""
 
     until: float
-    on_events: bool
+    seen: int | None
 
 
 class Runner:
@@ -142,6 +142,8 @@ class Runner:
         self._lock = threading.Lock()
         self._busy: set[int] = set()
         self._resting: dict[int, _Rest] = {}
+        self._listens = threading.Event()
+        """Set where a job has begun to rest that events wake: while there is none, no event wakes a thread."""
         self._threads = [
             threading.Thread(target=self._serve, name=f"jobs {number}", daemon=True) for number in range(at_once)
         ]
@@ -155,6 +157,7 @@ class Runner:
     def stop(self, grace_s: float) -> bool:
         """End after the steps that are being done; return whether all have ended within `grace_s` seconds. The next start goes on."""
         self._closing.set()
+        self._listens.set()
         self._archive.bulletin.ring(TOPIC, "event")
         end = time.monotonic() + grace_s
         for thread in (*self._threads, self._waker):
@@ -277,16 +280,23 @@ class Runner:
     def _wake(self) -> None:
         """Wake the jobs that wait for events."""
         bulletin = self._archive.bulletin
-        seen = bulletin.seen("event")
         while not self._closing.is_set():
-            seen = bulletin.wait("event", seen, None)
+            self._listens.wait()
+            self._listens.clear()
             with self._lock:
-                waiting = [number for number, rest in self._resting.items() if rest.on_events]
-                for number in waiting:
+                listeners = self._listeners()
+            if not listeners:
+                continue
+            bulletin.wait("event", min(listeners.values()), None)
+            with self._lock:
+                for number in self._listeners():
                     del self._resting[number]
-            if waiting:
-                bulletin.ring(TOPIC)
-                self._closing.wait(_TOGETHER_S)
+            bulletin.ring(TOPIC)
+            self._closing.wait(_TOGETHER_S)
+
+    def _listeners(self) -> dict[int, int]:
+        """Return the jobs that wait for events, under the lock, and how often events had been rung when each began to."""
+        return {number: rest.seen for number, rest in self._resting.items() if rest.seen is not None}
 
     # -- one job ------------------------------------------------------------------------------------------------------
 
@@ -314,9 +324,11 @@ class Runner:
         """Let a job rest, unless an event came since the step began that it may have missed."""
         bulletin = self._archive.bulletin
         with self._lock:
-            has_missed = step.on_events and bulletin.seen("event") != seen
-            rest_s = _TOGETHER_S if has_missed else step.rest_s
-            self._resting[job.number] = _Rest(time.monotonic() + rest_s, step.on_events)
+            rung = bulletin.seen("event") if step.on_events else None
+            rest_s = _TOGETHER_S if rung not in (None, seen) else step.rest_s
+            self._resting[job.number] = _Rest(time.monotonic() + rest_s, rung)
+        if step.on_events:
+            self._listens.set()
         bulletin.ring(TOPIC)  # the threads that sleep work out anew for how long
 
     def _take(self, kind: Kind, job: Job) -> tuple[Job, Step] | None:

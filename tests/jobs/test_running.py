@@ -245,6 +245,19 @@ def test_a_job_that_waits_for_events_is_woken_by_one_and_holds_no_thread(archive
         assert runner.stop(60)
 
 
+def test_while_no_job_waits_for_events_no_thread_does(archive, kind, monkeypatch):
+    waited, wait = [], archive.bulletin.wait
+    monkeypatch.setattr(archive.bulletin, "wait", lambda topic, *args: waited.append(topic) or wait(topic, *args))
+    runner = runner_of(archive, kind)
+    runner.start()
+    try:
+        assert runner.await_end(ask(archive, upto=2), seconds=60).state == "success"
+        assert waited
+        assert "event" not in waited
+    finally:
+        assert runner.stop(60)
+
+
 def test_whoever_waits_gets_the_end_and_what_takes_too_long_is_cancelled(archive, kind):
     runner = runner_of(archive, kind)
     runner.start()
