@@ -46,7 +46,7 @@ from hostd.editing.making import Maker
 from hostd.editing.terms import Project
 from hostd.errors import NodeError
 from hostd.intake.ingest import Policy, Rule
-from hostd.intake.ingest_workers import IngestWorkers, shares
+from hostd.intake.ingest_workers import IngestWorkers, Share
 from hostd.intake.intake import Intake
 from hostd.jobs import dealing, modifying, packing, sending
 from hostd.jobs.carrying import Carriers
@@ -577,7 +577,7 @@ class Node:
         leisurely = None
         if settings.workers > 1:  # of one codec process a delivery would have to wait for what has no hurry
             leisurely = Transcoder(pool.at_leisure(), self._tools, settings.builtin, may_be_unverified=False)
-        return IngestWorkers(self.archive, for_ingest, threads=shares(settings.workers), leisurely=leisurely)
+        return IngestWorkers(self.archive, for_ingest, Share.of(settings.workers), leisurely=leisurely)
 
     def _editor_of(self, pool: CodecPool, known: dict[str, Project]) -> Editor:
         """Return what modifies and de-identifies, by the secret that all nodes on this index share."""

@@ -145,8 +145,8 @@ class Transcoding(Section):
     )
     workers: Count = Field(
         default=2,
-        description="How many codec processes may work at one time. Ingest uses all but one of them, which is left to deliveries; of one,"
-        " deliveries and ingest take turns.",
+        description="How many codec processes may work at one time. Ingest uses all but one of them, which is left to deliveries; what a sender"
+        " waits for and is soon done, up to 4 MiB, may have that too. Of one, deliveries and ingest take turns.",
     )
     memory_mb: Annotated[int, Field(ge=128)] = Field(
         default=2048, description="Megabytes (MiB) that one codec process may use."

@@ -2,7 +2,8 @@
 
 Everything goes in the order of arrival. A sender waits only while nothing that came before it waits as a row; otherwise it would
 wait in vain. The number of threads is the number of codec processes that ingest may use at one time, so that however much has piled
-up, deliveries find the others free.
+up, deliveries find the others free. What a sender waits for and is soon done may have those too, by threads of its own: one more than
+there are processes, so that they go on while a result is synced.
 """
 
 from __future__ import annotations
@@ -10,8 +11,10 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from typing import Self
 
 import msgspec
 import structlog
@@ -36,9 +39,22 @@ _AGAIN_S = 5.0
 """Seconds before what could not be entered is tried again."""
 
 
-def shares(workers: int) -> int:
-    """Return how many of so many codec processes ingest may use at one time."""
-    return max(1, workers - 1)
+_SOON_DONE = 4 << 20
+"""Bytes of a file that is transcoded in half a second or so: as long as a delivery may be kept waiting."""
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """How many threads transcode whatever has come, and how many besides only what a sender waits for and is soon done."""
+
+    threads: int
+    quick: int = 0
+
+    @classmethod
+    def of(cls, workers: int) -> Self:
+        """Return what ingest may use of so many codec processes."""
+        threads = max(1, workers - 1)
+        return cls(threads, workers + 1 - threads)
 
 
 @dataclass(eq=False, slots=True)
@@ -65,23 +81,30 @@ class Job:
 
 
 class IngestWorkers:
-    """Transcodes in `threads` threads; what no sender waits for by `leisurely`, where there is that. All methods may be called from any thread."""
+    """Transcodes in threads of its own; what no sender waits for by `leisurely`, where there is that. All methods may be called from any thread."""
 
     def __init__(
-        self, archive: Archive, pool: Transcodes, *, threads: int, leisurely: Transcodes | None = None
+        self, archive: Archive, pool: Transcodes, share: Share, *, leisurely: Transcodes | None = None
     ) -> None:
         self._archive = archive
         self._pool = pool
         self._leisurely = leisurely or pool
-        self._changed = threading.Condition()
+        lock = threading.RLock()
+        self._changed = threading.Condition(lock)
+        self._quick = threading.Condition(lock)
+        """For the threads that do only what is soon done."""
+        self._idle = 0
+        """How many of the others wait for something to do."""
         self._queue: deque[Job] = deque()
         self._in_hand: set[str] = set()
         """Files that have a job here, whether their row is entered yet or not."""
         self._has_rows = False
         self._not_before = 0.0
         self._stopping = False
+        nexts = [self._next] * share.threads + [self._next_quick] * share.quick
         self._threads = [
-            threading.Thread(target=self._serve, name=f"ingest-{number}", daemon=True) for number in range(threads)
+            threading.Thread(target=self._serve, args=(find,), name=f"ingest-{number}", daemon=True)
+            for number, find in enumerate(nexts)
         ]
 
     # -- life
@@ -102,6 +125,7 @@ class IngestWorkers:
             self._stopping = True
             left, self._queue = list(self._queue), deque()
             self._changed.notify_all()
+            self._quick.notify_all()
         for job in left:
             job.outcome.set_result(None)
         ends = time.monotonic() + grace_s
@@ -126,6 +150,8 @@ class IngestWorkers:
             self._in_hand.add(original.name)
             self._queue.append(job)
             self._changed.notify()
+            if len(self._queue) > self._idle:
+                self._quick.notify()
         return job
 
     def entered(self, job: Job) -> None:
@@ -155,10 +181,10 @@ class IngestWorkers:
 
     # -- the threads
 
-    def _serve(self) -> None:
+    def _serve(self, find: Callable[[], Job | None]) -> None:
         while True:
             try:
-                job = self._next()
+                job = find()
                 if job is None:
                     return
                 outcome = self._run(job)
@@ -173,7 +199,7 @@ class IngestWorkers:
         with self._changed:
             while not self._stopping:
                 if self._queue:
-                    return self._queue.popleft()
+                    return self._pop()
                 pause = self._not_before - time.monotonic()
                 if self._has_rows and pause <= 0:
                     job = self._next_row()
@@ -182,9 +208,27 @@ class IngestWorkers:
                 waits_s = pause if self._has_rows and pause > 0 else None
                 if waits_s is None and self._archive.is_shared:  # a node may go, and leave rows
                     waits_s = leases.SECONDS
-                if not self._changed.wait(waits_s):
+                self._idle += 1
+                is_notified = self._changed.wait(waits_s)
+                self._idle -= 1
+                if not is_notified:
                     self._has_rows = True
             return None
+
+    def _next_quick(self) -> Job | None:
+        """Wait for a job that a sender waits for and is soon done, if it is the next; None when the node stops."""
+        with self._changed:
+            while not self._stopping:
+                if self._queue and not self._queue[0].is_row and self._queue[0].original.size <= _SOON_DONE:
+                    return self._pop()
+                self._quick.wait()
+            return None
+
+    def _pop(self) -> Job:
+        job = self._queue.popleft()
+        if len(self._queue) > self._idle:  # what is next may be soon done, as this was not
+            self._quick.notify()
+        return job
 
     def _next_row(self) -> Job | None:
         with self._archive.read() as connection:

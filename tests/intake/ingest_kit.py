@@ -17,7 +17,7 @@ from hostd.dicom import syntaxes
 from hostd.dicom.header import Header
 from hostd.errors import CodecCrashedError
 from hostd.intake.ingest import Policy
-from hostd.intake.ingest_workers import IngestWorkers
+from hostd.intake.ingest_workers import IngestWorkers, Share
 from hostd.intake.intake import Intake
 
 IMPLICIT, EXPLICIT, J2K = (syntaxes.lookup(name).uid for name in ("implicit", "explicit", "j2k"))
@@ -92,16 +92,19 @@ class GatedPool:
 class Bench:
     """An intake over an archive; `restart` ends its threads and begins anew, as a node would."""
 
-    def __init__(self, archive, pool, *, policy=TO_J2K, threads=1, budget=20.0, on_conflict="newest", leisurely=None):
+    def __init__(
+        self, archive, pool, *, policy=TO_J2K, threads=1, quick=0, budget=20.0, on_conflict="newest", leisurely=None
+    ):
         self.archive = archive
         self.pool = pool
         self.leisurely = leisurely
-        self.policy, self.threads, self.budget, self.on_conflict = policy, threads, budget, on_conflict
+        self.policy, self.budget, self.on_conflict = policy, budget, on_conflict
+        self.threads, self.quick = threads, quick
         self.workers = None
         self.start()
 
     def start(self):
-        self.workers = IngestWorkers(self.archive, self.pool, threads=self.threads, leisurely=self.leisurely)
+        self.workers = IngestWorkers(self.archive, self.pool, Share(self.threads, self.quick), leisurely=self.leisurely)
         self.workers.start()
         self.intake = Intake(
             self.archive, on_conflict=self.on_conflict, name_sender=lambda _: None, policy=self.policy,

@@ -12,7 +12,7 @@ from hostd.archive import tables as t
 from hostd.archive.records import Blob
 from hostd.errors import CannotTranscodeError, CodecCrashedError, StorageError
 from hostd.intake import ingest_workers
-from hostd.intake.ingest_workers import shares
+from hostd.intake.ingest_workers import Share
 from hostd.transcoding.receipt import Receipt
 
 
@@ -220,9 +220,43 @@ def test_the_order_is_that_of_arrival_whether_senders_waited_or_not(make):
     assert bench.pool.calls == 5
 
 
-@pytest.mark.parametrize(("workers", "share"), [(1, 1), (2, 1), (3, 2), (8, 7)])
-def test_ingest_leaves_a_codec_process_to_deliveries(workers, share):
-    assert shares(workers) == share
+@pytest.mark.parametrize(("workers", "share"), [(1, Share(1, 1)), (2, Share(1, 2)), (3, Share(2, 2)), (8, Share(7, 2))])
+def test_ingest_leaves_a_codec_process_to_deliveries_but_for_what_is_soon_done(workers, share):
+    assert Share.of(workers) == share
+
+
+def test_what_senders_wait_for_and_is_soon_done_has_more_threads(make):
+    bench = make(quick=2)
+    bench.pool.gate.clear()
+    senders = [threading.Thread(target=bench.receive, args=(image(number),)) for number in range(1, 5)]
+    for sender in senders:
+        sender.start()
+    for _ in range(3):
+        assert bench.pool.entered.acquire(timeout=60)
+    assert not bench.pool.entered.acquire(timeout=0.2)
+    bench.pool.gate.set()
+    for sender in senders:
+        sender.join(60)
+    assert (bench.pool.most, bench.pending()) == (3, 0)
+    assert bench.kinds() == ["stored_instance"] * 4
+
+
+@pytest.mark.parametrize(("budget", "soon_done"), [(20.0, 0), (0, 4 << 20)], ids=["large", "nobody waits"])
+def test_deliveries_need_not_wait_for_what_is_large_or_has_no_hurry(make, monkeypatch, budget, soon_done):
+    monkeypatch.setattr(ingest_workers, "_SOON_DONE", soon_done)
+    bench = make(quick=2, budget=budget)
+    bench.pool.gate.clear()
+    senders = [threading.Thread(target=bench.receive, args=(image(number),)) for number in range(1, 5)]
+    for sender in senders:
+        sender.start()
+    assert bench.pool.entered.acquire(timeout=60)
+    assert not bench.pool.entered.acquire(timeout=0.2)
+    bench.pool.gate.set()
+    for sender in senders:
+        sender.join(60)
+    bench.until_ended()
+    assert bench.pool.most == 1
+    assert bench.kinds() == ["stored_instance"] * 4
 
 
 class Busy:
