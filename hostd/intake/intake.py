@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 
 from hostd.archive import derived, filterings, ingests, instances, lossy_ingests
 from hostd.archive.archive import Archive
+from hostd.archive.blobs import BlobFile
 from hostd.archive.filterings import Filtering, Kind
 from hostd.archive.ingests import Ended, Made
 from hostd.archive.instances import Arrival, OnConflict, Outcome
@@ -81,6 +82,8 @@ class Intake:
         self._policy = policy
         self._workers = workers
         self._ack_budget_s = ack_budget_s
+        # Where most of what comes is soon replaced by what is made of it, the disk need not begin with it.
+        self._hastens = workers is None or not policy.targets or ack_budget_s <= 0
         self._filters = filters
         self._quiet_of = quiet_of
         self._has_room = has_room
@@ -103,6 +106,7 @@ class Intake:
             sop_instance_uid=sop_instance_uid,
             transfer_syntax=transfer_syntax,
             source_aet=origin.calling_aet,
+            hastens=self._hastens,
         )
 
     def receive_file(self, *, origin: Origin, look: Callable[[Header], None] | None = None) -> FileReception:
@@ -126,7 +130,9 @@ class Intake:
         return self._file_reception(looked_at)
 
     def _file_reception(self, keep: Callable[[Complete], Received]) -> FileReception:
-        return FileReception(self._archive.blobs.create(), keep, self._headers, hashes_whole=self._hashes_whole)
+        return FileReception(
+            self._archive.blobs.create(), keep, self._headers, hashes_whole=self._hashes_whole, hastens=self._hastens
+        )
 
     def _require_room(self) -> None:
         if not self._has_room():
@@ -151,7 +157,8 @@ class Intake:
                     reception.write(piece)
             reception.finish()
             self._allowance.make_room(taken[0].file.size, patient=taken[0].header.identity.patient)
-            arrival = self._durable(taken[0], origin)
+            taken[0].file.seal()
+            arrival = self._arrival(taken[0], origin)
         except BaseException:
             reception.abandon()
             raise
@@ -163,11 +170,9 @@ class Intake:
         outcome = instances.take_in(connection, arrival, self._on_conflict)
         return outcome, _identifier(connection, arrival, outcome)
 
-    def _durable(self, complete: Complete, origin: Origin, filtering: Filtering | None = None) -> Arrival:
-        """Put the file of an instance on stable storage, and return its arrival. The file stays open."""
-        file = complete.file
-        file.seal()
-        header = complete.header
+    def _arrival(self, complete: Complete, origin: Origin, filtering: Filtering | None = None) -> Arrival:
+        """Return the arrival of an instance. Its file stays open, and need not be on stable storage yet."""
+        file, header = complete.file, complete.header
         return Arrival(
             header,
             Blob(file.name, file.size, complete.digest, header.transfer_syntax),
@@ -195,12 +200,12 @@ class Intake:
             if judgement.verdict != "accept":
                 return self._turned_away(received, judgement, filtering)
         try:
-            arrival = self._durable(complete, origin, filtering)
+            arrival = self._arrival(complete, origin, filtering)
         except BaseException:
             complete.file.abandon()
             raise
         try:
-            outcome, instance = self._enter(arrival)
+            outcome, instance = self._enter(arrival, complete.file)
         except LimitReachedError:  # nothing was entered
             self._archive.blobs.unlink(arrival.blob.name)
             raise
@@ -274,16 +279,17 @@ class Intake:
 
     # -- what is kept
 
-    def _enter(self, arrival: Arrival) -> tuple[Outcome, str]:
+    def _enter(self, arrival: Arrival, file: BlobFile) -> tuple[Outcome, str]:
         """Return what became of it, and Orthanc's identifier of the instance that it is, or is a repeat of."""
         aim = decide(arrival.header, arrival.origin, self._policy).aim
         if aim is None or self._workers is None:
+            _seal(file)
             return self._as_received(arrival)
         if aim.options is not None:
             arrival = replace(arrival, options=aim.options.canonical(), keep_original=aim.keep_original)
         # Of two that bring the same at one time, the second is a repeat of the first, and need not be transcoded.
         with self._locks.holding((arrival.header.identity.instance, arrival.content)):
-            return self._ingest(arrival, aim, self._workers)
+            return self._ingest(arrival, aim, self._workers, file)
 
     def _as_received(self, arrival: Arrival) -> tuple[Outcome, str]:
         def unit(connection: Connection) -> tuple[Outcome, str]:
@@ -295,7 +301,7 @@ class Intake:
             self._archive.blobs.unlink(arrival.blob.name)
         return outcome, instance
 
-    def _ingest(self, arrival: Arrival, aim: Aim, workers: IngestWorkers) -> tuple[Outcome, str]:
+    def _ingest(self, arrival: Arrival, aim: Aim, workers: IngestWorkers, file: BlobFile) -> tuple[Outcome, str]:
         """Transcode before the acknowledgement where that can be done in time, otherwise afterwards."""
         identity = arrival.header.identity.instance
         on_conflict = self._on_conflict if aim.options is None else lossy_ingests.beside(self._on_conflict)
@@ -306,10 +312,13 @@ class Intake:
             job = workers.submit(arrival.blob, arrival.content, aim, arrival.header)
         ended = job.wait(self._ack_budget_s) if job is not None else None
         if job is None or ended is None:
-            return self._put_off(arrival, aim, workers, job)
-        return self._take_in_ended(arrival, workers, job, ended)
+            return self._put_off(arrival, aim, workers, job, file)
+        return self._take_in_ended(arrival, workers, job, ended, file)
 
-    def _take_in_ended(self, arrival: Arrival, workers: IngestWorkers, job: Job, ended: Ended) -> tuple[Outcome, str]:
+    def _take_in_ended(
+        self, arrival: Arrival, workers: IngestWorkers, job: Job, ended: Ended, file: BlobFile
+    ) -> tuple[Outcome, str]:
+        """Enter what was made in time. The file that was received gets to stable storage only where a row will name it."""
         files = [ended.product.name] if isinstance(ended, Made) else []
         if not files or job.aim.options is not None:
             files.append(arrival.blob.name)
@@ -319,6 +328,8 @@ class Intake:
             return outcome, _identifier(connection, arrival, outcome), ingests.wanted(connection, files)
 
         try:
+            if file.name in files:
+                _seal(file)
             outcome, instance, wanted = self._commit(unit, arrival, *files)
         except LimitReachedError:  # nothing was entered
             for name in {*files} - {arrival.blob.name}:
@@ -330,7 +341,9 @@ class Intake:
             self._archive.blobs.unlink(name)
         return outcome, instance
 
-    def _put_off(self, arrival: Arrival, aim: Aim, workers: IngestWorkers, job: Job | None) -> tuple[Outcome, str]:
+    def _put_off(
+        self, arrival: Arrival, aim: Aim, workers: IngestWorkers, job: Job | None, file: BlobFile
+    ) -> tuple[Outcome, str]:
         """Take the instance in as received; what runs for it goes on, and ends the row."""
 
         def unit(connection: Connection) -> tuple[Outcome, int | None, str]:
@@ -338,6 +351,7 @@ class Intake:
             return outcome, number, _identifier(connection, arrival, outcome)
 
         try:
+            _seal(file)
             outcome, number, instance = self._commit(unit, arrival, arrival.blob.name)
         except BaseException:
             if job is not None:
@@ -353,6 +367,15 @@ class Intake:
 
     def _commit(self, unit: Callable[[Connection], T], arrival: Arrival, *files: str) -> T:
         return self._allowance.enter(unit, size=arrival.blob.size, patient=arrival.header.identity.patient, blobs=files)
+
+
+def _seal(file: BlobFile) -> None:
+    """Put the file of an instance on stable storage; one that cannot be is given up. Raises `StorageError`."""
+    try:
+        file.seal()
+    except BaseException:
+        file.abandon()
+        raise
 
 
 def _identifier(connection: Connection, arrival: Arrival, outcome: Outcome) -> str:

@@ -45,12 +45,22 @@ class Complete:
 
 
 class _Reception:
-    """What both kinds share: a file that is removed unless `keep` takes it over. With `hashes_whole` its digest is the SHA-256 of all of it."""
+    """What both kinds share: a file that is removed unless `keep` takes it over. With `hashes_whole` its digest is the SHA-256 of all of it.
+
+    With `hastens` the disk begins with the file while its header is read, as is good where it has to be on stable storage soon.
+    """
 
     def __init__(
-        self, file: BlobFile, keep: Callable[[Complete], Received], memory: Memory, *, hashes_whole: bool
+        self,
+        file: BlobFile,
+        keep: Callable[[Complete], Received],
+        memory: Memory,
+        *,
+        hashes_whole: bool,
+        hastens: bool = True,
     ) -> None:
         self._file = file
+        self._hastens = hastens
         self._keep = keep
         self._memory = memory
         self._file_hash = hashlib.sha256() if hashes_whole else None
@@ -71,7 +81,8 @@ class _Reception:
 
     def _complete(self, head: bytes, transfer_syntax: str) -> Complete:
         """Return what has arrived; `head` is what stands in the file before the data set."""
-        self._file.hasten()
+        if self._hastens:
+            self._file.hasten()
         header = read_header(
             self._file.reader(),
             offset=len(head),
@@ -94,12 +105,13 @@ class DataSetReception(_Reception):
         memory: Memory,
         *,
         hashes_whole: bool,
+        hastens: bool = True,
         sop_class_uid: str,
         sop_instance_uid: str,
         transfer_syntax: str,
         source_aet: str | None,
     ) -> None:
-        super().__init__(file, keep, memory, hashes_whole=hashes_whole)
+        super().__init__(file, keep, memory, hashes_whole=hashes_whole, hastens=hastens)
         self._sop_class_uid = sop_class_uid
         self._sop_instance_uid = sop_instance_uid
         self._transfer_syntax = transfer_syntax
@@ -127,9 +139,15 @@ class FileReception(_Reception):
     """A DICOM file (PS3.10) as HTTP brings it, kept byte for byte."""
 
     def __init__(
-        self, file: BlobFile, keep: Callable[[Complete], Received], memory: Memory, *, hashes_whole: bool
+        self,
+        file: BlobFile,
+        keep: Callable[[Complete], Received],
+        memory: Memory,
+        *,
+        hashes_whole: bool,
+        hastens: bool = True,
     ) -> None:
-        super().__init__(file, keep, memory, hashes_whole=hashes_whole)
+        super().__init__(file, keep, memory, hashes_whole=hashes_whole, hastens=hastens)
         self._begin: bytearray | None = bytearray()
         """What came first, until it is known where the data set begins."""
         self._head = b""

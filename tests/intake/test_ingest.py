@@ -274,7 +274,40 @@ def test_file_then_directory_then_commit_then_answer(make, monkeypatch):
     noted(type(bench.pool), "transcode", "transcoded")
     noted(Intake, "_keep", "answered")
     bench.receive(image())
-    assert steps == ["received file synced", "transcoded", "directory of 1 synced", "committed", "answered"]
+    # What was made is synced by the codec pool; what it was made of is not kept.
+    assert steps == ["transcoded", "directory of 1 synced", "committed", "answered"]
+    steps.clear()
+    bench.pool.failures.append(CannotTranscodeError("no"))
+    bench.receive(image(2))
+    assert steps == ["received file synced", "directory of 1 synced", "committed", "answered"]
+    steps.clear()
+    bench.pool.gate.clear()
+    bench.intake._ack_budget_s = 0.01
+    bench.receive(image(3))
+    assert steps == ["received file synced", "directory of 1 synced", "committed", "answered"]
+    bench.pool.gate.set()
+
+
+def test_a_received_file_that_cannot_be_synced_is_not_acknowledged_and_leaves_nothing(make, monkeypatch):
+    bench = make()
+    bench.pool.failures.append(CannotTranscodeError("no"))
+
+    def fails(_file):
+        raise StorageError("no")
+
+    monkeypatch.setattr(BlobFile, "seal", fails)
+    with pytest.raises(StorageError):
+        bench.receive(image(1))
+    bench.pool.gate.clear()
+    bench.intake._ack_budget_s = 0.01
+    with pytest.raises(StorageError):
+        bench.receive(image(2))
+    bench.pool.gate.set()
+    monkeypatch.undo()
+    bench.intake._ack_budget_s = 20.0
+    assert bench.receive(image(2)) == "stored"
+    assert [bench.instance(number) is None for number in (1, 2)] == [True, False]
+    bench.until(lambda: bench.files() == sorted(row.name for row in bench.rows(t.blob)), "only what has a row stays")
 
 
 def test_a_commit_that_fails_is_not_acknowledged_and_the_sweep_removes_both_files(make):
