@@ -67,8 +67,7 @@ class BlobFile:
     def hasten(self) -> None:
         """Have the disk begin with what was written so far, without waiting: `seal` then waits less. What fails here, `seal` says."""
         assert self._file is not None
-        if _sync_file_range is not None:
-            _sync_file_range(self._file.fileno(), 0, 0, _SYNC_FILE_RANGE_WRITE)
+        hasten(self._file.fileno())
 
     def seal(self) -> None:
         """Put the content on stable storage. A failed fsync is never retried: the file must be abandoned."""
@@ -91,6 +90,12 @@ class BlobFile:
             self.path.unlink(missing_ok=True)
         except OSError as error:
             _log.warning("a file that is not wanted could not be removed", file=self.name, reason=error.strerror)
+
+
+def hasten(descriptor: int) -> None:
+    """Have the disk begin with what was written to an open file, without waiting: fsync then waits less. What fails here, fsync says."""
+    if _sync_file_range is not None:
+        _sync_file_range(descriptor, 0, 0, _SYNC_FILE_RANGE_WRITE)
 
 
 def stored_at(place: Path | Place, name: str) -> Path:

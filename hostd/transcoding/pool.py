@@ -20,6 +20,7 @@ from typing import BinaryIO
 
 import msgspec
 
+from hostd.archive.blobs import hasten
 from hostd.dicom import part10
 from hostd.dicom.syntaxes import TransferSyntax
 from hostd.errors import CannotTranscodeError, CodecCrashedError, UnparsableError, WrongPixelsError
@@ -56,6 +57,8 @@ MEMORY_BYTES = 2 << 30
 TIME_LIMIT_S = 600.0
 """Seconds that a job may take unless it is said otherwise."""
 _START_LIMIT_S = 60.0
+_PIECE = 256 << 10
+"""Bytes that are hashed at once."""
 ENVIRONMENT = {
     # No thread pools: a worker is one job, and the machine's other processors belong to others.
     "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONHASHSEED": "random",
@@ -145,17 +148,21 @@ class CodecPool:
             try:
                 with self._worker() as worker:
                     began = time.monotonic()
-                    reply = worker.run(job, [original.fileno(), made], self._time_limit_s)
+                    worker.begin(job, [original.fileno(), made], self._time_limit_s)
+                    source_sha256 = _sha256(original.fileno())  # while the worker has the file too
+                    reply = worker.finish()
                 # The worker goes on with another job while this result is synced and hashed.
                 if not isinstance(reply, Made):
                     raise CodecCrashedError("the codec worker gave an answer to another question")
+                hasten(made)
+                result_sha256 = _sha256(made)
                 os.fsync(made)
                 facts = reply.facts
                 return Receipt(
                     outcome="made",
                     reason="",
-                    source_sha256=_sha256(original.fileno()),
-                    result_sha256=_sha256(made),
+                    source_sha256=source_sha256,
+                    result_sha256=result_sha256,
                     source_syntax=source_syntax,
                     result_syntax=_syntax(made),
                     pixel_hash_before=facts.pixel_hash_before,
@@ -330,6 +337,8 @@ class _Worker:
             self._socket.close()
             raise
         self.is_usable = False
+        self._deadline = 0.0
+        """By when the job that was begun has to be done, by the monotonic clock."""
         self.layers: dict[str, int] = {}
         try:
             reply = self._reply(time.monotonic() + _START_LIMIT_S)
@@ -353,8 +362,13 @@ class _Worker:
         self, job: msgspec.Struct, descriptors: list[int], time_limit_s: float
     ) -> Made | Hash | Measured | Compared | Drawn | Picture:
         """Do one job. Raises what the worker reports; after `CodecCrashedError` the worker is not usable."""
+        self.begin(job, descriptors, time_limit_s)
+        return self.finish()
+
+    def begin(self, job: msgspec.Struct, descriptors: list[int], time_limit_s: float) -> None:
+        """Have the worker begin with a job, which `finish` waits for: at most so long from now. Raises `CodecCrashedError`."""
         self.is_usable = False  # until it is known how this job ended
-        deadline = time.monotonic() + time_limit_s
+        self._deadline = time.monotonic() + time_limit_s
         self._channel.settimeout(time_limit_s)
         try:
             self._channel.send(job)
@@ -363,7 +377,10 @@ class _Worker:
             raise self._too_long() from error
         except OSError as error:
             raise CodecCrashedError(f"the codec worker is gone ({self._ending()}); nothing was done") from error
-        reply = self._reply(deadline)
+
+    def finish(self) -> Made | Hash | Measured | Compared | Drawn | Picture:
+        """Return how the job that was begun ended. Raises as `run` does."""
+        reply = self._reply(self._deadline)
         if isinstance(reply, Failed):
             self.is_usable = reply.kind in ("cannot", "wrong", "system")
             raise _error(reply)
@@ -443,6 +460,9 @@ def _syntax(descriptor: int) -> str:
 
 
 def _sha256(descriptor: int) -> str:
-    with os.fdopen(os.dup(descriptor), "rb") as file:
-        file.seek(0)
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """Hash an open file without moving its position, which a worker may share."""
+    digest, offset, piece = hashlib.sha256(), 0, memoryview(bytearray(_PIECE))
+    while count := os.preadv(descriptor, [piece], offset):
+        digest.update(piece[:count])
+        offset += count
+    return digest.hexdigest()
