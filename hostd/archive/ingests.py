@@ -10,7 +10,7 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy import Connection
 
-from hostd.archive import instances, lossy_ingests, pending, receipts
+from hostd.archive import instances, lossy_ingests, pending, receipts, rows
 from hostd.archive import tables as t
 from hostd.archive.instances import INGEST_FAILED, Arrival, OnConflict, Outcome
 from hostd.archive.receipts import StoredReceipt
@@ -125,7 +125,10 @@ def finish(connection: Connection, number: int, ended: Ended, transform: str, at
 
 def wanted(connection: Connection, files: Sequence[str]) -> frozenset[str]:
     """Return which of these files have a row, so that they are to stay."""
-    return frozenset(connection.execute(sa.select(t.blob.c.name).where(t.blob.c.name.in_(files))).scalars())
+    return frozenset(file for file in files if _BLOB.rows(connection, file=file))
+
+
+_BLOB = rows.Prepared(sa.select(t.blob.c.name).where(t.blob.c.name == sa.bindparam("file")))
 
 
 def _taken(original: Blob, header: Header) -> Kept:

@@ -69,6 +69,8 @@ def is_known(connection: Connection, instance: str) -> bool:
 
 def foresee(connection: Connection, instance: str, content: str, on_conflict: OnConflict) -> Outcome:
     """Tell what `take_in` would answer for that content of an instance, if it were asked now."""
+    if not is_known(connection, instance):
+        return "stored"
     if derived.find(connection, instance, content) is not None:
         return "already stored"
     return _foresee(connection, instance, content, on_conflict)

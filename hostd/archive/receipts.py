@@ -8,6 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import ColumnElement, Connection
 
+from hostd.archive import rows
 from hostd.archive import tables as t
 from hostd.archive.instances import add_blob
 from hostd.archive.records import Blob
@@ -64,6 +65,13 @@ def note(connection: Connection, receipt: StoredReceipt, at: float) -> None:
         "facts": receipt.facts,
         "at": at,
     }
-    where = (t.receipt.c.source == receipt.source, t.receipt.c.transform == receipt.transform)
-    if connection.execute(sa.update(t.receipt).where(*where).values(**values)).rowcount == 0:
-        connection.execute(sa.insert(t.receipt).values(source=receipt.source, transform=receipt.transform, **values))
+    if not _CHANGE.change(connection, of_source=receipt.source, of_transform=receipt.transform, **values):
+        rows.insert(connection, t.receipt, source=receipt.source, transform=receipt.transform, **values)
+
+
+# Made once: it is executed for each instance that is transcoded as it comes.
+_CHANGE = rows.Prepared(
+    sa.update(t.receipt)
+    .where(t.receipt.c.source == sa.bindparam("of_source"), t.receipt.c.transform == sa.bindparam("of_transform"))
+    .values({name: sa.bindparam(name, type_=t.receipt.c[name].type) for name in ("result", "outcome", "facts", "at")})
+)
