@@ -7,7 +7,7 @@ from importlib import import_module
 
 import typer
 
-from hostd.cli.imports import without_collecting
+from hostd.cli.imports import import_libraries, without_collecting
 from hostd.errors import HostdError
 
 PROBLEM = 2
@@ -69,6 +69,7 @@ def main() -> None:
     """Run the command; what is meant for people is one message on standard error, exit code 2."""
     try:
         with without_collecting():
+            import_libraries()
             command = build(*sys.argv[1:2])
     except KeyboardInterrupt:
         sys.exit("hostd: stopped before anything was begun")

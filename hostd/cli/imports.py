@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gc
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 
 @contextmanager
@@ -16,6 +18,22 @@ def without_collecting() -> Iterator[None]:
     finally:
         gc.freeze()
         gc.enable()
+
+
+def import_libraries() -> None:
+    """Import what every command needs, without what these libraries take along only where it is installed and hostd never has them use.
+
+    pydicom downloads examples by requests, and structlog shows errors by rich: together a tenth of the time of all imports.
+    """
+    modules: dict[str, Any] = sys.modules
+    absent = [name for name in ("requests", "rich") if name not in modules]
+    modules.update(dict.fromkeys(absent))
+    try:
+        import pydicom  # noqa: F401, PLC0415
+        import structlog  # noqa: F401, PLC0415
+    finally:
+        for name in absent:
+            del modules[name]
 
 
 _NEW_OBJECTS = 10_000

@@ -10,14 +10,13 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self
-
-import requests
-from requests.adapters import HTTPAdapter
-from requests.auth import HTTPBasicAuth
+from typing import IO, TYPE_CHECKING, Any, Self
 
 from hostd.config.http_access import HttpReach
 from hostd.delivery.destinations import Answer, Outgoing
+
+if TYPE_CHECKING:
+    import requests
 
 PIECE = 1 << 20
 _MAX_ANSWER = 256 << 10
@@ -64,6 +63,8 @@ class HttpConnection:
         self._root = access.url.rstrip("/") + "/"
         self._http = trusting(access.ca_file, access.client_certificate)
         if access.username is not None:
+            from requests.auth import HTTPBasicAuth  # noqa: PLC0415 - see `trusting`
+
             # As bytes, since requests would encode text as Latin-1 and quote what does not fit.
             self._http.auth = HTTPBasicAuth(access.username.encode(), (access.password or "").encode())
         self._http.headers.update({**access.headers, "Accept": accept})
@@ -74,7 +75,7 @@ class HttpConnection:
         self._http.close()
 
     def get(self, path: str, parameters: Mapping[str, str] | None = None) -> Said:
-        """Ask for something. Raises `requests.RequestException` or `OSError` where no answer came."""
+        """Ask for something. Raises `OSError`, `requests.RequestException` among them, where no answer came."""
         return self._asked("GET", path, params=parameters)
 
     def post(self, path: str, body: Body, headers: Mapping[str, str]) -> Said:
@@ -100,7 +101,7 @@ class HttpConnection:
                 **options,
             ) as response:
                 return Said(response.status_code, response.reason or "", self._read(response))
-        except (requests.RequestException, OSError):
+        except OSError:
             self.is_open = False
             raise
 
@@ -121,27 +122,29 @@ def trusting(ca_file: Path | None, client_certificate: tuple[Path, Path] | None)
 
     It does not use what the environment says of proxies and credentials.
     """
+    import requests  # noqa: PLC0415 - a tenth of what a node imports, which one without peers by HTTP does without
+
     http = requests.Session()
     http.trust_env = False
     if ca_file is not None:
         http.verify = str(ca_file)
     else:
-        http.mount("https://", _SystemTrust(client_certificate))
+        http.mount("https://", _system_adapter(client_certificate))
     if client_certificate is not None:
         http.cert = (str(client_certificate[0]), str(client_certificate[1]))
     return http
 
 
-class _SystemTrust(HTTPAdapter):
-    """Trusts the certificates that the administrator of the machine trusts, beside those that requests brings along."""
+def _system_adapter(client_certificate: tuple[Path, Path] | None) -> requests.adapters.HTTPAdapter:
+    """Return what trusts the certificates that the administrator of the machine trusts, beside those that requests brings along."""
+    from requests.adapters import HTTPAdapter  # noqa: PLC0415 - see `trusting`
 
-    def __init__(self, client_certificate: tuple[Path, Path] | None) -> None:
-        self._client_certificate = client_certificate
-        super().__init__()
+    class SystemTrust(HTTPAdapter):
+        def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
+            trust = _system_trust(client_certificate, *_trust_written_at())
+            super().init_poolmanager(*arguments, ssl_context=trust, **options)
 
-    def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
-        trust = _system_trust(self._client_certificate, *_trust_written_at())
-        super().init_poolmanager(*arguments, ssl_context=trust, **options)
+    return SystemTrust()
 
 
 @lru_cache(maxsize=16)
@@ -228,8 +231,17 @@ def broken(error: Exception, body: Body, syntax: str) -> Answer:
     return Answer("later", f"the connection broke in the middle of the instance: {why(error)}", None, syntax)
 
 
+def unanswered() -> type[OSError]:
+    """Return what is raised where no answer came, beside other errors of files: for `except`, which asks only once something was raised."""
+    from requests import RequestException  # noqa: PLC0415 - see `trusting`
+
+    return RequestException
+
+
 def why(error: Exception) -> str:
     """Return why a request failed, as the innermost error says it: requests wraps it in objects of no interest to people."""
+    import requests  # noqa: PLC0415 - see `trusting`
+
     if isinstance(error, requests.ConnectTimeout):
         return "no connection in time"
     if isinstance(error, requests.ReadTimeout):
@@ -249,7 +261,7 @@ def _inner(error: BaseException) -> BaseException | None:
     return argument or error.__cause__
 
 
-__all__ = ["PIECE", "Access", "Body", "HttpConnection", "Said", "broken", "trusting", "why"]
+__all__ = ["PIECE", "Access", "Body", "HttpConnection", "Said", "broken", "trusting", "unanswered", "why"]
 
 
 class HttpSession:

@@ -11,8 +11,6 @@ from dataclasses import dataclass, replace
 from io import BytesIO
 from typing import Any, TypeVar
 
-import requests
-
 from hostd.archive import tasks
 from hostd.archive.archive import Archive
 from hostd.archive.tasks import Task
@@ -73,7 +71,7 @@ def get(targets: Mapping[str, Target], name: str, path: str) -> tuple[int, str]:
     access = replace(target.access, timeout_s=limit, connect_timeout_s=min(limit, target.access.connect_timeout_s))
     try:
         said, is_whole = _within(limit, lambda: _got(access, where))
-    except (requests.RequestException, OSError) as error:
+    except OSError as error:
         raise ScriptError(f"the target {name} gave no answer: {why(error)}") from error
     if 300 <= said.status < 400:
         raise ScriptError(f"the target {name} answered {said.in_words()}")
@@ -123,7 +121,7 @@ class Telling:
         connection = HttpConnection(self._target.access, accept="*/*")
         try:
             said = connection.send(method, where, Body(BytesIO(task.details["json"].encode())), headers)
-        except (requests.RequestException, OSError) as error:
+        except OSError as error:
             raise NoAnswerError(f"the target {self._target.name} gave no answer: {why(error)}") from error
         finally:
             connection.close()

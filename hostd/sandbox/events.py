@@ -7,20 +7,19 @@ the event's fields and `host`, by position.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, fields
+
+import msgspec
 
 from hostd.sandbox.levels import Association, Patient, Series, Study
 from hostd.sandbox.told import Destination, Disk, EndedAction, EndedDelivery, FailedTranscode, Job, ParkedScript, Source
 from hostd.sandbox.views import Instance
 
 
-@dataclass(frozen=True, slots=True)
-class Notification:
+class Notification(msgspec.Struct, frozen=True):
     """Something that has happened, told to every script that handles it, at least once, in the order in which it happened."""
 
 
-@dataclass(frozen=True, slots=True)
-class StoredInstance(Notification):
+class StoredInstance(Notification, frozen=True):
     """A new instance is safely stored.
 
     Raised once for each new instance that hostd keeps, whichever way it came, after file and index are committed and
@@ -32,8 +31,7 @@ class StoredInstance(Notification):
     instance: Instance
 
 
-@dataclass(frozen=True, slots=True)
-class ReceivedAgain(Notification):
+class ReceivedAgain(Notification, frozen=True):
     """An instance was received that is stored already, with the same content.
 
     Nothing was stored and nothing was changed; `instance` is the one that is stored, its `origin` who sent it again.
@@ -42,8 +40,7 @@ class ReceivedAgain(Notification):
     instance: Instance
 
 
-@dataclass(frozen=True, slots=True)
-class ConflictingInstance(Notification):
+class ConflictingInstance(Notification, frozen=True):
     """An instance was received whose identity is taken by other content.
 
     `instance` is what arrived. What became of it is up to `on_conflict` in the section `[ingest]` of the configuration:
@@ -54,8 +51,7 @@ class ConflictingInstance(Notification):
     instance: Instance
 
 
-@dataclass(frozen=True, slots=True)
-class UpdatedInstance(Notification):
+class UpdatedInstance(Notification, frozen=True):
     """A stored instance was changed: `instance.changes` says whether its content, its metadata or its labels.
 
     When other content came under its identity, this comes besides `on_conflicting_instance`.
@@ -64,8 +60,7 @@ class UpdatedInstance(Notification):
     instance: Instance
 
 
-@dataclass(frozen=True, slots=True)
-class DeletedInstance(Notification):
+class DeletedInstance(Notification, frozen=True):
     """An instance was deleted; `instance` is as it was before.
 
     Nothing of it can be forwarded any more. Its bytes stay until every script has passed this event.
@@ -74,8 +69,7 @@ class DeletedInstance(Notification):
     instance: Instance
 
 
-@dataclass(frozen=True, slots=True)
-class NewPatient(Notification):
+class NewPatient(Notification, frozen=True):
     """The first instance of a patient was stored.
 
     It comes after the `on_stored_instance` of that instance, which is `patient.first`, and before `on_new_study`. After all of a patient
@@ -85,22 +79,19 @@ class NewPatient(Notification):
     patient: Patient
 
 
-@dataclass(frozen=True, slots=True)
-class NewStudy(Notification):
+class NewStudy(Notification, frozen=True):
     """The first instance of a study was stored; it is `study.first`. More are to be expected: see `on_stable_study`."""
 
     study: Study
 
 
-@dataclass(frozen=True, slots=True)
-class NewSeries(Notification):
+class NewSeries(Notification, frozen=True):
     """The first instance of a series was stored; it is `series.first`. More are to be expected: see `on_stable_series`."""
 
     series: Series
 
 
-@dataclass(frozen=True, slots=True)
-class StableSeries(Notification):
+class StableSeries(Notification, frozen=True):
     """Nothing more of a series has come for its quiet time, and all of it has been transcoded on ingest.
 
     The quiet time is a setting, `[stable]`, which may differ by modality. When more instances, or other content, come afterwards, the
@@ -111,64 +102,55 @@ class StableSeries(Notification):
     series: Series
 
 
-@dataclass(frozen=True, slots=True)
-class StableStudy(Notification):
+class StableStudy(Notification, frozen=True):
     """Nothing more of a study has come for its quiet time: the longest of its modalities'. Otherwise as `on_stable_series`."""
 
     study: Study
 
 
-@dataclass(frozen=True, slots=True)
-class StablePatient(Notification):
+class StablePatient(Notification, frozen=True):
     """Nothing more of a patient has come for its quiet time. Otherwise as `on_stable_series`."""
 
     patient: Patient
 
 
-@dataclass(frozen=True, slots=True)
-class UpdatedSeries(Notification):
+class UpdatedSeries(Notification, frozen=True):
     """Content of a stored instance of a series was replaced, or metadata or labels of the series itself changed: see `series.changes`."""
 
     series: Series
 
 
-@dataclass(frozen=True, slots=True)
-class UpdatedStudy(Notification):
+class UpdatedStudy(Notification, frozen=True):
     """As `on_updated_series`, for the study."""
 
     study: Study
 
 
-@dataclass(frozen=True, slots=True)
-class UpdatedPatient(Notification):
+class UpdatedPatient(Notification, frozen=True):
     """As `on_updated_series`, for the patient."""
 
     patient: Patient
 
 
-@dataclass(frozen=True, slots=True)
-class DeletedSeries(Notification):
+class DeletedSeries(Notification, frozen=True):
     """The last instance of a series was deleted: `series` has the attributes of that one, and no instances."""
 
     series: Series
 
 
-@dataclass(frozen=True, slots=True)
-class DeletedStudy(Notification):
+class DeletedStudy(Notification, frozen=True):
     """The last instance of a study was deleted: `study` has the attributes of that one, and no instances."""
 
     study: Study
 
 
-@dataclass(frozen=True, slots=True)
-class DeletedPatient(Notification):
+class DeletedPatient(Notification, frozen=True):
     """The last instance of a patient was deleted: `patient` has the attributes of that one, and no instances."""
 
     patient: Patient
 
 
-@dataclass(frozen=True, slots=True)
-class AssociationClosed(Notification):
+class AssociationClosed(Notification, frozen=True):
     """An association of the DICOM face has ended, well or badly, or was rejected.
 
     The instances that came by it are stored; where some are still being transcoded on ingest, their own events come later.
@@ -177,8 +159,7 @@ class AssociationClosed(Notification):
     association: Association
 
 
-@dataclass(frozen=True, slots=True)
-class DeliveryDone(Notification):
+class DeliveryDone(Notification, frozen=True):
     """A delivery has arrived: the destination said that it stored the instance, perhaps with a warning.
 
     Or it said that it has one of these UIDs already, whatever its content, and nothing was sent: `delivery.state` is "present", where
@@ -189,8 +170,7 @@ class DeliveryDone(Notification):
     delivery: EndedDelivery
 
 
-@dataclass(frozen=True, slots=True)
-class DeliveryFailed(Notification):
+class DeliveryFailed(Notification, frozen=True):
     """A delivery failed for good: it is not tried again unless somebody asks for it. Otherwise as `on_delivery_done`.
 
     While a destination is down its deliveries wait and do not fail: see `on_destination_down`.
@@ -199,8 +179,7 @@ class DeliveryFailed(Notification):
     delivery: EndedDelivery
 
 
-@dataclass(frozen=True, slots=True)
-class ActionDone(Notification):
+class ActionDone(Notification, frozen=True):
     """What a script asked for has been carried out after its run, or failed for good: `store`, `replace` and their like.
 
     Told once for each instance that was meant, to every script, whichever asked for it. `action.state` says how it ended; `action.instance`
@@ -210,29 +189,25 @@ class ActionDone(Notification):
     action: EndedAction
 
 
-@dataclass(frozen=True, slots=True)
-class JobSubmitted(Notification):
+class JobSubmitted(Notification, frozen=True):
     """Somebody asked for a job: by HTTP, to send, modify, pack or retrieve many instances at a time. It may have begun, or ended, since."""
 
     job: Job
 
 
-@dataclass(frozen=True, slots=True)
-class JobSucceeded(Notification):
+class JobSucceeded(Notification, frozen=True):
     """A job has done all that it was asked for."""
 
     job: Job
 
 
-@dataclass(frozen=True, slots=True)
-class JobFailed(Notification):
+class JobFailed(Notification, frozen=True):
     """A job has failed, or was cancelled: `job.error_code` and `job.reason` say which. Somebody may submit it again."""
 
     job: Job
 
 
-@dataclass(frozen=True, slots=True)
-class DestinationDown(Notification):
+class DestinationDown(Notification, frozen=True):
     """A destination does not answer, or says that it takes nothing, and what is to be sent to it waits.
 
     Raised once until it works again, also over restarts of the node.
@@ -241,15 +216,13 @@ class DestinationDown(Notification):
     destination: Destination
 
 
-@dataclass(frozen=True, slots=True)
-class DestinationUp(Notification):
+class DestinationUp(Notification, frozen=True):
     """A destination that was told as down answers again. `destination` says since when it was down, and why."""
 
     destination: Destination
 
 
-@dataclass(frozen=True, slots=True)
-class TranscodeFailed(Notification):
+class TranscodeFailed(Notification, frozen=True):
     """A transcode gave no result, on ingest or for a delivery.
 
     On ingest the original was kept: this comes after the event of its instance. For a delivery the instance is sent as it is, where
@@ -259,8 +232,7 @@ class TranscodeFailed(Notification):
     failure: FailedTranscode
 
 
-@dataclass(frozen=True, slots=True)
-class ScriptParked(Notification):
+class ScriptParked(Notification, frozen=True):
     """A script failed too often: at one event, which is parked while the script goes on, or at all, and then the script itself is parked.
 
     A script that fails at being told of this raises it no further.
@@ -269,37 +241,32 @@ class ScriptParked(Notification):
     parked: ParkedScript
 
 
-@dataclass(frozen=True, slots=True)
-class DiskLow(Notification):
+class DiskLow(Notification, frozen=True):
     """There is less room for the data folder than `node.min_free_mb`. Raised once until there is room again."""
 
     disk: Disk
 
 
-@dataclass(frozen=True, slots=True)
-class DiskRecovered(Notification):
+class DiskRecovered(Notification, frozen=True):
     """There is room again: a quarter more than `node.min_free_mb`."""
 
     disk: Disk
 
 
-@dataclass(frozen=True, slots=True)
-class SourceSilent(Notification):
+class SourceSilent(Notification, frozen=True):
     """A modality has sent nothing for as long as its entry says: `[sources.ct1] silent_after_h`. Raised once until it sends again."""
 
     source: Source
 
 
-@dataclass(frozen=True, slots=True)
-class Start(Notification):
+class Start(Notification, frozen=True):
     """This version of the script begins to run: once a version, not with every restart of the node.
 
     It comes before the first event that this version gets. A script whose file was away and returns begins anew.
     """
 
 
-@dataclass(frozen=True, slots=True)
-class Stop(Notification):
+class Stop(Notification, frozen=True):
     """This version of the script is replaced by another, or its file was deleted: once a version, after its last event.
 
     An edit that was made while no node ran is noticed when the next one starts.
@@ -313,7 +280,7 @@ def handler_name(event: type[Notification]) -> str:
 
 def parameters(event: type[Notification]) -> list[str]:
     """Return the names of what an event's handler takes, in order."""
-    return [*(field.name for field in fields(event)), "host"]
+    return [*event.__struct_fields__, "host"]
 
 
 EVENTS: tuple[type[Notification], ...] = (

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
 from typing import Any
+
+import msgspec
 
 from hostd.sandbox import frames
 from hostd.sandbox.api import Host
@@ -96,13 +97,11 @@ class Query(ReadOnly):
         return f"<query: {self.level}>"
 
 
-@dataclass(frozen=True, slots=True)
-class Filter:
+class Filter(msgspec.Struct, frozen=True):
     """Something that is about to happen, if every filter lets it."""
 
 
-@dataclass(frozen=True, slots=True)
-class ReceivedInstance(Filter):
+class ReceivedInstance(Filter, frozen=True):
     """An instance has wholly arrived, and is neither stored nor acknowledged yet.
 
     Its header is as it was received, whatever an earlier filter wants changed. The answer is one of `host.accept()`, or
@@ -113,8 +112,7 @@ class ReceivedInstance(Filter):
     instance: Instance
 
 
-@dataclass(frozen=True, slots=True)
-class OutgoingInstance(Filter):
+class OutgoingInstance(Filter, frozen=True):
     """A delivery is about to be tried; asked before each try. `destination` is its name in the configuration.
 
     The instance is as it is stored: what is to be made of it for this delivery is not made yet. The answer is
@@ -125,8 +123,7 @@ class OutgoingInstance(Filter):
     destination: str
 
 
-@dataclass(frozen=True, slots=True)
-class HttpRequest(Filter):
+class HttpRequest(Filter, frozen=True):
     """A request has come whose sender has signed in and may do that by role. Nothing is done for it yet.
 
     The answer is `host.accept()` or None, or `host.refuse(403, reason)`. An administrator (a user of the role "admin") on the
@@ -136,8 +133,7 @@ class HttpRequest(Filter):
     request: Request
 
 
-@dataclass(frozen=True, slots=True)
-class OutgoingFind(Filter):
+class OutgoingFind(Filter, frozen=True):
     """Another archive is about to be asked what it has, by a script or over HTTP. `modality` is its name in the configuration.
 
     The answer is `host.accept()` or None; `host.accept(set={...}, remove=[...])`, which changes the keys: a text is one that matches must
@@ -149,8 +145,7 @@ class OutgoingFind(Filter):
     modality: str
 
 
-@dataclass(frozen=True, slots=True)
-class Find(Filter):
+class Find(Filter, frozen=True):
     """Somebody asks hostd what it has, by C-FIND, and may. `query.origin` is who.
 
     The answer is `host.accept()` or None; `host.accept(set={...}, remove=[...])`, which changes what is looked for: a text is one that
@@ -175,7 +170,7 @@ QUERIES = ("filter_find", "filter_outgoing_find")
 
 def parameters(kind: type[Filter]) -> list[str]:
     """Return the names of what a filter takes, in order."""
-    return [*(field.name for field in fields(kind)), "host"]
+    return [*kind.__struct_fields__, "host"]
 
 
 class Decision(ReadOnly):

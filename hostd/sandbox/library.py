@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
 from types import CodeType
 from typing import Any
+
+import msgspec
 
 from hostd.sandbox.facades.facade import Facade
 from hostd.sandbox.namespace import Language, guarded_import
@@ -37,8 +38,7 @@ class _Live(Facade):
         return not name.startswith("_") and super().__contains__(name)
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(msgspec.Struct, frozen=True):
     """The helpers that a script imports, itself or by others, each parsed, those first that others need."""
 
     trees: dict[str, ast.Module]
@@ -110,7 +110,9 @@ class _In:
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         if isinstance(error, PolicyError):
-            raise PolicyError([replace(problem, file=self._file) for problem in error.problems]) from None
+            raise PolicyError(
+                [msgspec.structs.replace(problem, file=self._file) for problem in error.problems]
+            ) from None
 
 
 class Library:

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from types import CodeType
 from typing import Any
 
+import msgspec
 from RestrictedPython.transformer import ALLOWED_FUNC_NAMES, IOPERATOR_TO_STR
 
 from hostd.sandbox.facades import MODULES, NOT_OFFERED
@@ -36,8 +36,7 @@ def file_of(filename: str) -> str | None:
     return filename[1:-1] if filename.startswith(f"<{LIBRARY}/") else None
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(msgspec.Struct, frozen=True):
     """Why a script does not compile; line 1-based, column 0-based. `file` is that of a helper module, '' the script's own."""
 
     line: int

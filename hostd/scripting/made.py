@@ -30,7 +30,7 @@ def level_of(kind: str) -> Level | None:
 def wants_files(kind: str) -> bool:
     """Tell whether events of a kind are about instances."""
     is_told = kind in situations.EXAMPLES and kind not in situations.ABOUT_AN_INSTANCE
-    return bool(api.HANDLERS[f"on_{kind}"].__dataclass_fields__) and not is_told
+    return bool(api.HANDLERS[f"on_{kind}"].__struct_fields__) and not is_told
 
 
 def event(
@@ -63,7 +63,7 @@ def _event(files: Sequence[Path], kind: str, now: float, origin: Origin) -> tupl
         facts_of_it = {"function": kind, "schedule": "", "due_at": now}
         file = files[0].name if files else ""
         return Event(_FIRST, SCHEDULE, file, None, None, None, None, now, facts=facts_of_it), FilesSource({})
-    if not api.HANDLERS[f"on_{kind}"].__dataclass_fields__:  # about the script itself
+    if not api.HANDLERS[f"on_{kind}"].__struct_fields__:  # about the script itself
         return Event(_FIRST, kind, files[0].name if files else "", None, None, None, None, now), FilesSource({})
     told = situations.EXAMPLES.get(kind)
     if not wants_files(kind):

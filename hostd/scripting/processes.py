@@ -15,12 +15,13 @@ from hostd.errors import ScriptError
 from hostd.sandbox import frames
 
 _BOOTSTRAP = (
-    "import gc; gc.disable(); import sys; sys.path += sys.argv[3:]; from hostd.sandbox.worker import main; gc.freeze(); gc.enable(); "
-    "main(int(sys.argv[1]), int(sys.argv[2]))"
+    "import gc; gc.disable(); import sys; sys.path += sys.argv[3:]; sys.modules['typing_extensions'] = None; "
+    "from hostd.sandbox.worker import main; gc.freeze(); gc.enable(); main(int(sys.argv[1]), int(sys.argv[2]))"
 )
-"""What is imported stays: the collector would look at it again and again."""
+"""What is imported stays: the collector would look at it again and again. msgspec does without typing_extensions where there is none."""
 AHEAD = min(2 * len(os.sched_getaffinity(0)), 8)
 """Workers that may be starting at one time, so that no processor waits."""
+_NO_SCRIPT = "(no script)"
 
 
 class WorkerLost(ScriptError):  # noqa: N818 - says what became of the worker, not what is wrong with the script
@@ -62,11 +63,11 @@ def start(name: str, memory_bytes: int) -> WorkerProcess:
 
 
 def started_ahead(folder: Path, memory_mb: Mapping[str, int], otherwise_mb: int) -> list[WorkerProcess]:
-    """Start the processes of a folder's first scripts, before it is known whether these are to run.
+    """Start the processes of a folder's first scripts, before it is known whether these are to run; where it has none, one to see the jail by.
 
     `memory_mb` is what some scripts may use (MiB); the others may use `otherwise_mb`. Raises `WorkerLost` when one cannot be started.
     """
-    names = sorted(path.name for path in folder.glob("[!._]*.py"))[:AHEAD]
+    names = sorted(path.name for path in folder.glob("[!._]*.py"))[:AHEAD] or [_NO_SCRIPT]
     return [start(name, memory_mb.get(name, otherwise_mb) << 20) for name in names]
 
 

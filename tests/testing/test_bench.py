@@ -68,7 +68,7 @@ def every_handler(tmp_path_factory):
     from hostd.testing.bench import Bench  # noqa: PLC0415 - as a script's author would for a fixture of a module
 
     def text(name, event):
-        return body(f"print({name!r})", handler=f"{name}({'subject, ' if event.__dataclass_fields__ else ''}host)")
+        return body(f"print({name!r})", handler=f"{name}({'subject, ' if event.__struct_fields__ else ''}host)")
 
     with Bench(tmp_path_factory.mktemp("bench")) as bench:
         yield bench.script("".join(text(*one) for one in api.HANDLERS.items()))

@@ -8,13 +8,11 @@ from dataclasses import replace
 from io import BytesIO
 from typing import Any
 
-import requests
-
 from hostd.config.dicomweb import DicomWeb as Section
 from hostd.delivery import faults
 from hostd.delivery.destinations import Answer, Outgoing, deviation
 from hostd.delivery.faults import Verdict
-from hostd.delivery.http import Access, Body, HttpConnection, HttpSession, Said, broken, why
+from hostd.delivery.http import Access, Body, HttpConnection, HttpSession, Said, broken, unanswered, why
 from hostd.dicom import statuses
 from hostd.dicom.identity import Identity
 from hostd.errors import DestinationFault
@@ -96,7 +94,7 @@ class DicomWebSession(HttpSession):
             body = Body(BytesIO(head.encode()), file, BytesIO(f"\r\n--{boundary}--\r\n".encode()))
             try:
                 said = self._http.post("studies", body, headers)
-            except requests.RequestException as error:
+            except unanswered() as error:
                 answer = broken(error, body, product.transfer_syntax)
             else:
                 verdict, text = judged(said, product.sop_instance_uid)
@@ -108,7 +106,7 @@ class DicomWebSession(HttpSession):
     def _queried(self, path: str, keys: dict[str, str]) -> Said:
         try:
             return self._http.get(path, keys)
-        except (requests.RequestException, OSError) as error:
+        except OSError as error:
             raise DestinationFault(f"{self._url} could not be reached: {why(error)}") from error
 
 

@@ -10,12 +10,10 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import IO
 
-import requests
-
 from hostd.config.sections import Peer as Section
 from hostd.delivery import faults
 from hostd.delivery.destinations import Answer, Outgoing, deviation
-from hostd.delivery.http import PIECE, Access, Body, HttpConnection, HttpSession, Said, broken, why
+from hostd.delivery.http import PIECE, Access, Body, HttpConnection, HttpSession, Said, broken, unanswered, why
 from hostd.dicom.identity import Identity
 from hostd.errors import DestinationFault
 
@@ -83,7 +81,7 @@ class PeerSession(HttpSession):
     def _got(self, path: str) -> Said:
         try:
             return self._http.get(path)
-        except (requests.RequestException, OSError) as error:
+        except OSError as error:
             raise DestinationFault(f"{self._peer.access.url} could not be reached: {why(error)}") from error
 
     def has(self, identity: Identity) -> bool | None:
@@ -112,7 +110,7 @@ class PeerSession(HttpSession):
     def _post(self, body: Body, headers: dict[str, str], syntax: str) -> Answer:
         try:
             said = self._http.post("instances", body, headers)
-        except requests.RequestException as error:
+        except unanswered() as error:
             return broken(error, body, syntax)
         if not said.is_good:
             return Answer(faults.of_http(said.status), said.in_words(), said.status, syntax)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import ast
-from dataclasses import dataclass
+
+import msgspec
 
 
-@dataclass(frozen=True, slots=True)
-class Callback:
+class Callback(msgspec.Struct, frozen=True):
     """A function of a script in Orthanc's spelling: what calls it, and what it is given, by position."""
 
     handlers: tuple[str, ...]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from hostd.sandbox.granted import shown
 from hostd.sandbox.orthanc import querying, resources, searching
@@ -17,8 +18,7 @@ _PASSED_OVER = {"Synchronous", "Asynchronous", "Permissive", "UserData", "Compre
 """What bodies of store routes say of how Orthanc is to wait, which has no meaning here."""
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(msgspec.Struct, frozen=True):
     """A request of a script: the parts of its path that a pattern leaves open, its query and its body."""
 
     session: Session
@@ -43,8 +43,7 @@ class Request:
 Answer = Callable[[Request], Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(msgspec.Struct, frozen=True):
     """A route that is answered: `{}` in its pattern stands for one part of a path."""
 
     method: str

@@ -1,0 +1,27 @@
+"""What a node imports before its doors open is what it needs: who starts it waits for the rest, too."""
+
+import subprocess
+import sys
+
+import pytest
+
+_SAY = "print(*sorted({'requests', 'urllib3', 'rich', 'numpy', 'fastapi', 'jinja2', 'alembic'} & sys.modules.keys()))"
+
+
+def imported(code):
+    """Return which of those libraries a fresh interpreter has after that."""
+    said = subprocess.run(
+        [sys.executable, "-c", f"import sys; {code}; {_SAY}"], capture_output=True, check=True, text=True
+    )
+    return set(said.stdout.split())
+
+
+def test_a_node_imports_no_client_and_no_server_of_http_before_it_needs_one():
+    first = "from hostd.cli.imports import import_libraries; import_libraries(); import hostd.cli.run, hostd.node"
+    assert not imported(first) & {"requests", "urllib3", "fastapi", "jinja2", "alembic"}
+
+
+@pytest.mark.parametrize("library", ["requests", "rich"])
+def test_what_was_left_out_while_libraries_were_imported_is_there_afterwards(library):
+    code = f"from hostd.cli.imports import import_libraries; import_libraries(); import {library}"
+    assert library in imported(code)
