@@ -8,6 +8,7 @@ from importlib import import_module
 import typer
 
 from hostd.cli.imports import import_libraries, without_collecting
+from hostd.cli.listing import help_of
 from hostd.errors import HostdError
 
 PROBLEM = 2
@@ -47,14 +48,7 @@ def build(only: str | None = None) -> typer.Typer:
 
     What a command needs is imported for it: the whole takes a second or two, which nobody who runs one of them should wait for.
     """
-    app = typer.Typer(
-        name="hostd",
-        help="An event-driven scripting host for DICOM.",
-        no_args_is_help=True,
-        add_completion=False,
-        pretty_exceptions_enable=False,
-    )
-    app.callback()(_is_a_group)
+    app = _group()
     for name in [only] if only in _COMMANDS else _COMMANDS:
         module, attribute = _COMMANDS[name].split(".")
         command = getattr(import_module(f"{__name__}.{module}"), attribute)
@@ -65,12 +59,31 @@ def build(only: str | None = None) -> typer.Typer:
     return app
 
 
+def listing() -> typer.Typer:
+    """Return the command as `--help` shows it; none of its commands can be run."""
+    app = _group()
+    for name, where in _COMMANDS.items():
+        app.command(name, help=help_of(*where.split(".")))(_is_a_group)
+    return app
+
+
+def _group() -> typer.Typer:
+    app = typer.Typer(
+        name="hostd",
+        help="An event-driven scripting host for DICOM.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+    )
+    app.callback()(_is_a_group)
+    return app
+
+
 def main() -> None:
     """Run the command; what is meant for people is one message on standard error, exit code 2."""
     try:
         with without_collecting():
-            import_libraries()
-            command = build(*sys.argv[1:2])
+            command = listing() if sys.argv[1:] in ([], ["--help"]) else _built()
     except KeyboardInterrupt:
         sys.exit("hostd: stopped before anything was begun")
     try:
@@ -80,9 +93,14 @@ def main() -> None:
         sys.exit(PROBLEM)
 
 
+def _built() -> typer.Typer:
+    import_libraries()
+    return build(*sys.argv[1:2])
+
+
 def _is_a_group() -> None:
     # Without it Typer would take the only command of a group for the whole.
     pass
 
 
-__all__ = ["build", "main"]
+__all__ = ["build", "listing", "main"]

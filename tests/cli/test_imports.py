@@ -4,6 +4,9 @@ import subprocess
 import sys
 
 import pytest
+from typer.testing import CliRunner
+
+from hostd.cli import build, listing
 
 _SAY = "print(*sorted({'requests', 'urllib3', 'rich', 'numpy', 'fastapi', 'jinja2', 'alembic'} & sys.modules.keys()))"
 
@@ -25,3 +28,14 @@ def test_a_node_imports_no_client_and_no_server_of_http_before_it_needs_one():
 def test_what_was_left_out_while_libraries_were_imported_is_there_afterwards(library):
     code = f"from hostd.cli.imports import import_libraries; import_libraries(); import {library}"
     assert library in imported(code)
+
+
+def test_the_list_of_commands_says_what_the_commands_say_of_themselves():
+    shown = [CliRunner().invoke(app, ["--help"], terminal_width=300) for app in (listing(), build())]
+    assert shown[0].stdout == shown[1].stdout
+    assert len(shown[0].stdout.splitlines()) > 25
+
+
+def test_the_list_of_commands_imports_none_of_them():
+    code = "import hostd.cli; hostd.cli.listing(); print('pydicom' in sys.modules, 'hostd.cli.run' in sys.modules)"
+    assert imported(code) == {"False"}
