@@ -18,7 +18,7 @@ _KNOWN: dict[str, tuple[int, list[str]]] = {
     "nodes": (3, ["--write"]),
     "retrieve": (3, ["--write"]),
     "transcode": (5, ["--compared"]),
-    "soak": (10, ["--write", "--folder", "/dev/shm"]),  # noqa: S108 - memory, of which this is about
+    "soak": (20, ["--write", "--folder", "/dev/shm"]),  # noqa: S108 - memory, of which this is about
 }
 """Some with the minutes that they take on two cores that have nothing else to do, and their arguments."""
 _NO_SECTION = "profile"

@@ -1,14 +1,16 @@
-"""Instances that come over a few associations, and that a script deletes; a node's memory is looked at meanwhile."""
+"""Instances that come over a few associations, and that a script deletes, or the node to make room; its memory is looked at meanwhile."""
 
 from __future__ import annotations
 
 import io
+import secrets
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import linear_regression
+from typing import Literal, get_args
 
 import pydicom
 import sqlalchemy as sa
@@ -25,6 +27,11 @@ from hostd.dimse import scu
 ASSOCIATIONS = 4
 _IN_A_SERIES = 200
 _PATIENCE_S = 600.0
+_ROOM_MB = 32
+"""Of what is stored where the node deletes: of series that come at one time, and some before them."""
+Deleter = Literal["a script", "[storage]"]
+"""Who deletes what came: a script each instance, or the node the patients of whom nothing came for longest."""
+DELETERS: tuple[Deleter, ...] = get_args(Deleter)
 _SCRIPT = "def on_stored_instance(instance, host):\n    instance.tags.Modality\n    host.delete(instance, after=None)\n"
 
 
@@ -39,12 +46,14 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class Soak:
-    """What was seen: how it went by, and how much was left of what had come: files and rows of instances."""
+    """What was seen: who deleted, how it went by, how many instances were kept at the end, and how many files there were."""
 
+    deleter: Deleter
     instances: int
     seconds: float
     looks: Sequence[Look]
-    left: int
+    kept: int
+    files: int
 
     @property
     def slope(self) -> float:
@@ -54,42 +63,46 @@ class Soak:
 
 
 class SoakedHostd(Hostd):
-    """A node whose script deletes what comes, and that keeps nothing of it."""
+    """A node that deletes what comes, and keeps nothing of what it has deleted."""
 
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder, {"deletes.py": _SCRIPT})
+    def __init__(self, folder: Path, deleter: Deleter) -> None:
+        self._deleter = deleter
+        super().__init__(folder, {"deletes.py": _SCRIPT} if deleter == "a script" else {})
 
     def command(self) -> list[str]:
         """Write a configuration, and run a node on it."""
         command = super().command()
         config = self.folder / "hostd.toml"
         kept = "[node]\ntrash_days = 0\nevents_days = 0\nassociations_days = 0\nfinished_days = 0\n"
-        config.write_text(config.read_text().replace("[node]\n", kept) + '[scripts."deletes.py"]\nmay = ["delete"]\n')
+        more = (
+            '[scripts."deletes.py"]\nmay = ["delete"]\n'
+            if self._deleter == "a script"
+            else f'[storage]\nmax_size_mb = {_ROOM_MB}\nwhen_full = "recycle"\n'
+        )
+        config.write_text(config.read_text().replace("[node]\n", kept) + more)
         return command
 
 
-def measured(folder: Path, count: int, looks: int, say: Callable[[str], None]) -> Soak:
+def measured(folder: Path, deleter: Deleter, count: int, looks: int, say: Callable[[str], None]) -> Soak:
     """Send so many instances, and look so many times. Raises `RuntimeError` when one is refused, or not all are deleted."""
-    server = SoakedHostd(folder / "server")
+    server = SoakedHostd(folder / "server", deleter)
     try:
-        _until_script_runs(server)
+        if deleter == "a script":
+            _until_script_runs(server)
         sender = _Sender(server.port, _template(folder / "template"), count)
         seen: list[Look] = []
         began = time.monotonic()
         sender.start()
         for number in range(1, looks + 1):
             sender.wait_for(number * count // looks)
-            seen.append(
-                Look(
-                    sender.sent, machine.resident_bytes(server.process.pid), machine.tree_pss_bytes(server.process.pid)
-                )
-            )
+            pid = server.process.pid
+            seen.append(Look(sender.sent, machine.resident_bytes(pid), machine.tree_pss_bytes(pid)))
             say(
                 f"{seen[-1].instances} instances: {seen[-1].resident >> 20} MiB in the main process, {seen[-1].shared >> 20} in all"
             )
         sender.join()
         took = time.monotonic() - began
-        return Soak(count, took, seen, _left(server))
+        return Soak(deleter, count, took, seen, *_left(server, 0 if deleter == "a script" else _ROOM_MB << 20))
     finally:
         server.stop()
 
@@ -136,14 +149,15 @@ class _Sender:
             self._left -= count
         if not count:
             return False
-        series = _like(_UIDS[1])
+        study, series, patient = _like(_UIDS[2]), _like(_UIDS[1]), secrets.token_hex(len(_PATIENT) // 2).encode()
+        template = self._template.replace(_UIDS[1], series).replace(_UIDS[2], study).replace(_PATIENT, patient)
         contexts = [(str(CTImageStorage), [str(ExplicitVRLittleEndian)])]
         with scu.connect(
             "127.0.0.1", self._port, calling_aet="SOAK", called_aet="ANY", contexts=contexts
         ) as association:
             for _ in range(count):
                 uid = _like(_UIDS[0])
-                data = self._template.replace(_UIDS[0], uid).replace(_UIDS[1], series)
+                data = template.replace(_UIDS[0], uid)
                 answer = association.store(
                     str(CTImageStorage), uid.decode(), str(ExplicitVRLittleEndian), io.BytesIO(data), len(data)
                 )
@@ -155,8 +169,10 @@ class _Sender:
         return True
 
 
-_UIDS = b"2.25.111111111111111111111111111111111111111", b"2.25.222222222222222222222222222222222222222"
-"""Of the instance and of the series, in the template."""
+_UIDS = tuple(f"2.25.{digit * 39}".encode() for digit in "123")
+"""Of the instance, the series and the study, in the template."""
+_PATIENT = b"PATIENT-ID-OF-THE-TEMPLATE"
+"""Every series is of a patient of its own."""
 
 
 def _like(uid: bytes) -> bytes:
@@ -169,7 +185,8 @@ def _template(folder: Path) -> bytes:
     (one,) = made.made(folder, made.Size(made.SMALL.name, made.SMALL.rows, made.SMALL.columns, 1, 1), 1)
     dataset = pydicom.dcmread(next(one.iterdir()))
     dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = UID(_UIDS[0].decode())
-    dataset.SeriesInstanceUID = _UIDS[1].decode()
+    dataset.SeriesInstanceUID, dataset.StudyInstanceUID = _UIDS[1].decode(), _UIDS[2].decode()
+    dataset.PatientID = _PATIENT.decode()
     written = io.BytesIO()
     pydicom.dcmwrite(written, dataset, enforce_file_format=True)
     written.seek(0)
@@ -185,16 +202,24 @@ def _until_script_runs(server: SoakedHostd) -> None:
     _wait(runs, "the script does not run")
 
 
-def _left(server: SoakedHostd) -> int:
-    """Wait until the script has deleted all; return how many files are left then, whose bytes go with the next round of housekeeping."""
+def _left(server: SoakedHostd, most_bytes: int) -> tuple[int, int]:
+    """Wait until no more is stored than may be; return how many instances that are, and how many files there still are.
 
-    def rows() -> int:
+    The bytes of those that are deleted go with the next round of housekeeping.
+    """
+    stored = sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(t.blob.c.size), 0)).select_from(
+        t.instance.join(t.blob, t.blob.c.name == t.instance.c.blob)
+    )
+
+    def held() -> tuple[int, int]:
         with attach(server.data) as connection:
-            return int(connection.execute(sa.select(sa.func.count()).select_from(t.instance)).scalar_one())
+            count, size = connection.execute(stored).one()
+        return int(count), int(size)
 
-    _wait(lambda: rows() == 0, "not all instances were deleted")
+    _wait(lambda: held()[1] <= most_bytes, "not all instances were deleted")
     with attach(server.data) as connection:
-        return int(connection.execute(sa.select(sa.func.count()).select_from(t.blob)).scalar_one())
+        files = int(connection.execute(sa.select(sa.func.count()).select_from(t.blob)).scalar_one())
+    return held()[0], files
 
 
 def _wait(condition: Callable[[], bool], what: str) -> None:
