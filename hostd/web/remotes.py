@@ -9,7 +9,7 @@ from typing import Any
 import requests
 from fastapi import APIRouter, Request
 from starlette.concurrency import run_in_threadpool
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 
 from hostd.archive.remotes import Kind
 from hostd.config.orthanc.options import MODALITY_RIGHTS
@@ -81,7 +81,7 @@ def _add_changes(router: APIRouter, remotes: Remotes, kind: Kind) -> None:
             raise WebError(409, DUPLICATE_RESOURCE, str(refused)) from refused
         except ConfigurationError as error:
             raise WebError(400, BAD_FILE_FORMAT, str(error)) from error
-        return JsonResponse({})
+        return PlainTextResponse("")
 
     @router.delete(f"/{table}/{{name}}", summary=f"Forget a {kind} that was put")
     def delete(name: str) -> Response:
@@ -91,7 +91,7 @@ def _add_changes(router: APIRouter, remotes: Remotes, kind: Kind) -> None:
             raise WebError(409, DUPLICATE_RESOURCE, str(refused)) from refused
         except NotFoundError as error:
             raise WebError(404, INEXISTENT_ITEM, str(error)) from error
-        return JsonResponse({})
+        return PlainTextResponse("")
 
 
 def _add_echo(router: APIRouter, remotes: Remotes) -> None:

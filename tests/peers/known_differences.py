@@ -11,7 +11,78 @@ def _only_here(why, *names, at="$"):
 _LABELS = "newer Orthancs tell labels, too"
 _NO_OFFSET = {"$.PixelDataOffset: only in Orthanc": "an offset is of Orthanc's own reading"}
 
+_EMPTY = "what is empty is left out of main tags"
+_PAGES = {
+    f"GET /{level}?{query}": {difference: why}
+    for level in ("patients", "studies", "series", "instances")
+    for query, difference, why in (
+        ("since=1", "status: 400 / 200", "one of both is enough: nothing is in doubt"),
+        ("limit=1", "status: 400 / 200", "one of both is enough: nothing is in doubt"),
+        (
+            "limit=-1&since=0",
+            "status: 200 / 400",
+            "a number of nothing is below nothing: it is a mistake of the client, which is told",
+        ),
+    )
+}
+_LACKING = {
+    "patient": ("MainDicomTags.PatientBirthDate",),
+    "study": (
+        "MainDicomTags.AccessionNumber",
+        "MainDicomTags.ReferringPhysicianName",
+        "PatientMainDicomTags.PatientBirthDate",
+    ),
+    "series": ("MainDicomTags.ContrastBolusAgent", "MainDicomTags.SeriesDate", "MainDicomTags.SeriesTime"),
+    "instance": (),
+}
+"""Main tags that MR_small.dcm has, and has nothing in."""
+
+
+def _described(level, at="$"):
+    return _only_here(_LABELS, "Labels", at=at) | {f"{at}.{name}: only in Orthanc": _EMPTY for name in _LACKING[level]}
+
+
+_LEVELS = {
+    **{
+        f"GET /{plural}/{{{level}}}": _described(level)
+        for plural, level in (("patients", "patient"), ("studies", "study"), ("series", "series"))
+    },
+    **{
+        f"GET /{plural}/{{{level}}}/{above}": _described(above)
+        for plural, level, all_above in (
+            ("studies", "study", ("patient",)),
+            ("series", "series", ("patient", "study")),
+            ("instances", "instance", ("patient", "study", "series")),
+        )
+        for above in all_above
+    },
+    **{
+        f"GET /{plural}/{{{level}}}/{below}": _described(
+            {"studies": "study", "series": "series", "instances": "instance"}[below], "$[]"
+        )
+        for plural, level, all_below in (
+            ("patients", "patient", ("studies", "series", "instances")),
+            ("studies", "study", ("series", "instances")),
+            ("series", "series", ("instances",)),
+        )
+        for below in all_below
+    },
+    "GET /patients?expand": _described("patient", "$[]"),
+    "GET /patients?expand&limit=1&since=1": _described("patient", "$[]"),
+    "GET /studies?expand": {"$[]: object, object / object, object": f"{_LABELS}; {_EMPTY}"},
+    "GET /studies?expand&limit=1&since=1": _described("study", "$[]"),
+    "GET /series?expand": {"$[]: object, object, object / object, object, object": f"{_LABELS}; {_EMPTY}"},
+    "GET /series?expand&limit=1&since=1": _only_here(_LABELS, "Labels", at="$[]"),
+}
+_NOBODY = "who is not there is not found, as everywhere"
 KNOWN = {
+    **_PAGES,
+    **_LEVELS,
+    "GET /changes after a delete": {"$.Changes[]: nothing more / object": "what was deleted stays told, and that it was deleted"},
+    "GET /modalities/{alive}/configuration": _only_here("newer Orthancs tell it, too", "AllowStorageCommitment"),
+    "GET /modalities?expand": _only_here("newer Orthancs tell it, too", "alive.AllowStorageCommitment", "dead.AllowStorageCommitment"),
+    "DELETE /jobs/{nobody}": {"status: 405 / 404": "newer Orthancs delete jobs, too"},
+    **{f"POST /jobs/{{nobody}}/{verb}": {"status: 400 / 404": _NOBODY} for verb in ("cancel", "pause", "resubmit", "resume")},
     "GET /changes?limit=x": {"status: 200 / 400": "a number that is none is a mistake of the client, which is told"},
     "GET /instances/{instance}": _only_here(_LABELS, "Labels"),
     "GET /instances/{instance}/metadata?expand": _NO_OFFSET,

@@ -131,13 +131,13 @@ class Pair:
         `exactly`: the bodies are the same, byte for byte. `known` is the name under which that stands, where one request has several bodies.
         """
         theirs, ours = self.ask(request, **body)
-        found = compared(theirs, ours, exactly=exactly)
-        assert found == sorted(KNOWN.get(known or request, {})), (
-            known or request,
-            theirs.text[:1000],
-            ours.text[:1000],
-        )
+        self.assert_same(known or request, theirs, ours, exactly=exactly)
         return theirs, ours
+
+    def assert_same(self, known, theirs, ours, *, exactly=False):
+        """Fail unless two answers differ in what is known under that name and in nothing else."""
+        found = compared(theirs, ours, exactly=exactly)
+        assert found == sorted(KNOWN.get(known, {})), (known, theirs.text[:1000], ours.text[:1000])
 
 
 def pair_of(folder, *contents, more="", orthanc=None):
