@@ -39,6 +39,9 @@ def draw(job: Draw, source: BinaryIO, result: BinaryIO) -> None:
         if job.kind == "samples":
             result.write(_container(frame, frames.decoded))
             return
+        if job.kind == "values":
+            result.write(_values(job, frame, frames.decoded, opened.header))
+            return
         picture = _picture(job, frame, frames.decoded, opened.header)
     except RecursionError as error:
         raise CannotTranscodeError("its sequences are nested too deep to be read") from error
@@ -54,6 +57,20 @@ def _container(frame: Frame, pixels: Pixels) -> bytes:
     if pixels.bits_allocated == 1:
         return np.packbits(frame.ravel().astype("u1"), bitorder="little").tobytes()
     return frame.astype(pixels.container).tobytes()
+
+
+def _values(job: Draw, frame: Frame, pixels: Pixels, header: el.Elements) -> bytes:
+    """Return a frame as numbers: what grey samples mean (PS3.3 §C.11.1), or colours."""
+    if pixels.samples > 1 or pixels.photometric == "PALETTE COLOR":
+        return _eight(_picture(Draw(job.frame, "uint8", "raw"), frame, pixels, header)).tobytes()
+    shown = windowing.grey_of(header, job.frame, signed=pixels.is_signed)
+    return shown.values(frame.reshape(pixels.rows, pixels.columns)).astype("<f4").tobytes()
+
+
+def _eight(picture: Frame) -> Frame:
+    """Return colours of 8 bits; a palette may have more (PS3.3 §C.7.6.3.1.5)."""
+    deep: Frame = (picture >> 8).astype("u1") if picture.dtype.itemsize > 1 else picture
+    return deep
 
 
 def _picture(job: Draw, frame: Frame, pixels: Pixels, header: el.Elements) -> Frame:

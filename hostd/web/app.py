@@ -23,6 +23,7 @@ from hostd.web.accepted import accepted_routes
 from hostd.web.actions import action_routes
 from hostd.web.answering import Answering
 from hostd.web.archives import archive_routes
+from hostd.web.arrays import array_routes
 from hostd.web.asking_modalities import asking_routes
 from hostd.web.attachments import attachment_routes
 from hostd.web.bulk import bulk_routes
@@ -151,6 +152,7 @@ def create_app(
         document_routes(archive),
         slice_routes(archive),
         creation_routes(archive, intake, artist),
+        array_routes(archive, pictures),
     ):
         include(router)
     include(stow_routes(intake, max_upload_bytes=max_upload_bytes, upload_idle_s=upload_idle_s), prefix=DICOMWEB)

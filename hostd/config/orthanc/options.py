@@ -126,7 +126,7 @@ OPTIONS: dict[str, Option] = {
     "ConcurrentJobs": _gone("`jobs.at_once`; what is sent is sent by the courier of its destination, over as many `connections` as that has", default=2),
     "JobsHistorySize": _gone("jobs are kept by age, `jobs.keep_days`", default=ANY),
     "SaveJobs": _gone("jobs outlast a restart, always, and so do deliveries; `hostd run --no-jobs` holds those that wait", default=True),
-    "LogExportedResources": _gone("`hostd deliveries` shows all that was sent; leave it out", default=ANY),
+    "LogExportedResources": _gone("`/exports` always tells what was sent, and `hostd deliveries` how; leave it out", default=ANY),
     # -- HTTP
     "HttpServerEnabled": _same("`http.enabled`"),
     "HttpPort": _same("`http.port`"),
