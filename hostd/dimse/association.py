@@ -60,6 +60,9 @@ class Association:
         # Fragments are of even length, which some receivers insist on; no limit is so small that two bytes do not fit.
         self._payload = max(2, (limit - _PDV_HEADER) & ~1)
         self._pdu_left = 0
+        self._pdv_left = 0
+        self._is_last_pdv = False
+        """Of the data set: how much of its PDV is not read yet, and whether that is its last."""
         self._open_data_set: Context | None = None
         self._blocks: tuple[bytearray, bytearray] | None = None
 
@@ -91,12 +94,21 @@ class Association:
                 break
         command = commands.decode(encoded)
         self._open_data_set = context if command.has_data_set else None
+        self._pdv_left, self._is_last_pdv = 0, False
         return Message(context, command)
 
     def data_set(self) -> Iterator[memoryview]:
-        """Read the data set of the message just received, piece by piece; a piece is good until the next is asked for."""
-        last = False
-        while self._open_data_set is not None and not last:
+        """Read the data set of the message just received, piece by piece; a piece is good until the next is asked for.
+
+        Whoever stops in its middle, and asks again, goes on where it was.
+        """
+        while self._open_data_set is not None:
+            for piece in self._payload_pieces(self._pdv_left):
+                self._pdv_left -= len(piece)
+                self.bytes_received += len(piece)
+                yield piece
+            if self._is_last_pdv:
+                break
             fragment = self._next_pdv(may_release=False)
             assert fragment is not None
             on, control, length = fragment
@@ -104,10 +116,7 @@ class Association:
                 raise _misplaced("a command arrived in the middle of a data set")
             if on != self._open_data_set:
                 raise _misplaced("a data set goes on in another presentation context")
-            for piece in self._payload_pieces(length):
-                self.bytes_received += len(piece)
-                yield piece
-            last = bool(control & _LAST)
+            self._pdv_left, self._is_last_pdv = length, bool(control & _LAST)
         self._open_data_set = None
 
     def drain(self) -> None:

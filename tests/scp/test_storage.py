@@ -131,6 +131,24 @@ def test_an_error_becomes_its_status_and_the_association_lives(kit, where, error
     assert (closed.received, closed.stored, closed.failed, closed.bytes) == (2, 1, 1, 50005)
 
 
+@pytest.mark.parametrize(("size", "fragments"), [(2, 1), (1_000_000, 1), (1_000_000, 3)])
+def test_an_error_in_the_middle_of_a_fragment_or_in_the_last_becomes_its_status_too(kit, size, fragments):
+    """What is left of a fragment that is longer than what is received at once is thrown away with the others."""
+    kit.listen()
+    wire = kit.associated()
+    kit.store.write_error = StorageError("disk full")
+    data = [kit.p_data(kit.pdv(bytes(size), last=n == fragments - 1)) for n in range(fragments)]
+    wire.send(kit.p_data(request(kit)), *data)
+    assert wire.response() == (0xA700, "disk full")
+    assert kit.store.receptions[0].state == "abandoned"
+    kit.store.write_error = None
+    wire.send(kit.p_data(request(kit), kit.pdv(b"again")))
+    assert wire.response() == (0, "")
+    wire.close()
+    ((_, closed),) = kit.log.wait()
+    assert (closed.received, closed.stored, closed.failed, closed.bytes) == (2, 1, 1, size * fragments + 5)
+
+
 def test_an_error_comment_is_a_valid_lo(kit):
     kit.listen()
     wire = kit.associated()
