@@ -11,7 +11,7 @@ import structlog
 from fastapi import APIRouter, Request
 from sqlalchemy import Connection
 from starlette.concurrency import run_in_threadpool
-from starlette.responses import PlainTextResponse, Response, StreamingResponse
+from starlette.responses import PlainTextResponse, Response
 
 from hostd.archive import hierarchy, instances
 from hostd.archive.archive import Archive
@@ -25,7 +25,7 @@ from hostd.web.errors import BAD_FILE_FORMAT, UNKNOWN_RESOURCE, WebError
 from hostd.web.fields import json_object, strings
 from hostd.web.forms import TYPES, metadata_of, metadata_of_level
 from hostd.web.resources import above, described, existing_instance, existing_level
-from hostd.web.responses import JsonResponse, encoded
+from hostd.web.responses import JsonResponse, PiecesResponse, encoded
 
 _log = structlog.get_logger(__name__)
 
@@ -58,7 +58,7 @@ def bulk_routes(archive: Archive) -> APIRouter:
         described = _described(
             archive, wanted, _SUBJECTS.get(level or ""), form, metadata=flag_of(asked, "Metadata", default=True)
         )
-        return StreamingResponse(json_list(described), media_type=JsonResponse.media_type)
+        return PiecesResponse(json_list(described), media_type=JsonResponse.media_type)
 
     return router
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from hostd.archive.archive import Archive
 from hostd.archive.labels import Subject
@@ -19,12 +18,12 @@ from hostd.transcoding import contents
 from hostd.web import tags
 from hostd.web.accepting import accepted
 from hostd.web.errors import unknown_resource
-from hostd.web.files import disposition, file_response, gathered, opened, part_response
+from hostd.web.files import disposition, file_response, opened, part_response
 from hostd.web.forms import PLURALS, file_uuid
 from hostd.web.parameters import is_set
 from hostd.web.requested import tag_of
 from hostd.web.resources import above, existing, instances_of
-from hostd.web.responses import JsonResponse
+from hostd.web.responses import JsonResponse, PiecesResponse, encoded
 from hostd.web.transcoded import Made, lossy_quality, wanted_syntax
 
 DICOM, DICOM_JSON, DICOM_XML = "application/dicom", "application/dicom+json", "application/dicom+xml"
@@ -121,9 +120,7 @@ def _tag_routes_of(archive: Archive, subject: Subject) -> APIRouter:
         @router.get("/instances-tags", summary="Show the tags of all its instances, in the forms of the tags")
         def instances_tags(request: Request, identifier: str, simplify: Flag = None, short: Flag = None) -> Response:  # noqa: ARG001 - as above
             form = _form_of(request)
-            return StreamingResponse(
-                gathered(_tags_of_all(archive, members(identifier), form)), media_type=JsonResponse.media_type
-            )
+            return PiecesResponse(_tags_of_all(archive, members(identifier), form), media_type=JsonResponse.media_type)
 
     return router
 
@@ -132,8 +129,7 @@ def _tags_of_all(archive: Archive, members: list[Instance], form: _Form) -> Iter
     """Yield one JSON object as it is read, so that of many instances one at a time is in memory."""
     before = b"{"
     for member in members:
-        shown = JsonResponse(form(_elements(archive, member))).body
-        yield before + json.dumps(member.id).encode() + b":" + bytes(shown)
+        yield before + encoded(member.id) + b":" + encoded(form(_elements(archive, member)))
         before = b","
     yield b"}"
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from typing import BinaryIO
 from urllib.parse import quote
 
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from hostd.archive.archive import Archive
@@ -16,10 +16,13 @@ from hostd.archive.records import Instance
 from hostd.transcoding.contents import Value
 from hostd.web.errors import INEXISTENT_FILE, WebError
 from hostd.web.resources import existing
+from hostd.web.responses import PiecesResponse, WholeResponse
 
-_PIECE = 1 << 18
-_AT_ONCE = 1 << 20
-"""Bytes of an answer that is read whole before it is sent."""
+AT_ONCE = 1 << 20
+"""Bytes that are read at one time: an answer that has no more is read whole before it is sent."""
+
+
+_QUOTED = frozenset('"\\')
 
 
 def opened(archive: Archive, instance: Instance) -> BinaryIO:
@@ -33,19 +36,21 @@ def opened(archive: Archive, instance: Instance) -> BinaryIO:
 
 def disposition(name: str) -> dict[str, str]:
     """Return the header that names a file for who keeps it (RFC 6266), whatever characters the name has."""
-    plain = "".join(char if char.isascii() and char.isprintable() and char not in '"\\' else "_" for char in name)
+    if name.isascii() and name.isprintable() and not set(name) & _QUOTED:
+        return {"Content-Disposition": f'filename="{name}"'}
+    plain = "".join(char if char.isascii() and char.isprintable() and char not in _QUOTED else "_" for char in name)
     extended = "" if plain == name else f"; filename*=UTF-8''{quote(name, safe='')}"
     return {"Content-Disposition": f'filename="{plain}"{extended}'}
 
 
-class _OpenResponse(StreamingResponse):
+class _OpenResponse(PiecesResponse):
     """What is read from an open file as it is sent; the file is closed whether or not the client stays to the end."""
 
     def __init__(
         self, file: BinaryIO, content: Iterator[bytes], *, media_type: str, headers: dict[str, str] | None = None
     ) -> None:
         self._file = file
-        super().__init__(gathered(content), media_type=media_type, headers=headers)
+        super().__init__(content, media_type=media_type, headers=headers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -61,11 +66,11 @@ def open_response(
 
     That is, where the headers have a Content-Length: each piece that is read as it is sent costs a change of threads.
     """
-    length = int((headers or {}).get("Content-Length", _AT_ONCE + 1))
-    if length > _AT_ONCE:
+    length = int((headers or {}).get("Content-Length", AT_ONCE + 1))
+    if length > AT_ONCE:
         return _OpenResponse(file, content, media_type=media_type, headers=headers)
     with file:
-        return Response(b"".join(content), media_type=media_type, headers=headers)
+        return WholeResponse(content, media_type=media_type, headers=headers)
 
 
 def file_response(
@@ -73,7 +78,7 @@ def file_response(
 ) -> Response:
     """Return an answer of an open file, from where it stands; otherwise as `open_response`."""
     length = {"Content-Length": str(os.fstat(file.fileno()).st_size - file.tell())}
-    content = iter(partial(file.read, _PIECE), b"")
+    content = iter(partial(file.read, AT_ONCE), b"")
     return open_response(file, content, media_type=media_type, headers=length | (headers or {}))
 
 
@@ -83,25 +88,11 @@ def part_response(file: BinaryIO, part: Value, *, media_type: str) -> Response:
     return open_response(file, pieces(part.file, part.at, part.length), media_type=media_type, headers=length)
 
 
-def gathered(content: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield small pieces together."""
-    waiting: list[bytes] = []
-    length = 0
-    for piece in content:
-        waiting.append(piece)
-        length += len(piece)
-        if length >= _PIECE:
-            yield b"".join(waiting)
-            waiting, length = [], 0
-    if waiting:
-        yield b"".join(waiting)
-
-
 def pieces(file: BinaryIO, at: int, length: int) -> Iterator[bytes]:
     """Yield a part of a file. Raises `EOFError` when the file ends in it."""
     while length > 0:
         file.seek(at)
-        piece = file.read(min(_PIECE, length))
+        piece = file.read(min(AT_ONCE, length))
         if not piece:
             raise EOFError("the file ends inside of a value")
         yield piece

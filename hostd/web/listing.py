@@ -7,9 +7,10 @@ from itertools import chain, islice
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from hostd.web.bulk import json_list
+from hostd.web.responses import PiecesResponse
 
 _PIECE = 64 << 10
 """Bytes that are sent at one time: each piece is fetched from another thread."""
@@ -21,7 +22,7 @@ async def listed(found: Iterator[Any], media_type: str) -> Response:
     begun = await run_in_threadpool(lambda: list(islice(pieces, 2)))
     if len(begun) < 2:
         return Response(b"".join(begun), media_type=media_type)
-    return StreamingResponse(chain(begun, pieces), media_type=media_type)
+    return PiecesResponse(chain(begun, pieces), media_type=media_type)
 
 
 def _pieces(encoded: Iterator[bytes]) -> Iterator[bytes]:

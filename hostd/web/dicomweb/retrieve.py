@@ -8,7 +8,7 @@ from functools import partial
 from typing import Annotated, BinaryIO
 
 from fastapi import APIRouter, Query, Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from hostd.archive.archive import Archive
 from hostd.archive.records import Instance
@@ -33,13 +33,12 @@ from hostd.web.errors import (
     bad_request,
     unknown_resource,
 )
-from hostd.web.files import file_response, gathered, open_response, opened, part_response, pieces
+from hostd.web.files import AT_ONCE, file_response, open_response, opened, part_response, pieces
 from hostd.web.frames import MAX_SIDE, Pictures, require_frame
 from hostd.web.requested import tag_of
-from hostd.web.responses import encoded
+from hostd.web.responses import PiecesResponse, encoded
 from hostd.web.transcoded import Made
 
-_PIECE = 1 << 18
 MAX_FRAMES = 10_000
 """Frames that one request may name."""
 
@@ -106,7 +105,7 @@ def _files(made: Made, found: list[Instance], form: Form, first: BinaryIO) -> It
 def _file_part(file: BinaryIO) -> Part:
     size = file.seek(0, 2)
     file.seek(0)
-    return Part(DICOM, iter(partial(file.read, _PIECE), b""), size)
+    return Part(DICOM, iter(partial(file.read, AT_ONCE), b""), size)
 
 
 def _multipart(media_type: str, boundary: str) -> str:
@@ -136,7 +135,7 @@ def _metadata(request: Request, archive: Archive, found: list[Instance]) -> Resp
     root = root_url(request)
     if len(found) == 1:
         return Response(b"[" + _model(archive, found[0], root) + b"]", media_type=DICOM_JSON)
-    return StreamingResponse(gathered(_models(archive, found, root)), media_type=DICOM_JSON)
+    return PiecesResponse(_models(archive, found, root), media_type=DICOM_JSON)
 
 
 def _models(archive: Archive, found: list[Instance], root: str) -> Iterator[bytes]:
@@ -246,7 +245,7 @@ def _decoded(pictures: Pictures, instance: Instance, numbers: list[int], form: F
 def _samples(file: BinaryIO, media_type: str) -> Part:
     size = file.seek(0, 2)
     file.seek(0)
-    return Part(media_type, iter(partial(file.read, _PIECE), b""), size)
+    return Part(media_type, iter(partial(file.read, AT_ONCE), b""), size)
 
 
 def _with_syntax(media_type: str, syntax: TransferSyntax) -> str:
