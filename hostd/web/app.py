@@ -7,6 +7,7 @@ from importlib.metadata import version
 from typing import Protocol
 
 from fastapi import APIRouter, FastAPI
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from hostd.archive.archive import Archive
 from hostd.config.query import Query
@@ -73,6 +74,20 @@ class Artist(Draws, Reads, Protocol):
     """What draws pictures, and reads them (`hostd.transcoding.pool.CodecPool`)."""
 
 
+class Face(FastAPI):
+    """FastAPI behind hostd's own layers."""
+
+    layers: ASGIApp
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer by the layers."""
+        await self.layers(scope, receive, send)
+
+    async def itself(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer by FastAPI's own routing."""
+        await super().__call__(scope, receive, send)
+
+
 def create_app(
     archive: Archive,
     intake: FileIntake,
@@ -103,7 +118,7 @@ def create_app(
     artist: Artist | None = None,
     query: Callable[[], Query] = Query,
     limits: Callable[[], Storage] = Storage,
-) -> FastAPI:
+) -> Face:
     """Return the HTTP face of a node.
 
     `users` is asked at each request, so that a reloaded configuration counts at once; without users only this machine is answered,
@@ -122,7 +137,7 @@ def create_app(
     may be.
     """
     accepted = accepted or Accepted()
-    app = FastAPI(
+    app = Face(
         title="hostd",
         version=version("hostd"),
         docs_url=None,  # they load scripts from foreign hosts
@@ -189,10 +204,12 @@ def create_app(
     include(search_routes(archive, query), prefix=DICOMWEB)
     include(plugin_routes())
     include(docs_routes())
-    app.add_middleware(Direct, included=included)  # the first one added is the innermost
-    app.add_middleware(Guard, users=users, hosts=hosts, filters=filters)
-    app.add_middleware(Capacity, requests=max_requests)
-    app.add_middleware(Answering)  # the last one added is the outermost
+    app.layers = Answering(
+        Capacity(
+            Guard(Direct(app, app.itself, included=included), users=users, hosts=hosts, filters=filters),
+            requests=max_requests,
+        )
+    )
     return app
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.params import Param, Path, Query
 from fastapi.routing import APIRoute
 from pydantic import TypeAdapter, ValidationError
@@ -33,7 +33,9 @@ _Shape = tuple[str, str, int]
 class Direct:
     """Answers what one of the routes answers, and passes on everything else."""
 
-    def __init__(self, app: ASGIApp, *, included: Included) -> None:
+    def __init__(self, face: FastAPI, app: ASGIApp, *, included: Included) -> None:
+        """`app` is what everything else is passed on to, `face` what requests know as their app."""
+        self._face = face
         self._app = app
         self._routes = [
             _Route.of(prefix + route.path, route)
@@ -64,7 +66,7 @@ class Direct:
                 request = Request(scope, receive, send)
                 values = call.values(request, found[1])
                 if values is not None:
-                    scope["path_params"] = found[1]
+                    scope["app"], scope["path_params"] = self._face, found[1]
                     response = await call.answer(values)
                     await response(scope, receive, send)
                     return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Callable, Collection, Mapping
+from functools import lru_cache
 from typing import Protocol
 from urllib.parse import urlsplit
 
@@ -179,6 +180,7 @@ def _is_same(origin: str, host: str) -> bool:
         return False
 
 
+@lru_cache(maxsize=1024)
 def _hostname(host: str) -> str:
     try:
         return urlsplit(f"//{host}").hostname or ""

@@ -6,7 +6,9 @@ import asyncio
 import contextlib
 import socket
 import threading
+import time
 from email.utils import formatdate
+from functools import lru_cache
 
 import structlog
 import uvicorn
@@ -120,10 +122,16 @@ def _dated(app: ASGIApp) -> ASGIApp:
     async def dated(scope: Scope, receive: Receive, send: Send) -> None:
         async def send_dated(message: Message) -> None:
             if message["type"] == "http.response.start":
-                date = (b"date", formatdate(usegmt=True).encode())
+                date = (b"date", _date(int(time.time())))
                 message = {**message, "headers": [*message.get("headers", ()), date]}
             await send(message)
 
         await app(scope, receive, send_dated)
 
     return dated
+
+
+@lru_cache(maxsize=1)
+def _date(second: int) -> bytes:
+    """Return a second since 1970 as a header has it."""
+    return formatdate(second, usegmt=True).encode()
