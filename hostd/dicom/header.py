@@ -6,6 +6,7 @@ may not ask for; a text that is no number under a DS is still that text.
 
 from __future__ import annotations
 
+import os
 import zlib
 from collections.abc import Iterator
 from io import BytesIO
@@ -155,12 +156,13 @@ def _read_any(file: BinaryIO, offset: int, syntax: TransferSyntax) -> tuple[Elem
     return _ElementReader(dataset, syntax.is_little_endian).elements(), has_pixels
 
 
-def read_file_header(path: Path) -> Header:
-    """Read the header of a DICOM file. Raises `UnparsableError`, and `OSError` for one that cannot be read."""
+def read_file_header(path: Path, memory: Memory | None = None) -> Header:
+    """Read the header of a DICOM file, with `memory` as `read_header` does. Raises `UnparsableError`, and `OSError` for one that cannot be read."""
     with path.open("rb") as file:
         start = data_set_offset(file)
+        size = os.fstat(file.fileno()).st_size
         return read_header(
-            file, offset=start.offset, transfer_syntax=start.transfer_syntax_uid, size=path.stat().st_size
+            file, offset=start.offset, transfer_syntax=start.transfer_syntax_uid, size=size, memory=memory
         )
 
 

@@ -27,6 +27,7 @@ from hostd.archive.records import Blob
 from hostd.dicom import syntaxes
 from hostd.dicom.header import Header, read_file_header
 from hostd.dicom.loss import EncodeOptions
+from hostd.dicom.recalled_header import Memory
 from hostd.errors import HostdError, StorageError, TranscodeError, WrongPixelsError
 from hostd.intake.ingest import Aim
 from hostd.transcoding.products import Transcodes, transcode_twice
@@ -98,6 +99,7 @@ class IngestWorkers:
         self._queue: deque[Job] = deque()
         self._in_hand: set[str] = set()
         """Files that have a job here, whether their row is entered yet or not."""
+        self._headers = Memory()
         self._has_rows = False
         self._not_before = 0.0
         self._stopping = False
@@ -289,7 +291,7 @@ class IngestWorkers:
         try:
             if options is not None:
                 require_own_identity(spare.path, receipt, job.sop_instance_uid)
-            header = read_file_header(spare.path)
+            header = read_file_header(spare.path, self._headers)
             is_same = header.identity.instance == job.instance
             if header.transfer_syntax != target.uid or is_same is not (options is None):
                 raise WrongPixelsError(
