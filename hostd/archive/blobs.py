@@ -9,6 +9,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
@@ -112,11 +113,23 @@ def import_prefix(node: str) -> str:
     return f"~import.{node}"
 
 
+@dataclass(frozen=True, slots=True)
+class Vacancy:
+    """A fresh name, and the place of a file that is not there yet."""
+
+    name: str
+    path: Path
+
+
 class Blobs(Protocol):
     """Where the files are: a folder here, an object store perhaps elsewhere."""
 
     def create(self) -> BlobFile:
         """Begin a new file under a fresh name."""
+        ...
+
+    def vacant(self) -> Vacancy:
+        """Return a fresh name for a file that somebody else makes."""
         ...
 
     def path(self, name: str) -> Path:
@@ -176,6 +189,11 @@ class FolderBlobs:
                 del self._synced[next(iter(self._synced))]
             return spare
 
+    def vacant(self) -> Vacancy:
+        """Return a fresh name for a file that somebody else makes."""
+        name = self._fresh(secrets.token_hex(1))
+        return Vacancy(name, self._folder / name)
+
     def tidy(self) -> None:
         """Remove the files that were made ahead, where no burst goes on: nobody is to wonder for long what they are."""
         with self._lock:
@@ -192,8 +210,11 @@ class FolderBlobs:
             self._spare.popleft().abandon()
 
     def _new(self, sub_folder: str) -> BlobFile:
-        name = f"{self._prefix}/{sub_folder}/{sub_folder}{secrets.token_hex(15)}"
+        name = self._fresh(sub_folder)
         return BlobFile(name, self._folder / name)
+
+    def _fresh(self, sub_folder: str) -> str:
+        return f"{self._prefix}/{sub_folder}/{sub_folder}{secrets.token_hex(15)}"
 
     def _make_ahead(self) -> None:
         sub_folder = secrets.token_hex(1)

@@ -30,8 +30,7 @@ class Maker:
         try:
             for count, step in enumerate(transform.steps):
                 assert not isinstance(step, RunTool), "tools are for scripts"
-                spare = self._archive.blobs.create()
-                spare.abandon()  # the workers insist on creating their result themselves; the random name stays ours
+                spare = self._archive.blobs.vacant()
                 spares.append(spare.path)
                 if isinstance(step, Transcode):
                     before = Transform(transform.steps[:count]).canonical()

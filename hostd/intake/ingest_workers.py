@@ -278,8 +278,7 @@ class IngestWorkers:
 
     def _make(self, job: Job) -> Made:
         """Make the product and read back what it is. Raises `HostdError` or `OSError`; then nothing of it stays."""
-        spare = self._archive.blobs.create()
-        spare.abandon()  # the pool insists on creating its result itself; the random name stays ours
+        spare = self._archive.blobs.vacant()
         source, target = self._archive.blobs.path(job.original.name), job.aim.target
         options = identified(
             job.aim.step, self._archive.secret, job.sop_instance_uid, job.content, job.original.transfer_syntax

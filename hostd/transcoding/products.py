@@ -199,8 +199,7 @@ class Products:
 
     def _make(self, work: _Work) -> Product:
         earlier = self._receipt(work)
-        spare = self._archive.blobs.create()
-        spare.abandon()  # the pool insists on creating its result itself; the random name stays ours
+        spare = self._archive.blobs.vacant()
         try:
             receipt = self._carry_out(work, spare.path)
         except TranscodeError as error:

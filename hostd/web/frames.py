@@ -67,8 +67,7 @@ class Pictures:
         if self._artist is None:
             raise WebError(501, NOT_IMPLEMENTED, "this node draws nothing")
         require_frame(instance, job.frame)
-        spare = self._archive.blobs.create()
-        spare.abandon()  # the workers' result must be a new file; the random name stays ours
+        spare = self._archive.blobs.vacant()
         try:
             self._artist.draw(self._archive.blobs.path(instance.blob.name), job, spare.path)
             return spare.path.open("rb")

@@ -71,8 +71,7 @@ class Made:
         if self._transcoder is None:
             raise WebError(501, NOT_IMPLEMENTED, "this node transcodes nothing")
         source = self._archive.blobs.path(instance.blob.name)
-        spare = self._archive.blobs.create()
-        spare.abandon()  # the codecs insist on creating their result themselves; the random name stays ours
+        spare = self._archive.blobs.vacant()
         step = Transcode(target.uid, quality=options.quality if options is not None else None)
         secret, content = self._archive.secret, instance.received_sha256
         known = identified(step, secret, instance.sop_instance_uid, content, instance.blob.transfer_syntax)

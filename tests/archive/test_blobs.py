@@ -72,6 +72,17 @@ def test_a_name_that_is_asked_for_again_is_synced_again(tmp_path, synced):
     assert is_durable(synced, file.name)
 
 
+def test_what_somebody_else_makes_in_a_burst_is_synced_by_its_name_too(tmp_path, synced):
+    folder = FolderBlobs(tmp_path, "node", ahead=True)
+    taken(folder, 1)
+    synced.clear()
+    vacancy = folder.vacant()
+    assert not vacancy.path.exists()
+    vacancy.path.touch()
+    folder.sync_directories([vacancy.name])
+    assert is_durable(synced, vacancy.name)
+
+
 def test_where_files_come_now_and_then_none_is_made_ahead(tmp_path, clock):
     folder = FolderBlobs(tmp_path, "node", ahead=True)
     names = set()

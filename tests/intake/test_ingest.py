@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from ingest_kit import EXPLICIT, FROM_CT1, IMPLICIT, J2K, data_set_hash, image
 from pydicom import dcmread
 
-from hostd.archive import instances, receipts
+from hostd.archive import blobs, instances, receipts
 from hostd.archive import tables as t
 from hostd.archive.blobs import BlobFile, FolderBlobs
 from hostd.archive.records import Origin
@@ -286,6 +286,22 @@ def test_file_then_directory_then_commit_then_answer(make, monkeypatch):
     bench.receive(image(3))
     assert steps == ["received file synced", "directory of 1 synced", "committed", "answered"]
     bench.pool.gate.set()
+
+
+def test_in_a_burst_the_name_of_what_was_made_is_synced_after_it_was_made(make, monkeypatch):
+    bench = make()
+    for _ in range(blobs._AHEAD):
+        bench.archive.blobs.create().abandon()
+    synced = set()
+    sync = blobs.sync_directory
+
+    def noted(directory):
+        sync(directory)
+        synced.update(path.name for path in directory.iterdir() if path.stat().st_size)
+
+    monkeypatch.setattr(blobs, "sync_directory", noted)
+    bench.receive(image())
+    assert bench.instance().blob.name.rpartition("/")[2] in synced
 
 
 def test_a_received_file_that_cannot_be_synced_is_not_acknowledged_and_leaves_nothing(make, monkeypatch):
