@@ -27,17 +27,22 @@ class StoredReceipt:
 
 def find(connection: Connection, source: str, transform: str) -> StoredReceipt | None:
     """Return the receipt of that transform of that file."""
-    row = connection.execute(
-        sa.select(t.receipt, t.blob.c.size, t.blob.c.sha256, t.blob.c.transfer_syntax)
-        .outerjoin(t.blob, t.blob.c.name == t.receipt.c.result)
-        .where(t.receipt.c.source == source, t.receipt.c.transform == transform)
-    ).first()
+    row = connection.execute(_FIND, {"of_source": source, "of_transform": transform}).first()
     if row is None:
         return None
     result = (
         Blob(row.result, row.size, row.sha256, row.transfer_syntax) if row.result and row.size is not None else None
     )
     return StoredReceipt(row.source, row.transform, row.outcome, row.facts, result)
+
+
+# Made once, as are those below: they are executed for each instance that is transcoded as it comes, or is sent.
+_OF = (t.receipt.c.source == sa.bindparam("of_source"), t.receipt.c.transform == sa.bindparam("of_transform"))
+_FIND = (
+    sa.select(t.receipt, t.blob.c.size, t.blob.c.sha256, t.blob.c.transfer_syntax)
+    .outerjoin(t.blob, t.blob.c.name == t.receipt.c.result)
+    .where(*_OF)
+)
 
 
 def is_on_the_way(transform: ColumnElement[str]) -> ColumnElement[bool]:
@@ -53,7 +58,7 @@ def keep(connection: Connection, receipt: StoredReceipt, at: float) -> None:
     """Enter a receipt, and its product's file, which the collector removes once no delivery wants it."""
     if receipt.result is not None:
         add_blob(connection, receipt.result, at)
-        connection.execute(sa.update(t.blob).where(t.blob.c.name == receipt.result.name).values(released=True))
+        _RELEASE.change(connection, file=receipt.result.name)
     note(connection, receipt, at)
 
 
@@ -69,9 +74,9 @@ def note(connection: Connection, receipt: StoredReceipt, at: float) -> None:
         rows.insert(connection, t.receipt, source=receipt.source, transform=receipt.transform, **values)
 
 
-# Made once: it is executed for each instance that is transcoded as it comes.
+_RELEASE = rows.Prepared(sa.update(t.blob).where(t.blob.c.name == sa.bindparam("file")).values(released=sa.true()))
 _CHANGE = rows.Prepared(
     sa.update(t.receipt)
-    .where(t.receipt.c.source == sa.bindparam("of_source"), t.receipt.c.transform == sa.bindparam("of_transform"))
+    .where(*_OF)
     .values({name: sa.bindparam(name, type_=t.receipt.c[name].type) for name in ("result", "outcome", "facts", "at")})
 )

@@ -155,7 +155,8 @@ class Products:
                 continue
             work = _Work(stored, Transform(transform.steps[:count]), step, product)
             with self._locks.holding(work.key):
-                product = self._known(work) or self._make(work)
+                receipt = self._receipt(work)
+                product = self._known(work, receipt) or self._make(work, receipt)
         return product
 
     def source(self, stored: Stored) -> Product:
@@ -173,9 +174,8 @@ class Products:
             raise InstanceFault(f"the file {blob} of the instance names a transfer syntax that is no UID: {uid[:64]!r}")
         return Product(path, uid, blob, stored.sop_instance_uid)
 
-    def _known(self, work: _Work) -> Product | None:
-        """Return what was made earlier, None when nothing was or it was let go meanwhile."""
-        receipt = self._receipt(work)
+    def _known(self, work: _Work, receipt: StoredReceipt | None) -> Product | None:
+        """Return what was made earlier, of which the receipt tells, None when nothing was or it was let go meanwhile."""
         if receipt is None:
             return None
         if receipt.outcome == KEPT_ORIGINAL:
@@ -197,8 +197,7 @@ class Products:
         tool = self._tools.all.get(step.name) if self._tools and isinstance(step, RunTool) else None
         return tool is not None and receipt.facts.get("codec_version") != tool.version()
 
-    def _make(self, work: _Work) -> Product:
-        earlier = self._receipt(work)
+    def _make(self, work: _Work, earlier: StoredReceipt | None) -> Product:
         spare = self._archive.blobs.vacant()
         try:
             receipt = self._carry_out(work, spare.path)
