@@ -57,19 +57,26 @@ def check_password(users: Mapping[str, User], username: str, password: str) -> U
     there are. A check that succeeded is remembered (for this hash and password, in this process), so that a request
     with Basic authentication does not take 50 ms each time; a changed hash is checked anew.
     """
+    if (known := recall_password(users, username, password)) is not None:
+        return known
     user = users.get(username)
     password_hash = user.password_hash.get_secret_value() if user else _nobodys_hash(_model_hash(users))
-    digest = _remembered.digest(password_hash, password)
-    if user and digest in _remembered:
-        return user
     with _at_once:
         try:
             PasswordHasher().verify(password_hash, password.encode("utf-8", "surrogatepass"))
         except VerifyMismatchError:
             return None
     if user:
-        _remembered.add(digest)
+        _remembered.add(_remembered.digest(password_hash, password))
     return user
+
+
+def recall_password(users: Mapping[str, User], username: str, password: str) -> User | None:
+    """Return the user when `check_password` has found this password right before, for the hash as it is now; at once, without a check."""
+    user = users.get(username)
+    # Of an unknown user too, so that the time of the answer tells nothing.
+    is_known = _remembered.digest(user.password_hash.get_secret_value() if user else "", password) in _remembered
+    return user if is_known else None
 
 
 def _model_hash(users: Mapping[str, User]) -> str | None:

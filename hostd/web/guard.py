@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from hostd.config.loopback import is_loopback
-from hostd.config.passwords import check_password
+from hostd.config.passwords import check_password, recall_password
 from hostd.config.sections import User
 from hostd.intake.filtering import Judgement
 from hostd.web.errors import FORBIDDEN, UNAUTHORIZED, Problem
@@ -108,7 +108,9 @@ class Guard:
         if credentials is None:
             return _CHALLENGE
         name, password = credentials
-        user = await anyio.to_thread.run_sync(check_password, users, name, password, limiter=self._checks)
+        user = recall_password(users, name, password)
+        if user is None:
+            user = await anyio.to_thread.run_sync(check_password, users, name, password, limiter=self._checks)
         if user is None:
             return _CHALLENGE
         needed = needed_role(request.method, request.scope["path"])

@@ -6,7 +6,7 @@ from argon2 import PasswordHasher
 from hostd.config import passwords
 from hostd.config.hashing import hash_password
 from hostd.config.loopback import is_loopback
-from hostd.config.passwords import check_password, http_exposure_problem
+from hostd.config.passwords import check_password, http_exposure_problem, recall_password
 from hostd.config.sections import User
 from hostd.config.settings import Settings
 
@@ -77,6 +77,18 @@ def test_a_remembered_password_is_of_no_use_to_another_user_nor_after_a_change(u
     assert check_password(users, "ben", "right") is None
     assert check_password({"anna": user("new")}, "anna", "right") is None
     assert check_password({}, "anna", "right") is None
+
+
+def test_only_what_was_found_right_is_recalled_and_for_that_hash_only(users, verifications):
+    assert recall_password(users, "anna", "right") is None
+    assert check_password(users, "anna", "right")
+    assert recall_password(users, "anna", "right") is users["anna"]
+    for username, password in (("anna", "wrong"), ("ben", "right"), ("nobody", "right")):
+        check_password(users, username, password)
+        assert recall_password(users, username, password) is None
+    assert recall_password({"anna": user("right")}, "anna", "right") is None
+    assert recall_password({}, "anna", "right") is None
+    assert len(verifications) == 4
 
 
 def test_a_change_of_role_counts_at_once(users):
