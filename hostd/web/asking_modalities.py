@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 from typing import Any
 from uuid import uuid4
 
@@ -23,7 +24,7 @@ from hostd.errors import ConfigurationError, DestinationFault, UnparsableError
 from hostd.jobs.faults import NETWORK_PROTOCOL
 from hostd.web import tags
 from hostd.web.body import small_body
-from hostd.web.errors import BAD_FILE_FORMAT, WebError
+from hostd.web.errors import BAD_FILE_FORMAT, WebError, bad_request
 from hostd.web.fields import json_object
 from hostd.web.json_data_sets import data_set_of
 from hostd.web.remotes import modality_of
@@ -90,8 +91,12 @@ def _described(remotes: Remotes, given: Any) -> modalities.Modality:
 def _worklist(destination: modalities.Modality, asked: Dataset) -> list[Elements]:
     """Ask; return the matches. Raises `WebError` where there is no answer."""
     try:
+        encoded = {syntax: data_sets.encode(asked, syntax) for syntax in data_sets.SYNTAXES}
+    except (ValueError, TypeError, AttributeError, OverflowError, OSError, struct.error) as error:
+        raise bad_request("the query cannot be written as DICOM: a value does not fit its attribute") from error
+    try:
         with destination.call([(_WORKLIST, data_sets.SYNTAXES)]) as association:
-            found = retrieval.find(association, _WORKLIST, lambda syntax: data_sets.encode(asked, syntax), most=_MOST)
+            found = retrieval.find(association, _WORKLIST, encoded.__getitem__, most=_MOST)
         if found.is_whole and found.status != statuses.SUCCESS:
             said = retrieval.said(found.status, found.comment)
             raise WebError(500, NETWORK_PROTOCOL, f"the modality answered the query with {said}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import io
+import struct
 import tempfile
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -99,7 +100,7 @@ def _stored(intake: FileIntake, origin: Origin, data_set: Dataset) -> Received:
     data_set.file_meta = meta
     try:
         dcmwrite(written, data_set, implicit_vr=False, little_endian=True, enforce_file_format=True)
-    except (ValueError, TypeError, AttributeError, OverflowError) as error:
+    except (ValueError, TypeError, AttributeError, OverflowError, OSError, struct.error) as error:
         raise bad_request("the tags cannot be written as DICOM: a value does not fit its attribute") from error
     reception = intake.receive_file(origin=origin)
     try:

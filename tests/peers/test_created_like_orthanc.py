@@ -171,3 +171,12 @@ def test_a_picture_that_is_none_is_the_clients_mistake(both, content):
 def test_no_picture_at_all_is_no_series(both):
     answer = requests.post(f"{both.node.url}/tools/create-dicom", json={"Tags": {}, "Content": []}, timeout=PATIENCE_S)
     assert (answer.status_code, answer.json()["OrthancStatus"]) == (400, 2023)
+
+
+@pytest.mark.parametrize("tags", [
+    {"Rows": "-1"}, {"Rows": "70000"}, {"Rows": "x"}, {"FrameIncrementPointer": "nothing"}, {"PatientWeight": "heavy"}, {"0002,0010": "1.2"},
+    {"7fe0,0010": "x"}, {"PatientName": ["x"]}, {"OtherPatientIDsSequence": "x"}, {"SOPClassUID": "a.b"}, {"PatientID": "x" * 70_000},
+])  # fmt: skip
+def test_a_value_that_does_not_fit_its_attribute_is_the_clients_mistake(both, tags):
+    answer = requests.post(f"{both.node.url}/tools/create-dicom", json={"Tags": tags}, timeout=PATIENCE_S)
+    assert answer.status_code == 400, answer.text

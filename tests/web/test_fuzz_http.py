@@ -94,7 +94,7 @@ _FIELDS = (
     "Resources", "Level", "Query", "Expand", "Limit", "Since", "RequestedTags", "Labels", "LabelsConstraint", "OrderBy", "Short", "Full",
     "Metadata", "Replace", "Keep", "Remove", "RemovePrivateTags", "Force", "KeepSource", "Transcode", "LossyQuality", "Synchronous",
     "Asynchronous", "Permissive", "Priority", "UserData", "Compress", "Content", "Tags", "Parent", "CaseSensitive", "Filename",
-    "ResponseContent", "MetadataQuery", "ParentPatient", "DicomVersion", "PrivateCreator", "Normalize", "TargetAet", "Timeout",
+    "ResponseContent", "MetadataQuery", "ParentPatient", "Series", "Instances", "DicomInstances", "KeepLabels", "DicomVersion", "PrivateCreator", "Normalize", "TargetAet", "Timeout",
 )  # fmt: skip
 
 
@@ -105,6 +105,12 @@ def objects(ids):
         "Resources": some, "Level": st.sampled_from(["Patient", "Study", "Series", "Instance"]),
         "Query": st.dictionaries(st.sampled_from(["PatientID", "StudyDate", "Modality", "0008,0018", "x"]), _TEXTS, max_size=3),
         "Replace": st.dictionaries(st.sampled_from(["PatientName", "SOPInstanceUID", "0010-0020", "x"]), _TEXTS, max_size=3),
+        "Tags": st.dictionaries(
+            st.sampled_from(["PatientName", "Rows", "StudyDate", "FrameIncrementPointer", "0008,0018", "0002,0010", "OtherPatientIDsSequence"]),
+            _TEXTS | st.just([{"PatientID": "x"}]), max_size=3,
+        ),
+        "Content": st.sampled_from(["data:image/png;base64,iVBORw0KGgo=", "data:application/pdf;base64,JVBERi0=", "x"]) | _VALUES,
+        "Series": some, "Instances": some, "Parent": st.sampled_from([*ids.values(), "0-0-0-0-0"]),
         "Transcode": st.sampled_from(["1.2.840.10008.1.2.1", "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.50", "1.2.3"]),
     }  # fmt: skip
     one = st.sampled_from(_FIELDS).flatmap(
