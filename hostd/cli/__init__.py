@@ -7,6 +7,7 @@ from importlib import import_module
 
 import typer
 
+from hostd.cli.allocator import share_one_arena
 from hostd.cli.imports import import_libraries, without_collecting
 from hostd.cli.listing import help_of
 from hostd.errors import HostdError
@@ -94,6 +95,7 @@ def main() -> None:
 
 
 def _built() -> typer.Typer:
+    share_one_arena()  # numpy, which pydicom imports, starts threads
     import_libraries()
     return build(*sys.argv[1:2])
 
