@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from hostd.dimse import commands
@@ -118,6 +118,27 @@ class Association:
                 raise _misplaced("a data set goes on in another presentation context")
             self._pdv_left, self._is_last_pdv = length, bool(control & _LAST)
         self._open_data_set = None
+
+    def hand_over(self, take: Callable[[Sequence[memoryview]], None]) -> None:
+        """Read the data set, and have `take` called with what there is of it at a time; the pieces are good only during the call.
+
+        What `take` raises ends it; what is left of the data set can be drained then.
+        """
+        gathered: list[memoryview] = []
+
+        def flush() -> None:
+            if gathered:
+                pieces = gathered.copy()
+                gathered.clear()
+                take(pieces)
+
+        self.connection.before_fill = flush
+        try:
+            for piece in self.data_set():
+                gathered.append(piece)  # noqa: PERF402 - they are taken in between
+        finally:
+            self.connection.before_fill = None
+        flush()
 
     def drain(self) -> None:
         """Read what is left of the data set and throw it away."""

@@ -12,7 +12,7 @@ import ssl
 import struct
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from enum import IntEnum
 
 from hostd.dimse.errors import (
@@ -88,6 +88,8 @@ class Connection:
         self._start = 0
         self._end = 0
         self._interrupted = False
+        self.before_fill: Callable[[], None] | None = None
+        """Called before the buffer is filled anew, while all pieces that were handed on are still good; it may raise."""
         self._use_timeout(timeout_s)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
@@ -161,6 +163,8 @@ class Connection:
             self._fill()
 
     def _fill(self) -> None:
+        if self.before_fill is not None:
+            self.before_fill()
         unread = self._end - self._start
         if self._start:
             # No more than part of a header is ever left over here.

@@ -70,14 +70,15 @@ class _Reception:
         """Give up: nothing of the instance stays."""
         self._file.abandon()
 
-    def _store(self, piece: bytes | memoryview) -> None:
+    def _store(self, *pieces: bytes | memoryview) -> None:
         try:
-            self._file.write(piece)
+            self._file.write(*pieces)
         except BaseException:
             self.abandon()
             raise
         if self._file_hash is not None:
-            self._file_hash.update(piece)
+            for piece in pieces:
+                self._file_hash.update(piece)
 
     def _complete(self, head: bytes, transfer_syntax: str) -> Complete:
         """Return what has arrived; `head` is what stands in the file before the data set."""
@@ -118,10 +119,11 @@ class DataSetReception(_Reception):
         self._head = file_header(sop_class_uid, sop_instance_uid, transfer_syntax, source_aet=source_aet)
         self._store(self._head)
 
-    def write(self, fragment: bytes | memoryview) -> None:
-        """Take the next fragment of the data set. Raises `StorageError` when the disk refuses it."""
-        self._store(fragment)
-        self._data_set_hash.update(fragment)
+    def write(self, *fragments: bytes | memoryview) -> None:
+        """Take the next fragments of the data set. Raises `StorageError` when the disk refuses them."""
+        self._store(*fragments)
+        for fragment in fragments:
+            self._data_set_hash.update(fragment)
 
     def finish(self) -> Received:
         """Return once the instance is on stable storage. Raises a `ReceptionError` when it was not taken."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import structlog
@@ -37,8 +38,8 @@ _STATUS_OF: tuple[tuple[type[ReceptionError], int], ...] = (
 class Reception(Protocol):
     """One instance on its way in."""
 
-    def write(self, fragment: memoryview | bytes) -> None:
-        """Take the next bytes of the data set; they are good only during the call. Raises `StorageError` when the disk is full."""
+    def write(self, *fragments: memoryview | bytes) -> None:
+        """Take the next bytes of the data set, in several fragments; they are good only during the call. Raises `StorageError` when the disk is full."""
         ...
 
     def finish(self) -> object:
@@ -89,13 +90,16 @@ def _take(association: Association, message: Message, service: StoreService, ori
         )
     except Exception as error:
         raise _refusal(error, sop_instance_uid) from error
+
+    def write(pieces: Sequence[memoryview]) -> None:
+        try:
+            reception.write(*pieces)
+        except Exception as error:
+            raise _refusal(error, sop_instance_uid) from error
+
     complete = False
     try:
-        for piece in association.data_set():
-            try:
-                reception.write(piece)
-            except Exception as error:
-                raise _refusal(error, sop_instance_uid) from error
+        association.hand_over(write)
         complete = True
     finally:
         if not complete:

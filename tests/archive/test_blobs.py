@@ -1,5 +1,6 @@
 """Files made ahead: in a burst a name is on stable storage before its file is taken, and nothing of them is left."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -140,3 +141,22 @@ def test_a_file_that_the_disk_begins_with_early_is_written_on_and_whole(tmp_path
     file.seal()
     file.close()
     assert file.path.read_bytes() == b"onetwo"
+
+
+def test_many_pieces_are_written_in_order_and_whole_where_the_disk_takes_less_at_a_time(tmp_path, monkeypatch):
+    pieces = [bytes([number % 251]) * (number % 7) for number in range(3000)]
+    whole = FolderBlobs(tmp_path, "node").create()
+    whole.write(*pieces)
+    writev = os.writev
+
+    def less(descriptor, some):
+        joined = b"".join(some)
+        return writev(descriptor, [joined[: max(1, len(joined) // 3)]])
+
+    monkeypatch.setattr(os, "writev", less)
+    slow = FolderBlobs(tmp_path, "node").create()
+    slow.write(*pieces)
+    for file in (whole, slow):
+        file.close()
+        assert file.path.read_bytes() == b"".join(pieces)
+        assert file.size == file.path.stat().st_size

@@ -26,11 +26,11 @@ class FakeReception:
         self.fragments = 0
         self.state = "open"
 
-    def write(self, fragment):
+    def write(self, *fragments):
         if self.store.write_error:
             raise self.store.write_error
-        self.fragments += 1
-        self.content += fragment
+        self.fragments += len(fragments)
+        self.content += b"".join(fragments)
 
     def finish(self):
         self.store.may_finish.wait(60)

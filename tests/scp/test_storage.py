@@ -1,5 +1,6 @@
 """C-STORE as a peer sees it: what is written, what is answered."""
 
+import random
 import struct
 
 import pytest
@@ -98,6 +99,31 @@ def test_a_large_data_set_is_never_held_in_memory_whole(kit):
     (reception,) = kit.store.receptions
     assert len(reception.content) == 4_000_000
     assert reception.fragments >= 4_000_000 / (256 << 10)
+
+
+def test_fragments_of_all_lengths_arrive_whole_wherever_what_is_received_at_once_ends(kit):
+    """Pieces are handed on together, and never after what they stand in was filled anew."""
+    kit.listen()
+    wire = kit.associated()
+    chance = random.Random(7)
+    sizes = [chance.choice([0, 1, 2, 5, 4000, 70_000, 300_000]) for _ in range(400)]
+    fragments = [chance.randbytes(size) for size in sizes]
+    sent = [kit.p_data(request(kit))]
+    for number, fragment in enumerate(fragments):
+        sent += [kit.p_data()] * chance.choice([0, 0, 0, 1, 40])  # PDUs with nothing in them
+        sent.append(kit.p_data(kit.pdv(fragment, last=number == len(fragments) - 1)))
+    wire.send(*sent)
+    assert wire.response() == (0, "")
+    assert kit.store.receptions[0].content == b"".join(fragments)
+
+
+def test_thousands_of_tiny_fragments_arrive_whole(kit):
+    kit.listen()
+    wire = kit.associated()
+    data = random.Random(8).randbytes(60_000)
+    wire.send(kit.p_data(request(kit), *(kit.pdv(data[at : at + 2], last=at == 59_998) for at in range(0, 60_000, 2))))
+    assert wire.response() == (0, "")
+    assert kit.store.receptions[0].content == data
 
 
 @pytest.mark.parametrize(
