@@ -59,7 +59,7 @@ def recyclable(connection: Connection, *, spare: str) -> str | None:
     """
     patient = t.patient.c
     must_stay = sa.exists().where(t.instance.c.patient == patient.id, _is_unsettled())
-    query = sa.select(patient.id).where(~patient.protected, patient.id != spare, ~must_stay)
+    query = sa.select(patient.id).where(t.IS_UNPROTECTED, patient.id != spare, ~must_stay)
     return connection.execute(query.order_by(patient.last_at, patient.id).limit(1)).scalar()
 
 

@@ -27,6 +27,9 @@ OPEN_STATES = ("preparing", "waiting", "sending", "held")
 _OPEN = "state IN ('preparing', 'waiting', 'sending', 'held')"
 _DUE = "state IN ('preparing', 'waiting')"
 _UNCOMMITTED = "commitment IN ('wanted', 'asked')"
+_UNPROTECTED = "NOT protected"
+IS_UNPROTECTED = sa.text("NOT patient.protected")
+"""Of patients that may be recycled; written out, as `IS_DUE`."""
 IS_OPEN = sa.text(f"delivery.{_OPEN}")
 """Of deliveries that still want to be sent; written out, as `IS_DUE`."""
 IS_UNCOMMITTED = sa.text(f"delivery.{_UNCOMMITTED}")
@@ -108,8 +111,8 @@ patient = sa.Table(
         "ix_patient_recycling",
         "last_at",
         "id",
-        sqlite_where=sa.text("NOT protected"),
-        postgresql_where=sa.text("NOT protected"),
+        sqlite_where=sa.text(_UNPROTECTED),
+        postgresql_where=sa.text(_UNPROTECTED),
     ),
 )
 

@@ -7,16 +7,30 @@ import pytest
 import sqlalchemy as sa
 
 from benchmarks.growth import __main__ as growth
-from hostd.archive import cursors, deliveries, events, instances, levels, plans, removal, scripts, searching
+from hostd.archive import (
+    cursors,
+    deliveries,
+    events,
+    holding,
+    instances,
+    levels,
+    plans,
+    removal,
+    retention,
+    scripts,
+    searching,
+)
 from hostd.archive import tables as t
 from hostd.archive.endings import Ending
+from hostd.archive.limits import Allowance
 from hostd.archive.plans import Plan, PlannedDelete, PlannedForward
 from hostd.archive.records import Attempt
 from hostd.archive.scripts import Version
 from hostd.archive.searching import Search
+from hostd.config.storage import Storage
 from hostd.scp.log import AssociationClosed, AssociationOpened
 from hostd.scp.rows import AssociationRows
-from hostd.testing.made import arrive
+from hostd.testing.made import arrival, arrive
 
 _EXPLAINED = re.compile(r"\s*(SELECT|INSERT|UPDATE|DELETE|WITH)\b", re.IGNORECASE)
 _WHOLE_TABLE = re.compile(r"SCAN (?!.*CONSTANT)(?!\(|\d)")
@@ -173,3 +187,23 @@ def test_a_million_instances_in_the_index_make_nothing_cost_much_more_than_ten_t
     found = growth.taken(tmp_path, few=10_000, many=1_000_000, instances=400)
     # The benchmark says whether it is 1.2 on a machine at rest; what reads a table costs a hundred times as much.
     assert {one.task: round(one.ratio, 2) for one in found if one.ratio > 2} == {}
+
+
+def test_every_statement_of_staying_within_limits_uses_an_index(archive, clock):
+    """But for the sums, which are a handful; patients are walked in the order in which they would go, to the first that may."""
+    storage = Storage(max_patients=1, when_full="recycle")
+    allowance = Allowance(archive, lambda: storage)
+    with explained(archive._writing, archive._reading) as plans:
+        for number in (1, 2):
+            one = arrival(archive, f"1.{number}", patient_id=f"P{number}", study=f"9.{number}", series=f"9.{number}.1")
+            allowance.enter(
+                lambda c, one=one: instances.take_in(c, one, "newest"),
+                size=4, patient=one.header.identity.patient, blobs=[one.blob.name],
+            )  # fmt: skip
+            clock.advance(10)
+        archive.writer.do(lambda c: retention.protect(c, one.header.identity.patient, clock.now(), is_protected=True))
+        archive.writer.do(lambda c: retention.expire(c, before=0.0, now=clock.now()))
+    with archive.read() as connection:
+        assert holding.held(connection).recycled_patients == 1
+    scanned = [step for steps in read_through(plans).values() for step in steps if _WHOLE_TABLE.match(step)]
+    assert set(scanned) == {"SCAN holding", "SCAN patient USING INDEX ix_patient_recycling"}
