@@ -30,7 +30,6 @@ from hostd.archive.company import TOPICS, Alone, Company, Members, notify
 from hostd.archive.database import INDEX, SCHEMA, bring_up_to_date, open_engine, schema_version
 from hostd.archive.locking import lock
 from hostd.archive.postgresql import is_passing
-from hostd.archive.readers import Readers
 from hostd.archive.writer import Writer
 from hostd.clock import Clock
 from hostd.config.place import Place
@@ -40,8 +39,6 @@ _log = structlog.get_logger(__name__)
 
 LOCK = "node.lock"
 _HOLDER_LENGTH = 16
-_READERS_KEPT = 16
-"""Connections to SQLite's index that are kept open for who reads next."""
 _COMMAND_S = 7 * 86400.0
 """What a command left behind that was killed is swept after so long: no command takes that long between a file and its row."""
 
@@ -76,8 +73,6 @@ class Archive:
         bring_up_to_date(self._writing)
         self._reading = open_engine(place, writes=False)
         self._undo.callback(self._reading.dispose)
-        self._readers = Readers(self._reading, keeps=_READERS_KEPT if place.database is None else 0)
-        self._undo.callback(self._readers.close)
         self.blobs = FolderBlobs(place.blobs, self.node, ahead=True)
         self._undo.callback(self.blobs.close)
         self.bulletin = Bulletin()
@@ -109,18 +104,13 @@ class Archive:
 
         Raises `StorageError` where the index's server is not there.
         """
-        connection: Connection | None = None
         try:
-            connection = self._readers.take()
-            with connection.begin():
+            with self._reading.begin() as connection:
                 yield connection
-        except BaseException as error:
-            if connection is not None:
-                connection.close()
-            if isinstance(error, DBAPIError) and is_passing(error):
+        except DBAPIError as error:
+            if is_passing(error):
                 raise StorageError(f"the index could not be read: {error.orig}") from error
             raise
-        self._readers.give_back(connection)
 
     def collect(self, *, trash_seconds: float) -> int:
         """Remove what nothing needs any more; return how many files."""
