@@ -16,16 +16,20 @@ def protection_routes(archive: Archive) -> APIRouter:
     """Return the routes of who is protected."""
     router = APIRouter(prefix="/patients/{identifier}", tags=["patients"])
 
-    @router.get("/protected", summary="Tell whether a patient is protected from being recycled: 1, or 0")
-    def is_protected(identifier: str) -> Response:
+    def now_protected(identifier: str) -> bool:
         with archive.read() as connection:
             found = retention.is_protected(connection, identifier)
         if found is None:
             raise unknown_resource()
-        return PlainTextResponse(str(int(found)))
+        return found
+
+    @router.get("/protected", summary="Tell whether a patient is protected from being recycled: 1, or 0")
+    def is_protected(identifier: str) -> Response:
+        return PlainTextResponse(str(int(now_protected(identifier))))
 
     @router.put("/protected", summary="Protect a patient from being recycled and deleted by age, or no longer: 1, or 0")
     async def protect(request: Request, identifier: str) -> Response:
+        await run_in_threadpool(now_protected, identifier)
         wanted = await flag(request)
 
         def unit() -> bool:
