@@ -274,11 +274,11 @@ def test_an_association_that_stops_inside_a_pdu_leaves_its_row_and_no_file(node,
 
 def test_an_upload_that_stops_leaves_nothing(node):
     before = traces(node)
-    content = of(good())
+    content = of(good()) + bytes(1 << 20)
     host = f"127.0.0.1:{node.node.http.port}"
     with socket.create_connection(("127.0.0.1", node.node.http.port), timeout=60) as wire:
         wire.sendall(f"POST /instances HTTP/1.1\r\nHost: {host}\r\nContent-Length: {len(content)}\r\n\r\n".encode())
-        wire.sendall(content[:20_000])
+        wire.sendall(content[:900_000])  # less than half a mebibyte is on no disk until it is whole
         until(lambda: len(node.files()) == len(before[0]) + 1, "the upload has begun", 60)
     until(lambda: traces(node) == before, "nothing is left of the upload", 60)
     assert requests.get(f"{node.url}/system", timeout=60).ok
