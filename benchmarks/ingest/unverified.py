@@ -12,6 +12,7 @@ from hostd.transcoding.pool import CodecPool
 def without_verification() -> None:
     """Have transcodes of this process not verified unless they ask for it."""
     defaults = CodecPool.transcode.__kwdefaults__
+    assert defaults is not None
     assert defaults["verify"] is True, "this is about the default of CodecPool.transcode"
     defaults["verify"] = False
 

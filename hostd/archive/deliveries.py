@@ -139,13 +139,18 @@ def _priorities(connection: Connection, destination: str) -> Iterator[int]:
         found = connection.execute(_LESS_URGENT, {"to": destination, "than": found}).scalar()
 
 
-def note(connection: Connection, claimed: Sequence[int], token: int) -> None:
-    """Note that these may be on their way from now on; committed before anything of them is sent."""
-    connection.execute(
+def note(connection: Connection, claimed: Sequence[int], token: int) -> set[int]:
+    """Note that these may be on their way from now on; committed before anything of them is sent.
+
+    Returns those that are still claimed under the token: no other may be sent.
+    """
+    noted = connection.execute(
         sa.update(t.delivery)
         .where(t.delivery.c.id.in_(claimed), t.delivery.c.token == token, t.delivery.c.state == "sending")
         .values(on_wire=True)
+        .returning(t.delivery.c.id)
     )
+    return set(noted.scalars())
 
 
 def recover(connection: Connection, destination: str, token: int, now: float) -> int:

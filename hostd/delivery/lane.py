@@ -98,11 +98,15 @@ class _Claims:
             self.recording.popleft()
 
     def await_note(self, number: int) -> None:
-        """Wait until it is recorded that this delivery may be on its way."""
+        """Wait until it is recorded that this delivery may be on its way. Raises `LeaseLostError` when another has it by now."""
         if number not in self._noted:
-            self._ledger.note(self.token, [number])
+            held = self._ledger.note(self.token, [number])
         elif (noted := self._noted.pop(number)) is not None:
-            self._result(noted)
+            held = self._result(noted)
+        else:
+            return  # as it was claimed
+        if number not in held:
+            raise LeaseLostError
 
     def settled(self, sent: Sent, following: Sequence[int]) -> None:
         """Hand over the record of an answer, and the note that these may be on their way after it."""

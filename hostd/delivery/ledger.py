@@ -196,9 +196,9 @@ class Ledger:
                     self._token = None if self._token == token else self._token
             raise
 
-    def note(self, token: int, claimed: Sequence[int]) -> None:
-        """Note claimed deliveries as on their way."""
-        self._archive.writer.do(lambda c: deliveries.note(c, claimed, token))
+    def note(self, token: int, claimed: Sequence[int]) -> set[int]:
+        """Note claimed deliveries as on their way; return those whose lease is still held."""
+        return self._archive.writer.do(lambda c: deliveries.note(c, claimed, token))
 
     def give_back(self, token: int, claimed: Sequence[int]) -> None:
         """Return what was claimed and not tried."""
@@ -224,7 +224,7 @@ class Ledger:
     # -- recording ----------------------------------------------------------------------------------------------------
 
     def settle(self, token: int, sent: Sent, on_wire: Sequence[int]) -> Future[set[int]]:
-        """Record what came of a try, and note what is sent after it; the future holds it where the lease was still held.
+        """Record what came of a try, and note what is sent after it; the future holds each of them whose lease was still held.
 
         Answers of a few milliseconds are recorded together.
         """
@@ -251,14 +251,13 @@ class Ledger:
         self._archive.writer.hurry()
 
     def _record(self, page: _Page, connection: Connection) -> set[int]:
-        """Record all answers of a page; return the deliveries whose lease was still held."""
+        """Record all answers and notes of a page; return the deliveries whose lease was still held."""
         with self._gathering:
             page.is_closed = True
         token, now = page.token, self._clock.now()
         leases.renew(connection, self._lease, token, now, LEASE_S)
-        if page.on_wire:
-            deliveries.note(connection, page.on_wire, token)
-        endings, held = [], set()
+        held = deliveries.note(connection, page.on_wire, token) if page.on_wire else set()
+        endings = []
         for sent, draw in page.answers:
             ending, count = self._judged(connection, sent, now)
             if ending.attempt.outcome in faults.FINAL:

@@ -1,6 +1,7 @@
 """What the couriers promise, with a destination that lies, hangs, refuses and forgets."""
 
 import threading
+from collections import Counter
 
 import pytest
 from delivery_kit import ANSWERED, EXPLICIT, POLICY, FakeDestination, small_file
@@ -315,6 +316,30 @@ def test_what_may_not_have_been_sent_is_no_possible_double_after_a_crash(node, f
     assert [node.get(number).possible_doubles for number in numbers] == [1, 1] + [0] * 18
     assert [node.get(number).attempts for number in numbers] == [2, 2] + [1] * 18
     fake.gate.set()
+
+
+def test_what_another_took_over_before_it_was_noted_as_on_its_way_is_not_sent(node, fake, monkeypatch):
+    """A node that is halted for longer than its lease while it notes what is next, and then goes on."""
+    numbers = [node.ask(NAME) for _ in range(20)]
+    note, recovered = deliveries.note, []
+
+    def taken_over_first(connection, claimed, token):
+        if not recovered:
+            recovered.append(token)
+            deliveries.recover(connection, NAME, token + 1000, node.clock.now())
+        return note(connection, claimed, token)
+
+    monkeypatch.setattr(deliveries, "note", taken_over_first)
+    monkeypatch.setattr(lane, "LOOK_S", 0.05)  # it has the lease again soon, for nobody really took it
+    node.couriers(fake)
+    for number in numbers:
+        node.until_state(number, "delivered")
+    assert recovered
+    sent = Counter(uid for uid, _ in fake.sent)
+    for number in numbers:
+        times = sent[node.get(number).sop_instance_uid]
+        doubtful = node.outcomes(number).count("lost")
+        assert 1 <= times <= 1 + doubtful, (number, times, node.outcomes(number))
 
 
 def test_a_retried_delivery_has_all_its_tries_again(node, fake):
