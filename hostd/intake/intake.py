@@ -34,7 +34,7 @@ from hostd.intake.changes import rewrite
 from hostd.intake.filtering import Judgement, ReceivedFilters
 from hostd.intake.ingest import Aim, Policy, decide
 from hostd.intake.ingest_workers import IngestWorkers, Job
-from hostd.intake.reception import Complete, DataSetReception, FileReception, Received
+from hostd.intake.reception import Complete, DataSetReception, FileReception, Manner, Received
 from hostd.transcoding.products import KeyedLocks
 
 _log = structlog.get_logger(__name__)
@@ -82,15 +82,17 @@ class Intake:
         self._policy = policy
         self._workers = workers
         self._ack_budget_s = ack_budget_s
-        # Where most of what comes is soon replaced by what is made of it, the disk need not begin with it.
-        self._hastens = workers is None or not policy.targets or ack_budget_s <= 0
         self._filters = filters
         self._quiet_of = quiet_of
         self._has_room = has_room
         self._allowance = Allowance(archive, limits)
         self._locks = KeyedLocks()
-        self._headers = Memory()
-        self._hashes_whole = bool(policy.targets)  # receipts tell of whole files
+        self._manner = Manner(
+            Memory(),
+            hashes_whole=bool(policy.targets),  # receipts tell of whole files
+            # Where most of what comes is soon replaced by what is made of it, the disk need not begin with it.
+            hastens=workers is None or not policy.targets or ack_budget_s <= 0,
+        )
 
     def receive(
         self, *, sop_class_uid: str, sop_instance_uid: str, transfer_syntax: str, origin: Origin
@@ -100,13 +102,11 @@ class Intake:
         return DataSetReception(
             self._archive.blobs.create(),
             self._keep_from(origin),
-            self._headers,
-            hashes_whole=self._hashes_whole,
+            self._manner,
             sop_class_uid=sop_class_uid,
             sop_instance_uid=sop_instance_uid,
             transfer_syntax=transfer_syntax,
             source_aet=origin.calling_aet,
-            hastens=self._hastens,
         )
 
     def receive_file(self, *, origin: Origin, look: Callable[[Header], None] | None = None) -> FileReception:
@@ -130,9 +130,7 @@ class Intake:
         return self._file_reception(looked_at)
 
     def _file_reception(self, keep: Callable[[Complete], Received]) -> FileReception:
-        return FileReception(
-            self._archive.blobs.create(), keep, self._headers, hashes_whole=self._hashes_whole, hastens=self._hastens
-        )
+        return FileReception(self._archive.blobs.create(), keep, self._manner)
 
     def _require_room(self) -> None:
         if not self._has_room():

@@ -44,26 +44,27 @@ class Complete:
     data_set_sha256: str
 
 
-class _Reception:
-    """What both kinds share: a file that is removed unless `keep` takes it over. With `hashes_whole` its digest is the SHA-256 of all of it.
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How all that comes to an intake is received; headers are read with those of `memory` in mind.
 
-    With `hastens` the disk begins with the file while its header is read, as is good where it has to be on stable storage soon.
+    With `hashes_whole` the digest of a file is the SHA-256 of all of it. With `hastens` the disk begins with the file while its header is
+    read, as is good where it has to be on stable storage soon.
     """
 
-    def __init__(
-        self,
-        file: BlobFile,
-        keep: Callable[[Complete], Received],
-        memory: Memory,
-        *,
-        hashes_whole: bool,
-        hastens: bool = True,
-    ) -> None:
+    memory: Memory
+    hashes_whole: bool
+    hastens: bool
+
+
+class _Reception:
+    """What both kinds share: a file that is removed unless `keep` takes it over."""
+
+    def __init__(self, file: BlobFile, keep: Callable[[Complete], Received], manner: Manner) -> None:
         self._file = file
-        self._hastens = hastens
         self._keep = keep
-        self._memory = memory
-        self._file_hash = hashlib.sha256() if hashes_whole else None
+        self._manner = manner
+        self._file_hash = hashlib.sha256() if manner.hashes_whole else None
         self._data_set_hash = hashlib.sha256()
 
     def abandon(self) -> None:
@@ -82,14 +83,14 @@ class _Reception:
 
     def _complete(self, head: bytes, transfer_syntax: str) -> Complete:
         """Return what has arrived; `head` is what stands in the file before the data set."""
-        if self._hastens:
+        if self._manner.hastens:
             self._file.hasten()
         header = read_header(
             self._file.reader(),
             offset=len(head),
             transfer_syntax=transfer_syntax,
             size=self._file.size,
-            memory=self._memory,
+            memory=self._manner.memory,
         )
         content = self._data_set_hash.hexdigest()
         digest = digests.of_parts(head, content) if self._file_hash is None else self._file_hash.hexdigest()
@@ -103,16 +104,14 @@ class DataSetReception(_Reception):
         self,
         file: BlobFile,
         keep: Callable[[Complete], Received],
-        memory: Memory,
+        manner: Manner,
         *,
-        hashes_whole: bool,
-        hastens: bool = True,
         sop_class_uid: str,
         sop_instance_uid: str,
         transfer_syntax: str,
         source_aet: str | None,
     ) -> None:
-        super().__init__(file, keep, memory, hashes_whole=hashes_whole, hastens=hastens)
+        super().__init__(file, keep, manner)
         self._sop_class_uid = sop_class_uid
         self._sop_instance_uid = sop_instance_uid
         self._transfer_syntax = transfer_syntax
@@ -140,16 +139,8 @@ class DataSetReception(_Reception):
 class FileReception(_Reception):
     """A DICOM file (PS3.10) as HTTP brings it, kept byte for byte."""
 
-    def __init__(
-        self,
-        file: BlobFile,
-        keep: Callable[[Complete], Received],
-        memory: Memory,
-        *,
-        hashes_whole: bool,
-        hastens: bool = True,
-    ) -> None:
-        super().__init__(file, keep, memory, hashes_whole=hashes_whole, hastens=hastens)
+    def __init__(self, file: BlobFile, keep: Callable[[Complete], Received], manner: Manner) -> None:
+        super().__init__(file, keep, manner)
         self._begin: bytearray | None = bytearray()
         """What came first, until it is known where the data set begins."""
         self._head = b""
