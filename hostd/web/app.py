@@ -204,9 +204,10 @@ def create_app(
     include(search_routes(archive, query), prefix=DICOMWEB)
     include(plugin_routes())
     include(docs_routes())
+    direct = Direct(app, app.itself, included=included, promptly=not archive.is_shared)
     app.layers = Answering(
         Capacity(
-            Guard(Direct(app, app.itself, included=included), users=users, hosts=hosts, filters=filters),
+            Guard(direct, users=users, hosts=hosts, filters=filters),
             requests=max_requests,
         )
     )

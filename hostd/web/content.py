@@ -21,6 +21,7 @@ from hostd.web.errors import unknown_resource
 from hostd.web.files import disposition, file_response, opened, part_response
 from hostd.web.forms import PLURALS, file_uuid
 from hostd.web.parameters import is_set
+from hostd.web.promptness import prompt, takes_long
 from hostd.web.requested import tag_of
 from hostd.web.resources import above, existing, instances_of
 from hostd.web.responses import JsonResponse, PiecesResponse, encoded
@@ -36,6 +37,7 @@ def content_routes(archive: Archive, made: Made) -> APIRouter:
     router = APIRouter(prefix="/instances/{identifier}", tags=["instances"])
 
     @router.get("/file", summary="Fetch the DICOM file")
+    @prompt
     def file(
         request: Request,
         identifier: str,
@@ -55,6 +57,7 @@ def content_routes(archive: Archive, made: Made) -> APIRouter:
         if kind == DICOM:
             name = filename or f"{file_uuid(instance)}.dcm"
             return file_response(opened(archive, instance), headers=disposition(name))
+        takes_long()
         return _model(_elements(archive, instance), identifier, kind)
 
     @router.get("/tags", summary="Show the tags: full, ?short by number, ?simplify by name")

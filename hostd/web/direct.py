@@ -23,6 +23,8 @@ from starlette.responses import Response
 from starlette.routing import compile_path
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from hostd.web.promptness import CannotTellError, TakesLongError, call_promptly, is_prompt
+
 Included = Sequence[tuple[str, APIRouter]]
 """Routers with the prefix under which each is included, in their order."""
 
@@ -33,8 +35,12 @@ _Shape = tuple[str, str, int]
 class Direct:
     """Answers what one of the routes answers, and passes on everything else."""
 
-    def __init__(self, face: FastAPI, app: ASGIApp, *, included: Included) -> None:
-        """`app` is what everything else is passed on to, `face` what requests know as their app."""
+    def __init__(self, face: FastAPI, app: ASGIApp, *, included: Included, promptly: bool = False) -> None:
+        """`app` is what everything else is passed on to, `face` what requests know as their app.
+
+        `promptly` says that functions that are `prompt` may be called on the event loop.
+        """
+        self._promptly = promptly
         self._face = face
         self._app = app
         self._routes = [
@@ -67,10 +73,24 @@ class Direct:
                 values = call.values(request, found[1])
                 if values is not None:
                     scope["app"], scope["path_params"] = self._face, found[1]
-                    response = await call.answer(values)
+                    response = await self._answer(call, values)
                     await response(scope, receive, send)
                     return
         await self._app(scope, receive, send)
+
+    async def _answer(self, call: _Call, values: dict[str, Any]) -> Response:
+        """Call the function of a route: where it is made for that on the event loop, else in a thread."""
+        if call.is_coroutine:
+            response: Response = await call.endpoint(**values)
+            return response
+        if call.is_prompt and self._promptly:
+            try:
+                response = call_promptly(call.endpoint, **values)
+            except TakesLongError as error:
+                self._promptly = not isinstance(error, CannotTellError)
+            else:
+                return response
+        return await run_in_threadpool(call.endpoint, **values)
 
     def _find(self, method: str, path: str) -> tuple[_Route, dict[str, str]] | None:
         """Return the first route that has this path, with what stands in the places of its names."""
@@ -114,6 +134,7 @@ class _Call:
 
     endpoint: Callable[..., Any]
     is_coroutine: bool
+    is_prompt: bool
     takes_request: str | None
     parameters: tuple[_Parameter, ...]
 
@@ -133,7 +154,9 @@ class _Call:
             if known is None:
                 return None
             parameters.append(known)
-        return _Call(endpoint, inspect.iscoroutinefunction(endpoint), takes_request, tuple(parameters))
+        return _Call(
+            endpoint, inspect.iscoroutinefunction(endpoint), is_prompt(endpoint), takes_request, tuple(parameters)
+        )
 
     def values(self, request: Request, in_path: Mapping[str, str]) -> dict[str, Any] | None:
         """Return what the function is called with; None where a parameter is missing, or not as it should be."""
@@ -156,13 +179,6 @@ class _Call:
         except ValidationError:
             return None
         return values
-
-    async def answer(self, values: dict[str, Any]) -> Response:
-        """Call the function, in a thread where it is not made for the event loop."""
-        if self.is_coroutine:
-            response: Response = await self.endpoint(**values)
-            return response
-        return await run_in_threadpool(self.endpoint, **values)
 
 
 @dataclass(frozen=True, slots=True)

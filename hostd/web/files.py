@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from functools import partial
 from typing import BinaryIO
 from urllib.parse import quote
 
@@ -15,6 +13,7 @@ from hostd.archive.archive import Archive
 from hostd.archive.records import Instance
 from hostd.transcoding.contents import Value
 from hostd.web.errors import INEXISTENT_FILE, WebError
+from hostd.web.promptness import open_file
 from hostd.web.resources import existing
 from hostd.web.responses import PiecesResponse, WholeResponse
 
@@ -28,7 +27,7 @@ _QUOTED = frozenset('"\\')
 def opened(archive: Archive, instance: Instance) -> BinaryIO:
     """Open the current file of an instance. Raises `WebError` when the instance, or its file, is gone."""
     try:
-        return archive.blobs.path(instance.blob.name).open("rb")
+        return open_file(archive.blobs.path(instance.blob.name))
     except FileNotFoundError as error:
         existing(archive, instance.id)  # deleted meanwhile: that is no fault
         raise WebError(500, INEXISTENT_FILE, "the file of this instance is missing from the archive") from error
@@ -77,9 +76,10 @@ def file_response(
     file: BinaryIO, *, media_type: str = "application/dicom", headers: dict[str, str] | None = None
 ) -> Response:
     """Return an answer of an open file, from where it stands; otherwise as `open_response`."""
-    length = {"Content-Length": str(os.fstat(file.fileno()).st_size - file.tell())}
-    content = iter(partial(file.read, AT_ONCE), b"")
-    return open_response(file, content, media_type=media_type, headers=length | (headers or {}))
+    begin = file.tell()
+    length = file.seek(0, 2) - begin
+    own = {"Content-Length": str(length)}
+    return open_response(file, pieces(file, begin, length), media_type=media_type, headers=own | (headers or {}))
 
 
 def part_response(file: BinaryIO, part: Value, *, media_type: str) -> Response:
@@ -90,6 +90,7 @@ def part_response(file: BinaryIO, part: Value, *, media_type: str) -> Response:
 
 def pieces(file: BinaryIO, at: int, length: int) -> Iterator[bytes]:
     """Yield a part of a file. Raises `EOFError` when the file ends in it."""
+    # No more is asked for than there is: room for more, which is given back, costs more than reading does.
     while length > 0:
         file.seek(at)
         piece = file.read(min(AT_ONCE, length))

@@ -26,6 +26,7 @@ from hostd.web.errors import (
     WebError,
 )
 from hostd.web.files import file_response, open_response, opened
+from hostd.web.promptness import takes_long
 from hostd.web.resources import existing
 from hostd.web.responses import JsonResponse
 
@@ -67,6 +68,7 @@ class Pictures:
         if self._artist is None:
             raise WebError(501, NOT_IMPLEMENTED, "this node draws nothing")
         require_frame(instance, job.frame)
+        takes_long()
         spare = self._archive.blobs.vacant()
         try:
             self._artist.draw(self._archive.blobs.path(instance.blob.name), job, spare.path)

@@ -19,6 +19,7 @@ from hostd.transcoding.transform import Transcode
 from hostd.web.errors import INEXISTENT_FILE, NOT_IMPLEMENTED, PARAMETER_OUT_OF_RANGE, WebError
 from hostd.web.files import disposition, file_response, opened
 from hostd.web.forms import file_uuid
+from hostd.web.promptness import takes_long
 from hostd.web.resources import existing
 
 
@@ -70,6 +71,7 @@ class Made:
             return opened(self._archive, instance)
         if self._transcoder is None:
             raise WebError(501, NOT_IMPLEMENTED, "this node transcodes nothing")
+        takes_long()
         source = self._archive.blobs.path(instance.blob.name)
         spare = self._archive.blobs.vacant()
         step = Transcode(target.uid, quality=options.quality if options is not None else None)

@@ -1,5 +1,15 @@
+import os
+
 import pytest
 from web_support import Face
+
+READ = os.preadv
+
+
+@pytest.fixture(autouse=True)
+def in_memory(monkeypatch):
+    """The files of the tests are in memory, of a file system that cannot say so."""
+    monkeypatch.setattr(os, "preadv", lambda descriptor, buffers, at, _flags=0: READ(descriptor, buffers, at))
 
 
 @pytest.fixture

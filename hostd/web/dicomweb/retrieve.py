@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import closing
-from functools import partial
 from typing import Annotated, BinaryIO
 
 from fastapi import APIRouter, Query, Request
@@ -35,6 +34,7 @@ from hostd.web.errors import (
 )
 from hostd.web.files import AT_ONCE, file_response, open_response, opened, part_response, pieces
 from hostd.web.frames import MAX_SIDE, Pictures, require_frame
+from hostd.web.promptness import prompt, takes_long
 from hostd.web.requested import tag_of
 from hostd.web.responses import PiecesResponse, encoded
 from hostd.web.transcoded import Made
@@ -76,6 +76,7 @@ def _add_instances(archive: Archive, router: APIRouter, made: Made) -> None:
         return _instances(request, made, named(archive, study, series))
 
     @router.get(INSTANCE, summary="Fetch an instance")
+    @prompt
     def instance(request: Request, study: str, series: str, instance: str) -> Response:
         return _instances(request, made, named(archive, study, series, instance))
 
@@ -102,10 +103,9 @@ def _files(made: Made, found: list[Instance], form: Form, first: BinaryIO) -> It
             yield _file_part(file)
 
 
-def _file_part(file: BinaryIO) -> Part:
+def _file_part(file: BinaryIO, media_type: str = DICOM) -> Part:
     size = file.seek(0, 2)
-    file.seek(0)
-    return Part(DICOM, iter(partial(file.read, AT_ONCE), b""), size)
+    return Part(media_type, pieces(file, 0, size), size)
 
 
 def _multipart(media_type: str, boundary: str) -> str:
@@ -125,6 +125,7 @@ def _add_metadata(archive: Archive, router: APIRouter) -> None:
         return _metadata(request, archive, named(archive, study, series))
 
     @router.get(INSTANCE + "/metadata", summary="Show the elements of an instance, but for large values")
+    @prompt
     def instance(request: Request, study: str, series: str, instance: str) -> Response:
         return _metadata(request, archive, named(archive, study, series, instance))
 
@@ -134,6 +135,8 @@ def _metadata(request: Request, archive: Archive, found: list[Instance]) -> Resp
         raise not_acceptable(f"metadata are given as {DICOM_JSON}")
     root = root_url(request)
     if len(found) == 1:
+        if found[0].blob.size > AT_ONCE:  # its header may be large
+            takes_long()
         return Response(b"[" + _model(archive, found[0], root) + b"]", media_type=DICOM_JSON)
     return PiecesResponse(_models(archive, found, root), media_type=DICOM_JSON)
 
@@ -164,6 +167,7 @@ def _model(archive: Archive, instance: Instance, root: str) -> bytes:
 
 def _add_pixels(archive: Archive, router: APIRouter, made: Made, pictures: Pictures) -> None:
     @router.get(INSTANCE + "/frames/{frames}", summary="Fetch frames, counted from 1, with commas between")
+    @prompt
     def frames(request: Request, study: str, series: str, instance: str, frames: str) -> Response:
         return _frames(request, made, pictures, one(archive, study, series, instance), _numbers(frames))
 
@@ -234,18 +238,12 @@ def _decoded(pictures: Pictures, instance: Instance, numbers: list[int], form: F
         return file_response(first, media_type=media_type)
 
     def parts() -> Iterator[Part]:
-        yield _samples(first, media_type)
+        yield _file_part(first, media_type)
         for number in numbers[1:]:
             with closing(pictures.open(instance, Draw(number, "samples", "raw"))) as file:
-                yield _samples(file, media_type)
+                yield _file_part(file, media_type)
 
     return open_response(first, written(parts(), boundary), media_type=_multipart(OCTETS, boundary))
-
-
-def _samples(file: BinaryIO, media_type: str) -> Part:
-    size = file.seek(0, 2)
-    file.seek(0)
-    return Part(media_type, iter(partial(file.read, AT_ONCE), b""), size)
 
 
 def _with_syntax(media_type: str, syntax: TransferSyntax) -> str:
