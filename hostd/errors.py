@@ -57,7 +57,14 @@ class NoRoomError(StorageError):
 
 
 class LimitReachedError(NoRoomError):
-    """What came would go beyond `[storage]`, and nothing may go to make room for it; nothing was kept. The text is for the sender."""
+    """What came would go beyond `[storage]`, and nothing may go to make room for it; nothing was kept. The text is for the sender.
+
+    `limit` says which limit.
+    """
+
+    def __init__(self, limit: str) -> None:
+        super().__init__(f"the archive is full ({limit}); nothing was stored")
+        self.limit = limit
 
 
 class FilterRefusedError(ReceptionError):

@@ -15,6 +15,7 @@ import structlog
 from hostd.archive import instances, jobs, scripts
 from hostd.archive.archive import Archive
 from hostd.archive.delivery_orders import Matching, Order, decide_all
+from hostd.archive.limits import Allowance
 from hostd.archive.pseudonyms import IndexPseudonyms
 from hostd.archive.records import Origin
 from hostd.archive.room import Room
@@ -232,7 +233,8 @@ class Node:
         # P4: what ingest makes replaces what was received, so that it must be proven.
         for_ingest = Transcoder(pool, tools, settings.transcoding.builtin, may_be_unverified=False)
         for_delivery = Transcoder(pool, tools, settings.transcoding.builtin, may_be_unverified=True)
-        workers = self._ingest_workers(pool, for_ingest)
+        allowance = Allowance(self.archive, lambda: self.settings.storage)
+        workers = self._ingest_workers(pool, for_ingest, allowance)
         self._undo.append(("ingest threads", workers.join))
         self._undo.append(("codecs", pool.close))
         self._undo.append(("tools", tools.close))
@@ -274,7 +276,7 @@ class Node:
             filters=self._filters,
             quiet_of=settings.stable.quiet_of,
             has_room=self._room.is_left,
-            limits=lambda: self.settings.storage,
+            allowance=allowance,
         )
         # P4: what takes an original's place must be proven.
         for_replace = Products(self.archive, for_ingest, tools, editor)
@@ -283,7 +285,9 @@ class Node:
         self._packs = Packs(self.archive, self._packer)
         self._packs.sweep()
         self._modifies = Modifies(self.archive, intake, products)
-        self._start_actions(Storing(self.archive, intake, products), Replacing(self.archive, for_replace), intake)
+        self._start_actions(
+            Storing(self.archive, intake, products), Replacing(self.archive, for_replace, allowance), intake
+        )
         self._undo += [("products", products.stop), ("products", for_replace.stop)]
         self._start_rounds()
         self._open_doors(intake, for_delivery, pool)
@@ -572,12 +576,14 @@ class Node:
             is_https=self.settings.http.certificate_file is not None,
         )
 
-    def _ingest_workers(self, pool: CodecPool, for_ingest: Transcoder) -> IngestWorkers:
+    def _ingest_workers(self, pool: CodecPool, for_ingest: Transcoder, allowance: Allowance) -> IngestWorkers:
         settings = self.settings.transcoding
         leisurely = None
         if settings.workers > 1:  # of one codec process a delivery would have to wait for what has no hurry
             leisurely = Transcoder(pool.at_leisure(), self._tools, settings.builtin, may_be_unverified=False)
-        return IngestWorkers(self.archive, for_ingest, Share.of(settings.workers), leisurely=leisurely)
+        return IngestWorkers(
+            self.archive, for_ingest, Share.of(settings.workers), leisurely=leisurely, allowance=allowance
+        )
 
     def _editor_of(self, pool: CodecPool, known: dict[str, Project]) -> Editor:
         """Return what modifies and de-identifies, by the secret that all nodes on this index share."""

@@ -20,7 +20,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import structlog
 from sqlalchemy import Connection, Engine
@@ -40,6 +40,14 @@ _log = structlog.get_logger(__name__)
 
 _PAUSES_S = (0.05, 0.2, 0.5, 1.0, 2.0, 4.0)
 """Seconds before a group is done again whose transaction was lost before its COMMIT: as long as a server may take to restart."""
+
+
+class Write(Protocol):
+    """Does a unit of work and returns its result once it is committed: `Writer.do`, or what does so on terms."""
+
+    def __call__(self, unit: Unit[T], *, topics: Sequence[str] = (), blobs: Sequence[str] = ()) -> T:
+        """Do it; see `Writer.submit`."""
+        ...
 
 
 @dataclass(slots=True)

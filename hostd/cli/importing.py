@@ -89,7 +89,7 @@ def import_(
     seconds = time.monotonic() - began
     facts = {
         **{became.replace(" ", "_"): counts[became] for became in _BECAME}, "events": events, "dry_run": dry_run,
-        "stopped": importer.was_stopped(), "trouble": trouble, "seconds": round(seconds, 3),
+        "recycled_patients": 0 if dry_run else importer.recycled, "stopped": importer.was_stopped(), "trouble": trouble, "seconds": round(seconds, 3),
     }  # fmt: skip
     if as_json:
         print_json({"summary": facts, "not_taken": [_plain(one) for one in (*unread, *listed)]})
@@ -134,6 +134,8 @@ def _print(listed: Sequence[Imported], counts: Counter[str], reasons: Counter[st
             typer.echo(printable(f"{count:,} left: {reason}"), err=True)
     counted = [f"{counts[became]:,} {words[facts['dry_run']]}" for became, words in _BECAME.items() if counts[became]]
     typer.echo("; ".join(counted) if counted else "no file was found")
+    if facts["recycled_patients"]:
+        typer.echo(f"{facts['recycled_patients']:,} patients were recycled to make room ([storage])")
     if facts["trouble"]:
         typer.echo(f"hostd: {printable(facts['trouble'])}", err=True)
     if facts["stopped"]:

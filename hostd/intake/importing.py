@@ -20,7 +20,7 @@ from typing import Literal
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
 
-from hostd.archive import instances, limits, removal
+from hostd.archive import instances, removal
 from hostd.archive import tables as t
 from hostd.archive.archive import Archive, is_held
 from hostd.archive.blobs import FolderBlobs, import_prefix
@@ -28,6 +28,7 @@ from hostd.archive.bulletin import Bulletin
 from hostd.archive.company import TOPICS, Guest
 from hostd.archive.database import INDEX, open_engine
 from hostd.archive.instances import KEPT, Arrival, OnConflict
+from hostd.archive.limits import Allowance
 from hostd.archive.locking import lock
 from hostd.archive.records import Origin
 from hostd.archive.writer import Writer
@@ -67,7 +68,7 @@ _ANY = Storage()
 class Terms:
     """How files are taken: `raises_events` for scripts, and then levels are stable after `quiet_of` their modality, in seconds.
 
-    Nobody is recycled to make room for what is imported: what would go beyond `limits` ends the import.
+    What is imported stays within `limits`, as what is received does: others are recycled for it, or the import ends.
     """
 
     on_conflict: OnConflict = "newest"
@@ -85,6 +86,15 @@ class _Copied:
     path: Path
     status: os.stat_result
     arrival: Arrival
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """The index, as an allowance needs it."""
+
+    writer: Writer
+    clock: Clock
+    read: Callable[[], AbstractContextManager[Connection]]
 
 
 _Ready = Imported | _Copied | Taken
@@ -134,6 +144,8 @@ class Importer:
         self._undo.callback(self._taken.close)
         self._writer = Writer(writing, self._blobs, Bulletin(), Guest())
         self._undo.callback(self._writer.close)
+        limits = self._terms.limits
+        self._allowance = Allowance(_Opened(self._writer, self._clock, self._connected), lambda: limits)
 
     def stop(self) -> None:
         """Begin no more files; those that are being taken are. May be called from any thread."""
@@ -142,6 +154,11 @@ class Importer:
     def was_stopped(self) -> bool:
         """Tell whether it was told to stop."""
         return self._stopping.is_set()
+
+    @property
+    def recycled(self) -> int:
+        """How many patients were recycled to make room."""
+        return self._allowance.recycled
 
     def close(self) -> None:
         """Let go of everything; what was told as taken is safe."""
@@ -271,21 +288,29 @@ class Importer:
     def _enter(self, ready: _Ready) -> Future[instances.Outcome] | None:
         if not isinstance(ready, _Copied):
             return None
-        arrival = ready.arrival
+        unit = self._allowance.within(self._take_in(ready.arrival))
+        return self._writer.submit(unit, blobs=[ready.arrival.blob.name], topics=self._topics(), within_s=_WAIT_S)
 
-        def unit(connection: Connection) -> instances.Outcome:
-            outcome = instances.take_in(connection, arrival, self._terms.on_conflict)
-            limits.require(connection, self._terms.limits)
-            return outcome
+    def _take_in(self, arrival: Arrival) -> Callable[[Connection], instances.Outcome]:
+        return lambda connection: instances.take_in(connection, arrival, self._terms.on_conflict)
 
-        topics = TOPICS if self._terms.raises_events else ()
-        return self._writer.submit(unit, blobs=[arrival.blob.name], topics=topics, within_s=_WAIT_S)
+    def _topics(self) -> Sequence[str]:
+        return TOPICS if self._terms.raises_events else ()
 
-    def _given_up(self, ready: _Copied, error: StorageError) -> StorageError:
-        """Return the error after which nothing more is taken; where it is known that nothing was entered, the copy goes."""
-        if isinstance(error, LimitReachedError):
-            self._blobs.unlink(ready.arrival.blob.name)
-        return error
+    def _entered(self, arrival: Arrival, future: Future[instances.Outcome]) -> instances.Outcome:
+        """Return what became of an arrival, for which others are recycled where that must be. Raises `StorageError`."""
+        try:
+            return future.result()
+        except LimitReachedError:
+            pass
+        try:
+            return self._allowance.enter(
+                self._take_in(arrival), size=arrival.blob.size, patient=arrival.header.identity.patient,
+                blobs=[arrival.blob.name], topics=TOPICS,
+            )  # fmt: skip
+        except LimitReachedError:  # nothing was entered
+            self._blobs.unlink(arrival.blob.name)
+            raise
 
     def _settle(self, entering: Sequence[tuple[_Ready, Future[instances.Outcome] | None]]) -> Iterator[Imported]:
         """Say what became of files whose commit was asked for. Where it failed their copies stay, for a row may speak of them."""
@@ -300,9 +325,9 @@ class Importer:
                 found.append(Imported(ready.path, "already stored"))
             elif future is not None:
                 try:
-                    outcome = future.result()
+                    outcome = self._entered(ready.arrival, future)
                 except StorageError as error:
-                    trouble = self._given_up(ready, error)
+                    trouble = error
                     found.append(Imported(ready.path, "failed", str(error)))
                     continue
                 found.append(Imported(ready.path, outcome, _CONFLICT if outcome == "refused" else ""))

@@ -18,17 +18,20 @@ from typing import Self
 
 import msgspec
 import structlog
+from sqlalchemy import Connection
 
 from hostd.archive import ingests, leases, pending
 from hostd.archive.archive import Archive
 from hostd.archive.ingests import Ended, Kept, Made
+from hostd.archive.limits import Allowance
 from hostd.archive.pending import Pending
 from hostd.archive.records import Blob
+from hostd.config.storage import Storage
 from hostd.dicom import syntaxes
 from hostd.dicom.header import Header, read_file_header
 from hostd.dicom.loss import EncodeOptions
 from hostd.dicom.recalled_header import Memory
-from hostd.errors import HostdError, StorageError, TranscodeError, WrongPixelsError
+from hostd.errors import HostdError, LimitReachedError, StorageError, TranscodeError, WrongPixelsError
 from hostd.intake.ingest import Aim
 from hostd.transcoding.products import Transcodes, transcode_twice
 from hostd.transcoding.receipt import Receipt
@@ -85,9 +88,16 @@ class IngestWorkers:
     """Transcodes in threads of its own; what no sender waits for by `leisurely`, where there is that. All methods may be called from any thread."""
 
     def __init__(
-        self, archive: Archive, pool: Transcodes, share: Share, *, leisurely: Transcodes | None = None
+        self,
+        archive: Archive,
+        pool: Transcodes,
+        share: Share,
+        *,
+        leisurely: Transcodes | None = None,
+        allowance: Allowance | None = None,
     ) -> None:
         self._archive = archive
+        self._allowance = allowance or Allowance(archive, Storage)
         self._pool = pool
         self._leisurely = leisurely or pool
         lock = threading.RLock()
@@ -264,6 +274,9 @@ class IngestWorkers:
         except Exception as error:  # noqa: BLE001 - a row whose transcode ends in no way would be tried for ever
             _log.exception("hostd failed to transcode on ingest", sop_instance_uid=job.sop_instance_uid)
             reason, is_final = f"hostd failed: {type(error).__name__}: {error}", False
+        return self._kept(job, reason, is_final=is_final)
+
+    def _kept(self, job: Job, reason: str, *, is_final: bool) -> Kept:
         _log.warning(
             "not transcoded on ingest, the original is kept",
             sop_instance_uid=job.sop_instance_uid,
@@ -308,11 +321,7 @@ class IngestWorkers:
             return
         product = ended.product.name if isinstance(ended, Made) else None
         try:
-            is_used = self._archive.writer.do(
-                lambda c: ingests.finish(c, number, ended, job.aim.transform, self._archive.clock.now()),
-                blobs=[product] if product else (),
-                topics=("event",),
-            )
+            is_used = self._enter(number, job, ended)
         except Exception as error:  # noqa: BLE001 - the sender has its answer; the row's turn comes again
             _log.exception("how an ingest ended could not be entered", sop_instance_uid=job.sop_instance_uid)
             if product and not isinstance(error, StorageError):  # otherwise the row may be committed: the sweep judges
@@ -323,6 +332,23 @@ class IngestWorkers:
         if product and not is_used:
             self._archive.blobs.unlink(product)
         self.entered(job)
+
+    def _enter(self, number: int, job: Job, ended: Ended) -> bool:
+        """Enter how the job of a row ended; return whether its product is used. The original stays where the product would go beyond the limits."""
+
+        def finish(connection: Connection, how: Ended = ended) -> bool:
+            return ingests.finish(connection, number, how, job.aim.transform, self._archive.clock.now())
+
+        if isinstance(ended, Made):
+            try:
+                return self._allowance.enter(
+                    finish, size=ended.product.size, patient=ended.header.identity.patient, blobs=[ended.product.name],
+                    urgent=False,
+                )  # fmt: skip
+            except LimitReachedError as full:
+                kept = self._kept(job, f"what was made would not fit into the archive ({full.limit})", is_final=False)
+                return self._archive.writer.do(lambda c: finish(c, kept), topics=("event",))
+        return self._archive.writer.do(finish, topics=("event",))
 
     def _drop(self, job: Job, ended: Ended | None) -> None:
         if isinstance(ended, Made):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,6 +19,7 @@ from hostd.archive.ingests import Ended, Made
 from hostd.archive.instances import Arrival, OnConflict, Outcome
 from hostd.archive.limits import Allowance
 from hostd.archive.records import Blob, Origin
+from hostd.archive.writer import Write
 from hostd.config.storage import Storage
 from hostd.dicom.header import Header
 from hostd.dicom.recalled_header import Memory
@@ -59,7 +61,7 @@ class Intake:
     """Takes instances in for every face.
 
     What `filters` say of an instance that has wholly arrived is done first, before it is stored or acknowledged. With `workers`, what `policy` says is transcoded: before the acknowledgement where that takes at most `ack_budget_s` seconds, 0 being
-    never, otherwise afterwards. While there is no room (`has_room`) nothing is taken in, and what is stored stays within `limits`.
+    never, otherwise afterwards. While there is no room (`has_room`) nothing is taken in, and what is stored stays within its `allowance`.
     """
 
     def __init__(
@@ -74,7 +76,7 @@ class Intake:
         filters: ReceivedFilters | None = None,
         quiet_of: QuietOf = lambda _modality: 60.0,
         has_room: Callable[[], bool] = lambda: True,
-        limits: Callable[[], Storage] = Storage,
+        allowance: Allowance | None = None,
     ) -> None:
         self._archive = archive
         self._on_conflict = on_conflict
@@ -85,7 +87,7 @@ class Intake:
         self._filters = filters
         self._quiet_of = quiet_of
         self._has_room = has_room
-        self._allowance = Allowance(archive, limits)
+        self._allowance = allowance or Allowance(archive, Storage)
         self._locks = KeyedLocks()
         self._manner = Manner(
             Memory(),
@@ -137,7 +139,7 @@ class Intake:
             raise NoRoomError("the disk is nearly full; nothing more is taken in until there is room")
 
     def produced(self, file: Path, origin: Origin) -> Arrival:
-        """Copy what a script made into a file of the archive's own, safely, and return what `enter_produced` takes.
+        """Copy what a script made into a file of the archive's own, safely, and return what `enter_produced` takes `within_limits`.
 
         Filters and transcoding on ingest are for what is received. Raises `StorageError`, or `UnparsableError` for what is no DICOM file.
         """
@@ -154,7 +156,6 @@ class Intake:
                 while piece := opened.read(_PIECE):
                     reception.write(piece)
             reception.finish()
-            self._allowance.make_room(taken[0].file.size, patient=taken[0].header.identity.patient)
             taken[0].file.seal()
             arrival = self._arrival(taken[0], origin)
         except BaseException:
@@ -162,6 +163,11 @@ class Intake:
             raise
         taken[0].file.close()
         return arrival
+
+    def within_limits(self, arrivals: Sequence[Arrival]) -> Write:
+        """Return what does the transaction that enters what was produced, and makes room for it. It raises `LimitReachedError`: then nothing was entered."""
+        size, patient = sum(one.blob.size for one in arrivals), arrivals[0].header.identity.patient
+        return partial(self._allowance.enter, size=size, patient=patient, urgent=False)
 
     def enter_produced(self, connection: Connection, arrival: Arrival) -> tuple[Outcome, str]:
         """Enter what a script made, in the caller's transaction; return what became of it, and Orthanc's identifier of the instance."""

@@ -28,7 +28,8 @@ from sqlalchemy import Connection
 from hostd.archive import leases, occurrences, tasks
 from hostd.archive.archive import Archive
 from hostd.archive.tasks import TOPIC, Task
-from hostd.errors import ActionFault, InstanceFault, TranscodeError
+from hostd.archive.writer import Write
+from hostd.errors import ActionFault, InstanceFault, LimitReachedError, TranscodeError
 
 _log = structlog.get_logger(__name__)
 
@@ -46,7 +47,8 @@ class Done:
 
     `commit` is called in the transaction that ends the task, and what it returns is added to the result; it may raise as `prepare`, and
     then nothing of it holds. `blobs` are new files that it makes rows of, `topics` what is to be rung for it. `after` is called once all is
-    committed, with the whole result, and must not raise; `undo` when it is certain that nothing was.
+    committed, with the whole result, and must not raise; `undo` when it is certain that nothing was. `write` does the transaction, in the
+    place of the writer.
     """
 
     result: dict[str, Any] = field(default_factory=dict)
@@ -55,6 +57,7 @@ class Done:
     topics: Sequence[str] = ()
     after: Callable[[dict[str, Any]], None] | None = None
     undo: Callable[[], None] | None = None
+    write: Write | None = None
 
 
 class Executor(Protocol):
@@ -194,6 +197,9 @@ class Carrier:
             reason, came_of_it = str(fault), fault.result if isinstance(fault, ActionFault) else None
             self._record(task, lambda c, now: tasks.fail(c, task.id, reason, now, came_of_it))
             self._log.error("an action failed", task=task.id, verb=task.verb, script=task.script, reason=reason)
+        except LimitReachedError as full:
+            _undo(done)
+            self._try_again(task, full)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is recorded, and the others go on
             # Nothing is undone: of a failed commit nobody knows whether it holds. The sweep removes a file without a row.
             self._log.warning("an action could not be carried out now", task=task.id, verb=task.verb, exc_info=error)
@@ -215,7 +221,7 @@ class Carrier:
             return result
 
         topics = (*occurrences.TOPICS, *done.topics)
-        return self._archive.writer.do(unit, blobs=done.blobs, topics=topics)
+        return (done.write or self._archive.writer.do)(unit, blobs=done.blobs, topics=topics)
 
     def _try_again(self, task: Task, error: Exception) -> None:
         reason = str(error) or type(error).__name__

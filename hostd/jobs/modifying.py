@@ -202,7 +202,7 @@ class Modifies:
             raise
         return Step(
             memo, progress=progress, commit=enter, blobs=blobs, topics=_TOPICS, undo=lambda: self._let_go(blobs),
-            after=lambda: self._let_go(unwanted),
+            after=lambda: self._let_go(unwanted), write=self._intake.within_limits([arrival for _, arrival in arrivals]),
         )  # fmt: skip
 
     def _let_go(self, blobs: Sequence[str]) -> None:

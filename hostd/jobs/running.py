@@ -36,6 +36,7 @@ from sqlalchemy import Connection
 from hostd.archive import jobs, leases, occurrences
 from hostd.archive.archive import Archive
 from hostd.archive.jobs import TOPIC, Hands, Job
+from hostd.archive.writer import Write
 from hostd.errors import (
     ActionFault,
     HostdError,
@@ -68,7 +69,8 @@ class Step:
 
     `progress` is from 0 to 1. `commit` is called in the transaction that notes the step, returns what is shown besides, and may raise as
     `step`. `blobs` are new files that it makes rows of, `topics` what is to be rung for it. `after` is called once all is committed, and
-    must not raise; `undo` when it is certain that nothing was. With `is_done` the job has succeeded.
+    must not raise; `undo` when it is certain that nothing was. `write` does the transaction, in the place of the writer. With `is_done` the
+    job has succeeded.
     """
 
     memo: dict[str, Any] = field(default_factory=dict)
@@ -82,6 +84,7 @@ class Step:
     topics: Sequence[str] = ()
     after: Callable[[], None] | None = None
     undo: Callable[[], None] | None = None
+    write: Write | None = None
 
 
 class Kind(Protocol):
@@ -382,7 +385,7 @@ class Runner:
                 raise _LostError
             return found
         topics = (TOPIC, *step.topics, *(occurrences.TOPICS if step.is_done else ()))
-        return self._archive.writer.do(unit, blobs=step.blobs, topics=topics)
+        return (step.write or self._archive.writer.do)(unit, blobs=step.blobs, topics=topics)
 
     def _halt(self, kind: Kind, job: Job) -> None:
         """Pause or cancel a job, as somebody wants."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Protocol
 
 import msgspec
@@ -9,8 +10,10 @@ from sqlalchemy import Connection
 
 from hostd.archive import derived, instances, marks, receipts, replacing
 from hostd.archive.archive import Archive
+from hostd.archive.limits import Allowance
 from hostd.archive.records import Origin
 from hostd.archive.tasks import Task
+from hostd.config.storage import Storage
 from hostd.dicom.header import read_file_header
 from hostd.errors import ActionFault, StorageError
 from hostd.intake.intake import Intake
@@ -62,18 +65,22 @@ class Storing:
             if result["outcome"] not in instances.KEPT:
                 self._archive.blobs.unlink(blob)
 
-        return Done(commit=enter, blobs=[blob], after=after, undo=lambda: self._archive.blobs.unlink(blob))
+        return Done(
+            commit=enter, blobs=[blob], after=after, undo=lambda: self._archive.blobs.unlink(blob),
+            write=self._intake.within_limits([arrival]),
+        )  # fmt: skip
 
 
 class Replacing:
     """Carries out `replace`: the file of an instance is exchanged for the same image in another transfer syntax, by its receipt (P4)."""
 
-    def __init__(self, archive: Archive, products: Makes) -> None:
+    def __init__(self, archive: Archive, products: Makes, allowance: Allowance | None = None) -> None:
         self._archive = archive
         self._products = products
+        self._allowance = allowance or Allowance(archive, Storage)
 
     def prepare(self, task: Task) -> Done:
-        """Make the product, and see that it is proven."""
+        """Make the product, and see that it is proven. What it stands for is kept as a version, so that more is stored then."""
         assert task.blob is not None
         assert task.instance is not None
         product = self._products.obtain_for(task)
@@ -95,4 +102,5 @@ class Replacing:
         def swap(connection: Connection) -> dict[str, Any]:
             return replacing.swap(connection, task, product.blob, header.encode(), facts, self._archive.clock.now())
 
-        return Done(commit=swap)
+        write = partial(self._allowance.enter, size=header.size, patient=header.identity.patient, urgent=False)
+        return Done(commit=swap, write=write)

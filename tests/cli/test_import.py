@@ -13,7 +13,7 @@ import structlog
 from pydicom.data import get_testdata_file
 from typer.testing import CliRunner
 
-from hostd.archive import events, instances, levels
+from hostd.archive import events, holding, instances, levels
 from hostd.archive import tables as t
 from hostd.archive.archive import attach
 from hostd.archive.blobs import FolderBlobs, import_prefix
@@ -85,6 +85,15 @@ def raised(config):
 
 def files(config):
     return [path for path in (config.parent / "data" / "blobs").rglob("*") if path.is_file()]
+
+
+def limited(config, lines):
+    config.write_text(config.read_text() + f"[storage]\n{lines}\n")
+
+
+def patients(config):
+    with attach(config.parent / "data") as connection:
+        return {one.patient_id for one in instances.page(connection)}
 
 
 def importer(config, **terms):
@@ -387,3 +396,47 @@ def test_a_commit_that_fails_tells_of_no_file_as_taken(config, folder, monkeypat
     monkeypatch.undo()
     assert told(config, folder)[0] == {"stored": 2}
     assert len(files(config)) == 2
+
+
+# -- [storage] --------------------------------------------------------------------------------------------------------
+
+
+def of_patients(folder, names):
+    """Write three instances of each patient, in the order in which they are imported."""
+    for number, name in enumerate(names):
+        series = f"1.2.{number + 1}"
+        for one in range(1, 4):
+            elements = {"PatientID": name, "StudyInstanceUID": series, "SeriesInstanceUID": f"{series}.1"}
+            ds = changed(made(10 * number + one, pixels=True, elements={}), elements)
+            folder.mkdir(exist_ok=True)
+            write(ds, folder / f"{number}-{one}.dcm", None)
+
+
+def test_others_are_recycled_for_what_is_imported_and_that_is_said(config, folder):
+    limited(config, 'max_patients = 2\nwhen_full = "recycle"')
+    for name in "ABC":  # one after the other
+        of_patients(folder, [name])
+        ran = run(config, folder)
+        shutil.rmtree(folder)
+    assert (ran.exit_code, patients(config)) == (0, {"B", "C"})
+    assert "recycled to make room" in ran.stdout
+
+
+def test_an_import_of_more_than_fits_stays_within_the_limit_and_keeps_what_came_last(config, folder):
+    limited(config, 'max_patients = 2\nwhen_full = "recycle"')
+    of_patients(folder, "ABCDE")
+    counts, _ = told(config, folder)
+    assert counts == {"stored": 15, "recycled_patients": 3}
+    assert len(patients(config)) == 2
+    with attach(config.parent / "data") as connection:
+        held = holding.held(connection)
+        assert (held.patients, held.recycled_instances) == (2, 9)
+
+
+def test_where_nothing_is_recycled_an_import_ends_at_the_limit_and_leaves_no_file(config, folder):
+    limited(config, "max_patients = 2")
+    of_patients(folder, "ABC")
+    ran = run(config, folder)
+    assert ran.exit_code == 1
+    assert "the archive is full (storage.max_patients is 2)" in ran.stderr
+    assert len(files(config)) == len(stored(config)) == 6

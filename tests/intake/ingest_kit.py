@@ -12,7 +12,9 @@ from pydicom.dataset import Dataset, FileMetaDataset
 
 from hostd.archive import events, instances
 from hostd.archive import tables as t
+from hostd.archive.limits import Allowance
 from hostd.archive.records import Origin
+from hostd.config.storage import Storage
 from hostd.dicom import syntaxes
 from hostd.dicom.header import Header
 from hostd.errors import CodecCrashedError
@@ -96,6 +98,7 @@ class Bench:
         self, archive, pool, *, policy=TO_J2K, threads=1, quick=0, budget=20.0, on_conflict="newest", leisurely=None
     ):
         self.archive = archive
+        self.limits = Storage()
         self.pool = pool
         self.leisurely = leisurely
         self.policy, self.budget, self.on_conflict = policy, budget, on_conflict
@@ -104,11 +107,14 @@ class Bench:
         self.start()
 
     def start(self):
-        self.workers = IngestWorkers(self.archive, self.pool, Share(self.threads, self.quick), leisurely=self.leisurely)
+        allowance = Allowance(self.archive, lambda: self.limits)
+        self.workers = IngestWorkers(
+            self.archive, self.pool, Share(self.threads, self.quick), leisurely=self.leisurely, allowance=allowance
+        )
         self.workers.start()
         self.intake = Intake(
             self.archive, on_conflict=self.on_conflict, name_sender=lambda _: None, policy=self.policy,
-            workers=self.workers, ack_budget_s=self.budget,
+            workers=self.workers, ack_budget_s=self.budget, allowance=allowance,
         )  # fmt: skip
 
     def stop(self):

@@ -10,6 +10,7 @@ from pydicom import dcmread
 
 from hostd.archive import derived, history, instances, labels
 from hostd.archive import tables as t
+from hostd.config.storage import Storage
 from hostd.dicom import syntaxes
 from hostd.dicom.header import Header
 from hostd.dicom.identity import Identity
@@ -438,3 +439,16 @@ def test_the_instance_is_found_by_the_identity_that_was_received(make):
         assert history.named(connection, received_id()) == {"identifier of what it was made of": [made]}
         assert history.of(connection, made).instance.id == made
         assert derived.is_source(connection, received_id())
+
+
+def test_what_is_made_afterwards_and_would_not_fit_beside_its_original_is_not_used(make):
+    bench = make(policy=LOSSY, budget=0)
+    bench.limits = Storage(max_size_mb=1)
+    assert send(bench, image(side=710)) == ("stored", received_id())  # 0.96 MiB
+    bench.until_ended()
+    one = stored(bench)[received_id()]
+    assert (one.blob.transfer_syntax, one.metadata["IngestTranscodingFailed"]) == (
+        EXPLICIT, "what was made would not fit into the archive (storage.max_size_mb is 1)",
+    )  # fmt: skip
+    assert bench.kinds() == ["stored_instance"]
+    bench.check_files()

@@ -1,6 +1,7 @@
 """Products enter the archive by `store` and `replace` only, proven, once, and as the doing of their script (P4, P7)."""
 
 import io
+import threading
 
 import msgspec
 import pytest
@@ -8,13 +9,15 @@ from ingest_kit import image
 from pydicom import dcmread
 from tasks_kit import Steady, ask, later, rows, told
 
-from hostd.archive import events, instances, marks, removal
+from hostd.archive import events, holding, instances, marks, removal
 from hostd.archive import tables as t
+from hostd.archive.limits import Allowance
 from hostd.archive.pseudonyms import IndexPseudonyms
 from hostd.archive.records import Origin
+from hostd.config.storage import Storage
 from hostd.dicom import syntaxes
 from hostd.editing.editor import WORKER, Editor
-from hostd.errors import CannotTranscodeError
+from hostd.errors import CannotTranscodeError, LimitReachedError
 from hostd.intake.intake import Intake
 from hostd.jobs.carrying import Carrier
 from hostd.jobs.quiet import tell_due
@@ -39,12 +42,14 @@ def pool():
 class Bench:
     def __init__(self, archive, pool, on_conflict="newest"):
         self.archive = archive
-        self.intake = Intake(archive, on_conflict=on_conflict, name_sender=lambda _origin: None)
+        self.limits = Storage()
+        allowance = Allowance(archive, lambda: self.limits)
+        self.intake = Intake(archive, on_conflict=on_conflict, name_sender=lambda _origin: None, allowance=allowance)
         key = archive.secret
         editor = Editor(pool, key, IndexPseudonyms(archive, key), {}, archive.clock, system="hostd test")
         self.products = Products(archive, pool, None, editor)
         self.store = Carrier(archive, STORE, Storing(archive, self.intake, self.products), Steady())
-        self.replace = Carrier(archive, REPLACE, Replacing(archive, self.products), Steady())
+        self.replace = Carrier(archive, REPLACE, Replacing(archive, self.products, allowance), Steady())
 
     def receive(self, number=1, **options):
         reception = self.intake.receive_file(origin=Origin("http", username="x"))
@@ -250,3 +255,75 @@ def test_a_product_carries_no_metadata_or_labels_of_its_source(bench):
     bench.ask("store", RENAMED)
     bench.run_out()
     assert bench.get(ended(bench)["result"]["instance"]).metadata == {"ModifiedFrom": source}
+
+
+# -- [storage] --------------------------------------------------------------------------------------------------------
+
+
+def files_and_rows(bench):
+    with bench.archive.read() as connection:
+        return set(bench.archive.blobs.names()), removal.names_present(connection, "node")
+
+
+def test_what_would_not_fit_leaves_nothing_and_is_tried_again(bench, clock):
+    bench.receive()
+    bench.ask("store", RENAMED)
+    bench.limits = Storage(max_patients=1)
+    bench.run_out()
+    files, named = files_and_rows(bench)
+    assert files == named
+    assert told(bench.archive, "action_done") == []
+    bench.limits = Storage(max_patients=2)
+    clock.advance(10)
+    bench.run_out()
+    assert ended(bench)["result"]["outcome"] == "stored"
+
+
+def test_a_product_recycles_others_but_not_what_it_is_made_of(bench, clock):
+    source = bench.receive()
+    bench.ask("store", RENAMED)
+    bench.limits = Storage(max_patients=1, when_full="recycle")
+    bench.run_out()
+    assert bench.get(source) is not None
+    assert told(bench.archive, "action_done") == []
+
+
+def test_of_products_made_at_one_time_no_more_are_entered_than_fit(bench, tmp_path):
+    """Each of them fits while it is made: what counts is when they are entered."""
+    bench.limits = Storage(max_patients=3)
+    made = []
+    for number in range(6):
+        ds = dcmread(io.BytesIO(image(number + 1)))
+        ds.PatientID = f"P{number}"
+        ds.save_as(tmp_path / "product")
+        made.append(bench.intake.produced(tmp_path / "product", Origin("script", script="a.py")))
+    outcomes = []
+
+    def enter(arrival):
+        try:
+            write = bench.intake.within_limits([arrival])
+            outcomes.append(write(lambda c: bench.intake.enter_produced(c, arrival), blobs=[arrival.blob.name])[0])
+        except LimitReachedError:
+            outcomes.append("refused")
+
+    threads = [threading.Thread(target=enter, args=(arrival,)) for arrival in made]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert sorted(outcomes) == ["refused"] * 3 + ["stored"] * 3
+    with bench.archive.read() as connection:
+        assert holding.held(connection).patients == 3
+
+
+def test_a_replacement_counts_for_what_it_stands_for_is_kept(bench, clock):
+    source = bench.receive(side=710)
+    bench.ask("replace", COMPRESSED)
+    before = bench.get(source)
+    bench.limits = Storage(max_size_mb=1)  # 0.96 MiB are there
+    bench.run_out()
+    assert bench.get(source) == before
+    bench.limits = Storage()
+    clock.advance(10)
+    bench.run_out()
+    assert bench.get(source).blob.transfer_syntax == J2K
