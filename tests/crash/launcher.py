@@ -3,7 +3,7 @@
     python launcher.py CONFIG [--kill POINT COUNT RECORD] [--no-scripts] [--grace SECONDS] [--housekeeping SECONDS]
                               [--without STEP]...
 
-POINT is one of `POINTS`; the process ends itself the COUNTth time it is reached, after writing the point's name to the file
+POINT is one of `POINTS` or `DELETING_POINTS`; the process ends itself the COUNTth time it is reached, after writing the point's name to the file
 RECORD. Everything is done from outside, by replacing functions in this process: hostd itself has no hook for it. `--without`
 takes one of the steps away that must come before an answer (see `WITHOUT`), to show that a test notices.
 """
@@ -17,11 +17,12 @@ import threading
 from pathlib import Path
 
 from sqlalchemy import Engine, event
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 
 import hostd.jobs.housekeeping
 import hostd.node
-from hostd.archive import deliveries, instances, plans, receipts, removal
+from hostd.archive import deliveries, instances, plans, receipts, removal, retention
 from hostd.archive.blobs import BlobFile, FolderBlobs
 from hostd.cli import log
 from hostd.config.settings import load
@@ -44,6 +45,13 @@ POINTS = (
     "delivery recorded",
     "collected, not unlinked",
 )
+DELETING_POINTS = (
+    "a part of a patient is recycled, not committed",
+    "a part of a patient is recycled",
+    "some are deleted by age, not committed",
+    "some are deleted by age",
+)
+"""Points that only a node with `[storage]`, or with `[retention]`, comes to."""
 WITHOUT = ("fsync of the file", "fsync of the directory", "commit", "synchronous=FULL")
 
 
@@ -114,26 +122,36 @@ def set_points(reach):
     after(CodecPool, "transcode", lambda: reach("transcoded, no receipt"))
     after(ModalitySession, "send", lambda: reach("sent, not recorded"))
     after(removal, "collect", lambda: note("collected"), when=lambda names, *_: names)
+    after(retention, "recycle", lambda: note("recycled"), when=lambda count, *_: count)
+    after(retention, "expire", lambda: note("expired"), when=lambda count, *_: count)
     assert receipts.keep  # transcodes without receipts would make a point meaningless
 
     def committing(original):
         def commit(self, connection):
             names, done.names = getattr(done, "names", set()), set()
-            if "received" in names:
-                reach("rows inserted")
+            for name, point in (
+                ("received", "rows inserted"),
+                ("recycled", "a part of a patient is recycled, not committed"),
+                ("expired", "some are deleted by age, not committed"),
+            ):
+                if name in names:
+                    reach(point)
             original(self, connection)
             for name, point in (
                 ("plan", "plan committed"),
                 ("claim", "deliveries claimed"),
                 ("finish", "delivery recorded"),
                 ("collected", "collected, not unlinked"),
+                ("recycled", "a part of a patient is recycled"),
+                ("expired", "some are deleted by age"),
             ):
                 if name in names:
                     reach(point)
 
         return commit
 
-    replace(SQLiteDialect_pysqlite, "do_commit", committing)
+    for dialect in (SQLiteDialect_pysqlite, PGDialect_psycopg):
+        replace(dialect, "do_commit", committing)
 
 
 def leave_out(step):
@@ -161,7 +179,7 @@ def main():
     options = parser.parse_args()
     if options.kill:
         point, count, record = options.kill
-        assert point in POINTS, point
+        assert point in POINTS + DELETING_POINTS, point
         set_points(Executioner(point, int(count), Path(record)).reach)
     if options.grace is not None:
         assert hostd.node._STOP_GRACE_S > 0

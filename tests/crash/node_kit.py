@@ -188,16 +188,16 @@ class Made:
     data_set: bytes
 
 
-def make_instances(count, *, seed=0, side=64):
-    """Return CT images of about 2 * side * side bytes, each with other pixels, all of one series."""
+def make_instances(count, *, seed=0, side=64, patient="CRASH", study=None):
+    """Return CT images of about 2 * side * side bytes, each with other pixels, all of one series, of a study of their own unless told otherwise."""
     numbers = np.random.default_rng(seed)
-    study, series = generate_uid(), generate_uid()
+    study, series = study or generate_uid(), generate_uid()
     made = []
     for number in range(1, count + 1):
         data_set = Dataset()
         data_set.SOPClassUID, data_set.SOPInstanceUID = CT, generate_uid()
         data_set.StudyInstanceUID, data_set.SeriesInstanceUID = study, series
-        data_set.PatientID, data_set.PatientName, data_set.Modality = "CRASH", "Crash^Test", "CT"
+        data_set.PatientID, data_set.PatientName, data_set.Modality = patient, "Crash^Test", "CT"
         data_set.InstanceNumber = number
         data_set.Rows = data_set.Columns = side
         data_set.SamplesPerPixel, data_set.PhotometricInterpretation = 1, "MONOCHROME2"

@@ -11,8 +11,11 @@ import requests
 import sqlalchemy as sa
 from node_kit import NodeProcess, Place, make_instances, upload, wait_until
 from pydicom import dcmread
+from pydicom.uid import generate_uid
 
 from hostd.archive import tables as t
+from hostd.archive.verifying import verify
+from hostd.config.place import Place as Where
 
 COUNT = 40
 KILLS = 3
@@ -146,3 +149,39 @@ def test_an_archive_is_packed_whole_wherever_the_kills_fall(tmp_path, database):
         assert node.stop() == 0
     packs = [path for path in place.data.rglob("*") if path.is_file() and "zip" in path.name.lower()]
     assert len(packs) <= 1, packs
+
+
+@pytest.mark.crash
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("verb", ["split", "merge"])
+def test_series_change_their_study_whole_and_once_wherever_the_kills_fall(tmp_path, database, verb):
+    place = Place(tmp_path, "changer", database=database)
+    url = f"http://127.0.0.1:{place.http_port}"
+    study, other = generate_uid(), generate_uid()
+    with NodeProcess(place):
+        moved = [upload(place, made).json() for made in make_instances(COUNT, study=study)]
+        stays = [upload(place, made).json() for made in make_instances(4, study=study)]
+        target = [upload(place, made).json() for made in make_instances(4, study=other)]
+
+    def submit():
+        asked, at = {"Asynchronous": True}, moved[0]["ParentStudy"]
+        if verb == "split":
+            asked["Series"] = [moved[0]["ParentSeries"]]
+        else:
+            asked["Resources"], at = [moved[0]["ParentSeries"]], target[0]["ParentStudy"]
+        return requests.post(f"{url}/studies/{at}/{verb}", data=json.dumps(asked), timeout=60).json()["ID"]
+
+    job = over_kills(place, submit)
+    with NodeProcess(place, "--housekeeping", 0.2) as node:
+        found = ended(place, job)
+        assert found["State"] == "Success", found
+        studies = rows(place, sa.select(t.instance.c.study, sa.func.count()).group_by(t.instance.c.study))
+        counts = {row.study: row.count for row in studies}
+        assert counts.pop(stays[0]["ParentStudy"]) == len(stays)
+        assert counts.pop(target[0]["ParentStudy"]) == len(target) + (COUNT if verb == "merge" else 0)
+        assert list(counts.values()) == ([COUNT] if verb == "split" else [])
+        here = {row.id for row in rows(place, sa.select(t.instance.c.id))}
+        assert {one["ID"] for one in (*stays, *target)} <= here
+        assert not {one["ID"] for one in moved} & here
+        assert node.stop() == 0
+    assert verify(place.data if database is None else Where(place.data, place.data / "blobs", database)).is_sound

@@ -13,7 +13,7 @@ import pytest
 import sqlalchemy as sa
 from node_kit import Place, connect, make_instances, store, upload
 
-from hostd.archive import associations, deliveries, digests, removal
+from hostd.archive import associations, deliveries, digests, holding, removal, retention
 from hostd.archive import tables as t
 from hostd.config.settings import load
 from hostd.dimse.errors import RejectedError
@@ -249,6 +249,48 @@ def test_before_the_disk_is_full_nothing_more_is_taken_in_and_it_recovers_by_its
         node._room._looked_at = None
         with connect(place) as association:
             assert store(association, late) == 0
+
+
+# -- a full disk in the middle of recycling ---------------------------------------------------------------------------
+
+
+def test_recycling_for_which_the_disk_has_no_room_refuses_deletes_nothing_and_goes_on_later(small_disk, tmp_path):
+    """To delete takes room, too: the index must be written before a file may go."""
+    limits = '[storage]\nmax_patients = 2\nwhen_full = "recycle"\n'
+    place = Place(tmp_path, "node", data=small_disk / "data", more=limits)
+    first, second, third = (
+        make_instances(12, seed=seed, side=8, patient=name) for seed, name in enumerate(("FIRST", "SECOND", "THIRD"))
+    )
+    with running(place) as node, connect(place) as association:
+        for made in (*first, *second):
+            assert store(association, made) == 0
+        recycle, ballast = retention.recycle, None
+
+        def full_after_a_part(connection, patient, now):
+            nonlocal ballast
+            if connection.execute(sa.select(t.event.c.number).where(t.event.c.kind == "deleted_instance")).first():
+                ballast = ballast or fill(small_disk)
+            return recycle(connection, patient, now)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(retention, "recycle", full_after_a_part)
+            assert store(association, third[0]) == OUT_OF_RESOURCES
+        assert ballast is not None
+        left = stored(node).keys()
+        assert {made.uid for made in second} <= left
+        assert third[0].uid not in left
+        assert 0 < len(left) - len(second) < len(first), "a part was deleted, and what could not be is there"
+        assert all(path.exists() for path in stored(node).values())
+        ballast.unlink()
+        for made in third:
+            assert store(association, made) == 0
+        assert stored(node).keys() == {made.uid for made in (*second, *third)}
+    with running(place) as node:
+        node.archive.collect(trash_seconds=0)
+        assert_holds(node, place, [*second, *third])
+        with node.archive.read() as connection:
+            size = connection.execute(sa.select(sa.func.sum(t.blob.c.size)).where(~t.blob.c.released)).scalar_one()
+            assert (holding.held(connection).size, holding.held(connection).patients) == (size, 2)
 
 
 # -- a disk that becomes read-only ------------------------------------------------------------------------------------
