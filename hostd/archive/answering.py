@@ -20,7 +20,7 @@ from hostd.archive.archive import Archive
 from hostd.archive.labels import Subject
 from hostd.archive.queries import Found, Labelling, Query, keywords_of
 from hostd.dicom.element_values import Elements, known_vr
-from hostd.dicom.header import main_keywords, read_file_header
+from hostd.dicom.header import main_keywords, main_value, read_file_header
 from hostd.dicom.matching import Matcher, matcher
 from hostd.errors import HostdError
 
@@ -30,8 +30,6 @@ Files = Literal["always", "answers", "never"]
 Keys = Mapping[int, tuple[str, str]]
 """Tag → (VR, text, its values separated by backslashes)."""
 
-_TAG_OF: dict[str, int] = {keyword: tag for level in queries.ORDER for keyword, tag in main_keywords(level).items()}
-_TAG_OF["SOPClassUID"] = 0x00080016
 _AVAILABILITY = 0x00080056
 
 
@@ -162,7 +160,7 @@ class _Teller:
         told = dict(computed)
         for tag, keyword in self._of_index.items():
             if text := found.attributes.get(keyword):
-                told[tag] = (known_vr(tag), text.split("\\"))
+                told[tag] = main_value(tag, text)
         if _AVAILABILITY in self._asked.wanted:
             told[_AVAILABILITY] = ("CS", ["ONLINE"])
         if self.reads:

@@ -58,6 +58,16 @@ def enter(connection: Connection, identity: Identity, attributes: dict[str, dict
             connection.execute(sa.insert(table).values(values))
 
 
+def renew(connection: Connection, level: str, identifier: str) -> None:
+    """Give a patient, study or series the attributes of the instance of it that came last, as that has them now."""
+    own, table = t.instance.c, TABLES[level]
+    newest = sa.select(t.instance).where(own[level] == identifier).order_by(own.received_at.desc(), own.told.desc())
+    one = connection.execute(newest.limit(1)).one()
+    identity = Identity(one.patient_id, one.study_instance_uid, one.series_instance_uid, one.sop_instance_uid)
+    values = row(identity, level, one.attributes[level])
+    connection.execute(sa.update(table).where(table.c.id == identifier).values(values))
+
+
 def forget(connection: Connection, level: str, identifier: str) -> None:
     """Note that no instance of a patient, study or series is left."""
     table = TABLES[level]

@@ -352,6 +352,13 @@ def put_in_place(
     connection.execute(sa.update(t.instance).where(where).values(**values, metadata={}, told=None))
 
 
+def describe(connection: Connection, header: Header, blob: str) -> bool:
+    """Write anew what the index says of an instance whose file has this header; False where that is not its file any more."""
+    values = {name: value for name, value in _described(header).items() if name in {"accession_number", "attributes"}}
+    where = t.instance.c.id == header.identity.instance, t.instance.c.blob == blob
+    return bool(connection.execute(sa.update(t.instance).where(*where).values(values)).rowcount)
+
+
 def _columns(arrival: Arrival) -> dict[str, Any]:
     return _described(arrival.header) | _received(arrival.blob.name, arrival.content, arrival.origin, arrival.at)
 

@@ -20,7 +20,17 @@ from pydicom.sequence import Sequence
 from pydicom.tag import BaseTag
 
 from hostd.dicom import element_values, plain_header, recalled_header, syntaxes
-from hostd.dicom.element_values import DEFAULT_ENCODINGS, TEXT, Elements, chosen_vr, encodings_of, known_vr
+from hostd.dicom.element_values import (
+    DEFAULT_ENCODINGS,
+    NUMBERS,
+    TEXT,
+    UNSPLIT,
+    Elements,
+    Value,
+    chosen_vr,
+    encodings_of,
+    known_vr,
+)
 from hostd.dicom.identity import Identity, is_uid
 from hostd.dicom.part10 import data_set_offset
 from hostd.dicom.plain_header import ITEM_BYTES, MAX_DEPTH, PIXELS, Form
@@ -417,11 +427,40 @@ def _frames(tags: Elements) -> int:
 
 
 def main_tags(header: Header) -> dict[str, dict[str, str]]:
-    """Return Orthanc's main DICOM tags of the four levels, those that are not empty, by keyword."""
+    """Return Orthanc's main DICOM tags of the four levels by keyword, those that the data set has: '' of one that is empty."""
+    tags = header.tags
     return {
-        level: {keyword: text for keyword, tag in keywords.items() if (text := header.text(tag))}
+        level: {
+            keyword: text
+            for keyword, tag in keywords.items()
+            if tag in tags and (text := _main_text(*tags[tag])) is not None
+        }
         for level, keywords in _MAIN_TAGS.items()
     }
+
+
+def _main_text(vr: str, values: list[Any] | None) -> str | None:
+    """Return values as the index holds them; None for such as are no text, or too large to travel."""
+    if values is None or (vr not in TEXT and (vr not in NUMBERS or not values)):
+        return None
+    return "\\".join(map(str, values))
+
+
+def main_value(tag: int, text: str) -> Value:
+    """Return what the index holds of a main tag as VR and values, none where it is ''."""
+    vr = known_vr(tag)
+    values: list[Any] = [] if not text else [text] if vr in UNSPLIT else text.split("\\")
+    if vr not in NUMBERS:
+        return vr, values
+    try:
+        return vr, [int(value) for value in values]
+    except ValueError:  # the file has it with another VR
+        return "LO", values
+
+
+def main_elements(attributes: dict[str, str]) -> Elements:
+    """Return main tags by keyword, as the index has them, as elements."""
+    return {(tag := _TAG_OF[keyword]): main_value(tag, text) for keyword, text in attributes.items()}
 
 
 def main_keywords(level: str) -> dict[str, int]:
@@ -488,3 +527,4 @@ _MAIN_TAGS = {
     },
 }
 """Orthanc's main DICOM tags (its default set)."""
+_TAG_OF = {keyword: tag for keywords in _MAIN_TAGS.values() for keyword, tag in keywords.items()}

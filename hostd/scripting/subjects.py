@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from pydicom.datadict import dictionary_VM, dictionary_VR, tag_for_keyword
-
 from hostd.archive.fanout import Many
 from hostd.archive.levels import LevelFacts
 from hostd.archive.records import Event
-from hostd.dicom.header import main_keywords
+from hostd.dicom.header import main_elements, main_keywords
 from hostd.sandbox import frames
 
 _LEVELS = ("patient", "study", "series")
-_NUMBERS = frozenset({"US", "SS", "UL", "SL"})
 
 
 def level(event: Event) -> frames.Level | None:
@@ -29,7 +24,7 @@ def level(event: Event) -> frames.Level | None:
         study_instance_uid=facts.study_instance_uid,
         series_instance_uid=facts.series_instance_uid,
         count=facts.count,
-        tags=elements(facts.attributes),
+        tags=main_elements(facts.attributes),
         known=sorted(tag for one in above for tag in main_keywords(one).values()),
         new=facts.new,
         occurrence=facts.occurrence,
@@ -45,18 +40,6 @@ def association(event: Event) -> frames.Association | None:
     return frames.Association(
         id=facts["association"], **{key: facts[key] for key in facts if key not in {"association", "port"}}
     )
-
-
-def elements(attributes: dict[str, str]) -> frames.Elements:
-    """Return attributes by keyword, as the index keeps them, as elements."""
-    found: frames.Elements = {}
-    for keyword, text in attributes.items():
-        tag = tag_for_keyword(keyword)
-        assert tag is not None, "main tags are of the standard"
-        vr = dictionary_VR(tag)
-        parts: list[Any] = [text] if dictionary_VM(tag) == "1" else text.split("\\")
-        found[tag] = (vr, [int(part) for part in parts] if vr in _NUMBERS else parts)
-    return found
 
 
 def named(of: Many | None, event: Event) -> str:

@@ -15,10 +15,9 @@ from pydicom.datadict import keyword_for_tag
 
 from hostd.archive.levels import LevelFacts
 from hostd.archive.records import Event
-from hostd.dicom.header import Header
+from hostd.dicom.header import Header, main_elements
 from hostd.editing import profile
 from hostd.sandbox.frames import Elements
-from hostd.scripting import subjects
 
 _BLANK = "[…]"
 _EXAMPLES = 3
@@ -58,7 +57,7 @@ def _values_of(event: Event) -> Iterator[str]:
     facts = LevelFacts.of(event.facts)
     if facts is not None:
         yield facts.patient_id
-        yield from _telling_values(subjects.elements(facts.attributes))
+        yield from _telling_values(main_elements(facts.attributes))
 
 
 def _telling_values(elements: Elements) -> Iterator[str]:

@@ -58,6 +58,7 @@ from hostd.web.plugins import plugin_routes
 from hostd.web.protection import protection_routes
 from hostd.web.queries import query_routes
 from hostd.web.query_desk import Desk, Providers, Queries
+from hostd.web.reconstruction import reconstruction_routes
 from hostd.web.records import association_routes, delivery_routes
 from hostd.web.remotes import remote_routes
 from hostd.web.restructuring import restructuring_routes
@@ -168,6 +169,7 @@ def create_app(
         slice_routes(archive),
         creation_routes(archive, intake, artist),
         array_routes(archive, pictures),
+        reconstruction_routes(archive),
     ):
         include(router)
     include(stow_routes(intake, max_upload_bytes=max_upload_bytes, upload_idle_s=upload_idle_s), prefix=DICOMWEB)

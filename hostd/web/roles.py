@@ -28,7 +28,7 @@ _EXCEPTIONS = {
     # They remove what is stored, say where patients' data may go, or change how the node works.
     "admin": (
         "POST /storage-commitment/ID/remove",
-        "POST /tools/(bulk-delete|dicom-echo|execute-script|reset|shutdown)",
+        "POST /tools/(bulk-delete|dicom-echo|execute-script|reconstruct|reset|shutdown)",
         "PUT /(modalities|peers|tools)/ID",
     ),
 }

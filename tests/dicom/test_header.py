@@ -9,7 +9,7 @@ import pytest
 from pydicom import dcmread
 from pydicom.data import get_charset_files, get_testdata_file
 
-from hostd.dicom.header import MAX_ELEMENTS, MAX_VALUE, Header, element_value, main_tags, read_header
+from hostd.dicom.header import MAX_ELEMENTS, MAX_VALUE, Header, element_value, main_elements, main_tags, read_header
 from hostd.dicom.part10 import data_set_offset
 from hostd.errors import UnparsableError
 
@@ -100,6 +100,31 @@ def test_utf_8_is_read_as_such():
     header = Builder().read((0x00080005, b"CS", b"ISO_IR 192"), (0x00100010, b"PN", "Šťastný^Zoë".encode()))
     assert header.tags[0x00100010] == ("PN", ["Šťastný^Zoë"])
     assert main_tags(header)["patient"]["PatientName"] == "Šťastný^Zoë"
+
+
+def test_main_tags_that_are_empty_are_told_and_those_that_are_not_there_are_not():
+    header = Builder().read(
+        (0x00080050, b"SH", b""), (0x00081030, b"LO", b"  "), (0x00204000, b"LT", b"x" * (MAX_VALUE + 2)),
+        (0x00540081, b"US", b""), (0x00540101, b"US", b"\2\0"), (0x00080080, b"OB", b"none"),
+    )  # fmt: skip
+    found = main_tags(header)
+    assert {name: found["study"].get(name) for name in ("AccessionNumber", "StudyDescription", "StudyID")} == {
+        "AccessionNumber": "", "StudyDescription": "", "StudyID": None,
+    }  # fmt: skip
+    assert "InstitutionName" not in found["study"]
+    assert found["series"].keys() & {"NumberOfSlices", "NumberOfTimeSlices"} == {"NumberOfTimeSlices"}
+    assert found["series"]["NumberOfTimeSlices"] == "2"
+    assert "ImageComments" not in found["instance"]
+
+
+def test_main_tags_of_the_index_are_elements_again():
+    told = {
+        "AccessionNumber": "", "SeriesType": "STATIC\\IMAGE", "ImageComments": "a\\b", "ImageIndex": "1\\2", "NumberOfSlices": "a few",
+    }  # fmt: skip
+    assert main_elements(told) == {
+        0x00080050: ("SH", []), 0x00541000: ("CS", ["STATIC", "IMAGE"]), 0x00204000: ("LT", ["a\\b"]),
+        0x00541330: ("US", [1, 2]), 0x00540081: ("LO", ["a few"]),
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,6 @@ def _only_here(why, *names, at="$"):
 _LABELS = "newer Orthancs tell labels, too"
 _NO_OFFSET = {"$.PixelDataOffset: only in Orthanc": "an offset is of Orthanc's own reading"}
 
-_EMPTY = "what is empty is left out of main tags"
 _PAGES = {
     f"GET /{level}?{query}": {difference: why}
     for level in ("patients", "studies", "series", "instances")
@@ -25,30 +24,19 @@ _PAGES = {
         ),
     )
 }
-_LACKING = {
-    "patient": ("MainDicomTags.PatientBirthDate",),
-    "study": (
-        "MainDicomTags.AccessionNumber",
-        "MainDicomTags.ReferringPhysicianName",
-        "PatientMainDicomTags.PatientBirthDate",
-    ),
-    "series": ("MainDicomTags.ContrastBolusAgent", "MainDicomTags.SeriesDate", "MainDicomTags.SeriesTime"),
-    "instance": (),
-}
-"""Main tags that MR_small.dcm has, and has nothing in."""
 
 
-def _described(level, at="$"):
-    return _only_here(_LABELS, "Labels", at=at) | {f"{at}.{name}: only in Orthanc": _EMPTY for name in _LACKING[level]}
+def _described(at="$"):
+    return _only_here(_LABELS, "Labels", at=at)
 
 
 _LEVELS = {
     **{
-        f"GET /{plural}/{{{level}}}": _described(level)
+        f"GET /{plural}/{{{level}}}": _described()
         for plural, level in (("patients", "patient"), ("studies", "study"), ("series", "series"))
     },
     **{
-        f"GET /{plural}/{{{level}}}/{above}": _described(above)
+        f"GET /{plural}/{{{level}}}/{above}": _described()
         for plural, level, all_above in (
             ("studies", "study", ("patient",)),
             ("series", "series", ("patient", "study")),
@@ -57,9 +45,7 @@ _LEVELS = {
         for above in all_above
     },
     **{
-        f"GET /{plural}/{{{level}}}/{below}": _described(
-            {"studies": "study", "series": "series", "instances": "instance"}[below], "$[]"
-        )
+        f"GET /{plural}/{{{level}}}/{below}": _described("$[]")
         for plural, level, all_below in (
             ("patients", "patient", ("studies", "series", "instances")),
             ("studies", "study", ("series", "instances")),
@@ -67,12 +53,12 @@ _LEVELS = {
         )
         for below in all_below
     },
-    "GET /patients?expand": _described("patient", "$[]"),
-    "GET /patients?expand&limit=1&since=1": _described("patient", "$[]"),
-    "GET /studies?expand": {"$[]: object, object / object, object": f"{_LABELS}; {_EMPTY}"},
-    "GET /studies?expand&limit=1&since=1": _described("study", "$[]"),
-    "GET /series?expand": {"$[]: object, object, object / object, object, object": f"{_LABELS}; {_EMPTY}"},
-    "GET /series?expand&limit=1&since=1": _only_here(_LABELS, "Labels", at="$[]"),
+    "GET /patients?expand": _described("$[]"),
+    "GET /patients?expand&limit=1&since=1": _described("$[]"),
+    "GET /studies?expand": {"$[]: object, object / object, object": _LABELS},
+    "GET /studies?expand&limit=1&since=1": _described("$[]"),
+    "GET /series?expand": {"$[]: object, object, object / object, object, object": _LABELS},
+    "GET /series?expand&limit=1&since=1": _described("$[]"),
 }
 _NOBODY = "who is not there is not found, as everywhere"
 KNOWN = {

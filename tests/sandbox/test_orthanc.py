@@ -443,7 +443,9 @@ MEMBER = make_instance(id=WHO.instance)
 
 def level_event(level="study", handler=None):
     ids = {"study": WHO.study, "series": WHO.series, "patient": WHO.patient}
-    attributes = {0x00081030: ("LO", ["Knee"]), 0x00100010: ("PN", ["Doe^J"]), 0x0020000D: ("UI", ["1.2"])}
+    attributes = {
+        0x00081030: ("LO", ["Knee"]), 0x00080050: ("SH", []), 0x00100010: ("PN", ["Doe^J"]), 0x0020000D: ("UI", ["1.2"]),
+    }  # fmt: skip
     sent = frames.Level(
         level, ids[level], "0042", "" if level == "patient" else "1.2", "1.2.3" if level == "series" else "",
         1, attributes, sorted(attributes), new=1, occurrence=1,
@@ -483,7 +485,9 @@ Delete(studyId)
     assert result.failure is None, result.failure
     assert [line for _, line in result.log] == [
         f"{WHO.study} Knee Doe^J None CT1",
-        "{'StudyDescription': 'Knee', 'StudyInstanceUID': '1.2'} {'PatientName': 'Doe^J'} ['" + WHO.series + "']",
+        "{'StudyDescription': 'Knee', 'AccessionNumber': '', 'StudyInstanceUID': '1.2'} {'PatientName': 'Doe^J'} ['"
+        + WHO.series
+        + "']",
         f"['{WHO.instance}'] True CT",
         "CT1",
         "1.50",

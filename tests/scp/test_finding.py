@@ -1,10 +1,13 @@
 """C-FIND as a service: limits, keys that are not matched, filters, and identifiers that are none."""
 
+import dataclasses
 from types import SimpleNamespace
 
+import msgspec
 import pytest
 from pydicom.dataset import Dataset
 
+from hostd.archive import instances
 from hostd.archive.archive import Archive
 from hostd.archive.records import Origin
 from hostd.config.query import Query
@@ -14,7 +17,7 @@ from hostd.errors import FilterRefusedError
 from hostd.scp.finding import FindService
 from hostd.scp.services import Cancelled, Refusal
 from hostd.testing.clock import ManualClock
-from hostd.testing.made import arrive, offer
+from hostd.testing.made import arrival, arrive, offer
 
 EXPLICIT, IMPLICIT = data_sets.SYNTAXES
 
@@ -58,6 +61,15 @@ def test_a_match_has_what_was_asked_for_and_where_it_is(archive, syntax):
         "QueryRetrieveLevel": "STUDY", "RetrieveAETitle": "HOSTD", "PatientID": "P1", "StudyDate": "",
         "NumberOfStudyRelatedInstances": 1, "ModalitiesInStudy": "CT", "InstanceAvailability": "ONLINE",
     }  # fmt: skip
+
+
+def test_main_tags_that_are_numbers_and_such_as_are_empty_are_answered(archive):
+    one = arrival(archive)
+    tags = one.header.tags | {0x00541330: ("US", [7]), 0x00204000: ("LT", [])}
+    one = dataclasses.replace(one, header=msgspec.structs.replace(one.header, tags=tags))
+    archive.writer.do(lambda c: instances.take_in(c, one, "newest"))
+    _, (match,) = find(archive, QueryRetrieveLevel="IMAGE", ImageIndex=7, ImageComments="")
+    assert (match.ImageIndex, match.ImageComments) == (7, "")
 
 
 def test_more_than_the_limit_is_told_as_a_failure(archive):

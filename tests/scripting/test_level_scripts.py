@@ -65,6 +65,23 @@ def test_a_script_reads_a_stable_series(bench):
     ]
 
 
+def test_what_is_empty_is_among_the_tags_of_a_level_and_has_no_value(bench):
+    lines = (
+        "tags = study.tags",
+        "print('AccessionNumber' in tags, tags.AccessionNumber, repr(tags.text('AccessionNumber')), 'StudyDate' in tags)",
+        "print(tags.StudyDescription)",
+    )
+    bench.write("a.py", level_handler(*lines, event="on_stable_study", subject="study"))
+    lua = "print(repr(tags['AccessionNumber']), tags['StudyDate'])"
+    bench.write("b.py", f"def OnStableStudy(studyId, tags, metadata):\n    {lua}\n")
+    bench.start()
+    bench.arrive(1, tags={"AccessionNumber": "", "StudyDescription": "a\\b"})
+    quiet(bench)
+    bench.until_passed("a.py")
+    bench.until_passed("b.py")
+    assert sorted(bench.logged()) == ["'' None", "('a', 'b')", "True None '' False"]
+
+
 def test_what_comes_late_is_told_again_with_what_is_new(bench):
     bench.write("a.py", level_handler("print(series.occurrence, [i.sop_instance_uid for i in series.new_instances])"))
     bench.start()

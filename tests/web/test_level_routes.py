@@ -67,7 +67,9 @@ def test_each_level_is_listed_in_the_order_of_ids_and_paged(client, stored):
 def test_a_level_is_described_with_what_is_above_and_below_it(client, stored, paths):
     patient = client.get(paths["patients"]).json()
     assert patient["Studies"] == sorted({one["ParentStudy"] for one in stored})
-    assert patient["MainDicomTags"] == {"PatientID": "1CT1", "PatientName": "CompressedSamples^CT1", "PatientSex": "O"}
+    assert patient["MainDicomTags"] == {
+        "PatientID": "1CT1", "PatientName": "CompressedSamples^CT1", "PatientSex": "O", "PatientBirthDate": "",
+    }  # fmt: skip
     study = client.get(paths["studies"]).json()
     assert study["ParentPatient"] == patient["ID"]
     assert study["Series"] == sorted({one["ParentSeries"] for one in stored[:3]})

@@ -133,7 +133,7 @@ class Resources:
 
 def _chosen(tags: SimplifiedTags, kind: Kind) -> dict[str, str]:
     found = {keyword: tags[keyword] for keyword in MAIN_TAGS[kind]}
-    return {keyword: value for keyword, value in found.items() if isinstance(value, str) and value}
+    return {keyword: value for keyword, value in found.items() if isinstance(value, str)}
 
 
 def _kind_of(subject: Instance | Level) -> Kind:

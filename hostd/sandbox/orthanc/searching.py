@@ -52,5 +52,5 @@ def _described(session: Session, one: Instance | Level, kind: Kind) -> dict[str,
     wire = object.__getattribute__(one, "_level" if isinstance(one, Level) else "_instance")
     tags = SimplifiedTags(session.run, wire.tags, of=one.id)
     chosen = {keyword: tags[keyword] for keyword in MAIN_TAGS[kind]}
-    main = {keyword: value for keyword, value in chosen.items() if isinstance(value, str) and value}
+    main = {keyword: value for keyword, value in chosen.items() if isinstance(value, str)}
     return {"ID": one.id, "Type": kind.capitalize(), "MainDicomTags": main}
