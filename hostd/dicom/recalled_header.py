@@ -8,6 +8,8 @@ from __future__ import annotations
 import struct
 import threading
 from collections.abc import Iterable
+from itertools import groupby
+from typing import cast
 
 from hostd.dicom import plain_header
 from hostd.dicom.element_values import DEFAULT_ENCODINGS, Elements, Value
@@ -17,6 +19,11 @@ _DECISIVE = (CHARACTER_SET, PIXEL_REPRESENTATION)
 """Elements that say how others are to be read."""
 
 _UNREAD: Value = ("", None)
+
+_MOST_RUNS = 32
+"""Runs above which those that stand beside each other again are joined: of headers of one series some ten elements differ, which part its
+runs; but those that headers of many unlike series have parted would stay so, until it is compared element by element. Where what is new
+parts the header into as many, joining gains nothing."""
 
 
 class Memory(threading.local):
@@ -159,9 +166,23 @@ class _Walk:
             memory.encodings, memory.signed = reader.manner(self._fresh, DEFAULT_ENCODINGS)
         values = reader.values(self._fresh, memory.encodings, signed=memory.signed, depth=0)
         data = self.scan.data
+        if len(self._now) > _MOST_RUNS and sum(isinstance(one, list) for one in self._now) < _MOST_RUNS // 2:
+            self._now = _joined(self._now)
         memory.runs = [
             one if isinstance(one, _Run) else _Run([(data[a:b], tag, values.get(tag)) for tag, a, b in one])
             for one in self._now
         ]
         self._elements.update(values)
         return Found(self._elements, self.end if self.end < len(data) else None)
+
+
+def _joined(now: Iterable[_Run | list[_Span]]) -> list[_Run | list[_Span]]:
+    """Make one run of those that follow each other and were met as they were; between what is new they stay apart."""
+    found: list[_Run | list[_Span]] = []
+    for is_run, some in groupby(now, lambda one: isinstance(one, _Run)):
+        members = list(some)
+        if is_run and len(members) > 1:
+            found.append(_Run([known for run in members for known in cast("_Run", run).known]))
+        else:
+            found += members
+    return found

@@ -1,6 +1,7 @@
 """A header that is read beside the one before says what it says when it is read alone, whatever came before."""
 
 import io
+import random
 import threading
 
 from hypothesis import given, settings
@@ -98,6 +99,33 @@ def test_what_there_is_no_room_for_is_left_out_as_ever_and_travels_in_the_next()
 def test_what_is_damaged_says_nothing_and_what_comes_after_it_all():
     whole = written(data_set())
     same([whole, whole[:-60], whole, whole[:100], whole, b"\xff" * 20, whole])
+
+
+def unlike(seed, images=3, count=120):
+    """Return headers of a series in which a few elements differ, and which is unlike any other."""
+    choose = random.Random(seed)
+    values = [choose.choice(["a", "bb", "ccc"]) if number % 3 else "same" for number in range(count)]
+    contents = []
+    for image in range(images):
+        dataset = Dataset()
+        for number, value in enumerate(values):
+            dataset.add_new(0x00091000 + number, "LO", str(image) if number % 30 == 5 else value)
+        contents.append(written(dataset))
+    return contents
+
+
+def test_runs_that_unlike_series_have_parted_are_joined_again_when_headers_are_alike():
+    last = unlike(99)
+    fewest = len(same(last).runs)
+    memory = Memory()
+    for seed in range(30):
+        same(unlike(seed), memory=memory)
+    assert len(same(last, memory=memory).runs) <= 32
+    same([*last, *unlike(3), *last], memory=memory)
+    for _ in range(3):  # however often they part, and in whatever order
+        same([content for pair in zip(last, unlike(7), strict=True) for content in pair], memory=memory)
+    same(last, memory=memory)
+    assert fewest <= len(memory.runs) <= 32
 
 
 def test_one_memory_serves_both_forms():
