@@ -1,6 +1,6 @@
 """Patients, studies and series as rows of their own, by which they are found: a row as long as there is an instance.
 
-Each has the attributes of its level as the instance has them that came last, a patient the time of that, too. The columns with keys hold text as it is looked for,
+Each has the attributes of its level as the instance has them that came last of those that are there, a patient the time of what came last, too. The columns with keys hold text as it is looked for,
 folded (`matching.fold`) and cut to `KEY_LENGTH` characters: what they find is a candidate, and its attributes decide.
 """
 
@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 import sqlalchemy as sa
-from sqlalchemy import ColumnElement, Connection
+from sqlalchemy import ColumnElement, Connection, Row
 
 from hostd.archive import rows
 from hostd.archive import tables as t
@@ -60,18 +60,35 @@ def enter(connection: Connection, identity: Identity, attributes: dict[str, dict
 
 def renew(connection: Connection, level: str, identifier: str) -> None:
     """Give a patient, study or series the attributes of the instance of it that came last, as that has them now."""
-    own, table = t.instance.c, TABLES[level]
-    newest = sa.select(t.instance).where(own[level] == identifier).order_by(own.received_at.desc(), own.told.desc())
-    one = connection.execute(newest.limit(1)).one()
+    one = _newest(connection, level, identifier)
+    assert one is not None
+    _describe(connection, level, identifier, one)
+
+
+def lose(connection: Connection, level: str, identifier: str, attributes: dict[str, dict[str, str]]) -> bool:
+    """Note that an instance with these attributes is gone; return whether another is left, as which the level is described then."""
+    one = _newest(connection, level, identifier)
+    if one is None:
+        connection.execute(sa.delete(TABLES[level]).where(TABLES[level].c.id == identifier))
+        return False
+    if one.attributes[level] != attributes[level]:
+        _describe(connection, level, identifier, one)
+    return True
+
+
+def _newest(connection: Connection, level: str, identifier: str) -> Row[Any] | None:
+    """Return the instance of a level that was told last, or any, where none was yet."""
+    own = t.instance.c
+    mine = sa.select(t.instance).where(own[level] == identifier).limit(1)
+    told = connection.execute(mine.where(own.told.is_not(None)).order_by(own.told.desc())).first()
+    return told or connection.execute(mine).first()
+
+
+def _describe(connection: Connection, level: str, identifier: str, one: Row[Any]) -> None:
+    table = TABLES[level]
     identity = Identity(one.patient_id, one.study_instance_uid, one.series_instance_uid, one.sop_instance_uid)
     values = row(identity, level, one.attributes[level])
     connection.execute(sa.update(table).where(table.c.id == identifier).values(values))
-
-
-def forget(connection: Connection, level: str, identifier: str) -> None:
-    """Note that no instance of a patient, study or series is left."""
-    table = TABLES[level]
-    connection.execute(sa.delete(table).where(table.c.id == identifier))
 
 
 def row(identity: Identity, level: str, attributes: dict[str, str]) -> dict[str, Any]:

@@ -237,11 +237,10 @@ def deleted(connection: Connection, row: Row[Any], at: float) -> None:
     _tell_instance(connection, "deleted_instance", row, at, had if any(had.values()) else None)
     for level in LEVELS:
         identifier = row._mapping[level]  # noqa: SLF001 - SQLAlchemy's public name
-        if connection.execute(sa.select(t.instance.c.id).where(column(level) == identifier).limit(1)).first() is None:
+        if not catalogue.lose(connection, level, identifier, row.attributes):
             mine = t.stable.c.level == level, t.stable.c.id == identifier
             metadata = connection.execute(sa.select(t.stable.c.metadata).where(*mine)).scalar() or {}
             connection.execute(sa.delete(t.stable).where(*mine))
-            catalogue.forget(connection, level, identifier)
             had_labels = tuple(labels.forget(connection, level, identifier))
             _tell(
                 connection, f"deleted_{level}", row, level, at,

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
 
-from hostd.archive import catalogue, database, instances
+from hostd.archive import catalogue, database, hierarchy, instances
 from hostd.archive import tables as t
 from hostd.archive.archive import Archive
 from hostd.archive.instances import Arrival
@@ -65,6 +65,32 @@ def test_they_are_as_the_instance_says_that_came_last(archive):
     assert sorted(row[4] for row in found["series"]) == ["ct", "mr"]
     enter(archive, "1.1", name="Newest", modality="CT", content="other")
     assert [row[2] for row in rows(archive)["patient"]] == ["newest"]
+
+
+def test_when_the_one_that_came_last_is_deleted_they_are_as_the_last_that_is_left_says(archive):
+    enter(archive, "1.1", name="First", date="20200101", modality="CT")
+    enter(archive, "1.2", name="Second", date="20200102", modality="MR")
+    enter(archive, "1.3", name="Third", date="20200103", modality="PT", series="1.2.3.5")
+    wrong = enter(archive, "1.4", name="Wrong", date="20200104", modality="US")
+    first = rows(archive)
+    archive.writer.do(lambda c: instances.hide(c, wrong.instance, 1.0))
+    found = rows(archive)
+    assert found != first
+    assert ([row[2] for row in found["patient"]], [row[3] for row in found["study"]]) == (["third"], ["20200103"])
+    assert {row[3]: row[4] for row in found["series"]} == {"1.2.3.4": "mr", "1.2.3.5": "pt"}
+    with archive.read() as connection:
+        for level, table in catalogue.TABLES.items():
+            for row in connection.execute(sa.select(table)).all():
+                shown = hierarchy.get(connection, level, row.id)
+                assert shown.attributes[level] == row.attributes, "what is found and what is shown are the same"
+
+
+def test_an_earlier_one_that_is_deleted_changes_nothing(archive):
+    old = enter(archive, "1.1", name="Old", modality="CT")
+    enter(archive, "1.2", name="New", modality="MR")
+    before = rows(archive)
+    archive.writer.do(lambda c: instances.hide(c, old.instance, 1.0))
+    assert rows(archive) == before
 
 
 def test_they_go_with_their_last_instance(archive):

@@ -1,8 +1,11 @@
 """The four levels, asked of a real Orthanc and of hostd: lists, pages, descriptions, what is above and below, statistics, module tags."""
 
 import pytest
+import requests
 from likeness import pair_of, stop
-from peer_kit import needs, sample
+from peer_kit import PATIENCE_S, needs, sample
+
+from hostd.testing.instances import changed, made, write
 
 pytestmark = [pytest.mark.peers, needs("Orthanc")]
 
@@ -11,9 +14,9 @@ pytestmark = [pytest.mark.peers, needs("Orthanc")]
 def pair(tmp_path_factory):
     """Both with three patients; the names stand for an MR image."""
     names = ("CT_small.dcm", "examples_rgb_color.dcm", "MR_small.dcm")
-    made = pair_of(tmp_path_factory.mktemp("levels"), *(sample(name).read_bytes() for name in names))
-    yield made
-    stop(made)
+    holds = pair_of(tmp_path_factory.mktemp("levels"), *(sample(name).read_bytes() for name in names))
+    yield holds
+    stop(holds)
 
 
 LEVELS = {"patients": "patient", "studies": "study", "series": "series", "instances": "instance"}
@@ -75,3 +78,33 @@ def test_statistics_and_module_tags_have_the_same_values(pair, path):
     for what in ("statistics", "module?short"):
         theirs, ours = pair.ask(f"GET {path}/{what}")
         assert ours.json() == theirs.json()
+
+
+def described(url, study):
+    return requests.get(f"{url}/studies/{study}", timeout=PATIENCE_S).json()["MainDicomTags"]["StudyDescription"]
+
+
+def test_a_study_is_described_by_what_is_there_but_in_orthanc_for_good_by_what_came_first(tmp_path):
+    stored = []
+    pair = pair_of(tmp_path)
+    try:
+        for number, name in enumerate(("First", "Second", "Wrong")):
+            file = write(
+                changed(made(number, pixels=True, elements={}), {"StudyDescription": name}), tmp_path / name, None
+            )
+            stored.append(pair.store(file.read_bytes()))
+        study = stored[0]["ParentStudy"]
+        assert [described(url, study) for url in pair.urls] == ["First", "Wrong"]
+        seen = []
+        for one in (stored[0], stored[2]):
+            for url in pair.urls:
+                assert requests.delete(f"{url}/instances/{one['ID']}", timeout=PATIENCE_S).status_code == 200
+            seen.append([described(url, study) for url in pair.urls])
+        assert seen == [["First", "Wrong"], ["First", "Second"]]
+        for url, name in zip(pair.urls, ("First", "Second"), strict=True):
+            query = {"Level": "Study", "Query": {"StudyDescription": name}}
+            assert requests.post(f"{url}/tools/find", json=query, timeout=PATIENCE_S).json() == [study], (
+                "as it is shown"
+            )
+    finally:
+        stop(pair)
