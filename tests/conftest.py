@@ -13,6 +13,11 @@ from pathlib import Path
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
+# pynetdicom's programs have the names of DCMTK's, and an activated environment puts them first.
+if sys.prefix != sys.base_prefix:
+    own = Path(sys.executable).parent
+    os.environ["PATH"] = os.pathsep.join(folder for folder in os.get_exec_path() if Path(folder) != own)
+
 import pytest
 import structlog
 

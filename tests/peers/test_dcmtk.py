@@ -174,6 +174,12 @@ def test_the_same_file_twice_is_one_instance_and_two_successes(pair):
     assert [kind for kind in kinds if kind != "delivery_done"] == ["stored_instance", "received_again"]
 
 
+def test_the_tools_are_those_of_dcmtk_in_an_activated_environment_too():
+    for tool in ("storescu", "storescp", "echoscu"):
+        ran = subprocess.run([tool, "--version"], capture_output=True, text=True, timeout=60, check=False)
+        assert ran.stdout.startswith(f"$dcmtk: {tool} "), ran.stdout + ran.stderr
+
+
 def test_echoscu_is_answered(pair):
     node, _ = pair
     ran = subprocess.run(
