@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from lying_peer import FORGET, LyingPeer, reference
 from pydicom.dataset import Dataset
 from pynetdicom import AE, build_role
+from requesting import associate
 
 from hostd.config.sections import Modality as Configured
 from hostd.delivery import commissioner
@@ -165,8 +166,12 @@ def report_later(listener, transaction, committed, failed=()):
     data_set.FailedSOPSequence = [reference(uid, reason=0x0112) for uid in failed]
     entity = AE(ae_title="ARCHIVE")
     entity.add_requested_context(PUSH_MODEL)
-    association = entity.associate(
-        "127.0.0.1", listener.port, ae_title="HOSTD", ext_neg=[build_role(PUSH_MODEL, scu_role=False, scp_role=True)]
+    association = associate(
+        entity,
+        "127.0.0.1",
+        listener.port,
+        ae_title="HOSTD",
+        ext_neg=[build_role(PUSH_MODEL, scu_role=False, scp_role=True)],
     )
     assert association.is_established
     status, _ = association.send_n_event_report(data_set, 2 if failed else 1, PUSH_MODEL, INSTANCE)

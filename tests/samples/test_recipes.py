@@ -19,6 +19,7 @@ from ports import free_port
 from pydicom import dcmread
 from pydicom.uid import generate_uid
 from pynetdicom import AE
+from requesting import associate
 from typer.testing import CliRunner
 
 from hostd.archive import events, instances
@@ -267,7 +268,7 @@ def send(path, port, called):
     ae = AE(ae_title="SCANNER")
     ds = dcmread(path)
     ae.add_requested_context(ds.SOPClassUID, ds.file_meta.TransferSyntaxUID)
-    association = ae.associate("127.0.0.1", port, ae_title=called)
+    association = associate(ae, "127.0.0.1", port, ae_title=called)
     assert association.is_established
     assert association.send_c_store(ds).Status == 0
     association.release()

@@ -8,6 +8,7 @@ import requests
 from ports import free_port
 from pydicom.dataset import Dataset
 from pynetdicom import AE, evt
+from requesting import associate
 from retrieving_kit import CT, Holder, file_of
 
 from hostd.archive import deletes, instances, promises, retention
@@ -56,7 +57,7 @@ class Asker:
         """Ask a node; return the status of its answer."""
         ae = AE(ae_title=aet)
         ae.add_requested_context(PUSH_MODEL)
-        association = ae.associate("127.0.0.1", holder.port, ae_title="HOSTD")
+        association = associate(ae, "127.0.0.1", holder.port, ae_title="HOSTD")
         assert association.is_established
         try:
             status, _ = association.send_n_action(

@@ -10,6 +10,7 @@ from pydicom import dcmread
 from pydicom.data import get_testdata_file
 from pydicom.uid import ExplicitVRLittleEndian
 from pynetdicom import AE, build_role
+from requesting import associate
 
 from hostd.dicom.part10 import IMPLEMENTATION_CLASS_UID
 from hostd.dicom.syntaxes import ALL
@@ -41,8 +42,8 @@ def test_pynetdicom_stores_and_releases(kit):
     ae = AE("PYNET")
     ae.add_requested_context(instance.SOPClassUID, ExplicitVRLittleEndian)
     ae.add_requested_context(kit.VERIFICATION)
-    association = ae.associate(
-        "127.0.0.1", kit.listener.port, ae_title="HOSTD",
+    association = associate(
+        ae, "127.0.0.1", kit.listener.port, ae_title="HOSTD",
         ext_neg=[build_role(instance.SOPClassUID, scu_role=True, scp_role=True)],
     )  # fmt: skip
     assert association.is_established
@@ -64,7 +65,7 @@ def test_every_transfer_syntax_is_accepted_of_pynetdicom(kit):
     ae = AE("PYNET")
     for syntax in ALL:
         ae.add_requested_context(kit.CT, syntax.uid)
-        association = ae.associate("127.0.0.1", kit.listener.port, ae_title="HOSTD")
+        association = associate(ae, "127.0.0.1", kit.listener.port, ae_title="HOSTD")
         assert [str(context.transfer_syntax[0]) for context in association.accepted_contexts] == [syntax.uid]
         association.abort()
         ae.remove_requested_context(kit.CT)
