@@ -60,12 +60,16 @@ class ReadPicture(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="
 
 
 class Picture(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="picture"):
-    """The samples are written: of which size, how many a pixel (1, or 3 for red, green and blue), of how many bits (8 or 16)."""
+    """The samples are written: of which size, how many a pixel (1, or 3 for red, green and blue), of how many bits (8 or 16).
+
+    `baseline` is the Photometric Interpretation of the file itself where it is a codestream of JPEG Baseline (Process 1), else ''.
+    """
 
     rows: int
     columns: int
     samples: int
     bits: int
+    baseline: str = ""
 
 
 class Drawn(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="drawn"):

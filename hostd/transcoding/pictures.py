@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import BinaryIO
 
 from hostd.errors import CannotTranscodeError
+from hostd.transcoding.codecs import _jpeg
 from hostd.transcoding.messages import Picture, ReadPicture
 
 _MOST_BYTES = 256 << 20
@@ -34,4 +35,5 @@ def read_picture(job: ReadPicture, source: BinaryIO, result: BinaryIO) -> Pictur
         raise CannotTranscodeError(f"it is larger than {_MOST_BYTES >> 20} MiB, or than {_MAX_SIDE} pixels on a side")
     bits = 8 * picture.dtype.itemsize
     result.write(np.ascontiguousarray(picture).astype(f"<u{bits // 8}", copy=False).tobytes())
-    return Picture(picture.shape[0], picture.shape[1], 1 if picture.ndim == 2 else _COLOURS, bits)
+    baseline = _jpeg.baseline_photometric(content) if job.form == "jpeg" else ""
+    return Picture(picture.shape[0], picture.shape[1], 1 if picture.ndim == 2 else _COLOURS, bits, baseline)

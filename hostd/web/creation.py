@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import io
 import struct
 import tempfile
@@ -16,6 +14,7 @@ from uuid import uuid4
 from fastapi import APIRouter, Request
 from pydicom.datadict import keyword_for_tag
 from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.encaps import encapsulate
 from pydicom.filewriter import dcmwrite
 from pydicom.uid import UID, generate_uid
 from starlette.concurrency import run_in_threadpool
@@ -26,12 +25,13 @@ from hostd.archive.archive import Archive
 from hostd.archive.records import Origin
 from hostd.dicom import part10
 from hostd.dicom.identity import is_uid
-from hostd.dicom.syntaxes import EXPLICIT_LE
+from hostd.dicom.syntaxes import EXPLICIT_LE, JPEG_BASELINE
 from hostd.errors import CannotTranscodeError
 from hostd.intake.reception import Received
 from hostd.transcoding.messages import Picture, ReadPicture
 from hostd.web import tags
 from hostd.web.asking import flag, text
+from hostd.web.creation_bodies import PIXEL_DATA, in_full, reading, use_content
 from hostd.web.errors import (
     BAD_FILE_FORMAT,
     NO_DATA_URI,
@@ -46,7 +46,7 @@ from hostd.web.fields import json_object
 from hostd.web.files import opened
 from hostd.web.forms import received_form
 from hostd.web.guard import client_ip
-from hostd.web.json_data_sets import UTF_8, data_set_of
+from hostd.web.json_data_sets import UTF_8, data_set_of, data_uri
 from hostd.web.resources import instances_of
 from hostd.web.responses import JsonResponse
 from hostd.web.upload import FileIntake
@@ -94,7 +94,8 @@ def _stored(intake: FileIntake, origin: Origin, data_set: Dataset) -> Received:
     """Write an instance as a file, and take it in by the one door."""
     written = io.BytesIO()
     meta = FileMetaDataset()
-    meta.TransferSyntaxUID = UID(EXPLICIT_LE.uid)
+    is_encapsulated = "PixelData" in data_set and data_set["PixelData"].is_undefined_length
+    meta.TransferSyntaxUID = UID(JPEG_BASELINE.uid if is_encapsulated else EXPLICIT_LE.uid)
     meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = data_set.SOPClassUID, data_set.SOPInstanceUID
     meta.ImplementationClassUID = UID(part10.IMPLEMENTATION_CLASS_UID)
     data_set.file_meta = meta
@@ -120,10 +121,8 @@ class _Making:
 
     def instances(self, given: dict[str, Any]) -> list[Dataset]:
         """Return what a body asks for: one instance, or a series of one for each item of `Content`. Raises `WebError`."""
-        wanted = given.get("Tags", {})
-        if not isinstance(wanted, dict):
-            raise bad_request('"Tags" must be an object')
-        common = self._described(given, wanted)
+        given = in_full(given)
+        common = self._described(given, given["Tags"])
         content = given.get("Content")
         if not isinstance(content, list):
             return [self._made(common, {}, content, given)]
@@ -140,7 +139,7 @@ class _Making:
 
     def _described(self, given: dict[str, Any], wanted: dict[str, Any]) -> Dataset:
         """Return what all instances have in common: what is asked for, and what comes from the parent."""
-        made = data_set_of(wanted)
+        made = data_set_of(wanted, reading(given))
         level, inherited = self._inherited(text(given, "Parent"))
         force = bool(flag(given, "Force"))
         levels = _LEVELS[: _LEVELS.index(level) + 1] if level else ()
@@ -192,7 +191,9 @@ class _Making:
         """Return one instance: what all have, what it has by itself, and its content."""
         made = Dataset()
         made.update(common)
-        mine = data_set_of(own)
+        mine = data_set_of(own, reading(given))
+        if PIXEL_DATA in mine:
+            raise use_content()
         if any(element.keyword in _OWN for element in mine) and not flag(given, "Force"):
             raise WebError(400, OVERRIDES_PARENT, "an instance has identifiers of its own unless Force is true")
         made.update(mine)
@@ -201,14 +202,14 @@ class _Making:
         if content is not None:
             if not isinstance(content, str):
                 raise WebError(400, NO_DATA_URI, '"Content" is a data URI')
-            self._fill(made, *_decoded(content))
+            self._fill(made, *data_uri(content), is_encapsulated=bool(flag(given, "Encapsulate")))
         made.setdefault("SOPClassUID", _element("SOPClassUID", _SECONDARY_CAPTURE))
         made.setdefault("Modality", _element("Modality", "OT"))
         if made.SOPClassUID in {_SECONDARY_CAPTURE, _ENCAPSULATED_PDF}:
             made.setdefault("ConversionType", _element("ConversionType", "WSD"))
         return made
 
-    def _fill(self, made: Dataset, media_type: str, content: bytes) -> None:
+    def _fill(self, made: Dataset, media_type: str, content: bytes, *, is_encapsulated: bool) -> None:
         if media_type == "application/pdf":
             if not content.startswith(b"%PDF-"):
                 raise WebError(400, BAD_FILE_FORMAT, "Not a PDF file")
@@ -220,9 +221,21 @@ class _Making:
         form = _FORMS.get(media_type)
         if form is None:
             raise WebError(400, NOT_IMPLEMENTED, "an instance is made of image/png, image/jpeg or application/pdf")
-        self._draw(made, ReadPicture(form), content)
+        if is_encapsulated and form != "jpeg":
+            raise WebError(400, BAD_FILE_FORMAT, '"Encapsulate" is for JPEG: other pictures are stored uncompressed')
+        picture, samples = self._read(ReadPicture(form), content)
+        made.Rows, made.Columns, made.SamplesPerPixel = picture.rows, picture.columns, picture.samples
+        made.PhotometricInterpretation = "MONOCHROME2" if picture.samples == 1 else "RGB"
+        if picture.samples > 1:
+            made.PlanarConfiguration = 0
+        made.BitsAllocated = made.BitsStored = picture.bits
+        made.HighBit, made.PixelRepresentation = picture.bits - 1, 0
+        if is_encapsulated:
+            _encapsulate(made, picture, content, len(samples))
+        else:
+            made.add_new(PIXEL_DATA, "OW" if picture.bits > 8 else "OB", samples + b"\0" * (len(samples) % 2))
 
-    def _draw(self, made: Dataset, job: ReadPicture, content: bytes) -> None:
+    def _read(self, job: ReadPicture, content: bytes) -> tuple[Picture, bytes]:
         if self._reader is None:
             raise WebError(501, NOT_IMPLEMENTED, "this node reads no pictures")
         with _spare(self._archive.data) as source, _spare(self._archive.data) as result:
@@ -234,31 +247,24 @@ class _Making:
             except CannotTranscodeError as error:
                 raise WebError(400, BAD_FILE_FORMAT, str(error)) from error
             result.seek(0)
-            samples = result.read()
-        made.Rows, made.Columns, made.SamplesPerPixel = picture.rows, picture.columns, picture.samples
-        made.PhotometricInterpretation = "MONOCHROME2" if picture.samples == 1 else "RGB"
-        if picture.samples > 1:
-            made.PlanarConfiguration = 0
-        made.BitsAllocated = made.BitsStored = picture.bits
-        made.HighBit, made.PixelRepresentation = picture.bits - 1, 0
-        made.add_new(0x7FE00010, "OW" if picture.bits > 8 else "OB", samples + b"\0" * (len(samples) % 2))
+            return picture, result.read()
+
+
+def _encapsulate(made: Dataset, picture: Picture, codestream: bytes, size: int) -> None:
+    """Let the pixel data be a file of JPEG Baseline as it is (PS3.5 §A.4.1); `size` is how many bytes its samples have."""
+    if not picture.baseline:
+        raise WebError(
+            400, BAD_FILE_FORMAT, "this is no JPEG of the Baseline process, and cannot be encapsulated as it is"
+        )
+    made.PhotometricInterpretation = picture.baseline
+    made.LossyImageCompression, made.LossyImageCompressionMethod = "01", "ISO_10918_1"
+    made.LossyImageCompressionRatio = f"{size / len(codestream):.6g}"
+    made.add_new(PIXEL_DATA, "OB", encapsulate([codestream]))
+    made["PixelData"].is_undefined_length = True
 
 
 def _spare(folder: Path) -> BinaryIO:
     return cast("BinaryIO", tempfile.TemporaryFile(dir=folder))  # without a name: a killed node leaves nothing
-
-
-def _decoded(uri: str) -> tuple[str, bytes]:
-    """Return media type and bytes of a data URI (RFC 2397). Raises `WebError`."""
-    scheme, _, rest = uri.partition(":")
-    said, comma, encoded = rest.partition(",")
-    parameters = said.split(";")
-    if scheme != "data" or not comma or parameters[-1].strip() != "base64":
-        raise WebError(400, BAD_FILE_FORMAT, '"Content" is a data URI in base64: data:image/png;base64,…')
-    try:
-        return parameters[0].strip().lower(), base64.b64decode(encoded, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise WebError(400, BAD_FILE_FORMAT, '"Content" is not in base64') from error
 
 
 def _element(keyword: str, value: str) -> Any:

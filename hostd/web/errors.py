@@ -57,6 +57,7 @@ REVISION = 43
 FORBIDDEN = 45
 DUPLICATE_RESOURCE = 46
 OVERRIDES_PARENT = 2020
+USE_CONTENT = 2021
 NO_DATA_URI = 2023
 NO_PARENT = 2024
 PARENT_IS_INSTANCE = 2025
@@ -87,6 +88,7 @@ _MEANINGS = {
     DUPLICATE_RESOURCE: "Duplicate resource",
     NO_DATA_URI: "The content of the new DICOM instance must be specified by a data URI",
     OVERRIDES_PARENT: "Trying to override a value inherited from a parent module",
+    USE_CONTENT: 'Use "Content" to inject an image into a new DICOM instance',
     NO_PARENT: "Trying to attach a new DICOM instance to an inexistent resource",
     PARENT_IS_INSTANCE: "Trying to attach a new DICOM instance to an instance (must be a series, study or patient)",
 }

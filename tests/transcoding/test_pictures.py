@@ -1,6 +1,7 @@
 """Pictures that are no DICOM, read by a codec worker: their samples, and what is none."""
 
 import io
+import struct
 import tempfile
 
 import imagecodecs
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 from hostd.errors import CannotTranscodeError
+from hostd.transcoding.codecs._jpeg import baseline_photometric
 from hostd.transcoding.messages import Picture, ReadPicture
 from hostd.transcoding.pool import CodecPool
 
@@ -58,8 +60,35 @@ def test_a_jpeg_is_red_green_and_blue(pool):
     red = np.zeros((16, 16, 3), "u1")
     red[..., 0] = 200
     picture, found = read(pool, "jpeg", imagecodecs.jpeg8_encode(red, level=95))
-    assert picture == Picture(16, 16, 3, 8)
+    assert picture == Picture(16, 16, 3, 8, "YBR_FULL_422")
     assert np.abs(np.frombuffer(found, "u1").reshape(red.shape).astype(int) - red).max() < 8
+
+
+def jpeg(process, *components, more=b""):
+    """Return the segments of a JPEG codestream; a component is its identifier and its sampling."""
+    frame = struct.pack(">BHHB", 8, 16, 16, len(components)) + b"".join(bytes([*one, 0]) for one in components)
+    return (
+        b"\xff\xd8"
+        + more
+        + bytes([0xFF, process])
+        + struct.pack(">H", len(frame) + 2)
+        + frame
+        + b"\xff\xda\0\2\xff\xd9"
+    )
+
+
+JFIF = b"\xff\xe0\0\x10JFIF\0" + bytes(9)
+ADOBE_RGB = b"\xff\xee\0\x0eAdobe" + bytes(7)
+WHOLE, HALVED = ((1, 0x11), (2, 0x11), (3, 0x11)), ((1, 0x21), (2, 0x11), (3, 0x11))
+
+
+@pytest.mark.parametrize(("codestream", "photometric"), [
+    (jpeg(0xC0, (1, 0x11)), "MONOCHROME2"), (jpeg(0xC0, *WHOLE, more=JFIF), "YBR_FULL"), (jpeg(0xC0, *HALVED), "YBR_FULL_422"),
+    (jpeg(0xC0, *WHOLE, more=ADOBE_RGB), "RGB"), (jpeg(0xC0, (82, 0x11), (71, 0x11), (66, 0x11)), "RGB"),
+    (jpeg(0xC1, (1, 0x11)), ""), (jpeg(0xC2, *WHOLE), ""), (jpeg(0xC3, (1, 0x11)), ""), (b"\xff\xd8\xff", ""),
+])  # fmt: skip
+def test_a_codestream_of_jpeg_baseline_is_known_with_its_colours(codestream, photometric):
+    assert baseline_photometric(codestream) == photometric
 
 
 @pytest.mark.parametrize("form", ["png", "jpeg"])

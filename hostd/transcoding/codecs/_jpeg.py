@@ -74,6 +74,21 @@ def inspect(encoded: bytes, described: Pixels, syntax: TransferSyntax) -> Stream
     )
 
 
+def baseline_photometric(codestream: bytes) -> str:
+    """Return the Photometric Interpretation that a codestream of JPEG Baseline (Process 1) is described by, '' where it is none."""
+    try:
+        frame = read_frame(trimmed(codestream))
+    except CodecError:
+        return ""
+    if frame.process != _BASELINE:
+        return ""
+    if len(frame.identifiers) == 1:
+        return "MONOCHROME2"
+    if _holds_ycc(frame, ""):
+        return "YBR_FULL_422" if frame.is_subsampled else "YBR_FULL"
+    return "RGB"
+
+
 def decoded_photometric(photometric: str, stream: Stream) -> str:
     """Return RGB where decoding converts, and else what the header says."""
     return "RGB" if stream.is_colour_transformed else DECODED_COLOUR.get(photometric, photometric)
