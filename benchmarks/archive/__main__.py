@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import io
-import os
-import shutil
-import statistics
 import sys
-import tempfile
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +16,11 @@ import requests
 from pydicom import dcmread
 from pydicom.uid import generate_uid
 
-from benchmarks import document, machine
+from benchmarks import command
 from benchmarks.deliveries import servers
-from benchmarks.deliveries.__main__ import made
 from benchmarks.deliveries.servers import PATIENCE_S, Running
+from benchmarks.figures import Cell, Dots, Ratio, Section, Spread, Table
+from benchmarks.receive import made
 from benchmarks.receive.servers import free_port
 
 SECTION = "archive"
@@ -45,58 +41,57 @@ class Turn:
 
 def main() -> None:
     """Measure, print, and with `--write` write the section."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.archive", description=__doc__)
+    parser = command.parser("archive", __doc__, rounds=5)
     parser.add_argument("--instances", type=int, default=200, help="how many in a study (default 200)")
-    parser.add_argument("--rounds", type=int, default=5, help="how often each study is downloaded (default 5)")
-    parser.add_argument("--write", action="store_true", help="write the section into the page")
-    parser.add_argument("--page", type=Path, default=document.PAGE, help="the page (default docs/performance.md)")
-    asked = parser.parse_args()
-    if shutil.which("Orthanc") is None:
-        parser.error("Orthanc is not on the PATH")
-    files = [_smoothed(file) for file in made(asked.instances)]
-    turns = _taken(files, asked.rounds)
-    text = section(turns, asked.instances, sum(map(len, files)))
-    print(text)  # noqa: T201 - what the command is for
-    if asked.write:
-        document.write_section(asked.page, SECTION, text)
+    with command.begun(parser, ["Orthanc"]) as (asked, folder):
+        size = replace(made.CT, count=8 if asked.quick else asked.instances)
+        files = [_smoothed(file) for file in made.read(size, folder / "files")]
+        turns = _taken(files, asked.rounds, folder)
+        command.finish(asked, [section(turns, len(files), sum(map(len, files)))])
 
 
-def section(turns: dict[tuple[str, str], list[Turn]], count: int, size: int) -> str:
+def section(turns: dict[tuple[str, str], list[Turn]], count: int, size: int) -> Section:
     """Return the section, of studies with so many instances of so many bytes in all, uncompressed."""
-    lines, ratios = [], []
+    rows: list[Sequence[Cell]] = []
+    points = []
     for study in _STUDIES:
+        ratio = Ratio.between(
+            (turn.wall for turn in turns[study, "Orthanc"]), (turn.wall for turn in turns[study, "hostd"])
+        )
+        points.append((study, "hostd", ratio))
         for server in ("hostd", "Orthanc"):
             done = turns[study, server]
-            wall, first, cpu = (
-                statistics.median(getattr(one, name) for one in done) for name in ("wall", "first", "cpu")
+            rate, first = Spread.of(count / one.wall for one in done), Spread.of(1e3 * one.first for one in done)
+            cpu, mib = Spread.of(1e3 * one.cpu / count for one in done), done[0].size / (1 << 20)
+            rows.append((study, server, rate, ratio if server == "hostd" else None, first, cpu, mib))
+    return Section(
+        name=SECTION,
+        title="Archives",
+        command="python -m benchmarks.archive",
+        rounds=len(turns[next(iter(_STUDIES)), "hostd"]),
+        how=f"""`GET /studies/{{id}}/archive` of {count} CT images, {size / count / (1 << 20):.2f} MiB
+each as they are uncompressed, in turns; medians, and in brackets the smallest and the largest. CPU time is that of the server alone. Every ZIP was whole: each of its
+files is checked.""",
+        picture=Dots(points, "times as fast as Orthanc (right of 1: faster); bars from the least to the most"),
+        caption="How many times as fast as Orthanc",
+        tables=[
+            Table(
+                (
+                    "study", "server", "instances/s", "times as fast as Orthanc", "ms until the first byte", "ms of CPU an instance", "ZIP, MiB",
+                ),
+                rows,
             )
-            lines.append(
-                f"| {study} | {server} | {count / wall:.0f} | {1e3 * first:.0f} | {1e3 * cpu / count:.2f} | {done[0].size / (1 << 20):.1f} |"
-            )
-        pairs = zip(turns[study, "hostd"], turns[study, "Orthanc"], strict=True)
-        ratios.append(f"{study} **{statistics.median(theirs.wall / ours.wall for ours, theirs in pairs):.1f} times**")
-    return f"""## Archives
-
-Made by `python -m benchmarks.archive`; see `benchmarks/README.md`. `GET /studies/{{id}}/archive` of {count} CT images, {size / count / (1 << 20):.2f} MiB
-each as they are uncompressed; the median of {len(turns["uncompressed", "hostd"])} rounds, in turns. As fast as Orthanc: {", ".join(ratios)} (median of the rounds).
-
-Machine: {machine.described()}; load average {os.getloadavg()[0]:.1f} at the end.
-
-| study | server | instances/s | ms until the first byte | ms of CPU an instance | ZIP, MiB |
-|---|---|---|---|---|---|
-{chr(10).join(lines)}
-
-CPU time is that of the server alone. Every ZIP was whole: each of its files is checked.
-"""
+        ],
+    )  # fmt: skip
 
 
-def _taken(files: list[bytes], rounds: int) -> dict[tuple[str, str], list[Turn]]:
+def _taken(files: list[bytes], rounds: int, folder: Path) -> dict[tuple[str, str], list[Turn]]:
     """Have each server give each study in each round, every other round in reverse order."""
     turns: dict[tuple[str, str], list[Turn]] = {}
-    with tempfile.TemporaryDirectory(prefix="hostd-benchmark-") as folder, ExitStack() as stack:
+    with ExitStack() as stack:
         running = {
-            "hostd": stack.enter_context(_node(Path(folder) / "hostd")),
-            "Orthanc": stack.enter_context(servers.orthanc(Path(folder) / "orthanc", {})),
+            "hostd": stack.enter_context(_node(folder / "hostd")),
+            "Orthanc": stack.enter_context(servers.orthanc(folder / "orthanc", {})),
         }
         studies: dict[tuple[str, str], str] = {}
         for study, is_compressed in _STUDIES.items():

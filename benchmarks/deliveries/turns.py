@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,17 +30,25 @@ class Turn:
     cpu: float
 
 
-def taken(files: list[bytes]) -> dict[str, Turn]:
-    """Have each way of sending take its turn; return what each took."""
+def taken(files: list[bytes], folder: Path, *, is_reversed: bool = False) -> dict[str, Turn]:
+    """Have each way of sending take its turn, in a folder that is made; return what each took. Where it `is_reversed` the last comes first."""
+    folder.mkdir()
     turns: dict[str, Turn] = {}
-    with tempfile.TemporaryDirectory(prefix="hostd-benchmark-") as made, ExitStack() as stack:
-        folder = Path(made)
+    with ExitStack() as stack:
         scps = {
             "scp": stack.enter_context(servers.storescp(folder / "scp", at_once=True)),
             "plain": stack.enter_context(servers.storescp(folder / "plain", at_once=False)),
         }
-        archived = Archived(folder / "archived", files)
-        stack.callback(archived.close)
+        ways = (_hostd_sends, _orthanc_sends, _hostd_routes, _orthanc_routes)
+        for way in reversed(ways) if is_reversed else ways:
+            turns |= way(files, folder, scps)
+    return turns
+
+
+def _hostd_sends(files: list[bytes], folder: Path, scps: Mapping[str, Scp]) -> dict[str, Turn]:
+    turns = {}
+    archived = Archived(folder / "archived", files)
+    try:
         for name, scp in scps.items():
             for connections in (1, 4) if name == "scp" else (1,):
                 modality = Modality(f"{name}{connections}", aet="ANY", host="127.0.0.1", port=scp.port, calling_aet="B")
@@ -49,21 +57,32 @@ def taken(files: list[bytes]) -> dict[str, Turn]:
         with servers.orthanc(folder / "target", {}) as target:
             peer = destinations_of(Settings(peers={"peer": PeerSettings(url=target.url)}))["peer:peer"]
             turns["hostd: to an Orthanc peer, 1 connection"] = Turn(*archived.send(peer, 1))
-        with (
-            servers.orthanc(folder / "target2", {}) as target,
-            servers.orthanc(folder / "source", scps, target) as source,
-        ):
-            ids = [source.post(file) for file in files]
-            for name in scps:
-                turns[f"Orthanc: `/modalities/{{id}}/store` to {_said(name)}"] = _store(
-                    source, f"modalities/{name}", ids
-                )
-            turns["Orthanc: `/peers/{id}/store`"] = _store(source, "peers/peer", ids)
-        with servers.node(folder / "node", scps["scp"]) as node:
-            turns[HOSTD_ROUTES] = _route(node, scps["scp"], files)
-        with servers.orthanc(folder / "router", scps, routes=True) as router:
-            turns[LUA_ROUTES] = _route(router, scps["scp"], files)
+    finally:
+        archived.close()
     return turns
+
+
+def _orthanc_sends(files: list[bytes], folder: Path, scps: Mapping[str, Scp]) -> dict[str, Turn]:
+    with (
+        servers.orthanc(folder / "target2", {}) as target,
+        servers.orthanc(folder / "source", scps, target) as source,
+    ):
+        ids = [source.post(file) for file in files]
+        turns = {
+            f"Orthanc: `/modalities/{{id}}/store` to {_said(name)}": _store(source, f"modalities/{name}", ids)
+            for name in scps
+        }
+        return turns | {"Orthanc: `/peers/{id}/store`": _store(source, "peers/peer", ids)}
+
+
+def _hostd_routes(files: list[bytes], folder: Path, scps: Mapping[str, Scp]) -> dict[str, Turn]:
+    with servers.node(folder / "node", scps["scp"]) as node:
+        return {HOSTD_ROUTES: _route(node, scps["scp"], files)}
+
+
+def _orthanc_routes(files: list[bytes], folder: Path, scps: Mapping[str, Scp]) -> dict[str, Turn]:
+    with servers.orthanc(folder / "router", scps, routes=True) as router:
+        return {LUA_ROUTES: _route(router, scps["scp"], files)}
 
 
 def _said(name: str) -> str:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
-import os
-import signal
-import sys
-import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks import document, machine
+from benchmarks import command
+from benchmarks.command import say
+from benchmarks.figures import Dots, Section, Spread, Table, Target
 from benchmarks.growth import measured
 from benchmarks.growth.measured import TASKS, Cost
 from benchmarks.receive import made
@@ -24,20 +21,13 @@ FEW = 10_000
 
 def main() -> None:
     """Measure, print, and with `--write` write the section."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.growth", description=__doc__)
+    parser = command.parser("growth", __doc__, most="a thousand rows: does it run?")
     parser.add_argument("--rows", type=int, default=1_000_000, help="instances in the larger index (default a million)")
     parser.add_argument("--instances", type=int, default=400, help="how many are received (default 400)")
-    parser.add_argument("--folder", type=Path, help="where the indexes are (default: the system's temporary folder)")
-    parser.add_argument("--write", action="store_true", help="write the section into the page")
-    parser.add_argument("--page", type=Path, default=document.PAGE, help="the page (default docs/performance.md)")
-    asked = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    with tempfile.TemporaryDirectory(prefix="hostd-benchmark-", dir=asked.folder) as folder:
-        found = taken(Path(folder), few=min(FEW, asked.rows), many=asked.rows, instances=asked.instances)
-    text = section(found, few=min(FEW, asked.rows), many=asked.rows)
-    print(text)  # noqa: T201 - what the command is for
-    if asked.write:
-        document.write_section(asked.page, SECTION, text)
+    with command.begun(parser) as (asked, folder):
+        few, many, instances = (500, 1000, 60) if asked.quick else (min(FEW, asked.rows), asked.rows, asked.instances)
+        found = taken(folder, few=few, many=many, instances=instances)
+        command.finish(asked, [section(found, few=few, many=many)])
 
 
 def taken(folder: Path, *, few: int, many: int, instances: int) -> list[Cost]:
@@ -46,32 +36,37 @@ def taken(folder: Path, *, few: int, many: int, instances: int) -> list[Cost]:
     return measured.measured(folder, sorted(files.iterdir()), (few, many), say)
 
 
-def section(found: Sequence[Cost], *, few: int, many: int) -> str:
-    """Return the section in Markdown."""
-    rows = [
-        f"| {TASKS[one.task]} | {one.few_ms:.3f} | {one.many_ms:.3f} | **{one.ratio:.2f}** | {'yes' if one.ratio <= MOST else '**no**'} |"
-        for one in found
-    ]
-    load = os.getloadavg()[0] / (os.cpu_count() or 1)
-    return f"""## Cost that does not grow
-
-Made by `python -m benchmarks.growth`; see `benchmarks/README.md`. An index of {few} made instances and one of {many}, each with their events
-and deliveries that have ended; the same tasks on both by turns, one after another in one process, SQLite with `synchronous=FULL`. Milliseconds
-of processor time for one, the median over turns of twenty. At most {MOST:g} times as much is aimed at. For each processor {load:.1f}
-processes wanted one when this ended.
-
-| task | {few} instances, ms | {many} instances, ms | times | reached |
-|---|---|---|---|---|
-{chr(10).join(rows)}
-
-Listed are a page of instances by identifier, the newest, one by its SOP Instance UID, those of a series, and a study by its UID.
-
-Machine: {machine.described()}."""
-
-
-def say(line: str) -> None:
-    """Tell whoever waits."""
-    print(line, file=sys.stderr)  # noqa: T201 - a command's own progress
+def section(found: Sequence[Cost], *, few: int, many: int) -> Section:
+    """Return the section."""
+    return Section(
+        name=SECTION,
+        title="Cost that does not grow",
+        command="python -m benchmarks.growth",
+        rounds=len(found[0].few_ms),
+        how=f"""An index of {few} made instances and one of {many}, each with their events
+and deliveries that have ended; the same tasks on both by turns, one after another in one process, SQLite with `synchronous=FULL`. A round does each task
+{measured.TURN} times. Milliseconds of processor time for one: medians, and in brackets the middle 80 %.""",
+        targets=[
+            Target(f"{TASKS[one.task]}: as much with {many} as with {few}", one.ratio, most=MOST) for one in found
+        ],
+        picture=Dots(
+            [(TASKS[one.task], "processor time", one.ratio) for one in found],
+            f"times as much with {many} instances in the index as with {few}; bars have the middle 80 %",
+            [(TASKS[one.task], MOST) for one in found],
+        ),
+        caption="How many times as much each task costs in the larger index",
+        tables=[
+            Table(
+                ("task", f"{few} instances, ms", f"{many} instances, ms", "times"),
+                [
+                    (TASKS[one.task], Spread.middle(one.few_ms).said(3), Spread.middle(one.many_ms).said(3), one.ratio)
+                    for one in found
+                ],
+                "Every task",
+                "Listed are a page of instances by identifier, the newest, one by its SOP Instance UID, those of a series, and a study by its UID.",
+            )
+        ],
+    )
 
 
 if __name__ == "__main__":

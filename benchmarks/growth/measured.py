@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import median
 
 from sqlalchemy import Connection
 
+from benchmarks.figures import Ratio
 from benchmarks.growth import filled
 from hostd.archive import deliveries, events, instances, leases, plans, scripts, searching
 from hostd.archive.archive import Archive
@@ -31,7 +31,8 @@ TASKS = {
     "recorded": "an answer recorded",
     "dispatched": "an event given to a script, its plan entered",
 }
-_TURN = 20
+TURN = 20
+"""How often a task is done before the other index has its turn."""
 _SCRIPT = "a.py"
 _KINDS = ["stored_instance"]
 _LEASE_S = 3600.0
@@ -39,16 +40,16 @@ _LEASE_S = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Milliseconds of processor time for one, the median over the turns: with few instances in the index, and with many."""
+    """Milliseconds of processor time for one, turn by turn: with few instances in the index, and with many."""
 
     task: str
-    few_ms: float
-    many_ms: float
+    few_ms: Sequence[float]
+    many_ms: Sequence[float]
 
     @property
-    def ratio(self) -> float:
-        """How many times as much it costs with many."""
-        return self.many_ms / self.few_ms
+    def ratio(self) -> Ratio:
+        """How many times as much it costs with many, of the middle 80 % of the turns."""
+        return Ratio.between(self.many_ms, self.few_ms, middle=True)
 
 
 @dataclass
@@ -81,7 +82,7 @@ class Index:
         for task, does in tasks.items():
             began = time.process_time()
             does()
-            self.taken[task].append(1e3 * (time.process_time() - began) / _TURN)
+            self.taken[task].append(1e3 * (time.process_time() - began) / TURN)
 
     def check(self, received: int) -> None:
         """Raise `RuntimeError` unless all that was done is there."""
@@ -125,7 +126,7 @@ class Index:
         plans.enter(connection, plan, self.cursor.token, after=after)
 
     def _list(self) -> None:
-        for number in range(_TURN):
+        for number in range(TURN):
             at = (self.asked + number) * 7919 % self.rows
             with self.archive.read() as connection:
                 series = filled.series_instance_uid(at)
@@ -140,15 +141,15 @@ class Index:
 
     def _enqueue(self) -> None:
         now, first = self.archive.clock.now(), self.asked
-        for number in (n * 7919 % self.rows for n in range(first, first + _TURN)):
+        for number in (n * 7919 % self.rows for n in range(first, first + TURN)):
             self.archive.writer.do(lambda c, number=number: _ask(c, number, now))  # type: ignore[misc]  # keeps the loop's value
-        self.asked += _TURN
+        self.asked += TURN
 
     def _claim(self) -> None:
         now = self.archive.clock.now()
         self.claimed = [
             one
-            for _ in range(2 * _TURN)  # the script's forwards wait for the same
+            for _ in range(2 * TURN)  # the script's forwards wait for the same
             for one in self.archive.writer.do(
                 lambda c: deliveries.claim(c, filled.DESTINATION, self.token, now, 1, on_wire=1)
             )
@@ -165,19 +166,20 @@ class Index:
 
 def measured(folder: Path, files: Sequence[Path], sizes: tuple[int, int], say: Callable[[str], None]) -> list[Cost]:
     """Measure all tasks with so few and so many instances in the index. Raises `RuntimeError` where not all is there that is to be."""
-    turns = [files[begin : begin + _TURN] for begin in range(0, len(files), _TURN)]
-    with _index(folder / "few", sizes[0], say) as few, _index(folder / "many", sizes[1], say) as many:
+    turns = [files[begin : begin + TURN] for begin in range(0, len(files), TURN)]
+    with index(folder / "few", sizes[0], say) as few, index(folder / "many", sizes[1], say) as many:
         for number, turn in enumerate(turns):
-            for index in (few, many) if number % 2 else (many, few):
-                index.turn(turn)
-        for index in (few, many):
-            index.check(len(files))
+            for one in (few, many) if number % 2 else (many, few):
+                one.turn(turn)
+        for one in (few, many):
+            one.check(len(files))
         # The first turn fills caches.
-        return [Cost(task, median(few.taken[task][1:]), median(many.taken[task][1:])) for task in TASKS]
+        return [Cost(task, few.taken[task][1:], many.taken[task][1:]) for task in TASKS]
 
 
 @contextmanager
-def _index(folder: Path, rows: int, say: Callable[[str], None]) -> Iterator[Index]:
+def index(folder: Path, rows: int, say: Callable[[str], None]) -> Iterator[Index]:
+    """Make an archive with so many instances as rows, whose files do not exist, and open it."""
     folder.mkdir(mode=0o700)
     began = time.monotonic()
     filled.fill(folder, rows)

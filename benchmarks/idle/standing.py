@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 
 from benchmarks import machine
 from benchmarks.receive.servers import Hostd, Server
@@ -25,6 +24,7 @@ SCRIPTS = {
     for number, source in enumerate([_READS, _FORWARDS, _IS_NOT_ASKED, _WAITS, _BY_THE_CLOCK] * 2)
 }
 ASSOCIATIONS = 20
+LOOK_S = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,22 +37,17 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """One server: its starts; share of one core, wake-ups a second and bytes of all its processes (PSS) while nothing happens.
+    """One server: its starts; and while nothing happens, look by look, its share of one core, wake-ups a second and bytes of all its processes (PSS).
 
     `most_restless_s` are the seconds between two wake-ups of the thread that wakes most often.
     """
 
     name: str
     starts: tuple[Start, ...]
-    idle_core: float
-    wakes: float
+    idle_core: Sequence[float]
+    wakes: Sequence[float]
     most_restless_s: float
-    memory: int
-
-    @property
-    def start_s(self) -> float:
-        """The median of its starts."""
-        return median(one.wall_s for one in self.starts)
+    memory: Sequence[int]
 
 
 class PatientHostd(Hostd):
@@ -71,7 +66,7 @@ class HostdWithScripts(PatientHostd):
 
 
 def standing(kind: type[Server], folder: Path, *, idle_s: int, settling_s: float, starts: int) -> Standing:
-    """Start a server so many times, open idle associations, let it settle, and look at it for so many seconds."""
+    """Start a server so many times, open idle associations, let it settle, and look at it for so many seconds, ten at a time."""
     begun = [_started(kind, folder / f"{number}") for number in range(starts - 1)]
     with _running(kind, folder / "idle") as server, ExitStack() as associations:
         associations.enter_context(_association(server))
@@ -79,19 +74,26 @@ def standing(kind: type[Server], folder: Path, *, idle_s: int, settling_s: float
         for _ in range(ASSOCIATIONS - 1 if isinstance(server, Hostd) else 0):
             associations.enter_context(_association(server))
         time.sleep(settling_s)
-        cpu, began, before = server.cpu_s(), time.monotonic(), machine.tree_wakes(server.process.pid)
         seconds: Counter[tuple[int, int]] = Counter()
-        wakes = 0
-        for _ in range(idle_s):
-            time.sleep(1)
-            now = machine.tree_wakes(server.process.pid)
-            woken = {thread: count - before.get(thread, 0) for thread, count in now.items()}
-            seconds.update(thread for thread, count in woken.items() if count)
-            wakes, before = wakes + sum(woken.values()), now
-        took = time.monotonic() - began
-        core, memory = (server.cpu_s() - cpu) / took, machine.tree_pss_bytes(server.process.pid)
-    most_restless_s = took / max(seconds.values(), default=1)
-    return Standing(kind.name, tuple(begun), core, wakes / took, most_restless_s, memory)
+        looks = [_look(server, LOOK_S, seconds) for _ in range(max(1, idle_s // LOOK_S))]
+    cores, wakes, memory = zip(*looks, strict=True)
+    most_restless_s = LOOK_S * len(looks) / max(seconds.values(), default=1)
+    return Standing(kind.name, tuple(begun), cores, wakes, most_restless_s, memory)
+
+
+def _look(server: Server, looked_s: int, seconds: Counter[tuple[int, int]]) -> tuple[float, float, int]:
+    """Look at a server so long; return its share of a core, its wake-ups a second and its memory. Counts the seconds in which each thread woke."""
+    pid = server.process.pid
+    cpu, began, before = server.cpu_s(), time.monotonic(), machine.tree_wakes(pid)
+    wakes = 0
+    for _ in range(looked_s):
+        time.sleep(1)
+        now = machine.tree_wakes(pid)
+        woken = {thread: count - before.get(thread, 0) for thread, count in now.items()}
+        seconds.update(thread for thread, count in woken.items() if count)
+        wakes, before = wakes + sum(woken.values()), now
+    took = time.monotonic() - began
+    return (server.cpu_s() - cpu) / took, wakes / took, machine.tree_pss_bytes(pid)
 
 
 def _started(kind: type[Server], folder: Path) -> Start:

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import argparse
-import os
 import shutil
-import signal
-import statistics
-import sys
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from benchmarks import document, machine
+from benchmarks import command
+from benchmarks.command import say
+from benchmarks.figures import Cell, Dots, Section, Spread, Table, Target
 from benchmarks.ingest import files, rounds, uploads
 from benchmarks.ingest.rounds import HOSTD, LATER, ORTHANC, PLAIN, UNVERIFIED, Case, Measured
 from benchmarks.receive.made import Size
-from benchmarks.receive.rounds import Sample
+from benchmarks.receive.report import over
+from benchmarks.receive.rounds import cpu_ms, rates, times
 from benchmarks.receive.servers import Hostd, Orthanc, Server
 from hostd.dicom.syntaxes import JPEG2000_LOSSLESS, JPEG_LOSSLESS_SV1
 
-SECTIONS = ("uploads", "ingest")
 TARGETS = {Case(JPEG2000_LOSSLESS, 1): 1.6, Case(JPEG2000_LOSSLESS, 4): 1.1, Case(JPEG_LOSSLESS_SV1, 1): 1.3}
 """How many times Orthanc's rate hostd is to have, without verification."""
 LATER_INSTANCES = 300
@@ -41,25 +37,11 @@ class Run:
 
 def main() -> None:
     """Measure, print, and with `--write` write the sections."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.ingest", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a few instances of hostd alone, once: does it run?")
-    parser.add_argument("--rounds", type=int, default=3, help="how often each is measured (default 3)")
+    parser = command.parser("ingest", __doc__, rounds=3, most="a few instances of hostd alone, once: does it run?")
     parser.add_argument("--instances", type=int, default=60, help="how many are transcoded in a turn (default 60)")
-    parser.add_argument(
-        "--folder", type=Path, help="where servers have their files (default: the system's temporary folder)"
-    )
-    parser.add_argument("--write", action="store_true", help="write the sections into the page")
-    parser.add_argument("--page", type=Path, default=document.PAGE, help="the page (default docs/performance.md)")
-    asked = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # servers are ended on the way out
-    if shutil.which("storescu") is None:
-        parser.error("DCMTK's storescu is not on the PATH")
-    with tempfile.TemporaryDirectory(prefix="hostd-benchmark-", dir=asked.folder) as folder:
-        run = taken(Path(folder), rounds_=asked.rounds, instances=asked.instances, quick=asked.quick)
-    for name, text in zip(SECTIONS, (of_uploads(run), of_ingest(run)), strict=True):
-        print(text, end="\n\n")  # noqa: T201 - what the command is for
-        if asked.write:
-            document.write_section(asked.page, name, text)
+    with command.begun(parser, ["storescu"]) as (asked, folder):
+        run = taken(folder, rounds_=asked.rounds, instances=asked.instances, quick=asked.quick)
+        command.finish(asked, [of_uploads(run), of_ingest(run)])
 
 
 def taken(folder: Path, *, rounds_: int, instances: int, quick: bool = False) -> Run:
@@ -67,7 +49,7 @@ def taken(folder: Path, *, rounds_: int, instances: int, quick: bool = False) ->
     is_beside = shutil.which("Orthanc") is not None and not quick
     sizes: Sequence[Size] = [replace(size, count=8) for size in uploads.SIZES[:2]] if quick else uploads.SIZES
     servers: list[type[Server]] = [Hostd, *([Orthanc] if is_beside else [])]
-    instances, rounds_ = (8, 1) if quick else (instances, rounds_)
+    instances = 8 if quick else instances
     for name in ("uploads", "files", "ingest"):
         (folder / name).mkdir()
     cells = uploads.measured(folder / "uploads", sizes, rounds_, servers, say)
@@ -78,102 +60,89 @@ def taken(folder: Path, *, rounds_: int, instances: int, quick: bool = False) ->
     return Run(rounds_, cells, ingest, files.image(folder).description)
 
 
-def of_uploads(run: Run) -> str:
-    """Return the section on uploads, in Markdown."""
-    rows = []
+def of_uploads(run: Run) -> Section:
+    """Return the section on uploads."""
+    rows: list[Sequence[Cell]] = []
+    points = []
     for (case, name), samples in run.uploads.items():
-        beside = run.uploads.get((case, Orthanc.name))
-        than = "" if beside is None or name == Orthanc.name else _ratio(rounds.ratio(samples, beside))
-        connections = "1 connection" if case.connections == 1 else f"{case.connections} connections"
-        rows.append(f"| {case.size.name} | {connections} | {name} | {_rates(samples)} | {than} | {_cpu(samples)} |")
-    return f"""## Uploads
+        beside = None if name == Orthanc.name else run.uploads.get((case, Orthanc.name))
+        than = None if beside is None else times(samples, beside)
+        connections = over(case.connections, "connection")
+        rows.append((case.size.name, connections, name, rates(samples), than, cpu_ms(samples)))
+        if than is not None:
+            points.append((f"{case.size.name}, {connections}", name, than))
+    return Section(
+        name="uploads",
+        title="Uploads",
+        command="python -m benchmarks.ingest",
+        rounds=run.rounds,
+        how="""`POST /instances` by Python's `http.client`, a thread for each connection, which is
+kept open; medians, and in brackets the smallest and the largest. After every turn it was looked whether all is stored.""",
+        picture=Dots(points, "times Orthanc's instances a second (right of 1: faster); bars from the least to the most")
+        if points
+        else None,
+        caption="How many times Orthanc's instances a second",
+        tables=[Table(("size", "over", "server", "instances/s", "times Orthanc's", "CPU ms"), rows)],
+    )
 
-Made by `python -m benchmarks.ingest`; see `benchmarks/README.md`. `POST /instances` by Python's `http.client`, a thread for each connection, which is
-kept open; the median of {run.rounds} rounds, in brackets the smallest and the largest. After every turn it was looked whether all is stored. {_busy()}
 
-| size | over | server | instances/s | times Orthanc's | CPU ms |
-|---|---|---|---|---|---|
-{chr(10).join(rows)}
-
-Machine: {machine.described()}."""
-
-
-def of_ingest(run: Run) -> str:
-    """Return the section on transcoding as instances come, in Markdown."""
+def of_ingest(run: Run) -> Section:
+    """Return the section on transcoding as instances come."""
     cells, budget = run.ingest.cells, run.ingest.budget
-    rows = []
+    rows: list[Sequence[Cell]] = []
+    points: list[tuple[str, str, Spread]] = []
     for (case, name), samples in cells.items():
-        beside = cells.get((case, ORTHANC))
-        than = "" if beside is None or name == ORTHANC else _ratio(rounds.ratio(samples, beside))
-        plain = cells[case, UNVERIFIED]
-        share = f"{100 * (1 - rounds.ratio(samples, plain)[0]):.0f} %" if name == HOSTD else ""
-        rows.append(
-            f"| `.{case.syntax.uid.rpartition('.')[2]}` | {_over(case)} | {name} | {_rates(samples)} | {than} | {_cpu(samples)} | {share} |"
-        )
-    targets = []
-    for case, least in TARGETS.items():
-        beside = cells.get((case, ORTHANC))
-        if beside is not None:
-            without, verified = (rounds.ratio(cells[case, name], beside) for name in (UNVERIFIED, HOSTD))
-            reached = "yes" if without[0] >= least else "**no**"
-            targets.append(
-                f"| `.{case.syntax.uid.rpartition('.')[2]}`, {_over(case)} | {least:g} | {_ratio(without)} | {_ratio(verified)} | {reached} |"
-            )
-    seen = rounds.ratio(budget[LATER], budget[PLAIN])
-    return f"""## Transcoding on arrival
-
-Made by `python -m benchmarks.ingest`; see `benchmarks/README.md`. A {run.image}, sent again and again by DCMTK's `storescu`, each time as another
+        beside = None if name == ORTHANC else cells.get((case, ORTHANC))
+        than = None if beside is None else times(samples, beside)
+        share = f"{100 * (1 - times(samples, cells[case, UNVERIFIED]).median):.0f} %" if name == HOSTD else ""
+        row = (_to(case), over(case.associations), name, rates(samples), than, cpu_ms(samples), share)
+        rows.append(row)
+        if than is not None:
+            points.append((_described(case), name, than))
+    later = times(budget[LATER], budget[PLAIN])
+    waits_not = "a sender that need not wait, of the rate without transcoding"
+    return Section(
+        name="ingest",
+        title="Transcoding on arrival",
+        command="python -m benchmarks.ingest",
+        rounds=run.rounds,
+        how=f"""A {run.image}, sent again and again by DCMTK's `storescu`, each time as another
 instance; hostd with `transcode_to`, which answers when the result is stored and verified, and Orthanc with `IngestTranscoding` (`.90` by its GDCM
 plug-in). "Not verified" is a hostd that leaves out to decode and compare what it made, which no setting does. Every turn has a
-server of its own, which was sent a few before; the median of {run.rounds} rounds, in brackets the smallest and the largest. After every turn it was looked whether all is stored, and in
-that transfer syntax. {_busy()}
-
-### Target: beside Orthanc
-
-| to | target, not verified | times Orthanc's, not verified | times Orthanc's, verified | reached |
-|---|---|---|---|---|
-{chr(10).join(targets) or "| not measured | | | | |"}
-
-### All
-
-| to | over | server | instances/s | times Orthanc's | CPU ms | of the rate that verifying takes |
-|---|---|---|---|---|---|---|
-{chr(10).join(rows)}
-
-### A sender that need not wait
-
-With `ack_budget_s = 0` hostd answers before it transcodes. A sender of {budget[PLAIN][0].instances} instances to a node that brings them to `.90` sees
-{_ratio(seen)} of the rate that it sees of a node that keeps them as received ({_rates(budget[PLAIN])} a second; {LEAST_OF_PLAIN:g} is aimed at,
-{"reached" if seen[0] >= LEAST_OF_PLAIN else "**missed**"}); all are in `.90` afterwards.
-
-Machine: {machine.described()}."""
-
-
-def _over(case: Case) -> str:
-    return "1 association" if case.associations == 1 else f"{case.associations} associations"
-
-
-def _ratio(found: tuple[float, float, float]) -> str:
-    return f"**{found[0]:.2f}** [{found[1]:.2f} to {found[2]:.2f}]"
+server of its own, which was sent a few before; medians, and in brackets the smallest and the largest. After every turn it was looked whether all is stored,
+and in that transfer syntax.""",
+        targets=[
+            *(
+                Target(
+                    f"{_described(case)}, not verified: times Orthanc's rate", times(cells[case, UNVERIFIED], cells[case, ORTHANC]), least=least,
+                    note=f"verified {times(cells[case, HOSTD], cells[case, ORTHANC]).said()}",
+                )
+                for case, least in TARGETS.items() if (case, ORTHANC) in cells
+            ),
+            Target(waits_not, later, least=LEAST_OF_PLAIN),
+        ],
+        picture=Dots(points, "times Orthanc's instances a second (right of 1: faster); bars from the least to the most", [(_described(case), least) for case, least in TARGETS.items()])
+        if points else None,
+        caption="How many times Orthanc's instances a second, verified and not",
+        tables=[
+            Table(
+                ("to", "over", "server", "instances/s", "times Orthanc's", "CPU ms", "of the rate that verifying takes"), rows, "All",
+            ),
+            Table(
+                ("node", "instances/s"), [(name, rates(samples)) for name, samples in budget.items()], "A sender that need not wait",
+                f"""With `ack_budget_s = 0` hostd answers before it transcodes. A sender of {budget[PLAIN][0].instances} instances to a node that brings them to `.90`, beside
+one to a node that keeps them as received; all are in `.90` afterwards.""",
+            ),
+        ],
+    )  # fmt: skip
 
 
-def _rates(samples: Sequence[Sample]) -> str:
-    rates = [sample.rate for sample in samples]
-    digits = 0 if statistics.median(rates) >= 10 else 2
-    return f"{statistics.median(rates):.{digits}f} [{min(rates):.{digits}f} to {max(rates):.{digits}f}]"
+def _to(case: Case) -> str:
+    return f"`.{case.syntax.uid.rpartition('.')[2]}`"
 
 
-def _cpu(samples: Sequence[Sample]) -> str:
-    return f"{statistics.median(sample.cpu_ms for sample in samples):.1f}"
-
-
-def _busy() -> str:
-    return f"For each processor {os.getloadavg()[0] / (os.cpu_count() or 1):.1f} processes wanted one when this ended."
-
-
-def say(line: str) -> None:
-    """Tell whoever waits."""
-    print(line, file=sys.stderr)  # noqa: T201 - a command's own progress
+def _described(case: Case) -> str:
+    return f"{_to(case)}, {over(case.associations)}"
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from pathlib import Path
 import pydicom
 from pydicom.uid import generate_uid
 
+from benchmarks.receive.made import as_next
 from benchmarks.transcode import images
 from benchmarks.transcode.images import Image
 
@@ -21,8 +22,7 @@ def made(folder: Path, count: int, parts: int) -> list[Path]:
         one.mkdir()
         dataset.SeriesInstanceUID = generate_uid()
         for number in range(max(1, count // parts)):
-            dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = generate_uid()
-            dataset.InstanceNumber = number + 1
+            as_next(dataset, number)
             dataset.save_as(one / f"{number}.dcm", enforce_file_format=True)
     return folders
 

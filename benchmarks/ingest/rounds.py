@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,12 +30,6 @@ class Measured:
 
     cells: dict[tuple[Case, str], list[Sample]]
     budget: dict[str, list[Sample]]
-
-
-def ratio(one: Sequence[Sample], other: Sequence[Sample]) -> tuple[float, float, float]:
-    """Return how many times as fast one is as another, round by round: median, least and most."""
-    each = [a.rate / b.rate for a, b in zip(one, other, strict=True)]
-    return statistics.median(each), min(each), max(each)
 
 
 def measured(

@@ -5,14 +5,9 @@ The server is that of `HOSTD_TEST_POSTGRESQL`, a URL of SQLAlchemy's without a d
 
 from __future__ import annotations
 
-import argparse
 import os
-import shutil
-import signal
-import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -21,9 +16,11 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from benchmarks import document, machine
+from benchmarks import command
+from benchmarks.command import say
+from benchmarks.figures import Section, Table
 from benchmarks.receive.made import SMALL, made
-from benchmarks.receive.rounds import Sample
+from benchmarks.receive.rounds import Sample, cpu_ms, rates, times
 from benchmarks.receive.servers import ENVIRONMENT, Hostd, free_port
 from hostd.archive import tables as t
 from hostd.archive.archive import attach
@@ -57,54 +54,51 @@ class Member(Hostd):
 
 def main() -> None:
     """Measure, print, and with `--write` write the section."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.nodes", description=__doc__)
+    parser = command.parser("nodes", __doc__, rounds=3)
     parser.add_argument("--instances", type=int, default=1200, help="how many in a turn (default 1200)")
-    parser.add_argument("--rounds", type=int, default=3, help="how often each is measured (default 3)")
-    parser.add_argument("--write", action="store_true", help="write the section into the page")
-    parser.add_argument("--page", type=Path, default=document.PAGE, help="the page (default docs/performance.md)")
-    asked = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # nodes are ended on the way out
-    if shutil.which("storescu") is None:
-        parser.error("DCMTK's storescu is not on the PATH")
-    turns = [taken(asked.instances) for _ in range(asked.rounds)]
-    text = section(turns)
-    print(text)  # noqa: T201 - what the command is for
-    if asked.write:
-        document.write_section(asked.page, SECTION, text)
+    with command.begun(parser, ["storescu"]) as (asked, folder):
+        try:
+            sa.create_engine(f"{SERVER}/postgres").connect().close()
+        except sa.exc.OperationalError as error:
+            parser.exit(command.CANNOT, f"{parser.prog}: not measured, no PostgreSQL is there: {error.orig}\n")
+        turns = []
+        for number in range(asked.rounds):
+            turns.append(taken(folder / f"{number}", 30 if asked.quick else asked.instances))
+            said = ", ".join(f"{what} {sample.rate:.0f}/s" for what, sample in turns[-1].items())
+            say(f"round {number + 1}: {said}")
+        command.finish(asked, [section(turns)])
 
 
-def taken(instances: int) -> dict[str, Sample]:
-    """Measure each number of nodes once, each from nothing."""
+def taken(folder: Path, instances: int) -> dict[str, Sample]:
+    """Measure each number of nodes once, each from nothing, in a folder that is made."""
     found = {}
-    with tempfile.TemporaryDirectory(prefix="hostd-benchmark-") as name:
-        folder = Path(name)
-        size = replace(SMALL, count=instances)
-        for what, count in ((_ON_SQLITE, 0), (_said(1), 1), (_said(3), 3)):
-            files = made(folder / f"files{count}", size, _ASSOCIATIONS)
-            with _nodes(folder / f"nodes{count}", count) as nodes:
-                found[what] = send(files, nodes)
+    size = replace(SMALL, count=instances)
+    folder.mkdir()
+    for what, count in ((_ON_SQLITE, 0), (_said(1), 1), (_said(3), 3)):
+        files = made(folder / f"files{count}", size, _ASSOCIATIONS)
+        with _nodes(folder / f"nodes{count}", count) as nodes:
+            found[what] = send(files, nodes)
     return found
 
 
-def section(turns: Sequence[dict[str, Sample]]) -> str:
+def section(turns: Sequence[dict[str, Sample]]) -> Section:
     """Return the section, of the rounds."""
-    lines = []
-    for what in turns[0]:
-        rate = statistics.median(turn[what].rate for turn in turns)
-        cpu = statistics.median(turn[what].cpu_ms for turn in turns)
-        lines.append(f"| {what} | {rate:.0f} | {cpu:.1f} |")
-    count = turns[0][_ON_SQLITE].instances
-    return f"""## Several nodes
-
-Made by `python -m benchmarks.nodes`; see `benchmarks/README.md`. {count} CT images of {SMALL.name} by C-STORE over {_ASSOCIATIONS} associations, spread
-over the nodes, which all run on this one machine with the database and the senders; the median of {len(turns)} rounds.
-
-Machine: {machine.described()}; load average {os.getloadavg()[0]:.1f} at the end.
-
-| | instances/s | ms of CPU an instance in all nodes |
-|---|---|---|
-{chr(10).join(lines)}
-"""
+    each = {what: [turn[what] for turn in turns] for what in turns[0]}
+    beside = {what: times(samples, each[_said(1)]) for what, samples in each.items() if what != _said(1)}
+    return Section(
+        name=SECTION,
+        title="Several nodes",
+        command="python -m benchmarks.nodes",
+        rounds=len(turns),
+        how=f"""{each[_ON_SQLITE][0].instances} CT images of {SMALL.name} by C-STORE over {_ASSOCIATIONS} associations, spread
+over the nodes, which all run on this one machine with the database and the senders; medians, and in brackets the smallest and the largest.""",
+        tables=[
+            Table(
+                ("receivers", "instances/s", "times one node's on PostgreSQL", "ms of CPU an instance in all nodes"),
+                [(what, rates(samples), beside.get(what), cpu_ms(samples)) for what, samples in each.items()],
+            )
+        ],
+    )
 
 
 def send(folders: Sequence[Path], nodes: Sequence[Hostd]) -> Sample:

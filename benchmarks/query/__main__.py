@@ -6,14 +6,8 @@ keep their association or connection.
 
 from __future__ import annotations
 
-import argparse
 import io
 import json
-import shutil
-import signal
-import statistics
-import sys
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -25,7 +19,9 @@ import requests
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
-from benchmarks import document, machine
+from benchmarks import command
+from benchmarks.command import say
+from benchmarks.figures import Dots, Ratio, Section, Spread, Table
 from benchmarks.receive import servers
 from hostd.dicom.query import STUDY_ROOT, SYNTAXES, Question
 from hostd.dimse import retrieval, scu
@@ -96,13 +92,17 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What a query took, in milliseconds, of hostd and of Orthanc: the medians, and the median of the ratios of the rounds."""
+    """What a query took, in milliseconds, of hostd and of Orthanc, round by round."""
 
     face: str
     query: Query
-    hostd_ms: float
-    orthanc_ms: float
-    ratio: float
+    hostd_ms: Sequence[float]
+    orthanc_ms: Sequence[float]
+
+    @property
+    def ratio(self) -> Ratio:
+        """How many times as fast hostd is, in the middle 80 % of the rounds."""
+        return Ratio.between(self.orthanc_ms, self.hostd_ms, middle=True)
 
 
 def made(number: int, series: int, instance: int) -> bytes:
@@ -197,8 +197,7 @@ def measured(face: str, ours: Ask, theirs: Ask, query: Query, rounds: int) -> Ro
                 raise RuntimeError(f"{name} gives {count} answers by {face} to {query.name!r}, and not {query.answers}")
             if number:  # the first fills caches
                 times[name].append(1000 * took)
-    ratio = statistics.median(a / b for a, b in zip(times["hostd"], times["Orthanc"], strict=True))
-    return Row(face, query, statistics.median(times["hostd"]), statistics.median(times["Orthanc"]), ratio)
+    return Row(face, query, times["hostd"], times["Orthanc"])
 
 
 def taken(folder: Path, size: Size, say: Callable[[str], None]) -> list[Row]:
@@ -227,7 +226,7 @@ def taken(folder: Path, size: Size, say: Callable[[str], None]) -> list[Row]:
                 for query in queries(size.studies):
                     for face, (ask, beside) in faces.items():
                         rows.append(measured(face, ask, beside, query, size.rounds))
-                        say(f"{face}, {query.name}: {rows[-1].hostd_ms:.2f} ms, Orthanc {rows[-1].orthanc_ms:.2f} ms")
+                        say(f"{face}, {query.name}: {rows[-1].ratio.median:.2f} times as fast as Orthanc")
                 return rows
     finally:
         for server in started:
@@ -253,52 +252,43 @@ def _fill(started: Sequence[Hostd | Orthanc], session: requests.Session, studies
                     session.post(f"{server.url}/instances", data=content, timeout=_TIMEOUT_S).raise_for_status()
 
 
-def section(rows: Sequence[Row], size: Size) -> str:
+def section(rows: Sequence[Row], size: Size) -> Section:
     """Return the section of the page."""
-    lines = [
-        "## Queries",
-        "",
-        f"Written by `python -m benchmarks.query --write`. {machine.described()}",
-        "",
-        (
-            f"{4 * size.studies} instances of {size.studies} studies in hostd and in Orthanc with its DICOMweb plug-in, both on SQLite. Clients keep their association"
-            f" or connection, and ask both in turns, {size.rounds} times each; both give the same number of answers. Below 1, hostd is quicker."
+    slower = [row for row in rows if row.ratio.median < 1]
+    return Section(
+        name=SECTION,
+        title="Queries",
+        command="python -m benchmarks.query",
+        rounds=size.rounds,
+        how=f"""{4 * size.studies} instances of {size.studies} studies in hostd and in Orthanc with its DICOMweb plug-in, both on SQLite.
+Clients keep their association or connection, and ask both in turns, once a round; both give the same number of answers. Medians, and in brackets the middle 80 %.""",
+        picture=Dots(
+            [(row.query.name, row.face, row.ratio) for row in rows],
+            "times as fast as Orthanc (right of 1: faster); bars have the middle 80 %",
         ),
-        "",
-        "| query | answers | by | hostd ÷ Orthanc | hostd, ms | Orthanc, ms |",
-        "|---|---:|---|---:|---:|---:|",
-    ]
-    lines += [
-        f"| {row.query.name} | {row.query.answers} | {row.face} | {row.ratio:.2f} | {row.hostd_ms:.2f} | {row.orthanc_ms:.2f} |"
-        for row in rows
-    ]
-    slower = [row for row in rows if row.ratio > 1]
-    lines += [
-        "",
-        "None is slower than Orthanc's." if not slower else f"{len(slower)} of {len(rows)} are slower than Orthanc's.",
-    ]
-    return "\n".join(lines) + "\n"
+        caption="How many times as fast as Orthanc",
+        tables=[
+            Table(
+                ("query", "answers", "by", "times as fast as Orthanc", "hostd, ms", "Orthanc, ms"),
+                [
+                    (
+                        row.query.name, row.query.answers, row.face, row.ratio, Spread.middle(row.hostd_ms), Spread.middle(row.orthanc_ms),
+                    )
+                    for row in rows
+                ],
+                after=f"{len(slower)} of {len(rows)} are slower than Orthanc's." if slower else "None is slower than Orthanc's.",
+            )
+        ],
+    )  # fmt: skip
 
 
 def main() -> None:
-    """Measure, print, and write."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.query", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a few studies, once: does it run?")
+    """Measure, print, and with `--write` write the section."""
+    parser = command.parser("query", __doc__, rounds=20, most="a few studies, twice: does it run?")
     parser.add_argument("--studies", type=int, default=500, help="how many studies of four instances (default 500)")
-    parser.add_argument("--rounds", type=int, default=20, help="how often each is asked (default 20)")
-    parser.add_argument("--write", action="store_true", help="write the section into the page")
-    parser.add_argument("--page", type=Path, default=document.PAGE, help="the page (default docs/performance.md)")
-    asked = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # servers are ended on the way out
-    if shutil.which("Orthanc") is None or not PLUGIN.exists():
-        parser.error("Orthanc is not on the PATH, or has no DICOMweb plug-in: apt-get install orthanc orthanc-dicomweb")
-    size = Size(20, 2) if asked.quick else Size(asked.studies, asked.rounds)
-    with tempfile.TemporaryDirectory(prefix="hostd-benchmark-") as folder:
-        rows = taken(Path(folder), size, lambda line: print(line, file=sys.stderr, flush=True))  # noqa: T201 - progress
-    text = section(rows, size)
-    print(text)  # noqa: T201 - what the command is for
-    if asked.write:
-        document.write_section(asked.page, SECTION, text)
+    with command.begun(parser, ["Orthanc", str(PLUGIN)]) as (asked, folder):
+        size = Size(20, 2) if asked.quick else Size(asked.studies, asked.rounds)
+        command.finish(asked, [section(taken(folder, size, say), size)])
 
 
 if __name__ == "__main__":

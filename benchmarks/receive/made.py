@@ -1,8 +1,10 @@
-"""The instances that are sent: CT images of a few sizes, each with an identity and pixels of its own, in files for storescu."""
+"""The instances that are sent: CT images of a few sizes, each with an identity and pixels of its own, in files for storescu.
+
+Their header is that of a real CT, and differs from one to the next in what a scanner writes anew for each image.
+"""
 
 from __future__ import annotations
 
-import copy
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +14,8 @@ import pydicom
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
-_REAL = Path(__file__).resolve().parents[3] / "shared" / "data" / "wg04" / "CT1_UNC"
-"""A CT of NEMA's WG-04, where the tests look for real files too; its header is that of all instances."""
+from benchmarks import real
+
 _PIXEL_DATA = struct.Struct("<HH2s2xI")
 """The head of the element in explicit little endian (PS3.5 §7.1.2)."""
 
@@ -44,8 +46,7 @@ def made(folder: Path, size: Size, parts: int) -> list[Path]:
         one.mkdir(parents=True)
         template.SeriesInstanceUID = generate_uid()  # one association brings one series
         for number in range(max(1, size.count // parts)):
-            template.SOPInstanceUID = template.file_meta.MediaStorageSOPInstanceUID = generate_uid()
-            template.InstanceNumber = number + 1
+            as_next(template, number)
             frame = noise.integers(0, 4096, (size.rows, size.columns), dtype="<u2").tobytes()
             path = one / f"{number}.dcm"
             template.save_as(path, enforce_file_format=True)
@@ -56,14 +57,43 @@ def made(folder: Path, size: Size, parts: int) -> list[Path]:
     return folders
 
 
+def as_next(dataset: Dataset, number: int) -> None:
+    """Make a data set of a CT series that of another image: what differs between two images that a scanner sends, some fifteen elements."""
+    dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+    dataset.InstanceNumber, dataset.AcquisitionNumber = number + 1, number // 8 + 1
+    seconds = 43_200 + 0.41 * number
+    dataset.InstanceCreationTime = dataset.ContentTime = _time(seconds + 2.7)
+    dataset.AcquisitionTime, dataset.AcquisitionDateTime = _time(seconds), f"20260101{_time(seconds)}"
+    position = round(-180 + 0.625 * number, 3)
+    dataset.ImagePositionPatient, dataset.SliceLocation = [-125, -112.5, position], position
+    current = 180 + number * 7 % 60
+    dataset.XRayTubeCurrent, dataset.Exposure, dataset.CTDIvol = current, current // 3, current / 17
+    dataset.WindowCenter, dataset.WindowWidth = 40 + number % 9, 400 + number % 13
+    least = number * 11 % 40
+    dataset.add_new(0x00280106, "US", least)
+    dataset.add_new(0x00280107, "US", 4095 - least)
+
+
+def _time(seconds: float) -> str:
+    """Return seconds of a day as a TM value."""
+    minutes, left = divmod(seconds, 60)
+    return f"{int(minutes) // 60:02d}{int(minutes) % 60:02d}{left:09.6f}"
+
+
+def read(size: Size, folder: Path) -> list[bytes]:
+    """Return the instances of one turn as files that were written into a folder."""
+    (files,) = made(folder, size, 1)
+    return [file.read_bytes() for file in sorted(files.iterdir())]
+
+
 def described() -> str:
-    """Say whose header they have."""
-    return "the header of a CT of NEMA's WG-04" if _REAL.exists() else "a made CT header of 20 elements"
+    """Say what they are."""
+    whose = "the header of a CT of NEMA's WG-04" if real.CT.exists() else "a made CT header of some thirty elements"
+    return f"CT images with {whose}, of which fifteen elements differ from image to image; explicit little endian, without compression"
 
 
 def _template(size: Size) -> Dataset:
-    dataset = pydicom.dcmread(_REAL, stop_before_pixels=True) if _REAL.exists() else Dataset()
-    dataset = copy.deepcopy(dataset)
+    dataset = pydicom.dcmread(real.CT, stop_before_pixels=True) if real.CT.exists() else Dataset()
     dataset.SOPClassUID, dataset.StudyInstanceUID = CTImageStorage, generate_uid()
     dataset.PatientID, dataset.PatientName, dataset.Modality = "BENCHMARK", "Bench^Mark", "CT"
     dataset.Rows, dataset.Columns, dataset.SamplesPerPixel = size.rows, size.columns, 1

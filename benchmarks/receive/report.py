@@ -2,126 +2,101 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
+from benchmarks.figures import Cell, Dots, Ratio, Section, Spread, Table, Target
 from benchmarks.receive import made
-from benchmarks.receive.grown import Grown
-from benchmarks.receive.plot import Point
-from benchmarks.receive.rounds import Case, Cells, Sample, ratio
+from benchmarks.receive.rounds import Case, Cells, cpu_ms, rates, ratio
 from benchmarks.receive.servers import Hostd, Orthanc
 
+SECTION = "receiving"
 TARGETS = {1: 2.5, 4: 2.0}
 """Associations → how many times Orthanc's rate hostd is to receive instances of 0.5 MB."""
-_MOST_GROWTH = 1.2
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
     """All that was measured in one run."""
 
-    machine: str
-    load: float
-    """Average of those that wanted a processor, for each there is, when it ended."""
     rounds: int
     cases: Sequence[Case]
     servers: Sequence[str]
     cells: Cells
-    grown: Sequence[Grown]
 
 
-def section(run: Run, plot: str = "") -> str:
-    """Return the section in Markdown; `plot` is the name of its picture, or empty."""
-    picture = f"![How many times Orthanc's instances a second]({plot})" if plot else ""
-    parts = [
-        "## Receiving", _introduction(run), "### Target: beside Orthanc", _targets(run), picture, "### Every size", _EVERY, _every(run),
-        "### Memory", _memory(run), "### With much in the index", _grown(run),
-    ]  # fmt: skip
-    return "\n\n".join(part for part in parts if part)
+def section(run: Run) -> Section:
+    """Return the section."""
+    beside = list(_beside_orthanc(run))
+    return Section(
+        name=SECTION,
+        title="Receiving",
+        command="python -m benchmarks.receive",
+        rounds=run.rounds,
+        how=f"""In each round every server received the same instances in turn; medians, and in brackets the smallest and the largest. Senders are
+DCMTK's `storescu -pdu 131072`, a process for each association, with `TCP_NODELAY=1` on both sides; they run on the same processors. After every turn it was
+looked whether all is stored. The instances are {made.described()}.
+
+hostd syncs file and index (`synchronous=FULL`) before it answers, and writes an event; Orthanc syncs the file (`SyncStorageArea`), and its index now and
+then; the other two sync nothing and have no index. Milliseconds of processor time change less than rates do when others use the machine.""",
+        targets=list(_targets(run)),
+        picture=Dots(
+            beside,
+            "times Orthanc's instances a second (right of 1: faster); bars from the least to the most",
+            _aimed(run),
+        )
+        if beside
+        else None,
+        caption="How many times Orthanc's instances a second",
+        tables=[_every(run), *_memory(run)],
+    )
 
 
-def plot_path(page: Path) -> Path:
-    """Return where the picture is that a page shows."""
-    return page.with_name("performance-receiving.svg")
-
-
-def points(run: Run) -> list[Point]:
-    """Return what the picture shows."""
-    found = []
+def _beside_orthanc(run: Run) -> Iterable[tuple[str, str, Spread]]:
     for case in run.cases:
         for name in run.servers:
             beside = ratio(run.cells, case, name, Orthanc.name)
             if beside is not None and name != Orthanc.name:
-                found.append((_described(case), name, beside.median, beside.low, beside.high))
-    return found
+                yield _described(case), name, beside
 
 
-def targets(run: Run) -> list[tuple[str, float]]:
+def _aimed(run: Run) -> list[tuple[str, float]]:
     """Return what is aimed at, by what is sent."""
-    aimed = (case for case in run.cases if case.size.name == made.CT.name and case.associations in TARGETS)
-    return [(_described(case), TARGETS[case.associations]) for case in aimed]
+    return [(_described(case), TARGETS[case.associations]) for case in run.cases if _is_aimed_at(case)]
 
 
-def _described(case: Case) -> str:
-    return f"{case.size.name}, {_associations(case)}"
+def _is_aimed_at(case: Case) -> bool:
+    return case.size.name == made.CT.name and case.associations in TARGETS
 
 
-def _introduction(run: Run) -> str:
-    return f"""Made by `python -m benchmarks.receive`; see `benchmarks/README.md`. {run.rounds} rounds, in each of which every server received the
-same instances in turn; medians, and in brackets the smallest and the largest. Senders are DCMTK's `storescu -pdu 131072`, a
-process for each association, with `TCP_NODELAY=1` on both sides; they run on the same processors. After every turn it was looked whether all is stored.
-The instances are CT images with {made.described()}, explicit little endian, without compression.
-
-hostd syncs file and index (`synchronous=FULL`) before it answers, and writes an event; Orthanc syncs the file (`SyncStorageArea`), and its index now and
-then; the other two sync nothing and have no index. Milliseconds of processor time hold on a busy machine, where rates do
-not: for each processor {run.load:.1f} processes wanted one when this ended.
-
-Machine: {run.machine}."""
-
-
-_EVERY = """Instances a second, how many times Orthanc's rate that is (round by round, then the median), and milliseconds of processor time
-for each instance, of the server with all its processes."""
-
-
-def _targets(run: Run) -> str:
-    rows = []
-    for case in run.cases:
+def _targets(run: Run) -> Iterable[Target]:
+    for case in filter(_is_aimed_at, run.cases):
         found = ratio(run.cells, case, Hostd.name, Orthanc.name)
-        if case.size.name != made.CT.name or case.associations not in TARGETS or found is None:
-            continue
-        target = TARGETS[case.associations]
-        ours, theirs = (_cpu(run.cells[case, name]) for name in (Hostd.name, Orthanc.name))
-        reached = "yes" if found.median >= target else "**no**"
-        rows.append(
-            f"| {_described(case)} | {target:g} | **{found.median:.2f}** [{found.low:.2f} to {found.high:.2f}] "
-            f"| {theirs / ours:.2f} | {reached} |"
-        )
-    return _table("| instances | target | times Orthanc's rate | times Orthanc's, by processor time | reached |", rows)
+        if found is not None:
+            ours, theirs = ([one.cpu for one in run.cells[case, name]] for name in (Hostd.name, Orthanc.name))
+            note = f"by processor time {Ratio.between(theirs, ours).said()}"
+            what = f"{_described(case)}: times Orthanc's rate"
+            yield Target(what, found, least=TARGETS[case.associations], note=note)
 
 
-def _every(run: Run) -> str:
-    rows = []
+def _every(run: Run) -> Table:
+    rows: list[Sequence[Cell]] = []
     for case in run.cases:
         for name in run.servers:
             samples = run.cells[case, name]
-            found = ratio(run.cells, case, name, Orthanc.name)
-            beside = (
-                ""
-                if found is None or name == Orthanc.name
-                else f"{found.median:.2f} [{found.low:.2f} to {found.high:.2f}]"
-            )
-            rates = [sample.rate for sample in samples]
-            rows.append(
-                f"| {case.size.name} | {_associations(case)} | {name} | {_number(statistics.median(rates))} "
-                f"[{_number(min(rates))} to {_number(max(rates))}] | {beside} | {_cpu(samples):.2f} |"
-            )
-    return _table("| size | associations | server | instances/s | times Orthanc's | CPU ms |", rows)
+            beside = None if name == Orthanc.name else ratio(run.cells, case, name, Orthanc.name)
+            rows.append((case.size.name, over(case.associations), name, rates(samples), beside, cpu_ms(samples)))
+    return Table(
+        ("size", "associations", "server", "instances/s", "times Orthanc's", "CPU ms"),
+        rows,
+        "Every size",
+        "Instances a second, how many times Orthanc's rate that is (round by round), and milliseconds of processor time\n"
+        "for each instance, of the server with all its processes.",
+    )
 
 
-def _memory(run: Run) -> str:
-    rows = []
+def _memory(run: Run) -> Iterable[Table]:
+    rows: list[Sequence[Cell]] = []
     for case in run.cases:
         for name in run.servers:
             seen = [sample.memory for sample in run.cells[case, name] if sample.memory]
@@ -129,41 +104,22 @@ def _memory(run: Run) -> str:
                 continue
             most = max(seen, key=lambda processes: sum(one.most for one in processes))
             each = ", ".join(f"{one.name} {one.most >> 20} ({one.before >> 20})" for one in most)
-            rows.append(f"| {_described(case)} | {name} | {each} |")
-    if not rows:
-        return "Not looked at in this run (`--huge`)."
-    return (
-        "What each process of a server had in memory at most while it received, in the round in which that was most, and before (in brackets), in MiB.\n\n"
-        + _table("| instances | server | each process |", rows)
-    )
+            in_all = Spread.of(sum(one.most for one in processes) / (1 << 20) for processes in seen)
+            rows.append((_described(case), name, in_all, each))
+    if rows:
+        yield Table(
+            ("instances", "server", "all, MiB", "each process, MiB"),
+            rows,
+            "Memory",
+            "What the processes of a server had in memory at most while it received, all together and then each in the round in which that was\n"
+            "most, and before (in brackets).",
+        )
 
 
-def _grown(run: Run) -> str:
-    if not run.grown:
-        return "Not measured in this run (`--rows`)."
-    first = run.grown[0]
-    rows = [
-        f"| {one.rows} | {one.cpu_ms:.2f} | {one.cpu_ms / first.cpu_ms:.2f} | {one.wall_ms:.2f} | {one.wall_ms / first.wall_ms:.2f} |"
-        for one in run.grown
-    ]
-    return (
-        f"{made.SMALL.name} instances handed to hostd's intake in one process, by turns into an index of few made instances and into one of many. "
-        f"At most {_MOST_GROWTH:g} times as much is the target.\n\n"
-        + _table("| instances in the index | CPU ms an instance | times | ms on the wall | times |", rows)
-    )
+def _described(case: Case) -> str:
+    return f"{case.size.name}, {over(case.associations)}"
 
 
-def _cpu(samples: Sequence[Sample]) -> float:
-    return statistics.median(sample.cpu_ms for sample in samples)
-
-
-def _associations(case: Case) -> str:
-    return "1 association" if case.associations == 1 else f"{case.associations} associations"
-
-
-def _number(value: float) -> str:
-    return f"{value:.0f}" if value >= 10 else f"{value:.2f}"
-
-
-def _table(head: str, rows: Iterable[str]) -> str:
-    return "\n".join([head, "|" + "---|" * (head.count("|") - 1), *rows])
+def over(associations: int, what: str = "association") -> str:
+    """Say over how many."""
+    return f"{associations} {what}{'' if associations == 1 else 's'}"

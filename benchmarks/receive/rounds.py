@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 import subprocess
 import threading
 import time
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import machine
+from benchmarks.figures import Ratio, Spread
 from benchmarks.receive.made import HUGE, Size, made
 from benchmarks.receive.servers import ENVIRONMENT, Server
 
@@ -55,15 +55,6 @@ class Sample:
         return 1000 * self.cpu / self.instances
 
 
-@dataclass(frozen=True, slots=True)
-class Ratio:
-    """How many times as fast one is as another: the median over the rounds, and the extremes."""
-
-    median: float
-    low: float
-    high: float
-
-
 Cells = dict[tuple[Case, str], list[Sample]]
 """What was measured of each case and server."""
 
@@ -73,8 +64,22 @@ def ratio(cells: Cells, case: Case, one: str, other: str) -> Ratio | None:
     first, second = cells.get((case, one)), cells.get((case, other))
     if not first or not second:
         return None
-    each = [a.rate / b.rate for a, b in zip(first, second, strict=True)]
-    return Ratio(statistics.median(each), min(each), max(each))
+    return times(first, second)
+
+
+def times(ones: Sequence[Sample], others: Sequence[Sample]) -> Ratio:
+    """Return how many times as fast the ones are as the others, round by round."""
+    return Ratio.between((one.rate for one in ones), (other.rate for other in others))
+
+
+def rates(samples: Sequence[Sample]) -> Spread:
+    """Return the instances a second."""
+    return Spread.of(sample.rate for sample in samples)
+
+
+def cpu_ms(samples: Sequence[Sample]) -> Spread:
+    """Return the milliseconds of processor time for each instance."""
+    return Spread.of(sample.cpu_ms for sample in samples)
 
 
 def measured(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,35 +44,50 @@ Turns = dict[tuple[str, str, str], list[Turn]]
 
 def taken(folder: Path, cases: Sequence[Case], rounds: int) -> Turns:
     """Fill each server, and ask it for each case in each way, in turns. Raises `RuntimeError` when not all arrives."""
-    series = {case.name: _written(folder / case.name, case) for case in cases}
+    # Of a compressed one there is one more for each round, which nobody has asked for before.
+    series = {
+        case.name: [_written(folder / case.name / f"{n}", case) for n in range(rounds + 1 if case.compressed else 1)]
+        for case in cases
+    }
     receiver = Receiver(folder / "receiver")
     holders: list[Holder] = []
     found: Turns = {}
     try:
         for kind in HOLDERS:
             holders.append(kind(folder / kind.name, receiver.port))
-            for files, _, _ in series.values():
-                holders[-1].fill(files)
+            for one in (one for of_case in series.values() for one in of_case):
+                holders[-1].fill(one.files)
         for turn in range(rounds + 1):
-            for case in cases:
-                files, study, one = series[case.name]
-                for way in WAYS:
-                    for holder in holders:
-                        arrived = receiver.folder / "files" if way == "C-MOVE" else folder / "got"
-                        arrived.mkdir(exist_ok=True)
-                        took = _asked(holder, way, study, one, arrived, len(files))
-                        # The first of each only warms up, but where hostd then makes what it sends.
-                        if turn or (case.compressed and way == WAYS[0]):
-                            said = way if turn else FIRST
-                            found.setdefault((case.name, said, holder.name), []).append(took)
+            holders.reverse()
+            for case, way, said, which in _asking(cases, turn):
+                for holder in holders:
+                    arrived = receiver.folder / "files" if way == "C-MOVE" else folder / "got"
+                    took = _asked(holder, way, series[case.name][which], arrived)
+                    if turn:  # the first of each only warms up
+                        found.setdefault((case.name, said, holder.name), []).append(took)
     finally:
         for server in (*holders, receiver):
             server.stop()
     return found
 
 
-def _written(folder: Path, case: Case) -> tuple[list[Path], str, str]:
-    """Return the files of a series, its Study and its Series Instance UID."""
+def _asking(cases: Sequence[Case], turn: int) -> Iterator[tuple[Case, str, str, int]]:
+    """Give what is asked for in a turn: which case, in which way, what that is called, and the number of its series."""
+    for case in cases:
+        if case.compressed and turn:
+            yield case, WAYS[0], FIRST, turn
+        for way in WAYS:
+            yield case, way, way, 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Series:
+    files: list[Path]
+    study: str
+    series: str
+
+
+def _written(folder: Path, case: Case) -> _Series:
     (where,) = made.made(folder, case.size, 1)
     files = sorted(where.iterdir())
     header = pydicom.dcmread(files[0], stop_before_pixels=True)
@@ -81,11 +96,13 @@ def _written(folder: Path, case: Case) -> tuple[list[Path], str, str]:
             file.with_suffix(".rle.dcm").write_bytes(transcode(file, "rle").content)
             file.unlink()
         files = sorted(where.iterdir())
-    return files, str(header.StudyInstanceUID), str(header.SeriesInstanceUID)
+    return _Series(files, str(header.StudyInstanceUID), str(header.SeriesInstanceUID))
 
 
-def _asked(holder: Holder, way: str, study: str, series: str, arrived: Path, count: int) -> Turn:
-    keys = ["-k", "QueryRetrieveLevel=SERIES", "-k", f"StudyInstanceUID={study}", "-k", f"SeriesInstanceUID={series}"]
+def _asked(holder: Holder, way: str, wanted: _Series, arrived: Path) -> Turn:
+    arrived.mkdir(exist_ok=True)
+    keys = ["QueryRetrieveLevel=SERIES", f"StudyInstanceUID={wanted.study}", f"SeriesInstanceUID={wanted.series}"]
+    keys = [part for key in keys for part in ("-k", key)]
     to = ["-aem", ARCHIVE] if way == "C-MOVE" else ["+B", "-od", str(arrived)]
     program = "movescu" if way == "C-MOVE" else "getscu"
     command = [program, "-S", "-pdu", "131072", "-aet", ASKER, "-aec", "ANY", *to, *keys, "127.0.0.1", str(holder.port)]
@@ -94,8 +111,10 @@ def _asked(holder: Holder, way: str, study: str, series: str, arrived: Path, cou
     wall = time.perf_counter() - began
     cpu = holder.cpu_s() - cpu
     there = list(arrived.iterdir())
-    if ran.returncode != 0 or len(there) != count:
-        raise RuntimeError(f"{len(there)} of {count} came from {holder.name} by {way}: {ran.stdout}{ran.stderr}")
+    if ran.returncode != 0 or len(there) != len(wanted.files):
+        raise RuntimeError(
+            f"{len(there)} of {len(wanted.files)} came from {holder.name} by {way}: {ran.stdout}{ran.stderr}"
+        )
     syntax = pydicom.dcmread(there[0], stop_before_pixels=True).file_meta.TransferSyntaxUID
     if syntax.is_encapsulated:
         raise RuntimeError(f"what came from {holder.name} by {way} is in {syntax.name}")

@@ -1,20 +1,17 @@
-"""`python -m benchmarks.scripts`: measure, and with `--write` write the section "Scripts" of docs/performance.md."""
+"""`python -m benchmarks.scripts`: measure what scripts cost, and write the section "Scripts" of docs/performance.md."""
 
 from __future__ import annotations
 
-import argparse
 import logging
-import os
-import signal
-import sys
-import tempfile
-from pathlib import Path
+from collections.abc import Callable, Sequence
 
 import structlog
 
-from benchmarks import document, machine
+from benchmarks import command
+from benchmarks.command import say
+from benchmarks.figures import Cell, Lines, Section, Spread, Table, Target
 from benchmarks.scripts import headers, measured
-from benchmarks.scripts.measured import Figures, Paced
+from benchmarks.scripts.measured import Figures, Load, Paced
 
 SECTION = "scripts"
 MOST_MEDIAN_MS, MOST_CORES = 10.0, 0.6
@@ -23,79 +20,100 @@ _TEN = "2 forward, 5 read two attributes and do nothing, 3 are not asked by thei
 
 
 def main() -> None:
-    """Measure and write."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.scripts", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="few events, to see that it runs")
+    """Measure, print, and with `--write` write the section."""
+    parser = command.parser("scripts", __doc__, rounds=3, most="few events, to see that it runs")
     parser.add_argument("--events", type=int, default=1000, help="how many events (default 1000)")
-    parser.add_argument("--write", action="store_true", help="write the section into the page")
-    parser.add_argument("--page", type=Path, default=document.PAGE, help="the page (default docs/performance.md)")
-    asked = parser.parse_args()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # workers are ended on the way out
-    events = 20 if asked.quick else max(20, asked.events)
-    with tempfile.TemporaryDirectory(prefix="hostd-benchmark-") as folder:
-        figures = measured.taken(Path(folder), events)
-    text = section(figures)
-    print(text)  # noqa: T201 - what the command is for
-    if asked.write:
-        document.write_section(asked.page, SECTION, text)
+    with command.begun(parser) as (asked, folder):
+        found = []
+        for number in range(asked.rounds):
+            found.append(measured.taken(folder / f"{number}", 20 if asked.quick else max(20, asked.events)))
+            say(f"round {number + 1}: {found[-1].paced_one.median_ms:.1f} ms from an event to its plan")
+        command.finish(asked, [section(found)])
 
 
-def section(figures: Figures) -> str:
-    """Return the section: what was measured, then the machine."""
-    ten, one = figures.ten, figures.paced_one
-    loads = [
-        f"| {what} | {load.events / load.wall_s:.0f} | {1e3 * load.host_cpu_s / load.events:.2f} | "
-        f"{1e3 * load.workers_cpu_s / load.events:.2f} |"
-        for what, load in (
-            ("no script: entering the events alone", figures.none),
-            (f"10 scripts: {_TEN}", ten),
-            ("1 script that reads two attributes and does nothing", figures.reading),
-            ("1 script that is not asked by its `handles`", figures.skipping),
-        )
-    ]
-    cores = one.host_cores + one.workers_cores
-    return f"""## Scripts
+def section(rounds: Sequence[Figures]) -> Section:
+    """Return the section, of all rounds."""
+    first = rounds[0]
+    median_ms = Spread.of(one.paced_one.median_ms for one in rounds)
+    cores = Spread.of(one.paced_one.host_cores + one.paced_one.workers_cores for one in rounds)
+    loads: dict[str, Callable[[Figures], Load]] = {
+        "no script: entering the events alone": lambda one: one.none,
+        f"10 scripts: {_TEN}": lambda one: one.ten,
+        "1 script that reads two attributes and does nothing": lambda one: one.reading,
+        "1 script that is not asked by its `handles`": lambda one: one.skipping,
+    }
+    paced: dict[str, Callable[[Figures], Paced]] = {
+        "none: entering the events alone": lambda one: one.paced_none,
+        "1 that forwards": lambda one: one.paced_one,
+        f"10: {_TEN}": lambda one: one.paced_ten,
+    }
+    return Section(
+        name=SECTION,
+        title="Scripts",
+        command="python -m benchmarks.scripts",
+        rounds=len(rounds),
+        how=f"""Events of made rows with {headers.described()}, offered
+to scripts with real jailed workers, over SQLite with `synchronous=FULL` in a temporary folder; medians of the rounds, and in brackets the smallest and the
+largest. Processor time is that of the processes; it changes less than the clock does when others use the machine.""",
+        targets=[
+            Target("from an event to the plan of a script that forwards, median", median_ms, most=MOST_MEDIAN_MS, unit="ms"),
+            Target(f"{first.paced_one.rate:g} events a second to a script that forwards: host and worker", cores, most=MOST_CORES, unit="cores"),
+        ],
+        picture=Lines(
+            {
+                f"{how} script{'s' if how == '10' else ''}": _shares([ms for one in rounds for ms in of(one).waits_ms])
+                for how, of in (("1", paced["1 that forwards"]), ("10", paced[f"10: {_TEN}"]))
+            },
+            "ms from the commit of an event to that of a plan with an action",
+            "% of the plans by then",
+        ),
+        caption="How soon after an event its plan is committed",
+        tables=[
+            Table(
+                ("scripts", "median, ms", "99 % within, ms", "cores, host", "cores, workers", "cores in all"),
+                [(what, *_paced([of(one) for one in rounds])) for what, of in paced.items()],
+                "From event to plan",
+                f"""{first.paced_one.events} events, {first.paced_one.rate:g} a second evenly, each committed by itself. Waits are from the commit of
+an event to that of a plan with an action; cores are those of host and workers, with what entering the events takes.""",
+            ),
+            Table(
+                ("what", "events a second by the clock", "ms of CPU an event in the host", "ms of CPU an event in all workers"),
+                [(what, *_load([of(one) for one in rounds])) for what, of in loads.items()],
+                "As fast as they go",
+                f"{first.ten.events} events offered at once, twenty a transaction, which is in every figure.",
+            ),
+            Table(
+                ("memory", "MiB"),
+                [
+                    ("a worker of its own (proportional set size)", Spread.of(one.worker_kb / 1024 for one in rounds)),
+                    ("ten scripts and all these events, of the host's resident set, in the first round", first.host_kb / 1024),
+                ],
+                "Memory",
+            ),
+        ],
+    )  # fmt: skip
 
-Made by `python -m benchmarks.scripts --write`; see `benchmarks/README.md`. Events of made rows with {headers.described()}, offered
-to scripts with real jailed workers, over SQLite with `synchronous=FULL` in a temporary folder. CPU time is that of the processes, which
-other work on the machine hardly changes; by the clock the machine was {figures.busy:.1f} times as busy as it has cores when this began.
 
-Machine: {machine.described()}; load average {os.getloadavg()[0]:.1f} at the end.
-
-### Target: from event to plan
-
-{one.events} events, {one.rate:g} a second evenly, each committed by itself, to one script that forwards: aimed at are a median below {MOST_MEDIAN_MS:g} ms
-({_reached(one.median_ms < MOST_MEDIAN_MS)}) and at most {MOST_CORES:g} core in all ({_reached(cores <= MOST_CORES)}). Waits are from the commit of
-an event to that of a plan with an action; cores are those of host and workers, with what entering the events takes.
-
-| scripts | median, ms | 99 % within, ms | cores, host | cores, workers | cores in all |
-|---|---|---|---|---|---|
-{_paced("none: entering the events alone", figures.paced_none)}
-{_paced("1 that forwards", one)}
-{_paced(f"10: {_TEN}", figures.paced_ten)}
-
-### As fast as they go
-
-{ten.events} events offered at once, twenty a transaction, which is in every figure.
-
-| what | events a second by the clock | ms of CPU an event in the host | ms of CPU an event in all workers |
-|---|---|---|---|
-{chr(10).join(loads)}
-
-- **Memory**: a worker holds {figures.worker_kb / 1024:.1f} MiB of its own and shares the rest (proportional set size); ten scripts and all
-  these events added {figures.host_kb / 1024:.1f} MiB to the host's resident set.
-"""
+def _paced(rounds: Sequence[Paced]) -> tuple[Cell, ...]:
+    waits: tuple[Cell, ...] = (None, None)
+    if rounds[0].waits_ms:
+        waits = Spread.of(one.median_ms for one in rounds), Spread.of(one.p99_ms for one in rounds)
+    host, workers = [one.host_cores for one in rounds], [one.workers_cores for one in rounds]
+    both = [one + other for one, other in zip(host, workers, strict=True)]
+    return *waits, Spread.of(host), Spread.of(workers), Spread.of(both)
 
 
-def _paced(what: str, paced: Paced) -> str:
-    waits = f"{paced.median_ms:.1f} | {paced.p99_ms:.1f}" if paced.waits_ms else " | "
-    cores = paced.host_cores + paced.workers_cores
-    return f"| {what} | {waits} | {paced.host_cores:.2f} | {paced.workers_cores:.2f} | {cores:.2f} |"
+def _load(rounds: Sequence[Load]) -> tuple[Cell, ...]:
+    host = Spread.of(1e3 * one.host_cpu_s / one.events for one in rounds)
+    workers = Spread.of(1e3 * one.workers_cpu_s / one.events for one in rounds)
+    return Spread.of(one.events / one.wall_s for one in rounds), host, workers
 
 
-def _reached(is_reached: bool) -> str:
-    return "reached" if is_reached else "**missed**"
+def _shares(waits_ms: Sequence[float]) -> list[tuple[float, float]]:
+    """Return by when which share of all had passed, in hundred steps; the last, of 1 %, is left out: one long wait would hide the others."""
+    ordered = sorted(waits_ms)
+    return [(ordered[len(ordered) * percent // 100], percent) for percent in range(100)]
 
 
 if __name__ == "__main__":

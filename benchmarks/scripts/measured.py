@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
@@ -80,7 +79,7 @@ class Paced:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """All that was measured. `busy` is the load average of each core before."""
+    """All that was measured in one round. `worker_kb` is the median of ten workers, `host_kb` by how much the host grew."""
 
     none: Load
     ten: Load
@@ -91,7 +90,6 @@ class Figures:
     paced_ten: Paced
     worker_kb: int
     host_kb: int
-    busy: float
 
 
 class Bench:
@@ -162,7 +160,6 @@ class Bench:
 
 def taken(folder: Path, count: int, rate: float = 200.0) -> Figures:
     """Measure everything, in a folder that is thrown away. Raises `RuntimeError` where a script did not have what it was to have."""
-    busy = os.getloadavg()[0] / (os.cpu_count() or 1)
     before = _memory("/proc/self/status", "VmRSS")
     with _running(folder / "none", {}) as bench:
         none, paced_none = _load(bench, count), _paced(bench, count, rate)
@@ -177,7 +174,7 @@ def taken(folder: Path, count: int, rate: float = 200.0) -> Figures:
         skipping = _load(bench, count)
     with _running(folder / "one", {"forwards.py": FORWARDS}) as bench:
         paced_one = _paced(bench, count, rate)
-    return Figures(none, ten, reading, skipping, paced_none, paced_one, paced_ten, round(median(shares)), host_kb, busy)
+    return Figures(none, ten, reading, skipping, paced_none, paced_one, paced_ten, round(median(shares)), host_kb)
 
 
 @contextmanager

@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 from benchmarks import machine
+from benchmarks.figures import Spread
 from benchmarks.receive import made
 from benchmarks.receive.servers import Hostd
 from hostd.archive import tables as t
@@ -56,10 +57,19 @@ class Soak:
     files: int
 
     @property
-    def slope(self) -> float:
-        """Bytes of the main process for each thousand instances, over the second half: by then everything has been used once."""
+    def slope(self) -> Spread:
+        """Bytes of the main process for each thousand instances, over the second half: by then everything has been used once.
+
+        With the slopes of its two quarters as the spread.
+        """
         half = self.looks[len(self.looks) // 2 :]
-        return 1000 * linear_regression([one.instances for one in half], [one.resident for one in half]).slope
+        middle = len(half) // 2
+        quarters = _slope(half[: middle + 1]), _slope(half[min(middle, len(half) - 2) :])
+        return Spread(_slope(half), min(quarters), max(quarters))
+
+
+def _slope(looks: Sequence[Look]) -> float:
+    return 1000 * linear_regression([one.instances for one in looks], [one.resident for one in looks]).slope
 
 
 class SoakedHostd(Hostd):
@@ -85,6 +95,7 @@ class SoakedHostd(Hostd):
 
 def measured(folder: Path, deleter: Deleter, count: int, looks: int, say: Callable[[str], None]) -> Soak:
     """Send so many instances, and look so many times. Raises `RuntimeError` when one is refused, or not all are deleted."""
+    folder.mkdir(exist_ok=True)
     server = SoakedHostd(folder / "server", deleter)
     try:
         if deleter == "a script":

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import argparse
 import os
-import signal
 import sys
-import tempfile
 from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
 
-from benchmarks import document, machine
-from benchmarks.transcode import images, peers, plot, report, two_cores
+from benchmarks import command
+from benchmarks.command import say
+from benchmarks.transcode import images, peers, report, two_cores
 from benchmarks.transcode.images import Image
 from benchmarks.transcode.report import Key, Run
 from benchmarks.transcode.rounds import Cell, Effort, measured_together
@@ -24,7 +22,6 @@ from hostd.transcoding import registry
 from hostd.transcoding.pool import ENVIRONMENT
 from hostd.transcoding.transcode import pixel_hash, transcode
 
-SECTION = "transcoding"
 COMPARED = (
     syntaxes.JPEG_LOSSLESS_SV1, syntaxes.JPEG_LS_LOSSLESS, JPEG2000_LOSSLESS, syntaxes.HTJ2K_LOSSLESS_RPCL, syntaxes.RLE_LOSSLESS,
 )  # fmt: skip
@@ -34,35 +31,20 @@ IN_TURNS = (JPEG2000_LOSSLESS, syntaxes.HTJ2K_LOSSLESS_RPCL)
 
 
 def main() -> None:
-    """Measure and write."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.transcode", description=__doc__)
-    parser.add_argument(
-        "--quick", action="store_true", help="one round on a tiny image, to see that it runs; no Orthanc"
+    """Measure, print, and with `--write` write the section."""
+    parser = command.parser(
+        "transcode", __doc__, rounds=5, most="one round on a tiny image, to see that it runs; no Orthanc"
     )
     parser.add_argument(
         "--compared", action="store_true", help="only the syntaxes that the targets and others are about"
     )
-    parser.add_argument("--rounds", type=int, default=5, help="how often each is measured (default 5)")
-    parser.add_argument(
-        "--page", type=Path, default=document.PAGE, help="the page to write (default docs/performance.md)"
-    )
-    asked = parser.parse_args()
     if not ENVIRONMENT.items() <= os.environ.items():
         # hostd's transcoder is measured as a codec worker runs it, and all that are measured beside it have the same.
         os.execve(sys.executable, sys.orig_argv, os.environ | ENVIRONMENT)  # noqa: S606 - this very command
-    signal.signal(
-        signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM)
-    )  # servers and workers are ended on the way out
-    with tempfile.TemporaryDirectory(prefix="hostd-benchmark-") as folder:
+    with command.begun(parser) as (asked, folder):
         effort = Effort(1, 0, 4) if asked.quick else Effort(max(1, asked.rounds), 0.3, 40)
-        run = taken(Path(folder), effort, quick=asked.quick, compared=asked.quick or asked.compared)
-        picture = report.plot_path(asked.page)
-        has_picture = plot.draw(report.bars(run), picture)
-        if not has_picture:
-            say("no plot: matplotlib is not installed (pip install 'hostd[bench]')")
-        text = report.section(run, picture.name if has_picture else "")
-        document.write_section(asked.page, SECTION, text)
-    say(f"written to {asked.page}")
+        run = taken(folder, effort, quick=asked.quick, compared=asked.quick or asked.compared)
+        command.finish(asked, [report.section(run)])
 
 
 def taken(folder: Path, effort: Effort, *, quick: bool, compared: bool) -> Run:
@@ -95,7 +77,7 @@ def taken(folder: Path, effort: Effort, *, quick: bool, compared: bool) -> Run:
         for image in measured_images
     ]
     two = two_cores.compared(tasks, effort, folder) if len(processors) > 1 else []
-    return Run(machine.described(), effort.rounds, measured_images, cells, two, codecs)
+    return Run(effort.rounds, measured_images, cells, two, codecs)
 
 
 def _subjects(folder: Path, *, quick: bool) -> list[Subject]:
@@ -138,14 +120,9 @@ def _both_ways(
     for asked in (encoding, decoding):
         for (task, _, _), cells in zip(asked, measured_together(asked, effort, folder, say), strict=True):
             found[image.name, task.syntax, task.is_decoding] = cells
-            times = ", ".join(f"{cell.subject} {cell.milliseconds:.1f}" for cell in cells if not cell.failure)
+            times = ", ".join(f"{cell.subject} {cell.milliseconds.median:.1f}" for cell in cells if not cell.failure)
             say(f"{image.name} {task.syntax.name} {'decode' if task.is_decoding else 'encode'}, ms: {times}")
     return found
-
-
-def say(text: str) -> None:
-    """Tell whoever waits."""
-    print(text, file=sys.stderr, flush=True)  # noqa: T201 - a command
 
 
 if __name__ == "__main__":

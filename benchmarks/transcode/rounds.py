@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks import machine
+from benchmarks.figures import Ratio, Spread
 from benchmarks.transcode.peers import Orthanc
 from benchmarks.transcode.subjects import CannotMeasureError, Subject, Task
 from hostd.errors import HostdError
@@ -48,29 +48,27 @@ class Cell:
     failure: str = ""
 
     @property
-    def milliseconds(self) -> float:
-        """The median, on the wall."""
-        return 1000 * statistics.median(sample.wall for sample in self.samples)
+    def milliseconds(self) -> Spread:
+        """On the wall."""
+        return Spread.of(1000 * sample.wall for sample in self.samples)
 
 
 @dataclass(frozen=True, slots=True)
-class Ratio:
-    """How many times as fast one is as another: the median over the rounds, and the extremes."""
+class Faster:
+    """How many times as fast one is as another, by the clock and by processor time, both round by round."""
 
-    median: float
-    low: float
-    high: float
-    cpu: float
-    """By processor time of all rounds."""
+    wall: Ratio
+    cpu: Ratio | None
+    """None where the clock of processor time did not tick, or was not read."""
 
 
-def ratio(one: Cell, other: Cell) -> Ratio | None:
+def ratio(one: Cell, other: Cell) -> Faster | None:
     """Compare round by round. None when either has failed."""
     if one.failure or other.failure or not one.samples or not other.samples:
         return None
-    each = [b.wall / a.wall for a, b in zip(one.samples, other.samples, strict=True)]
-    used, others = (sum(sample.cpu for sample in cell.samples) for cell in (one, other))
-    return Ratio(statistics.median(each), min(each), max(each), others / used if used else float("nan"))
+    wall = Ratio.between((sample.wall for sample in other.samples), (sample.wall for sample in one.samples))
+    used, others = ([sample.cpu for sample in cell.samples] for cell in (one, other))
+    return Faster(wall, Ratio.between(others, used) if min(used) > 0 else None)
 
 
 def measured(

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from benchmarks.receive import grown
+from benchmarks.growth import measured as growth
 from hostd.archive import answering
 from hostd.dicom.element_values import known_vr
 from hostd.dicom.header import main_keywords
@@ -50,17 +50,14 @@ def measured(few, many, level, keys, rounds):
 
 
 def compared(folder, sizes, rounds):
-    few, many = (grown.Index(folder / f"{rows}", rows) for rows in sizes)
-    try:
+    of_few, of_many = (growth.index(folder / f"{rows}", rows, print) for rows in sizes)
+    with of_few as few, of_many as many:
         total = [0.0, 0.0]
         for level, keys in QUERIES:
             counts, took = measured(few, many, level, keys, rounds)
             assert counts[few.rows] == counts[many.rows] > 0, (level, keys, counts)
             total = [one + more for one, more in zip(total, took, strict=True)]
         return total
-    finally:
-        few.archive.close()
-        many.archive.close()
 
 
 def test_each_query_of_the_measurement_finds_the_same_in_both(tmp_path):

@@ -4,8 +4,11 @@ from pathlib import Path
 
 import pytest
 
+QUICK = {"test_performance_page.py", "test_figures.py", "test_all_benchmarks.py"}
+"""They start nothing that is measured."""
+
 
 def pytest_collection_modifyitems(items):
     for item in items:
-        if Path(__file__).parent in item.path.parents:
+        if Path(__file__).parent in item.path.parents and item.path.name not in QUICK:
             item.add_marker(pytest.mark.load)

@@ -5,7 +5,7 @@ import sqlalchemy as sa
 
 from benchmarks import document
 from benchmarks.growth import filled, measured
-from benchmarks.growth.__main__ import SECTION, section, taken
+from benchmarks.growth.__main__ import section, taken
 from hostd.archive import instances
 from hostd.archive import tables as t
 from hostd.archive.archive import Archive
@@ -15,9 +15,9 @@ from hostd.testing.clock import ManualClock
 def test_it_measures_and_writes_its_section(tmp_path):
     found = taken(tmp_path, few=500, many=1000, instances=60)
     assert [one.task for one in found] == list(measured.TASKS)
-    assert all(one.few_ms > 0 and one.many_ms > 0 for one in found)
+    assert all(min(*one.few_ms, *one.many_ms) > 0 for one in found)
     page = tmp_path / "performance.md"
-    document.write_section(page, SECTION, section(found, few=500, many=1000))
+    document.write(page, section(found, few=500, many=1000))
     assert all(f"| {what} |" in page.read_text() for what in measured.TASKS.values())
 
 
@@ -46,5 +46,5 @@ def test_what_was_not_done_is_noticed(tmp_path):
 
 
 def _ended_early(folder):
-    with measured._index(folder / "x", 500, lambda _line: None) as index:
+    with measured.index(folder / "x", 500, lambda _line: None) as index:
         index.check(1)

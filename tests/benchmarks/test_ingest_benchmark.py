@@ -21,8 +21,8 @@ def test_it_measures_and_writes_its_sections(tmp_path, monkeypatch):
     run = ingest.taken(tmp_path, rounds_=1, instances=4, quick=True)
     assert {name for _, name in run.ingest.cells} == {rounds.HOSTD, rounds.UNVERIFIED}
     page = tmp_path / "performance.md"
-    for section, text in zip(ingest.SECTIONS, (ingest.of_uploads(run), ingest.of_ingest(run)), strict=True):
-        document.write_section(page, section, text)
+    for section in (ingest.of_uploads(run), ingest.of_ingest(run)):
+        document.write(page, section)
     assert "| `.70` | 4 associations | hostd, not verified |" in page.read_text()
     assert "| 0.5 MB | 4 connections | hostd |" in page.read_text()
 

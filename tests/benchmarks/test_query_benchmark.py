@@ -21,8 +21,8 @@ def test_a_query_finds_a_tenth_where_it_says_so():
 
 def test_the_section_says_which_are_slower():
     query = queries(20)[0]
-    rows = [Row("C-FIND", query, 1.0, 2.0, 0.5), Row("QIDO-RS", query, 3.0, 2.0, 1.5)]
-    text = section(rows, Size(20, 2))
-    assert "| 1 | C-FIND | 0.50 | 1.00 | 2.00 |" in text
+    rows = [Row("C-FIND", query, [1.0, 1.0], [2.0, 4.0]), Row("QIDO-RS", query, [3.0], [2.0])]
+    text = section(rows, Size(20, 2)).markdown()
+    assert "| 1 | C-FIND | **3.00** [2.00 to 4.00] | 1.00 | 3.00 [2.00 to 4.00] |" in text
     assert "1 of 2 are slower" in text
-    assert "None is slower" in section(rows[:1], Size(20, 2))
+    assert "None is slower" in section(rows[:1], Size(20, 2)).markdown()

@@ -6,7 +6,7 @@ import structlog
 
 from benchmarks import document
 from benchmarks.scripts import measured
-from benchmarks.scripts.__main__ import SECTION, section
+from benchmarks.scripts.__main__ import section
 
 
 def test_it_measures_and_writes_its_section(tmp_path):
@@ -21,7 +21,7 @@ def test_it_measures_and_writes_its_section(tmp_path):
     assert figures.worker_kb > 1000
     page = tmp_path / "performance.md"
     page.write_text("# Performance\n\n<!-- begin: transcoding -->\nkept\n<!-- end: transcoding -->\n")
-    document.write_section(page, SECTION, section(figures))
+    document.write(page, section([figures, figures]))
     text = page.read_text()
     assert "kept" in text
     assert text.count("<!-- begin: scripts -->") == text.count("<!-- end: scripts -->") == 1
