@@ -142,13 +142,11 @@ def _priorities(connection: Connection, destination: str) -> Iterator[int]:
 def note(connection: Connection, claimed: Sequence[int], token: int) -> set[int]:
     """Note that these may be on their way from now on; committed before anything of them is sent.
 
-    Returns those that are still claimed under the token: no other may be sent.
+    Returns those that are still claimed under the token, and on nobody's way: no other may be sent.
     """
+    mine = t.delivery.c.token == token, t.delivery.c.state == "sending", ~t.delivery.c.on_wire
     noted = connection.execute(
-        sa.update(t.delivery)
-        .where(t.delivery.c.id.in_(claimed), t.delivery.c.token == token, t.delivery.c.state == "sending")
-        .values(on_wire=True)
-        .returning(t.delivery.c.id)
+        sa.update(t.delivery).where(t.delivery.c.id.in_(claimed), *mine).values(on_wire=True).returning(t.delivery.c.id)
     )
     return set(noted.scalars())
 

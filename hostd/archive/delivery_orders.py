@@ -13,7 +13,7 @@ from typing import Protocol
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from hostd.archive import deletes, deliveries
+from hostd.archive import deletes, deliveries, sendings
 from hostd.archive import tables as t
 from hostd.archive.records import Attempt, Delivery
 from hostd.errors import NotFoundError
@@ -147,6 +147,7 @@ _GIVEN_UP = {"retry": ("failed", "held")}
 
 def _retry(connection: Connection, order: Order, delivery: Delivery, _decided: Decided) -> None:
     deliveries.retry(connection, [delivery.id], order.at)
+    sendings.disown(connection, [delivery.id])
     _record(connection, order, delivery)
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from hostd.archive import deliveries, endings
+from hostd.archive import deliveries, endings, jobs
 from hostd.archive import tables as t
 from hostd.archive.deliveries import DUE
 from hostd.archive.jobs import Job
@@ -168,24 +169,50 @@ def count_open(connection: Connection, job: Job) -> int:
 def give_up(connection: Connection, job: Job, numbers: Sequence[int] | None, reason: str, now: float) -> int:
     """End deliveries of a job that wait (all of them with `numbers` None) as failed, with that reason; return how many.
 
-    Those that others asked for, too, stay; so do those that are being sent just now: what comes of it is told by their rows.
+    Those that others asked for, too, stay; so do those that may be on their way just now: what comes of it is told by their rows. What is
+    claimed, but not on its way, is not sent any more.
     """
-    query = (
-        sa.select(t.delivery.c.id, t.delivery.c.attempts, t.delivery.c.last_error)
-        .join(t.job_item, t.job_item.c.delivery == t.delivery.c.id)
-        .where(t.job_item.c.job == job.number, t.job_item.c.is_own, t.delivery.c.state.in_((*DUE, "held")))
+    waits = sa.or_(
+        t.delivery.c.state.in_((*DUE, "held")), sa.and_(t.delivery.c.state == "sending", ~t.delivery.c.on_wire)
     )
+    query = _OWN.where(t.job_item.c.job == job.number, waits)
     if numbers is not None:
         query = query.where(t.delivery.c.id.in_(numbers))
-    attempts = [
-        Attempt(row.id, row.attempts, now, "failed", f"{reason}; last: {row.last_error}" if row.last_error else reason)
-        for row in connection.execute(query).all()
-    ]
-    for attempt in attempts:
+    return _fail(connection, query, reason, now)
+
+
+def give_up_left(connection: Connection, which: sa.ColumnElement[bool], now: float) -> int:
+    """End those deliveries that wait again, but whose job ended while they were sent; return how many.
+
+    `which` is a condition on `delivery`. What a person had tried again meanwhile stays.
+    """
+    query = _OWN.join(t.job, t.job.c.number == t.job_item.c.job)
+    has_ended = t.job.c.state.in_(jobs.ENDED), t.delivery.c.state.in_(DUE)
+    return _fail(connection, query.where(which, *has_ended), "its job ended while it was sent", now)
+
+
+def disown(connection: Connection, numbers: Sequence[int]) -> None:
+    """Note that deliveries are not only their jobs' any more: a person has them tried again, whatever becomes of the job."""
+    connection.execute(sa.update(t.job_item).where(t.job_item.c.delivery.in_(numbers)).values(is_own=False))
+
+
+_OWN = (
+    sa.select(t.delivery.c.id, t.delivery.c.state, t.delivery.c.attempts, t.delivery.c.last_error)
+    .join(t.job_item, t.job_item.c.delivery == t.delivery.c.id)
+    .where(t.job_item.c.is_own)
+)
+
+
+def _fail(connection: Connection, query: sa.Select[Any], reason: str, now: float) -> int:
+    attempts = []
+    for row in connection.execute(query).all():
+        tried = row.attempts - (row.state == "sending")  # what is only claimed was not
+        why = f"{reason}; last: {row.last_error}" if row.last_error else reason
+        attempts.append(Attempt(row.id, tried, now, "failed", why))
         connection.execute(
             sa.update(t.delivery)
-            .where(t.delivery.c.id == attempt.delivery)
-            .values(state="failed", finished_at=now, last_error=attempt.answer)
+            .where(t.delivery.c.id == row.id)
+            .values(state="failed", finished_at=now, last_error=why, attempts=tried)
         )
     if attempts:
         endings.record(connection, attempts)

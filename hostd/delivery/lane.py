@@ -97,16 +97,23 @@ class _Claims:
                 raise LeaseLostError
             self.recording.popleft()
 
-    def await_note(self, number: int) -> None:
-        """Wait until it is recorded that this delivery may be on its way. Raises `LeaseLostError` when another has it by now."""
+    def await_note(self, number: int) -> bool:
+        """Wait until it is recorded that this delivery may be on its way; False where it may not, since it was given up meanwhile.
+
+        Raises `LeaseLostError` when another node has it by now.
+        """
         if number not in self._noted:
             held = self._ledger.note(self.token, [number])
         elif (noted := self._noted.pop(number)) is not None:
             held = self._result(noted)
         else:
-            return  # as it was claimed
-        if number not in held:
+            return True  # as it was claimed
+        if number in held:
+            return True
+        if not self._ledger.is_mine(self.token):
             raise LeaseLostError
+        del self.untried[number]
+        return False
 
     def settled(self, sent: Sent, following: Sequence[int]) -> None:
         """Hand over the record of an answer, and the note that these may be on their way after it."""
@@ -296,7 +303,8 @@ class Lane:
             delivery = outgoing.delivery
             claims.await_records(claims.ahead - 1)
             self._ledger.require(claims.token)
-            claims.await_note(delivery.id)
+            if not claims.await_note(delivery.id):
+                continue
             began = time.monotonic()
             answer = self._send(session, outgoing)
             self._shared.pace.sent(outgoing.bytes_made, self._shared.clock.now(), self._shared.terms.bytes_per_s)

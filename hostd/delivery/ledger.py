@@ -12,7 +12,8 @@ from functools import partial
 import structlog
 from sqlalchemy import Connection
 
-from hostd.archive import acceptance, deliveries, leases, occurrences
+from hostd.archive import acceptance, deliveries, leases, occurrences, sendings
+from hostd.archive import tables as t
 from hostd.archive.archive import Archive
 from hostd.archive.endings import Ending
 from hostd.archive.records import Attempt, Delivery
@@ -118,7 +119,11 @@ class Ledger:
         now = self._clock.now()
         self._is_told_down = occurrences.is_down(connection, self._name)
         token = leases.acquire(connection, self._lease, self._node_name, now, LEASE_S)
-        return token, deliveries.recover(connection, self._name, token, now) if token is not None else 0
+        if token is None:
+            return None, 0
+        recovered = deliveries.recover(connection, self._name, token, now)
+        sendings.give_up_left(connection, t.delivery.c.destination == self._name, now)
+        return token, recovered
 
     def disown(self, token: int) -> None:
         """Note that the lease with that token is lost."""
@@ -200,15 +205,31 @@ class Ledger:
         """Note claimed deliveries as on their way; return those whose lease is still held."""
         return self._archive.writer.do(lambda c: deliveries.note(c, claimed, token))
 
+    def is_mine(self, token: int) -> bool:
+        """Tell whether nobody has taken the lease since: what could not be noted was given up then, by whoever asked for it."""
+        with self._archive.read() as connection:
+            return leases.is_token(connection, self._lease, token)
+
     def give_back(self, token: int, claimed: Sequence[int]) -> None:
         """Return what was claimed and not tried."""
         now = self._clock.now()
-        self._archive.writer.do(lambda c: deliveries.give_back(c, claimed, token, now, None), topics=(TOPIC,))
+
+        def give_back(connection: Connection) -> None:
+            deliveries.give_back(connection, claimed, token, now, None)
+            sendings.give_up_left(connection, t.delivery.c.id.in_(claimed), now)
+
+        self._archive.writer.do(give_back, topics=_TOPICS)
 
     def abandon(self, token: int, claimed: Sequence[int]) -> None:
         """Return what was claimed, and of which no record could be written."""
         now = self._clock.now()
-        doubtful = self._archive.writer.do(lambda c: deliveries.abandon(c, claimed, token, now), topics=(TOPIC,))
+
+        def abandon(connection: Connection) -> int:
+            doubtful = deliveries.abandon(connection, claimed, token, now)
+            sendings.give_up_left(connection, t.delivery.c.id.in_(claimed), now)
+            return doubtful
+
+        doubtful = self._archive.writer.do(abandon, topics=_TOPICS)
         if doubtful:
             self._warn_of_doubles(doubtful)
 
@@ -266,6 +287,7 @@ class Ledger:
             until = self._policy.next_attempt(now, count, draw)
             if deliveries.put_off(connection, ending.attempt, token, until):
                 held.add(sent.delivery.id)
+                sendings.give_up_left(connection, t.delivery.c.id == sent.delivery.id, now)
         return held | deliveries.finish_all(connection, endings, token) if endings else held
 
     def _judged(self, connection: Connection, sent: Sent, now: float) -> tuple[Ending, int]:
@@ -291,6 +313,7 @@ class Ledger:
         def record(connection: Connection) -> None:
             deliveries.put_off(connection, attempt, token, until)
             deliveries.give_back(connection, untried, token, until, answer.text)
+            sendings.give_up_left(connection, t.delivery.c.id.in_([met_by.id, *untried]), now)
             occurrences.destination_down(connection, self._name, answer.text, now)
 
         self._archive.writer.do(record, topics=_TOPICS)

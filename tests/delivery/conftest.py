@@ -1,4 +1,10 @@
+import sys
+from pathlib import Path
+
 import pytest
+
+sys.path.append(str(Path(__file__).parent.parent / "crash"))  # node_kit: whole nodes
+
 from delivery_kit import FakeDestination, Node
 
 

@@ -114,7 +114,7 @@ def test_one_that_is_being_sent_when_the_job_fails_is_ended_too_once_that_is_kno
     answer(archive, "unreached", "no route")
 
     def send_again(connection):
-        return deliveries.claim(connection, TO, 1, clock.now(), 1)
+        return deliveries.claim(connection, TO, 1, clock.now(), 1, on_wire=1)
 
     (again,) = archive.writer.do(send_again)  # before the job has looked
     look(runner)
