@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import BinaryIO
+from contextlib import closing
+from typing import BinaryIO, Protocol
 from urllib.parse import quote
 
 from starlette.responses import Response
@@ -13,7 +14,7 @@ from hostd.archive.archive import Archive
 from hostd.archive.records import Instance
 from hostd.transcoding.contents import Value
 from hostd.web.errors import INEXISTENT_FILE, WebError
-from hostd.web.promptness import open_file
+from hostd.web.promptness import Repeatable, open_file, reads_promptly, takes_long
 from hostd.web.resources import existing
 from hostd.web.responses import PiecesResponse, WholeResponse
 
@@ -26,9 +27,12 @@ _QUOTED = frozenset('"\\')
 
 def opened(archive: Archive, instance: Instance) -> BinaryIO:
     """Open the current file of an instance. Raises `WebError` when the instance, or its file, is gone."""
+    if archive.is_shared:  # files may be far, too
+        takes_long()
     try:
         return open_file(archive.blobs.path(instance.blob.name))
     except FileNotFoundError as error:
+        takes_long()
         existing(archive, instance.id)  # deleted meanwhile: that is no fault
         raise WebError(500, INEXISTENT_FILE, "the file of this instance is missing from the archive") from error
 
@@ -42,11 +46,19 @@ def disposition(name: str) -> dict[str, str]:
     return {"Content-Disposition": f'filename="{plain}"{extended}'}
 
 
+class Closable(Protocol):
+    """What is open while an answer is sent: a file, or several."""
+
+    def close(self) -> None:
+        """Close it."""
+        ...
+
+
 class _OpenResponse(PiecesResponse):
     """What is read from an open file as it is sent; the file is closed whether or not the client stays to the end."""
 
     def __init__(
-        self, file: BinaryIO, content: Iterator[bytes], *, media_type: str, headers: dict[str, str] | None = None
+        self, file: Closable, content: Iterator[bytes], *, media_type: str, headers: dict[str, str] | None = None
     ) -> None:
         self._file = file
         super().__init__(content, media_type=media_type, headers=headers)
@@ -59,7 +71,7 @@ class _OpenResponse(PiecesResponse):
 
 
 def open_response(
-    file: BinaryIO, content: Iterator[bytes], *, media_type: str, headers: dict[str, str] | None = None
+    file: Closable, content: Iterator[bytes], *, media_type: str, headers: dict[str, str] | None = None
 ) -> Response:
     """Return an answer of what is read from an open file, which is closed then. Call it in a thread: what is small is read at once.
 
@@ -68,7 +80,7 @@ def open_response(
     length = int((headers or {}).get("Content-Length", AT_ONCE + 1))
     if length > AT_ONCE:
         return _OpenResponse(file, content, media_type=media_type, headers=headers)
-    with file:
+    with closing(file):
         return WholeResponse(content, media_type=media_type, headers=headers)
 
 
@@ -88,13 +100,29 @@ def part_response(file: BinaryIO, part: Value, *, media_type: str) -> Response:
     return open_response(file, pieces(part.file, part.at, part.length), media_type=media_type, headers=length)
 
 
-def pieces(file: BinaryIO, at: int, length: int) -> Iterator[bytes]:
-    """Yield a part of a file. Raises `EOFError` when the file ends in it."""
-    # No more is asked for than there is: room for more, which is given back, costs more than reading does.
-    while length > 0:
-        file.seek(at)
-        piece = file.read(min(AT_ONCE, length))
+class _Pieces(Repeatable[bytes]):
+    """Yields a part of a file."""
+
+    def __init__(self, file: BinaryIO, at: int, length: int) -> None:
+        self._file = file
+        self._at = at
+        self._left = length
+        self.repeats = reads_promptly(file)
+
+    def __next__(self) -> bytes:
+        if self._left <= 0:
+            raise StopIteration
+        if not self.repeats:
+            takes_long()
+        self._file.seek(self._at)
+        # No more is asked for than there is: room for more, which is given back, costs more than reading does.
+        piece = self._file.read(min(AT_ONCE, self._left))
         if not piece:
             raise EOFError("the file ends inside of a value")
-        yield piece
-        at, length = at + len(piece), length - len(piece)
+        self._at, self._left = self._at + len(piece), self._left - len(piece)
+        return piece
+
+
+def pieces(file: BinaryIO, at: int, length: int) -> Iterator[bytes]:
+    """Yield a part of a file. Raises `EOFError` when the file ends in it."""
+    return _Pieces(file, at, length)

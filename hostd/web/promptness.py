@@ -11,13 +11,14 @@ import errno
 import io
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+T = TypeVar("T")
 
-_NOWAIT: int | None = getattr(os, "RWF_NOWAIT", None)
-"""Linux has it."""
+_NOWAIT: int = getattr(os, "RWF_NOWAIT", 0)
+"""Linux has it; without it nothing is prompt."""
 
 
 class _Calls(threading.local):
@@ -43,10 +44,10 @@ def prompt(function: Function) -> Function:
 
 def is_prompt(function: Callable[..., Any]) -> bool:
     """Tell whether a function is marked so, and the system knows what it has of a file in memory."""
-    return _NOWAIT is not None and getattr(function, "is_prompt", False)
+    return bool(_NOWAIT) and getattr(function, "is_prompt", False)
 
 
-def call_promptly(function: Callable[..., Any], **values: Any) -> Any:
+def call_promptly(function: Callable[..., T], **values: Any) -> T:
     """Call a function on the event loop. Raises `TakesLongError` where it is to be called in a thread."""
     _CALLS.are_prompt = True
     try:
@@ -55,41 +56,82 @@ def call_promptly(function: Callable[..., Any], **values: Any) -> Any:
         _CALLS.are_prompt = False
 
 
+class Repeatable(Iterator[T]):
+    """An iterator of which the next may be asked for again where that raised `TakesLongError`: nothing has changed."""
+
+    repeats = True
+    """False of one that is not so after all."""
+
+
+def repeats(iterator: Iterator[Any]) -> bool:
+    """Tell whether an iterator is so."""
+    return isinstance(iterator, Repeatable) and iterator.repeats and bool(_NOWAIT)
+
+
 def takes_long() -> None:
     """Say that what follows may take longer than a change of threads. Raises `TakesLongError` on the event loop."""
     if _CALLS.are_prompt:
         raise TakesLongError
 
 
-def open_file(path: str | os.PathLike[str]) -> io.BufferedReader:
-    """Open a file to be read, whether promptly or not. Raises `OSError`."""
-    return io.BufferedReader(PromptFile(path)) if _CALLS.are_prompt else open(path, "rb")  # noqa: PTH123 - Path.open takes longer
+class PromptFile(io.RawIOBase):
+    """A file of which, on the event loop, only that is read which is in memory. Reading raises `TakesLongError` where it is not.
 
+    It does not grow: where it ends is looked at once.
+    """
 
-class PromptFile(io.FileIO):
-    """A file of which, on the event loop, only that is read which is in memory. Reading raises `TakesLongError` where it is not."""
+    def __init__(self, descriptor: int) -> None:
+        """Take over an open file, which is closed with it."""
+        self._descriptor = descriptor
+        self._at = 0
+        self._end = os.fstat(descriptor).st_size
 
-    def read(self, size: int | None = -1, /) -> Any:
-        """Read so many bytes at most, or all."""
-        return io.RawIOBase.read(self, -1 if size is None else size)  # by `readinto`
+    def readable(self) -> bool:
+        """Say that it can be read."""
+        return True
 
-    def readall(self) -> Any:
-        """Read all."""
-        return io.RawIOBase.readall(self)
+    def seekable(self) -> bool:
+        """Say that it can be read from anywhere."""
+        return True
 
-    def readinto(self, buffer: Any, /) -> int | None:
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        """Go to where is read next, and return that."""
+        self._at = offset + (self._at if whence == os.SEEK_CUR else self._end if whence == os.SEEK_END else 0)
+        return self._at
+
+    def tell(self) -> int:
+        """Return where is read next."""
+        return self._at
+
+    def fileno(self) -> int:
+        """Return the descriptor."""
+        return self._descriptor
+
+    def readinto(self, buffer: Any, /) -> int:
         """Read into a buffer."""
-        if not _CALLS.are_prompt:
-            return super().readinto(buffer)
-        assert _NOWAIT is not None, "nothing is prompt where this cannot be known"
-        at = self.tell()
         try:
-            length = os.preadv(self.fileno(), [buffer], at, _NOWAIT)
+            length = os.preadv(self._descriptor, [buffer], self._at, _NOWAIT if _CALLS.are_prompt else 0)
         except BlockingIOError as error:
             raise TakesLongError from error
         except OSError as error:
-            if error.errno == errno.EOPNOTSUPP:  # of another file system
+            if error.errno == errno.EOPNOTSUPP and _CALLS.are_prompt:  # of another file system
                 raise CannotTellError from error
             raise
-        self.seek(at + length)
+        self._at += length
         return length
+
+    def close(self) -> None:
+        """Close it."""
+        if not self.closed:
+            os.close(self._descriptor)
+        super().close()
+
+
+def open_file(path: str | os.PathLike[str]) -> io.BufferedReader:
+    """Open a file that can be read promptly. Raises `OSError`."""
+    return io.BufferedReader(PromptFile(os.open(path, os.O_RDONLY | os.O_CLOEXEC)))
+
+
+def reads_promptly(file: object) -> bool:
+    """Tell whether an open file is one of `open_file`: any other may wait for the disk."""
+    return isinstance(getattr(file, "raw", None), PromptFile)

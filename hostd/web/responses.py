@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,6 +13,8 @@ import msgspec
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
+
+from hostd.web.promptness import TakesLongError, call_promptly, repeats
 
 _SLICE = 1 << 18
 """Bytes that are handed to the network at one time."""
@@ -44,20 +47,23 @@ class WholeResponse(Response):
     def __init__(self, pieces: Iterable[bytes], *, media_type: str, headers: Mapping[str, str] | None = None) -> None:
         """`headers` have the Content-Length."""
         super().__init__(None, media_type=media_type, headers=headers)
-        self._pieces = _gathered(iter(pieces), sys.maxsize)
+        slices = _Slices()
+        self._slices = [*slices.of(pieces), slices.rest()]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
         """Send it."""
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        await _send(self._pieces[:-1], send)
-        *slices, last = _slices(self._pieces[-1] if self._pieces else b"")
-        for piece in slices:
-            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        last = self._slices.pop()
+        for one in self._slices:
+            await send({"type": "http.response.body", "body": one, "more_body": True})
         await send({"type": "http.response.body", "body": last, "more_body": False})
 
 
 class PiecesResponse(StreamingResponse):
-    """An answer of pieces that are made in another thread as it is sent, as many at a time as make up for the change of threads."""
+    """An answer of pieces that are made as it is sent: in another thread, as many at a time as make up for the change of threads.
+
+    Those that are `Repeatable` are made on the event loop, where that takes less than a change of threads.
+    """
 
     def __init__(self, pieces: Iterable[bytes], *, media_type: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__((), media_type=media_type, headers=headers)
@@ -66,9 +72,21 @@ class PiecesResponse(StreamingResponse):
     async def stream_response(self, send: Send) -> None:
         """Send it."""
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        while some := await run_in_threadpool(_gathered, self._pieces, _SLICE):
-            await _send(some, send)
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        slices = _Slices()
+        while some := await self._some():
+            for one in slices.of(some):
+                await send({"type": "http.response.body", "body": one, "more_body": True})
+        await send({"type": "http.response.body", "body": slices.rest(), "more_body": False})
+
+    async def _some(self) -> list[bytes]:
+        """Return the next pieces, none at the end."""
+        if repeats(self._pieces):
+            await asyncio.sleep(0)  # who takes as fast as is read would leave no time to others
+            try:
+                return call_promptly(_gathered_promptly, pieces=self._pieces)
+            except TakesLongError:
+                pass
+        return await run_in_threadpool(_gathered, self._pieces, _SLICE)
 
 
 def _gathered(pieces: Iterator[bytes], enough: int) -> list[bytes]:
@@ -88,16 +106,46 @@ def _gathered(pieces: Iterator[bytes], enough: int) -> list[bytes]:
     return [*found, b"".join(small)] if small else found
 
 
-async def _send(pieces: Sequence[bytes], send: Send) -> None:
-    for piece in pieces:
-        for part in _slices(piece):
-            await send({"type": "http.response.body", "body": part, "more_body": True})
+def _gathered_promptly(pieces: Iterator[bytes]) -> list[bytes]:
+    """Return the next pieces as `_gathered`, as many as can be had promptly. Raises `TakesLongError` where none can."""
+    found: list[bytes] = []
+    length = 0
+    try:
+        while length < _SLICE and (piece := next(pieces, None)) is not None:
+            found.append(piece)
+            length += len(piece)
+    except TakesLongError:
+        if not found:
+            raise
+    return _gathered(iter(found), sys.maxsize)
 
 
-def _slices(piece: bytes) -> list[memoryview]:
-    """Return a piece in slices, at least one."""
-    view = memoryview(piece)
-    return [view[start : start + _SLICE] for start in range(0, len(view) or 1, _SLICE)]
+class _Slices:
+    """Cuts large pieces into slices, which are not copied; small pieces, and small ends of large ones, are joined with what follows."""
+
+    def __init__(self) -> None:
+        self._small: list[bytes | memoryview] = []
+
+    def of(self, pieces: Iterable[bytes]) -> Iterator[bytes | memoryview]:
+        """Yield the slices of the next pieces."""
+        for piece in pieces:
+            if len(piece) < _SMALL:
+                self._small.append(piece)
+                continue
+            if any(self._small):
+                yield self.rest()
+            view = memoryview(piece)
+            end = len(view) % _SLICE if len(view) % _SLICE < _SMALL else 0
+            for start in range(0, len(view) - end, _SLICE):
+                yield view[start : start + _SLICE]
+            if end:
+                self._small.append(view[-end:])
+
+    def rest(self) -> bytes:
+        """Return what is left to be sent."""
+        joined = b"".join(self._small)
+        self._small.clear()
+        return joined
 
 
 def iso_time(at: float | None) -> str | None:

@@ -1,18 +1,23 @@
 """What is answered on the event loop itself, and what goes to a thread because it may take long."""
 
+import asyncio
 import errno
 import os
 import threading
 
 import pytest
 from fastapi import APIRouter, FastAPI
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from starlette.responses import PlainTextResponse, Response
 from starlette.testclient import TestClient
-from web_support import dicom_file
+from web_support import changed, dicom_file
 
 from hostd.web.direct import Direct
-from hostd.web.promptness import TakesLongError, call_promptly, open_file, prompt, takes_long
+from hostd.web.promptness import Repeatable, TakesLongError, call_promptly, open_file, prompt, takes_long
+from hostd.web.responses import PiecesResponse, WholeResponse
 
+READ = os.preadv
 CONTENT = bytes(range(256)) * 3000
 
 
@@ -85,7 +90,9 @@ def not_in_memory(monkeypatch):
     """The system has nothing of any file in memory."""
     asked = []
 
-    def preadv(_descriptor, _buffers, _at, flags):
+    def preadv(descriptor, buffers, at, flags):
+        if not flags:
+            return READ(descriptor, buffers, at)
         asked.append(flags)
         raise BlockingIOError(errno.EAGAIN, "not now")
 
@@ -130,8 +137,10 @@ def test_a_file_that_cannot_be_read_is_an_error_promptly_too(stored, monkeypatch
 def test_where_no_file_tells_whether_it_is_in_memory_nothing_is_prompt_any_more(client, monkeypatch):
     asked = []
 
-    def preadv(*_args):
-        asked.append(1)
+    def preadv(descriptor, buffers, at, flags):
+        if not flags:
+            return READ(descriptor, buffers, at)
+        asked.append(flags)
         raise OSError(errno.EOPNOTSUPP, "not of this file system")
 
     stored = client.post("/instances", content=dicom_file()).json()["ID"]
@@ -147,6 +156,80 @@ ACCEPT = {
     "/frames/1": "application/octet-stream",
     "/metadata": "application/dicom+json",
 }
+
+
+def series_of(client, count):
+    """Store so many instances of one series; return its path."""
+    for number in range(count):
+        content = changed(
+            dicom_file(), SOPInstanceUID=f"1.2.3.{number}", PixelData=bytes([number]) * (600_000 + number)
+        )
+        stored = client.post("/instances", content=content).json()["ID"]
+    tags = client.get(f"/instances/{stored}/simplified-tags").json()
+    return f"/dicom-web/studies/{tags['StudyInstanceUID']}/series/{tags['SeriesInstanceUID']}"
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 5])
+def test_a_series_is_the_same_whatever_of_it_is_in_memory(client, monkeypatch, number):
+    path = series_of(client, 6)
+
+    def ask():
+        answer = client.get(path, headers={"Accept": ACCEPT[""]})
+        assert answer.status_code == 200
+        return answer.content.replace(answer.headers["Content-Type"].rpartition("=")[2].encode(), b"")
+
+    before, reads, waited = ask(), [], []
+
+    def preadv(descriptor, buffers, at, flags):
+        reads.append(flags)
+        if flags and len(reads) % number == 0:
+            waited.append(flags)
+            raise BlockingIOError(errno.EAGAIN, "not now")
+        return READ(descriptor, buffers, at)
+
+    monkeypatch.setattr(os, "preadv", preadv)
+    assert ask() == before
+    assert waited
+
+
+def test_who_takes_an_answer_as_fast_as_it_is_read_leaves_time_to_others():
+    class Endless(Repeatable):
+        has_ended = False
+
+        def __next__(self):
+            if self.has_ended:
+                raise StopIteration
+            return CONTENT
+
+    async def both():
+        pieces, sent = Endless(), []
+
+        async def send(message):
+            sent.append(message["type"])
+
+        async def end():
+            pieces.has_ended = True
+
+        await asyncio.gather(PiecesResponse(pieces, media_type="text/plain").stream_response(send), end())
+        return sent
+
+    assert set(asyncio.run(both())) == {"http.response.start", "http.response.body"}
+
+
+@settings(deadline=None)
+@given(st.lists(st.sampled_from([0, 1, 97, 16_383, 16_384, 262_143, 262_144, 262_145, 278_527, 530_564, 1 << 20])))
+def test_what_is_sent_in_slices_is_what_was_read(lengths):
+    pieces = [os.urandom(length) for length in lengths]
+    sent = []
+
+    async def send(message):
+        sent.append((bytes(message.get("body", b"")), message.get("more_body")))
+
+    asyncio.run(WholeResponse(pieces, media_type="text/plain")({}, None, send))
+    (_, *bodies) = sent
+    assert b"".join(body for body, _ in bodies) == b"".join(pieces)
+    assert [more for _, more in bodies] == [True] * (len(bodies) - 1) + [False]
+    assert all(body for body, more in bodies if more), "an empty slice says that it is the end of chunks"
 
 
 @pytest.mark.parametrize("below", ACCEPT)

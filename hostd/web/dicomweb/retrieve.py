@@ -34,7 +34,7 @@ from hostd.web.errors import (
 )
 from hostd.web.files import AT_ONCE, file_response, open_response, opened, part_response, pieces
 from hostd.web.frames import MAX_SIDE, Pictures, require_frame
-from hostd.web.promptness import prompt, takes_long
+from hostd.web.promptness import Repeatable, prompt, takes_long
 from hostd.web.requested import tag_of
 from hostd.web.responses import PiecesResponse, encoded
 from hostd.web.transcoded import Made
@@ -91,16 +91,34 @@ def _instances(request: Request, made: Made, found: list[Instance]) -> Response:
     if all(form.target(one.blob.transfer_syntax).uid == one.blob.transfer_syntax for one in found):
         sizes = (Part(DICOM, (), one.blob.size) for one in found)
         headers["Content-Length"] = str(length_of(sizes, boundary))
-    parts = _files(made, found, form, first)
-    return open_response(first, written(parts, boundary), media_type=_multipart(DICOM, boundary), headers=headers)
+    files = _Files(made, found, form, first)
+    return open_response(files, written(files, boundary), media_type=_multipart(DICOM, boundary), headers=headers)
 
 
-def _files(made: Made, found: list[Instance], form: Form, first: BinaryIO) -> Iterator[Part]:
-    """Yield the instances, each opened, and made, when its turn comes."""
-    yield _file_part(first)
-    for instance in found[1:]:
-        with closing(made.open(instance, form.target(instance.blob.transfer_syntax))) as file:
-            yield _file_part(file)
+class _Files(Repeatable[Part]):
+    """Yields the instances, each opened, and made, when its turn comes."""
+
+    def __init__(self, made: Made, found: list[Instance], form: Form, first: BinaryIO) -> None:
+        self._made = made
+        self._found = found
+        self._form = form
+        self._opened = 0
+        self._file = first
+
+    def __next__(self) -> Part:
+        if self._opened == len(self._found):
+            raise StopIteration
+        if self._opened:
+            instance = self._found[self._opened]
+            file = self._made.open(instance, self._form.target(instance.blob.transfer_syntax))
+            self._file.close()
+            self._file = file
+        self._opened += 1
+        return _file_part(self._file)
+
+    def close(self) -> None:
+        """Close the one that is open."""
+        self._file.close()
 
 
 def _file_part(file: BinaryIO, media_type: str = DICOM) -> Part:
