@@ -13,10 +13,11 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import ColumnElement, Connection, Row
 
-from hostd.archive import catalogue, deliveries, events, filterings, instances, receipts, scripts, tasks
+from hostd.archive import catalogue, deliveries, events, filterings, instances, receipts, retrievals, scripts, tasks
 from hostd.archive import tables as t
 from hostd.archive.dialects import contains
 from hostd.archive.records import NOBODY, Attempt, Delivery, Event, Instance
+from hostd.archive.retrievals import Retrieval, Sent
 from hostd.archive.scripts import KnownScript
 from hostd.archive.tasks import Task
 from hostd.dicom.header import Header
@@ -80,7 +81,8 @@ class EventTold:
 class History:
     """All that is known of one instance: `instance` as it is stored now, None when it is not stored any more.
 
-    `header` is the newest one that an event holds; `others` are deliveries that no run shown here asked for.
+    `header` is the newest one that an event holds; `others` are deliveries that no run shown here asked for; `retrieved` says, of each time that
+    another system had it sent by C-MOVE or got it by C-GET, for what it asked and how it went.
     """
 
     id: str
@@ -88,6 +90,7 @@ class History:
     header: Header | None
     events: tuple[EventTold, ...]
     others: tuple[DeliveryTold, ...]
+    retrieved: tuple[tuple[Retrieval, Sent], ...] = ()
 
     def deliveries(self) -> list[DeliveryTold]:
         """Return all deliveries of the instance, each once."""
@@ -195,6 +198,7 @@ def of(connection: Connection, instance: str) -> History:
         Header.decode(headers[-1]) if headers else None,
         told,
         tuple(_delivery_told(connection, one) for one in reversed(rest) if one.id not in shown),
+        tuple(retrievals.of_instance(connection, instance)),
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from pydicom.datadict import tag_for_keyword
 
 from hostd.archive.history import ActionTold, DeliveryTold, EventTold, History, RunTold, per_destination
+from hostd.archive.retrievals import Retrieval, Sent
 from hostd.archive.tasks import Task
 from hostd.dicom import syntaxes
 from hostd.dicom.header import Header
@@ -52,6 +53,7 @@ def _history(history: History, *, phi: bool) -> dict[str, Any]:
         }
     facts["events"] = [_event(told, phi=phi) for told in history.events]
     facts["other_deliveries"] = [_delivery(one, phi=phi) for one in history.others]
+    facts["retrieved"] = [_retrieved(*one, phi=phi) for one in history.retrieved]
     return facts
 
 
@@ -141,6 +143,22 @@ def _delivery(told: DeliveryTold, *, phi: bool) -> dict[str, Any]:
             }
             for attempt in told.attempts
         ],
+    }
+
+
+def _retrieved(retrieval: Retrieval, sent: Sent, *, phi: bool) -> dict[str, Any]:
+    return {
+        "retrieval": retrieval.id,
+        "kind": {"move": "C-MOVE", "get": "C-GET"}[retrieval.kind],
+        "at": iso(sent.at),
+        "calling_aet": retrieval.calling_aet,
+        "ip": retrieval.ip,
+        "association": retrieval.association,
+        "destination": retrieval.destination,
+        "outcome": sent.outcome,
+        "status": sent.status,
+        "sent_syntax": syntax_name(sent.sent_syntax) if sent.sent_syntax else None,
+        **({"answer": sent.answer} if phi else {}),
     }
 
 

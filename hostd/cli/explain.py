@@ -139,6 +139,20 @@ def _instance_lines(one: dict[str, Any]) -> Iterator[str]:
         yield from ("  " + line for line in _event_lines(event))
     for delivery in one["other_deliveries"]:
         yield from ("  " + line for line in _delivery_lines(delivery))
+    for retrieved in one["retrieved"]:
+        yield "  " + _retrieved_words(retrieved)
+
+
+def _retrieved_words(retrieved: dict[str, Any]) -> str:
+    """Say who had an instance sent, to whom, and how it went."""
+    asked = f"{retrieved['kind']} by {retrieved['calling_aet']} ({retrieved['ip']})"
+    association = f", association {retrieved['association']}" if retrieved["association"] else ""
+    answer = retrieved.get("answer") or ("" if retrieved["status"] is None else f"status 0x{retrieved['status']:04X}")
+    syntax = f" in {retrieved['sent_syntax']}" if retrieved["sent_syntax"] else ""
+    return (
+        f"{retrieved['at']} retrieval {retrieved['retrieval']}, {asked} to {retrieved['destination']}{association}:"
+        f" {retrieved['outcome']}{syntax}" + (f", {answer}" if answer else "")
+    )
 
 
 def _event_lines(event: dict[str, Any]) -> Iterator[str]:

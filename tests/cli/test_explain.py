@@ -3,11 +3,13 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from hostd.archive import deliveries, events, filterings, instances
+from hostd.archive import deliveries, events, filterings, instances, retrievals
 from hostd.archive.filterings import Filtering, FilterRun
 from hostd.archive.records import Attempt
+from hostd.archive.retrievals import Sent
 from hostd.cli import build
 from hostd.cli.explain import _run_lines
+from hostd.dicom.retrieve import Wanted
 from hostd.testing.made import arrive
 
 SOP = "1.2.3.4.5"
@@ -64,6 +66,33 @@ def test_without_phi_not_even_the_name_that_was_asked_for_is_repeated(config, se
     assert "P1" not in run(config, "explain", "P1", "--no-phi", "--json").output
     assert "P1 is Patient ID of 2 instances" in run(config, "explain", "P1").output
     assert f"{SOP} is SOP Instance UID" in run(config, "explain", SOP, "--no-phi").output
+
+
+def test_who_got_it_by_c_move_and_c_get_is_told_with_when_and_how_it_went(config, sent):
+    def retrieve(connection):
+        (one,) = instances.by_sop_instance_uid(connection, SOP)
+        wanted = Wanted("STUDY", None, ("1.2.3",), (), ())
+        for number, (kind, to, outcome) in enumerate(
+            (("get", "caller:WS1", "delivered"), ("move", "modality:x", "failed")), 1
+        ):
+            begun = retrievals.begin(
+                connection, kind=kind, at=10.0, calling_aet="WS1", ip="192.0.2.7", association=4, destination=to,
+                wanted=wanted, count=1, node="node",
+            )  # fmt: skip
+            answer = {"delivered": ("0x0000", 0, "1.2.840.10008.1.2.1"), "failed": ("no [P1]", 0xA700, None)}[outcome]
+            retrievals.note(connection, begun, [Sent(one.id, SOP, outcome, answer[0], 11.0 + number, *answer[1:])])
+
+    sent.writer.do(retrieve)
+    said = run(config, "explain", SOP).output
+    assert "retrieval 1, C-GET by WS1 (192.0.2.7) to caller:WS1, association 4: delivered in Explicit VR Little" in said
+    assert "retrieval 2, C-MOVE by WS1 (192.0.2.7) to modality:x, association 4: failed, no [P1]" in said
+    shown = run(config, "explain", SOP, "--no-phi").output
+    assert ("P1" in shown, "association 4: failed, status 0xA700" in shown) == (False, True)
+    (one,) = json.loads(run(config, "explain", SOP, "--json").stdout)["instances"]
+    assert [(told["kind"], told["at"]) for told in one["retrieved"]] == [
+        ("C-GET", "1970-01-01T00:00:12.000+00:00"), ("C-MOVE", "1970-01-01T00:00:13.000+00:00"),
+    ]  # fmt: skip
+    assert "retrieval" not in run(config, "explain", "1.2.3.4.6").output
 
 
 def test_an_unknown_name_is_one_line_and_exit_code_1(config, sent):
