@@ -153,8 +153,8 @@ class LyingPeer:
             sock.close()
 
     def _hold(self, sock):
-        connection = Connection(sock, timeout_s=30)
-        request = acceptor.read_request(connection, artim_s=30)
+        connection = Connection(sock, timeout_s=60)
+        request = acceptor.read_request(connection, artim_s=60)
         manner = self.manner(None)
         if manner == HANG:
             self._released.wait()

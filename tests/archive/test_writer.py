@@ -70,16 +70,16 @@ def test_what_can_wait_is_committed_with_what_comes_meanwhile(archive):
     waiting = [archive.writer.submit(add_event(), within_s=600) for _ in range(3)]
     assert not any(future.done() for future in waiting)
     assert archive.writer.do(add_event()) == 4
-    assert [future.result(5) for future in waiting] == [1, 2, 3]
+    assert [future.result(60) for future in waiting] == [1, 2, 3]
     assert len(commits) == 1
 
 
 def test_what_can_wait_goes_when_its_time_has_come_or_somebody_hurries(archive):
     archive.writer.hurry()  # with nothing there
-    assert archive.writer.submit(add_event(), within_s=0.01).result(10) == 1
+    assert archive.writer.submit(add_event(), within_s=0.01).result(60) == 1
     waiting = archive.writer.submit(add_event(), within_s=600)
     archive.writer.hurry()
-    assert waiting.result(10) == 2
+    assert waiting.result(60) == 2
 
 
 def test_what_can_wait_is_committed_when_the_node_stops(archive):

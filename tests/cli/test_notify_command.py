@@ -19,7 +19,7 @@ from channels_kit import HookServer
 def run(tmp_path, *arguments, url="http://127.0.0.1:1/geheim"):
     config = tmp_path / "hostd.toml"
     config.write_text(
-        f'[node]\ndata = "data"\nallow_insecure_permissions = true\n[notify.ops]\nurl = "{url}"\ntimeout_s = 2\n'
+        f'[node]\ndata = "data"\nallow_insecure_permissions = true\n[notify.ops]\nurl = "{url}"\ntimeout_s = 60\n'
     )
     return CliRunner().invoke(build(), ["notify", *arguments, "--config", str(config)])
 

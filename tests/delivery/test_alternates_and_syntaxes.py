@@ -29,7 +29,7 @@ ALTERNATE = Terms(alternate=OTHER)
 
 def modality(peer, name="archive", **options):
     return Modality(
-        name, aet="LIAR", host="127.0.0.1", port=peer.port, calling_aet="HOSTD", timeout_s=options.pop("timeout_s", 10.0),
+        name, aet="LIAR", host="127.0.0.1", port=peer.port, calling_aet="HOSTD", timeout_s=options.pop("timeout_s", 60.0),
         **options,
     )  # fmt: skip
 
@@ -213,7 +213,7 @@ def test_a_peer_that_hangs_is_a_lost_answer_and_holds_nobody_else(node, fake):
 
     with LyingPeer(manner) as peer:
         number = node.ask("modality:archive")
-        node.couriers(modality(peer, timeout_s=1.0), fake)
+        node.couriers(modality(peer, timeout_s=3.0), fake)
         assert hung.wait(60)
         for _ in range(10):
             node.until_state(node.ask(NAME), "delivered")

@@ -34,7 +34,7 @@ def peer():
 
 
 def archive_at(peer):
-    return Modality("archive", aet="ARCHIVE", host="127.0.0.1", port=peer.port, calling_aet="HOSTD", timeout_s=10.0)
+    return Modality("archive", aet="ARCHIVE", host="127.0.0.1", port=peer.port, calling_aet="HOSTD", timeout_s=60.0)
 
 
 def test_what_the_peer_has_committed_to_may_be_deleted_and_not_before(node, peer):

@@ -99,7 +99,7 @@ def server():
 
 
 def dicomweb(server, **options):
-    return DicomWeb("cloud", Access(server.url, headers={"Authorization": SECRET}, timeout_s=5, **options))
+    return DicomWeb("cloud", Access(server.url, headers={"Authorization": SECRET}, timeout_s=60, **options))
 
 
 def posts(server):

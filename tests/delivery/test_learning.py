@@ -79,7 +79,7 @@ def plain_and_compressed(node):
 
 
 def modality(peer):
-    return Modality("archive", aet="LIAR", host="127.0.0.1", port=peer.port, calling_aet="HOSTD", timeout_s=10.0)
+    return Modality("archive", aet="LIAR", host="127.0.0.1", port=peer.port, calling_aet="HOSTD", timeout_s=60.0)
 
 
 def test_an_association_takes_what_it_proposed_all_for_that_is_not_known_to_be_refused(plain_and_compressed):

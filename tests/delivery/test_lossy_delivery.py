@@ -38,7 +38,7 @@ class Unable:
 
 
 def modality(port):
-    return Modality("archive", aet="ANY", host="127.0.0.1", port=port, calling_aet="HOSTD", timeout_s=10.0)
+    return Modality("archive", aet="ANY", host="127.0.0.1", port=port, calling_aet="HOSTD", timeout_s=60.0)
 
 
 @pytest.mark.peers

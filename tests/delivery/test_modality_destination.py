@@ -30,7 +30,7 @@ NAME = "modality:archive"
 FALLBACKS = (EXPLICIT, IMPLICIT)
 
 
-def modality(port, *, aet="ANY", timeout_s=10.0, **options):
+def modality(port, *, aet="ANY", timeout_s=60.0, **options):
     return Modality(
         "archive", aet=aet, host="127.0.0.1", port=port, calling_aet="HOSTD", timeout_s=timeout_s, **options
     )

@@ -18,7 +18,7 @@ NOTE = Message("notification-7", "The first line\nand another", 1.7e9, "x.py")
 
 
 def hook(port, **more):
-    return Channel(url=f"http://127.0.0.1:{port}/secret-key", timeout_s=2, **more)
+    return Channel(url=f"http://127.0.0.1:{port}/secret-key", timeout_s=60, **more)
 
 
 def mail(port, **more):
@@ -28,7 +28,7 @@ def mail(port, **more):
         tls="none",
         sender="hostd@here.example",
         to=["a@there.example"],
-        timeout_s=2,
+        timeout_s=60,
         **more,
     )
 
@@ -120,7 +120,7 @@ def test_a_password_is_never_sent_to_a_server_that_cannot_encrypt(post):
         to=["c@d.example"],
         username="u",
         password="geheim",
-        timeout_s=2,
+        timeout_s=60,
     )
     with pytest.raises(ChannelError) as refused:
         channel_of("ops", entry, "node").send(NOTE)
@@ -340,7 +340,7 @@ def test_a_webhook_is_called_with_own_authority_and_client_certificate(web, tmp_
         del options["client_certificate_file"], options["client_key_file"]
     elif missing is not None:
         del options[missing]
-    channel = channel_of("ops", Channel(url=f"https://127.0.0.1:{web.port}/hook", timeout_s=20, **options), "node")
+    channel = channel_of("ops", Channel(url=f"https://127.0.0.1:{web.port}/hook", timeout_s=60, **options), "node")
     if missing is None:
         channel.send(NOTE)
         assert [body["id"] for body in web.bodies] == [NOTE.id]

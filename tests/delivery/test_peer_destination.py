@@ -101,7 +101,7 @@ def fake_peer():
 
 
 def peer(server, **options):
-    return Peer("buffer", Access(server.url, "hostd", SECRET, timeout_s=5, connect_timeout_s=5), **options)
+    return Peer("buffer", Access(server.url, "hostd", SECRET, timeout_s=60, connect_timeout_s=60), **options)
 
 
 def posts(server):
@@ -265,7 +265,7 @@ def test_a_dead_peer_holds_its_queue_and_no_message_holds_a_secret(node, capfd):
 
 def test_a_peer_whose_certificate_nobody_vouches_for_is_sent_nothing(node, fake_peer):
     number = node.ask(NAME)
-    node.couriers(Peer("buffer", Access(fake_peer.url.replace("http:", "https:"), timeout_s=5)))
+    node.couriers(Peer("buffer", Access(fake_peer.url.replace("http:", "https:"), timeout_s=60)))
     node.until(lambda: node.outcomes(number) == ["unreached"])
     assert fake_peer.requests == []
 

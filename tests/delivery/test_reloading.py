@@ -66,7 +66,7 @@ def test_what_scripts_name_changes_while_the_node_runs_and_the_log_names_what_do
         assert left == ["dicom.aets", "scripting.attempts", "scripting.max_hops"]
         until(lambda: _warning(node) is None)
         where = f"http://127.0.0.1:{node.http.port}/instances"
-        assert requests.post(where, data=small_file(), timeout=20).status_code == 200
+        assert requests.post(where, data=small_file(), timeout=60).status_code == 200
         until(lambda: len(outside.bodies) == 2)
         assert {body.get("text", body.get("patient")) for body in outside.bodies} == {"it has arrived", "arrived"}
         with node.archive.read() as connection:

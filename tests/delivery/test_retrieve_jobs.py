@@ -52,7 +52,7 @@ def desk(tmp_path):
     handlers = [(evt.EVT_C_MOVE, moved)]
     server = ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers)
     section = Section(aet="PACS", host="127.0.0.1", port=server.server_address[1])
-    provider = Provider(configured("pacs", section), by="move", query_timeout_s=10, retrieve_timeout_s=60)
+    provider = Provider(configured("pacs", section), by="move", query_timeout_s=60, retrieve_timeout_s=60)
     archive = Archive(tmp_path, "test", SystemClock())
     retrievals = Retrievals(archive, Here("HOSTD", lambda *_: (0, "")))
     kinds = {kind: Retrieves(kind, lambda: {"pacs": provider}, retrievals) for kind in (MOVE, GET)}

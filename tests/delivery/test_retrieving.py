@@ -23,7 +23,7 @@ CT, MR = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.4"
 
 def provider(port, **settings):
     section = Section(aet="PACS", host="127.0.0.1", port=port, **settings)
-    return Provider(configured("pacs", section), by=section.retrieve_by, query_timeout_s=10, retrieve_timeout_s=10)
+    return Provider(configured("pacs", section), by=section.retrieve_by, query_timeout_s=60, retrieve_timeout_s=60)
 
 
 def test_each_transfer_syntax_of_what_is_expected_has_a_context_of_its_own_to_be_sent_in():

@@ -15,7 +15,7 @@ from hostd.scp.limits import Limits
 CT = "1.2.840.10008.5.1.4.1.1.2"
 IMPLICIT = "1.2.840.10008.1.2"
 VERIFICATION = "1.2.840.10008.1.1"
-QUICK = Limits(artim_s=0.4, idle_s=10, network_s=5, linger_s=0.3)
+QUICK = Limits(artim_s=60, idle_s=60, network_s=60, linger_s=0.3)
 
 
 class FakeReception:
@@ -180,6 +180,11 @@ class Kit:
         wire = self.wire()
         assert wire.associate()[0] == 2
         return wire
+
+    def hurry(self, network_s):
+        """Have no peer that is associated now be waited for any longer than so in the middle of a message."""
+        for conversation in list(self.listener._conversations):
+            conversation._connection._timeout_s = network_s
 
     def until(self, condition, timeout=60):
         end = time.monotonic() + timeout

@@ -255,9 +255,10 @@ def test_a_trickle_of_bytes_does_not_restart_artim(kit):
 
 @pytest.mark.parametrize("sent", [False, True])
 def test_a_silent_association_times_out_with_a_row(kit, sent):
-    kit.listen(replace(kit.QUICK, idle_s=0.1, network_s=0.1))
+    kit.listen(replace(kit.QUICK, idle_s=60 if sent else 0.1))
     wire = kit.associated()
     if sent:
+        kit.hurry(network_s=0.1)
         wire.send(kit.p_data(store_request(kit), kit.pdv(b"begin", last=False)))
     assert wire.pdu()[0] == 7
     ((_, closed),) = kit.log.wait()
@@ -266,8 +267,9 @@ def test_a_silent_association_times_out_with_a_row(kit, sent):
 
 
 def test_a_slow_disk_is_not_held_against_the_peer(kit):
-    kit.listen(replace(kit.QUICK, network_s=0.1, idle_s=5))
+    kit.listen()
     wire = kit.associated()
+    kit.hurry(network_s=0.1)
     kit.store.may_finish.clear()
     wire.send(kit.p_data(store_request(kit), kit.pdv(b"ds")))
     kit.until(lambda: kit.store.receptions)
@@ -308,7 +310,7 @@ def test_stopping_aborts_the_idle_and_lets_the_current_store_finish(kit):
     kit.store.may_finish.clear()
     busy.send(kit.p_data(store_request(kit), kit.pdv(b"ds")))
     kit.until(lambda: kit.store.receptions)
-    stop = threading.Thread(target=listener.stop, args=(10,))
+    stop = threading.Thread(target=listener.stop, args=(60,))
     stop.start()
     assert idle.pdu() == (7, bytes(4))
     assert silent.pdu() == (7, bytes(4))
@@ -355,7 +357,7 @@ def test_without_room_who_would_store_is_rejected_as_transient_and_who_only_asks
 
 
 def test_two_hundred_associations_at_one_time_are_served_in_bounded_memory_and_one_more_is_refused(kit):
-    kit.listen(replace(kit.QUICK, associations=200, idle_s=120))
+    kit.listen(replace(kit.QUICK, associations=200, idle_s=600))
     before = resident()
     wires = [kit.associated() for _ in range(200)]
     kit.until(lambda: kit.listener.open_associations == 200)
