@@ -34,6 +34,12 @@ _UNDEFINED_VRS = frozenset(b"OB OW SQ UN".split())
 _MAX_DEPTH = 64
 _HEAD, _HEAD_BIG = struct.Struct("<HH2sH"), struct.Struct(">HH2sH")
 """Group, element, VR and the length of a VR that has a short one (PS3.5 §7.1.2)."""
+_LENGTH = struct.Struct("<I")
+_HEAD_LENGTH = 12
+"""Of an element whose VR has a long one."""
+_PIXEL_GROUP = 0x7FE0
+_BLOCK = 1 << 14
+"""Bytes in which plain elements are looked for at one time."""
 _WIDTHS = (
     dict.fromkeys(b"AT OW SS US".split(), 2)
     | dict.fromkeys(b"FL OF OL SL UL".split(), 4)
@@ -90,12 +96,15 @@ def read_until_pixels(
     """
     reader = _Reader(source, big_endian=big_endian)
     elements: Elements = {}
-    while not reader.at_end():
+    while True:
+        if not (implicit or big_endian):
+            reader.plain(elements)
+        if reader.at_end():
+            return elements, None
         tag, vr, length = reader.head(implicit=implicit)
         if tag in PIXEL_TAGS:
             return elements, PixelElement(tag, vr, length, reader.position)
         elements[tag] = reader.element(tag, vr, length)
-    return elements, None
 
 
 def spans_until_pixels(source: BinaryIO, *, implicit: bool, big_endian: bool = False) -> tuple[list[Span], int]:
@@ -210,6 +219,29 @@ def _delimiter(tag: int) -> bytes:
     return struct.pack("<HHI", tag >> 16, tag & 0xFFFF, 0)
 
 
+def _plain(block: bytes, position: int, elements: Elements) -> int:
+    """Enter the elements that are whole in a block, in explicit VR little endian and of a defined length; return where another begins."""
+    last = len(block) - _HEAD_LENGTH
+    unpacked, length_of = _HEAD.unpack_from, _LENGTH.unpack_from
+    while position <= last:
+        group, number, vr, length = unpacked(block, position)
+        if group >= _PIXEL_GROUP:
+            break
+        begin = position + 8
+        if vr not in _SHORT_VRS:
+            if vr not in _LONG_VRS:
+                break
+            (length,) = length_of(block, begin)
+            begin += 4
+        end = begin + length
+        if end > len(block):  # so has one of an undefined length
+            break
+        tag = group << 16 | number
+        elements[tag] = Element(tag, vr, block[begin:end])
+        position = end
+    return position
+
+
 class _Reader:
     """Reads elements strictly: what is cut off or is no element raises `CannotTranscodeError`."""
 
@@ -218,6 +250,8 @@ class _Reader:
         self._is_big = big_endian
         self._order: Literal["big", "little"] = "big" if big_endian else "little"
         self._unpacked = _HEAD_BIG.unpack if big_endian else _HEAD.unpack
+        self._block = b""
+        self._block_at = 0
         self.position = source.tell()
         self._end = source.seek(0, os.SEEK_END)
         source.seek(self.position)
@@ -231,6 +265,19 @@ class _Reader:
             tag, vr, length = self.head(implicit=implicit)
             found[tag] = self.element(tag, vr, length)
         return found
+
+    def plain(self, elements: Elements) -> None:
+        """Read the next elements of explicit VR in little endian as far as they are of a defined length, and not large: it takes a third of the time."""
+        position = self.position
+        while position < self._end:
+            if not self._block_at <= position <= self._block_at + len(self._block) - _HEAD_LENGTH:
+                self._source.seek(position)
+                self._block, self._block_at = self._source.read(min(_BLOCK, self._end - position)), position
+            reached = self._block_at + _plain(self._block, position - self._block_at, elements)
+            if reached == position:
+                break
+            position = reached
+        self._seek(position)
 
     def head(self, *, implicit: bool) -> tuple[int, bytes | None, int]:
         head = self._read(8)
