@@ -288,7 +288,7 @@ class Node:
         self._start_actions(
             Storing(self.archive, intake, products), Replacing(self.archive, for_replace, allowance), intake
         )
-        self._undo += [("products", products.stop), ("products", for_replace.stop)]
+        self._undo += [("packs", self._packs.close), ("products", products.stop), ("products", for_replace.stop)]
         self._start_rounds()
         self._open_doors(intake, for_delivery, pool)
         self._undo.append(("retrieves", self._retrievals.stop))

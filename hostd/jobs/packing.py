@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import errno
 import io
+import time
 import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Protocol, cast
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, Protocol, cast
 
 import msgspec
 import sqlalchemy as sa
@@ -44,7 +45,10 @@ _PIECE = 1 << 20
 _FLUSH = 256 << 10
 _LEVEL = 1
 """Of deflate: pixels get hardly smaller by trying harder, and a download is not to wait for it."""
-_LOOK_EVERY = 50
+_SLICE_S = 0.5
+"""Seconds after which a job that packs says how far it is, and looks whether it is to end."""
+_NEARLY = 0.99
+"""The progress of what is packed, but is not whole yet."""
 _AT_ONCE = 500
 _SPOKEN = frozenset("._")
 
@@ -205,6 +209,18 @@ class Packer:
 
     def pieces(self, asked: Packing, instances: Sequence[Packed]) -> Iterator[bytes]:
         """Yield a ZIP, in pieces, as the files are read. Raises `JobFault` and `TranscodeError`, also in the middle."""
+        waiting: list[bytes] = []
+        size = 0
+        for piece, _ in self.progressing(asked, instances):
+            waiting.append(piece)
+            size += len(piece)
+            if size >= _FLUSH:
+                yield b"".join(waiting)
+                waiting, size = [], 0
+        yield b"".join(waiting)
+
+    def progressing(self, asked: Packing, instances: Sequence[Packed]) -> Iterator[tuple[bytes, int]]:
+        """Yield the same with how many instances are packed, also after each of them, however little there is to yield then."""
         out, names, directory = _Pieces(), Names(), Directory(extended=asked.extended)
         now = datetime.now(UTC).timetuple()[:6]
         with zipfile.ZipFile(cast("IO[bytes]", out), "w", zipfile.ZIP_DEFLATED) as archive:
@@ -219,15 +235,16 @@ class Packer:
                         while piece := file.read(_PIECE):
                             member.write(piece)
                             if out.size >= _FLUSH:
-                                yield out.taken()
+                                yield out.taken(), number
                     if asked.is_media:
                         is_made = syntax != one.transfer_syntax
                         directory.add(one, name, syntax, _uid_in(path) if is_made else one.sop_instance_uid)
+                yield out.taken(), number + 1
             if asked.is_media:
                 entry = zipfile.ZipInfo("DICOMDIR", now)
                 entry.compress_type = zipfile.ZIP_DEFLATED
                 archive.writestr(entry, directory.encoded())
-        yield out.taken()
+        yield out.taken(), len(instances)
 
     @contextmanager
     def _file(self, asked: Packing, one: Packed) -> Iterator[tuple[Path, str]]:
@@ -265,18 +282,44 @@ def _method(syntax: str) -> int:
 # -- jobs -------------------------------------------------------------------------------------------------------------
 
 
+@dataclass(slots=True)
+class _Underway:
+    """An archive that is being packed, under the token of its job."""
+
+    token: int | None
+    part: Path
+    file: BinaryIO
+    pieces: Iterator[tuple[bytes, int]]
+    count: int
+    uncompressed: int
+
+    def drop(self) -> None:
+        """Leave nothing of it."""
+        self.file.close()
+        self.part.unlink(missing_ok=True)
+
+
 class Packs:
-    """Carries out both types: the ZIP is a file of the node that made it, as long as the job is kept."""
+    """Carries out both types: the ZIP is a file of the node that made it, as long as the job is kept.
+
+    What is being packed is in the memory of the node, from one step to the next: a restart begins it anew.
+    """
 
     def __init__(self, archive: Archive, packer: Packer) -> None:
         self._archive = archive
         self._packer = packer
+        self._underway: dict[str, _Underway] = {}
         self._folder = archive.data / _FOLDER
         self._folder.mkdir(mode=0o700, exist_ok=True)
 
     def output(self, job: Job) -> Path:
         """Return where the output of a job is, if it is there."""
         return self._folder / f"{job.id}.zip"
+
+    def close(self) -> None:
+        """Let go of what is being packed, once no job is worked on any more: the next start begins it anew."""
+        while self._underway:
+            self._underway.popitem()[1].drop()
 
     def sweep(self) -> None:
         """Remove what no job knows: of one that was forgotten, or was being packed when a node was killed."""
@@ -287,45 +330,59 @@ class Packs:
                 path.unlink(missing_ok=True)
 
     def step(self, job: Job) -> Step:
-        """Pack all of it; begun anew after a crash. Raises `JobFault`."""
-        asked = msgspec.convert(job.asked, Packing)
-        with self._archive.read() as connection:
-            instances = packed(connection, [item.instance for item in jobs.items(connection, job)])
-        part = self._folder / f"{job.id}.part"
-        size = 0
+        """Pack some more of it; begun anew after a crash. Raises `JobFault`."""
         try:
-            with part.open("wb") as file:
-                part.chmod(0o600)
-                for count, piece in enumerate(self._packer.pieces(asked, instances)):
-                    file.write(piece)
-                    size += len(piece)
-                    if count % _LOOK_EVERY == 0 and self._is_wanted_otherwise(job):
-                        part.unlink(missing_ok=True)
-                        return Step(job.memo, progress=job.progress)
-            part.replace(self.output(job))
+            underway = self._underway.get(job.id)
+            if underway is None or underway.token != job.token:
+                underway = self._begin(job)
+            return self._go_on(job, underway)
         except OSError as error:
-            part.unlink(missing_ok=True)
+            self._drop(job)
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise JobFault(faults.FULL_STORAGE, "the disk is full") from error
             raise
         except BaseException:
-            part.unlink(missing_ok=True)
+            self._drop(job)
             raise
-        uncompressed = sum(one.size for one in instances)
+
+    def _begin(self, job: Job) -> _Underway:
+        self._drop(job)
+        asked = msgspec.convert(job.asked, Packing)
+        with self._archive.read() as connection:
+            instances = packed(connection, [item.instance for item in jobs.items(connection, job)])
+        part = self._folder / f"{job.id}.part"
+        file = part.open("wb")
+        pieces, size = self._packer.progressing(asked, instances), sum(one.size for one in instances)
+        underway = self._underway[job.id] = _Underway(job.token, part, file, pieces, len(instances), size)
+        part.chmod(0o600)
+        return underway
+
+    def _go_on(self, job: Job, underway: _Underway) -> Step:
+        ends = time.monotonic() + _SLICE_S
+        for piece, packed_ in underway.pieces:
+            underway.file.write(piece)
+            if time.monotonic() >= ends:
+                return Step(job.memo, progress=min(packed_ / underway.count, _NEARLY) if underway.count else _NEARLY)
+        size = underway.file.tell()
+        underway.file.close()
+        underway.part.replace(self.output(job))
+        del self._underway[job.id]
         content = {
             "ArchiveSize": str(size), "ArchiveSizeMB": size >> 20,
-            "UncompressedSize": str(uncompressed), "UncompressedSizeMB": uncompressed >> 20,
+            "UncompressedSize": str(underway.uncompressed), "UncompressedSizeMB": underway.uncompressed >> 20,
         }  # fmt: skip
         return Step(job.memo, content, 1.0, is_done=True)
 
-    def _is_wanted_otherwise(self, job: Job) -> bool:
-        with self._archive.read() as connection:
-            found = jobs.get(connection, job.id)
-        return found is None or found.wanted is not None or found.token != job.token
+    def _drop(self, job: Job) -> None:
+        underway = self._underway.pop(job.id, None)
+        if underway is not None:
+            underway.drop()
 
-    def halted(self, connection: Connection, job: Job, why: Halt, reason: str, now: float) -> None:
+    def halted(self, _connection: Connection, job: Job, _why: Halt, _reason: str, _now: float) -> None:
         """Leave nothing: what was packed is begun anew."""
+        self._drop(job)
 
     def forgotten(self, job: Job) -> None:
         """Remove the output."""
+        self._drop(job)
         self.output(job).unlink(missing_ok=True)

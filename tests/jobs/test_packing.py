@@ -12,6 +12,7 @@ from tasks_kit import Steady
 
 from hostd.archive import jobs
 from hostd.errors import CannotTranscodeError
+from hostd.jobs import packing
 from hostd.jobs.faults import JobFault
 from hostd.jobs.packing import ARCHIVE, Names, Packed, Packer, Packing, Packs, packed, plain
 from hostd.jobs.running import Runner
@@ -145,18 +146,88 @@ def test_a_job_keeps_its_archive_until_it_is_forgotten(archive, packs):
     assert not packs.output(job).exists()
 
 
-def test_a_job_that_is_cancelled_while_it_packs_leaves_nothing(archive, packs, monkeypatch):
-    one = ask(archive, [stored(archive, n, bytes([n]) * (2 << 20)) for n in range(3)])
-    looked = packs._is_wanted_otherwise
+@pytest.fixture
+def _in_slices(monkeypatch):
+    """A step ends whenever it may."""
+    monkeypatch.setattr(packing, "_SLICE_S", 0.0)
 
-    def cancelled(job):
-        decide(archive, one, "cancel")
-        return looked(job)
 
-    monkeypatch.setattr(packs, "_is_wanted_otherwise", cancelled)
+@pytest.mark.usefixtures("_in_slices")
+def test_how_far_it_is_is_shown_while_it_packs(archive, packs):
+    one = ask(archive, [stored(archive, n, b"data") for n in range(4)])
+    seen, step = [], packs.step
+
+    def looked_at(job):
+        seen.append(job.progress)
+        return step(job)
+
+    packs.step = looked_at
     run_out(Runner(archive, {ARCHIVE: packs}, Steady(), at_once=1))
-    assert (get(archive, one).state, get(archive, one).error_code) == ("failure", 37)
+    assert seen[:5] == [0.0, 0.25, 0.5, 0.75, 0.99]
+    assert (get(archive, one).state, get(archive, one).progress) == ("success", 1.0)
+    with zipfile.ZipFile(packs.output(get(archive, one))) as zipped:
+        assert zipped.testzip() is None
+        assert len(zipped.namelist()) == 4
+
+
+@pytest.mark.usefixtures("_in_slices")
+@pytest.mark.parametrize("verb", ["cancel", "pause"])
+def test_a_job_that_is_to_end_while_it_packs_ends_there_and_leaves_nothing(archive, packs, verb):
+    one = ask(archive, [stored(archive, n, bytes([n]) * (2 << 20)) for n in range(3)])
+    seen, step = [], packs.step
+
+    def decided(job):
+        done = step(job)
+        seen.append([path.name for path in packs._folder.iterdir()])
+        if len(seen) == 1:
+            decide(archive, one, verb)
+        return done
+
+    packs.step = decided
+    runner = Runner(archive, {ARCHIVE: packs}, Steady(), at_once=1)
+    run_out(runner)
+    assert seen == [[f"{one}.part"]], "it ended after the step in which it was decided"
     assert list(packs._folder.iterdir()) == []
+    if verb == "cancel":
+        assert (get(archive, one).state, get(archive, one).error_code) == ("failure", 37)
+        return
+    assert get(archive, one).state == "paused"
+    decide(archive, one, "resume")
+    run_out(runner)
+    with zipfile.ZipFile(packs.output(get(archive, one))) as zipped:
+        assert len(zipped.namelist()) == 3
+
+
+@pytest.mark.usefixtures("_in_slices")
+def test_what_fails_in_its_middle_leaves_nothing(archive, packs):
+    ids = [stored(archive, n, b"data") for n in range(3)]
+    one = ask(archive, ids)
+    with archive.read() as connection:
+        last = packed(connection, ids)[-1]
+    archive.blobs.unlink(last.blob)
+    run_out(Runner(archive, {ARCHIVE: packs}, Steady(), at_once=1))
+    assert get(archive, one).state == "failure"
+    assert list(packs._folder.iterdir()) == []
+
+
+@pytest.mark.usefixtures("_in_slices")
+def test_a_node_that_stops_while_it_packs_leaves_nothing_and_the_next_begins_anew(archive, packs):
+    one = ask(archive, [stored(archive, n, b"data") for n in range(3)])
+    runner = Runner(archive, {ARCHIVE: packs}, Steady(), at_once=1)
+    step = packs.step
+
+    def stopping(job):
+        runner._closing.set()
+        return step(job)
+
+    packs.step = stopping
+    assert runner.turn() == 0
+    packs.close()
+    assert list(packs._folder.iterdir()) == []
+    following = Packs(archive, Packer(archive, None))
+    run_out(Runner(archive, {ARCHIVE: following}, Steady(), at_once=1))
+    with zipfile.ZipFile(following.output(get(archive, one))) as zipped:
+        assert len(zipped.namelist()) == 3
 
 
 def test_what_a_killed_node_left_half_packed_goes_at_the_next_start(archive, packs):
