@@ -101,9 +101,23 @@ class Target:
         mean = Target(self.what, self.measured, self.least, self.most)
         return "**in the mean only**" if self.every and mean.is_reached else "**no**"
 
+    @classmethod
+    def of_each(cls, what: str, found: Mapping[str, Spread], least: float, note: str) -> Target:
+        """Return that of several ratios, by what they are of, each of which is to reach it; their mean is the geometric one."""
+        medians = [one.median for one in found.values()]
+        measured = Spread(statistics.geometric_mean(medians), min(medians), max(medians))
+        return cls(what, measured, least=least, every=True, note=note)
+
+    @classmethod
+    def none_slower(cls, what: str, found: Mapping[str, Spread]) -> Target:
+        """Return that nothing is slower than Orthanc, of how many times as fast each is; what is slower is named."""
+        slower = [f"{name} {one.median:.2f}" for name, one in found.items() if one.median < 1]
+        note = f"{len(slower)} of {len(found)} are slower: {'; '.join(slower)}" if slower else "none is slower"
+        return cls.of_each(f"{what}: times as fast as Orthanc", found, 1, note)
+
     def row(self) -> tuple[Cell, ...]:
         """Return it as a row of a table."""
-        return self.what, self.aimed, self.measured.said(), self.verdict
+        return self.what, self.aimed, Spread.said(self.measured), self.verdict
 
     def as_json(self) -> dict[str, Any]:
         """Return it as JSON has it."""

@@ -10,5 +10,7 @@ def _shared(*parts: str) -> Path:
     return next((way for way in ways if way.exists()), ways[0])
 
 
+UNCOMPRESSED = tuple(_shared("wg04", f"{name}_UNC") for name in ("CT1", "MR1", "MR3", "NM1", "US1", "VL1"))
+"""One of each of NEMA's WG-04 that others than hostd take too: CT, MR, nuclear medicine, ultrasound and visible light; 0.5 to 1.1 MB."""
 CT = _shared("wg04", "CT1_UNC")
 """A CT of NEMA's WG-04, uncompressed, with 255 elements; not everywhere there."""

@@ -6,7 +6,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks import command
+from benchmarks import command, real
 from benchmarks.command import say
 from benchmarks.receive import made, report, rounds
 from benchmarks.receive.report import Run
@@ -34,6 +34,8 @@ def taken(folder: Path, *, rounds_: int, quick: bool = False, short: bool = Fals
     """Measure everything in an empty folder."""
     servers = [one for one in SERVERS if shutil.which(_PROGRAMS.get(one.name, "storescu"))]
     cases = [Case(size, count) for size in (made.SMALL, made.CT, made.LARGE) for count in (1, 4, 16)]
+    if all(file.exists() for file in real.UNCOMPRESSED):
+        cases += [Case(made.REAL, count) for count in (1, 4)]
     if short:
         servers = [one for one in servers if one in (Hostd, Orthanc)]
         cases = [Case(size, count) for size in (made.SMALL, made.CT) for count in (1, 4)]

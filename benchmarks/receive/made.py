@@ -34,11 +34,15 @@ class Size:
 SMALL = Size("30 kB", 120, 120, 1, 320)
 CT = Size("0.5 MB", 512, 512, 1, 320)
 LARGE = Size("30 MB", 1024, 1024, 14, 16)
+REAL = Size("real files", 0, 0, 0, 180)
+"""Not made: copies of those of `real.UNCOMPRESSED`, each with an identity of its own."""
 HUGE = Size("1 GB", 2048, 2048, 120, 2)
 
 
 def made(folder: Path, size: Size, parts: int) -> list[Path]:
     """Write the instances of one turn into so many folders, one for each association; return the folders."""
+    if size.name == REAL.name:
+        return _copied(folder, size.count // parts, parts)
     template = _template(size)
     noise = np.random.default_rng(size.rows)
     folders = [folder / f"{part}" for part in range(parts)]
@@ -54,6 +58,22 @@ def made(folder: Path, size: Size, parts: int) -> list[Path]:
                 file.write(_PIXEL_DATA.pack(0x7FE0, 0x0010, b"OW", len(frame) * size.frames))
                 for _ in range(size.frames):
                     file.write(frame)
+    return folders
+
+
+def _copied(folder: Path, count: int, parts: int) -> list[Path]:
+    """Write copies of the real files into each of so many folders, those of one file as a series."""
+    folders = [folder / f"{part}" for part in range(parts)]
+    datasets = [pydicom.dcmread(file) for file in real.UNCOMPRESSED]
+    for one in folders:
+        one.mkdir(parents=True)
+        for dataset in datasets:
+            dataset.StudyInstanceUID, dataset.SeriesInstanceUID = generate_uid(), generate_uid()
+        for number in range(count):
+            dataset = datasets[number * len(datasets) // count]
+            dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+            dataset.InstanceNumber = number + 1
+            dataset.save_as(one / f"{number}.dcm", enforce_file_format=True)
     return folders
 
 
@@ -89,7 +109,10 @@ def read(size: Size, folder: Path) -> list[bytes]:
 def described() -> str:
     """Say what they are."""
     whose = "the header of a CT of NEMA's WG-04" if real.CT.exists() else "a made CT header of some thirty elements"
-    return f"CT images with {whose}, of which fifteen elements differ from image to image; explicit little endian, without compression"
+    return (
+        f"CT images with {whose}, of which fifteen elements differ from image to image; explicit little endian, without compression.\n"
+        "Real files are copies of a CT, MR, nuclear medicine, ultrasound and visible light image of NEMA's WG-04, 0.5 to 1.1 MB"
+    )
 
 
 def _template(size: Size) -> Dataset:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -106,10 +105,8 @@ def _targets(run: Run) -> Iterable[Target]:
 def _target(what: str, least: float, found: dict[str, Ratio | None] | dict[str, Ratio], by: str) -> Iterable[Target]:
     known = {image: one for image, one in found.items() if one is not None}
     if known:
-        medians = [one.median for one in known.values()]
-        mean = math.exp(sum(map(math.log, medians)) / len(medians))
         note = f"{by}: " + ", ".join(f"{image} {Spread.said(one, 2)}" for image, one in known.items())
-        yield Target(what, Spread(mean, min(medians), max(medians)), least=least, every=True, note=note)
+        yield Target.of_each(what, known, least, note)
 
 
 def _beside(run: Run) -> Table:

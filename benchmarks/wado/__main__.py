@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks import command
-from benchmarks.figures import Cell, Dots, Ratio, Section, Spread, Table
+from benchmarks.figures import Cell, Dots, Ratio, Section, Spread, Table, Target
 from benchmarks.receive import made
 from benchmarks.wado.asking import QUESTIONS, seconds, store
 from benchmarks.wado.servers import PLUGIN, Hostd, Orthanc
@@ -72,6 +72,9 @@ def section(cells: Cells, rounds: int) -> Section:
         rounds=rounds,
         how=f"""In each round every server was asked the same over kept connections, one after the other; {COUNT} instances of a CT of 512x512, as they are stored.
 Clients and servers share the machine. Medians, and in brackets the smallest and the largest.""",
+        targets=[Target.none_slower("every question", {f"{row}, {by}": ratio for row, by, ratio in points})]
+        if points
+        else [],
         picture=Dots(points, "times as fast as Orthanc (right of 1: faster); bars from the least to the most")
         if points
         else None,

@@ -6,36 +6,6 @@ import time
 import pytest
 
 from benchmarks.growth import measured as growth
-from hostd.archive import answering
-from hostd.dicom.element_values import known_vr
-from hostd.dicom.header import main_keywords
-
-TAGS = {
-    keyword: tag
-    for level in ("patient", "study", "series", "instance")
-    for keyword, tag in main_keywords(level).items()
-}
-TOLD = ("PatientName", "StudyDescription", "StudyTime")
-QUERIES = [
-    ("study", {"PatientID": "P7"}),
-    ("study", {"PatientID": "P7*", "StudyDate": "20000108"}),
-    ("study", {"PatientName": "nakamura7^*"}),
-    ("study", {"PatientName": "*amura7^*", "PatientID": "P7"}),
-    ("study", {"StudyDate": "20000108", "AccessionNumber": "A7"}),
-    ("study", {"AccessionNumber": "A7"}),
-    ("study", {"StudyInstanceUID": "2.25.1.7"}),
-    ("series", {"StudyInstanceUID": "2.25.1.7", "Modality": "CT"}),
-    ("instance", {"SeriesInstanceUID": "2.25.2.37"}),
-]
-
-
-def ask(index, level, keys):
-    wanted = {
-        TAGS[keyword]: (known_vr(TAGS[keyword]), text) for keyword, text in (dict.fromkeys(TOLD, "") | keys).items()
-    }
-    wanted[0x00201208] = ("IS", "")
-    asked = answering.asked(level, wanted, is_exact=lambda vr: vr != "PN", files="never")
-    return sum(len(page) for page in answering.answers(index.archive, asked))
 
 
 def measured(few, many, level, keys, rounds):
@@ -44,7 +14,7 @@ def measured(few, many, level, keys, rounds):
     for number in range(rounds):
         for index in (few, many) if number % 2 else (many, few):
             began = time.process_time()
-            counts[index.rows] = ask(index, level, keys)
+            counts[index.rows] = index.ask(level, keys)
             times[index.rows].append(time.process_time() - began)
     return counts, [statistics.median(times[index.rows]) for index in (few, many)]
 
@@ -53,7 +23,7 @@ def compared(folder, sizes, rounds):
     of_few, of_many = (growth.index(folder / f"{rows}", rows, print) for rows in sizes)
     with of_few as few, of_many as many:
         total = [0.0, 0.0]
-        for level, keys in QUERIES:
+        for level, keys in growth.QUERIES:
             counts, took = measured(few, many, level, keys, rounds)
             assert counts[few.rows] == counts[many.rows] > 0, (level, keys, counts)
             total = [one + more for one, more in zip(total, took, strict=True)]

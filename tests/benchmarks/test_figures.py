@@ -49,6 +49,15 @@ def test_a_target_says_whether_it_is_reached(least, most, every, verdict):
     assert Target.from_json(target.as_json()) == target
 
 
+def test_a_target_reads_the_same_in_its_section_and_in_the_summary():
+    target = Target("speed", Ratio(12.0, 11.0, 13.0), least=1)
+    assert (
+        target.row()
+        == Target.from_json(target.as_json()).row()
+        == ("speed", "at least 1 times", "12.0 [11.0 to 13.0]", "yes")
+    )
+
+
 def test_a_table_has_every_kind_of_cell():
     table = Table(
         ("a", "b", "c", "d"), [("x", None, 3, 12.34), (Spread(1, 0, 2), Ratio(1, 0, 2), "", 0)], "T", "Said.", "Below."

@@ -8,12 +8,14 @@ import pydicom
 import pytest
 import structlog
 
+from benchmarks import real
 from benchmarks.figures import Ratio
 from benchmarks.receive import __main__ as command
 from benchmarks.receive import made, report, rounds
 from benchmarks.receive.made import SMALL
 from benchmarks.receive.report import Run
 from benchmarks.receive.rounds import Case, Sample
+from benchmarks.receive.servers import Hostd
 
 pytestmark = [
     pytest.mark.peers,
@@ -92,3 +94,12 @@ def test_ratios_are_taken_round_by_round():
     }
     found = rounds.ratio(cells, case, "hostd", "Orthanc")
     assert (found.low, found.median, found.high) == (2, 3, 5)
+
+
+@pytest.mark.skipif(
+    not all(file.exists() for file in real.UNCOMPRESSED), reason="the real files are not beside the checkout"
+)
+def test_real_files_are_sent_too(tmp_path):
+    case = Case(made.Size(made.REAL.name, 0, 0, 0, 12), 2)
+    cells = rounds.measured(tmp_path, [case], [Hostd, command.Pynetdicom], 1, print)
+    assert {samples[0].instances for samples in cells.values()} == {12}
