@@ -45,7 +45,7 @@ def bench(bench):
 
 def ids(bench, **search):
     with bench.archive.read() as connection:
-        return searching.find(connection, Search(**search), time_limit_s=5.0)
+        return searching.find(connection, Search(**search), time_limit_s=60.0)
 
 
 def get(bench, identifier):
@@ -98,7 +98,7 @@ def test_a_search_by_identifier_label_or_age_walks_an_index(bench):
         ):
             found = []
             sa.event.listen(connection, "before_cursor_execute", lambda *a, f=found: f.append((a[2], a[3])))
-            searching.find(connection, search, time_limit_s=5.0)
+            searching.find(connection, search, time_limit_s=60.0)
             statement, values = found[0]
             plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values).all()
             assert any(index in row[-1] for row in plan), (search, plan)
@@ -352,7 +352,7 @@ def test_a_rehearsal_reads_what_is_kept_and_changes_nothing(bench):
     load = load_frame("a.py", COUNTS, Script(), Names(sorted(("archive",))), resolve)
     replayer = Replayer(
         lambda: ScriptWorker.start(load), file_of=bench.archive.blobs.path, read=bench.archive.read, destinations=resolve,
-        time_limit_s=5.0, script="a.py",
+        time_limit_s=60.0, script="a.py",
     )  # fmt: skip
     (replayed,) = replayer.replay(past)
     assert replayed.outcome.plan == ("keep for itself: n",)

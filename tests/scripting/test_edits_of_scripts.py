@@ -47,7 +47,7 @@ def event():
 def ran(*lines, **changes):
     worker = ScriptWorker.start(load(handler(*lines), **changes))
     try:
-        return worker.run(event(), time_limit_s=5.0, answer=lambda question: frames.Answer(question.id))
+        return worker.run(event(), time_limit_s=60.0, answer=lambda question: frames.Answer(question.id))
     finally:
         worker.stop()
 

@@ -33,7 +33,7 @@ class Restarting:
 
     def start(self):
         bench = self.bench
-        self.filters = Filters(bench.archive, time_limit_s=10.0, workers=1)
+        self.filters = Filters(bench.archive, time_limit_s=60.0, workers=1)
         self.host = ScriptHost(
             bench.archive, bench.folder, entries=bench.entries, names=Names(sorted(KNOWN)), means=Means(resolve),
             isolation="required", attempts=bench.attempts, rescan_s=bench.rescan_s, check_file=lambda _path: None,

@@ -123,11 +123,12 @@ def test_an_edit_while_a_run_is_going_on_has_the_effects_of_one_version_for_each
     )
     bench.start()
     bench.arrive(8)
-    time.sleep(0.2)  # in the middle of the first run
+    bench.until(lambda: bench.rows(t.action))  # the next run begins at once
     bench.put("a.py", handler("host.forward(instance, to='ai')"))
+    bench.arrive()
     bench.until_passed("a.py")
     actions = bench.rows(t.action)
-    assert len({action.event for action in actions}) == len(actions) == len(bench.rows(t.delivery)) == 8
+    assert len({action.event for action in actions}) == len(actions) == len(bench.rows(t.delivery)) == 9
     sent_to = [action.inputs["to"] for action in actions]
     assert sent_to == sorted(sent_to, reverse=True)  # first the one version, then the other
     assert set(sent_to) == {"archive", "ai"}
@@ -401,7 +402,7 @@ def test_a_take_over_that_cannot_be_written_is_tried_again(bench, monkeypatch):
 
 
 def test_a_worker_that_cannot_be_started_again_makes_events_wait(bench, monkeypatch):
-    bench.may("a.py", time_limit_s=0.3)
+    bench.may("a.py", time_limit_s=2)
     bench.write(
         "a.py", handler("while instance.sop_instance_uid == '1.2.3.4.1': pass", "host.forward(instance, to='ai')")
     )

@@ -67,7 +67,7 @@ def test_a_script_that_waits_and_one_that_is_killed_delay_nobody(bench, monkeypa
 
     monkeypatch.setattr(execution.questions, "answer_from", waits)
     bench.attempts = 1
-    bench.may("killed.py", time_limit_s=0.2)
+    bench.may("killed.py", time_limit_s=5)
     scripts = {
         "waits.py": handler("try:", "    instance.tags.ImageComments", "except ValueError:", "    print('no file')"),
         "killed.py": handler("while instance.tags.InstanceNumber == 5:", "    pass"),
@@ -88,6 +88,6 @@ def test_a_script_that_waits_and_one_that_is_killed_delay_nobody(bench, monkeypa
     assert len(bench.rows(t.run, script="archive.py")) == len(bench.rows(t.delivery)) == EVENTS
     (parked,) = bench.rows(t.run, script="killed.py")
     assert parked.outcome == "parked"
-    assert "0.2 s" in parked.error
+    assert "killed after 5 s" in parked.error
     bench.until(lambda: not behind(bench, bench.last_event(), ["waits.py"]), timeout=100)
     assert bench.logged("waits.py") == ["no file"] * EVENTS

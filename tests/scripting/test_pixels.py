@@ -71,7 +71,7 @@ def replayed(bench, source):
     load = load_frame("a.py", source, Script(may=["delete"]), Names(["archive"]), resolve)
     replayer = Replayer(
         lambda: ScriptWorker.start(load), file_of=bench.archive.blobs.path, read=bench.archive.read, destinations=resolve,
-        time_limit_s=10.0, script="a.py",
+        time_limit_s=60.0, script="a.py",
     )  # fmt: skip
     return [one.outcome for one in replayer.replay(past(bench))]
 

@@ -108,7 +108,7 @@ def test_a_replay_answers_from_the_record_and_asks_nobody(outside, asked):
     def replayed(text):
         replayer = Replayer(
             start(text), file_of=outside.archive.blobs.path, read=outside.archive.read, destinations=resolve,
-            time_limit_s=5.0,
+            time_limit_s=60.0,
         )  # fmt: skip
         return [one.outcome for one in replayer.replay(past)]
 

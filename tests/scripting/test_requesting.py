@@ -88,7 +88,7 @@ def test_a_replay_answers_from_the_record_and_asks_nobody(outside, asked):
         replayer = Replayer(
             lambda text=text: ScriptWorker.start(load_frame("a.py", text, Script(may=["http"]), named, resolve)),
             file_of=outside.archive.blobs.path, read=outside.archive.read,
-            destinations=resolve, time_limit_s=5,
+            destinations=resolve, time_limit_s=60,
         )  # fmt: skip
         found += [one.outcome for one in replayer.replay(past)]
     assert [text for _, text in found[0].log] == ["200 A True", '{"name": "A"}']

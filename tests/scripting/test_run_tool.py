@@ -48,7 +48,7 @@ def event():
 def ran(line, **changes):
     worker = ScriptWorker.start(load(handler(line), **changes))
     try:
-        return worker.run(event(), time_limit_s=5.0, answer=lambda question: frames.Answer(question.id))
+        return worker.run(event(), time_limit_s=60.0, answer=lambda question: frames.Answer(question.id))
     finally:
         worker.stop()
 

@@ -63,7 +63,7 @@ def test_the_example_of_the_page_does_what_it_says(page):
     worker = ScriptWorker.start(load_frame("compress.py", example, Script(), Names(["archive"]), resolve))
     try:
         file = Path(get_testdata_file("CT_small.dcm", download=False))
-        shown = rehearse(worker, file, kind="stored_instance", now=1.7e9, destinations=resolve, time_limit_s=5.0)
+        shown = rehearse(worker, file, kind="stored_instance", now=1.7e9, destinations=resolve, time_limit_s=60.0)
     finally:
         worker.stop()
     assert shown.error is None

@@ -167,7 +167,7 @@ def test_a_past_delivery_can_be_replayed(bench):
         past = events.latest(connection, ["delivery_failed"], 10)
     replayer = Replayer(
         lambda: ScriptWorker.start(load_frame("x.py", source, Script(), Names(["archive", "ai"]), resolve)),
-        file_of=bench.archive.blobs.path, read=bench.archive.read, destinations=resolve, time_limit_s=5.0,
+        file_of=bench.archive.blobs.path, read=bench.archive.read, destinations=resolve, time_limit_s=60.0,
     )  # fmt: skip
     (replayed,) = replayer.replay(past)
     assert replayed.outcome.plan == ("forward to peer:ai",)
@@ -182,7 +182,7 @@ def test_every_such_event_can_be_rehearsed(tmp_path, archive):
     (file,) = (archive.blobs.path(name) for name in archive.blobs.names())
     try:
         for kind in EXAMPLES:
-            shown = rehearse(worker, file, kind=kind, now=1.7e9, destinations=resolve, time_limit_s=5.0)
+            shown = rehearse(worker, file, kind=kind, now=1.7e9, destinations=resolve, time_limit_s=60.0)
             assert (shown.error, len(shown.log)) == (None, 1)
     finally:
         worker.stop()

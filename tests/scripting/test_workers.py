@@ -16,7 +16,7 @@ PRINT_UID = handler("print(instance.sop_instance_uid)")
 
 @pytest.fixture
 def three(bench):
-    bench.may("a.py", workers=3, time_limit_s=20)
+    bench.may("a.py", workers=3, time_limit_s=60)
     return bench
 
 

@@ -160,7 +160,7 @@ def test_a_stop_lets_an_upload_end(face):
         wire.sendall(f"POST /instances HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(content)}\r\n\r\n".encode())
         wire.sendall(content[:BEGINNING])
         until(lambda: len(face.files()) == 1)
-        stopped = pool.submit(listener.stop, 10)
+        stopped = pool.submit(listener.stop, 60)
         time.sleep(0.2)
         assert not stopped.done()
         wire.sendall(content[BEGINNING:])
