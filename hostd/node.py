@@ -17,6 +17,7 @@ from hostd.archive.archive import Archive
 from hostd.archive.delivery_orders import Matching, Order, decide_all
 from hostd.archive.limits import Allowance
 from hostd.archive.pseudonyms import IndexPseudonyms
+from hostd.archive.quieting import TOPIC as STABLE
 from hostd.archive.records import Origin
 from hostd.archive.room import Room
 from hostd.clock import Clock, SystemClock
@@ -73,6 +74,7 @@ from hostd.scp.retrieve import Retriever
 from hostd.scp.rows import AssociationRows
 from hostd.scripting.asking import Means
 from hostd.scripting.filters import Filters, Reached
+from hostd.scripting.host import Limits as ScriptLimits
 from hostd.scripting.host import ScriptHost
 from hostd.scripting.loading import Names
 from hostd.scripting.processes import WorkerProcess
@@ -274,7 +276,7 @@ class Node:
             workers=workers,
             ack_budget_s=settings.ingest.ack_budget_s,
             filters=self._filters,
-            quiet_of=settings.stable.quiet_of,
+            quiet_of=self._quiet_of,
             has_room=self._room.is_left,
             allowance=allowance,
         )
@@ -296,7 +298,7 @@ class Node:
     def _start_rounds(self) -> None:
         """Start what looks by itself whether there is something to do."""
         settings = self.settings
-        quiet = QuietTime(self.archive, shortest_s=settings.stable.shortest_s)
+        quiet = QuietTime(self.archive, shortest_s=lambda: self.settings.stable.shortest_s)
         self._undo.append(("quiet time", quiet.stop))
         quiet.start()
         deleting = Deleting(self.archive)
@@ -381,14 +383,12 @@ class Node:
                 measure=pool.measure,
             ),
             isolation=settings.scripting.isolation,
-            attempts=settings.scripting.attempts,
+            limits=_limits_of(settings),
             manual=settings.scripting.reload == "manual",
-            park_after=settings.scripting.park_after,
             rescan_s=settings.scripting.rescan_s,
             check_file=(lambda _path: None) if trusts_all else refuse_writable_by_others,
             filters=self._filters,
             timetable=timetable,
-            max_hops=settings.scripting.max_hops,
             started=self._workers,
         )
         self._undo.append(("scripts", self._scripts.stop))
@@ -517,7 +517,7 @@ class Node:
     def reconfigure(self, wanted: Settings) -> None:
         """Go on with other settings: what can change while the node runs does, and the log names what cannot.
 
-        What is in `changes.RELOADED` changes; a script gets a new worker, with what it may do and name now, for its next event. Raises
+        What is in `changes.RELOADED` and `RELOADED_OF` changes; a script gets a new worker, with what it may do and name now, for its next event. Raises
         `ConfigurationError` for what cannot be used; then nothing changes.
         """
         if left := changes.waiting(self.settings, wanted):
@@ -546,6 +546,10 @@ class Node:
             self._carriers.use(tellers(self._targets, self.archive, former))
         if "dicom" in sections:
             self.accepted.use(accepted_of(settings.dicom))
+        self._room.refuse_below_mb = settings.node.refuse_below_mb
+        if "stable" in sections:
+            self.archive.bulletin.ring(STABLE)
+        self._filters.time_limit_s = settings.scripting.filter_time_limit_s
         self._callers.use(callers_of(settings))
         self._retry.use(_policy_of(settings))
         if not changes.DELIVERING.isdisjoint(sections):
@@ -554,7 +558,7 @@ class Node:
             self._filters.know(_reached(settings))
             self._couriers.use(destinations_of(settings), terms_of(settings))
         if self._scripts is not None:
-            self._scripts.reconfigure(dict(settings.scripts), Names.of(settings))
+            self._scripts.reconfigure(dict(settings.scripts), Names.of(settings), _limits_of(settings))
         _log.info("the configuration was read again", sections=sections)
 
     # -- what it knows
@@ -647,6 +651,9 @@ class Node:
             named = {name: host for name, host in named.items() if host == origin.ip}
         return next(iter(named), None)
 
+    def _quiet_of(self, modality: str) -> float:
+        return self.settings.stable.quiet_of(modality)
+
     def _look_around(self) -> None:
         """See whether there is room on the disk, and whether everybody sends who is expected to."""
         if self.archive.is_shared:  # another node may have been told of a modality
@@ -658,6 +665,10 @@ class Node:
             {name: source.silent_after_h * 3600 for name, source in settings.sources.items()},
             {name: (modality.aet, modality.host) for name, modality in settings.modalities.items()},
         )
+
+
+def _limits_of(settings: Settings) -> ScriptLimits:
+    return ScriptLimits(settings.scripting.attempts, settings.scripting.park_after, settings.scripting.max_hops)
 
 
 def _targets_of(settings: Settings) -> dict[str, Target]:

@@ -99,7 +99,7 @@ def archive(tmp_path):
     ("job", "topic", "name"),
     [
         (lambda archive: Schedules(archive, Timetable()), schedules.TOPIC, "schedules"),
-        (lambda archive: QuietTime(archive, shortest_s=60.0), STABLE, "quiet time"),
+        (lambda archive: QuietTime(archive, shortest_s=lambda: 60.0), STABLE, "quiet time"),
         (Deleting, "event", "deleting"),
     ],
 )

@@ -26,7 +26,7 @@ from hostd.cli.imports import collect_seldom, keep_what_is_there
 from hostd.clock import SystemClock
 from hostd.errors import NotFoundError
 from hostd.scripting.asking import Means
-from hostd.scripting.host import ScriptHost
+from hostd.scripting.host import Limits, ScriptHost
 from hostd.scripting.loading import Names
 
 FORWARDS = "def on_stored_instance(instance, host):\n    host.forward(instance, to='archive')\n"
@@ -186,7 +186,7 @@ def _running(folder: Path, sources: Mapping[str, str]) -> Iterator[Bench]:
     archive = Archive(folder / "data", "benchmark", SystemClock())
     host = ScriptHost(
         archive, folder / "scripts", entries={}, names=Names(["archive"]), means=Means(_resolve),
-        isolation="required", attempts=3, rescan_s=60.0, check_file=lambda _path: None,
+        isolation="required", limits=Limits(3), rescan_s=60.0, check_file=lambda _path: None,
     )  # fmt: skip
     host.start()
     try:

@@ -39,7 +39,8 @@ class Room:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._folder = folder
-        self._refuse_below_mb = refuse_below_mb
+        self.refuse_below_mb = refuse_below_mb
+        """May be changed at any time."""
         self._usage = usage
         self._monotonic = monotonic
         self._lock = threading.Lock()
@@ -48,7 +49,7 @@ class Room:
 
     def is_left(self) -> bool:
         """Tell whether anything more may be taken in."""
-        if not self._refuse_below_mb:
+        if not self.refuse_below_mb:
             return True
         with self._lock:
             now = self._monotonic()
@@ -63,7 +64,7 @@ class Room:
         except OSError as error:  # what cannot be looked at shows when it is written to
             _log.warning("the room on the disk is not known", reason=error.strerror)
             return
-        limit = min(self._refuse_below_mb << 20, total // _SHARE)
+        limit = min(self.refuse_below_mb << 20, total // _SHARE)
         was_left, self._is_left = self._is_left, free >= limit * (1 if self._is_left else _RECOVERED)
         if was_left and not self._is_left:
             _log.error("nothing more is taken in: the disk of the data folder is nearly full", free_mb=free >> 20)

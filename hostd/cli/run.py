@@ -14,7 +14,7 @@ from hostd.cli.config import ConfigPath, chosen
 from hostd.cli.imports import collect_seldom, keep_what_is_there, without_collecting
 from hostd.cli.signals import on_stop_signal
 from hostd.config.rereading import Rereading
-from hostd.config.sections import Script
+from hostd.config.sections import Log, Script
 from hostd.config.settings import Settings, load_with_origins
 from hostd.control import Control, Verbosity
 from hostd.scripting.processes import WorkerLost, WorkerProcess, started_ahead
@@ -35,11 +35,10 @@ def run(
     """Run a node until SIGTERM or Ctrl-C, which stops it cleanly."""
     file = chosen(config)
     # Before it is read, so that a change meanwhile is one.
-    rereading = Rereading(file, lambda wanted: node.reconfigure(wanted)) if file is not None else None  # noqa: PLW0108 - the node is made later
+    rereading = Rereading(file, lambda wanted: take(wanted)) if file is not None else None  # noqa: PLW0108 - it is made later
     loaded = load_with_origins(file)
     settings = loaded.settings
-    level = "debug" if verbose else settings.log.level
-    log.configure(settings.log.format, level)
+    voice = _Voice(settings.log, is_verbose=verbose)
     workers = [] if no_scripts else _first_workers(settings)
     with without_collecting():
         from hostd.node import Node  # noqa: PLC0415 - takes as long as those workers do, on another processor
@@ -48,9 +47,14 @@ def run(
     control = Control(
         reload=rereading.ask if rereading is not None else None,
         shut_down=lambda: os.kill(os.getpid(), signal.SIGTERM),
-        set_verbosity=lambda verbosity: log.set_level(_level_of(verbosity, level)),
+        set_verbosity=voice.set_verbosity,
     )
     node = Node(settings, run_scripts=not no_scripts, hold_waiting=no_jobs, workers=workers, control=control)
+
+    def take(wanted: Settings) -> None:
+        node.reconfigure(wanted)
+        voice.use(wanted.log)
+
     wait_for_stop = on_stop_signal(rereading.ask if rereading is not None else None)
     node.start()
     try:
@@ -69,6 +73,32 @@ def run(
         if rereading is not None:
             rereading.stop()
         node.stop()
+
+
+class _Voice:
+    """The log: as it is configured, unless there is more wanted by `--verbose`, or over HTTP until its configuration changes."""
+
+    def __init__(self, configured: Log, *, is_verbose: bool) -> None:
+        self._configured = configured
+        self._is_verbose = is_verbose
+        self._speak()
+
+    @property
+    def _level(self) -> str:
+        return "debug" if self._is_verbose else self._configured.level
+
+    def use(self, configured: Log) -> None:
+        """Write the log as it is configured now, where that is another way."""
+        if configured != self._configured:
+            self._configured = configured
+            self._speak()
+
+    def set_verbosity(self, verbosity: Verbosity) -> None:
+        """Write more, or as it is configured."""
+        log.set_level(_level_of(verbosity, self._level))
+
+    def _speak(self) -> None:
+        log.configure(self._configured.format, self._level)
 
 
 def _level_of(verbosity: Verbosity, configured: str) -> str:

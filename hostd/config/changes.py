@@ -22,14 +22,31 @@ RELOADED = frozenset(
             "projects",
             "notify",
             "targets",
+            "stable",
+            "log",
         ),
         *DESTINATION_TABLES.values(),
     }
 )
 """The sections of the configuration that may change while the node runs; the others take effect with its next start."""
 
-RELOADED_OF_DICOM = frozenset(Accepting.model_fields)
-"""The settings of `[dicom]` that may change while the node runs."""
+RELOADED_OF = {
+    "dicom": frozenset(Accepting.model_fields),
+    "node": frozenset(
+        {
+            "trash_days",
+            "events_days",
+            "associations_days",
+            "notifications_days",
+            "finished_days",
+            "min_free_mb",
+            "refuse_below_mb",
+        }
+    ),
+    "scripting": frozenset({"forget_after_days", "attempts", "park_after", "max_hops", "filter_time_limit_s"}),
+    "jobs": frozenset({"keep_days"}),
+}
+"""Of other sections, the settings that may change while the node runs."""
 
 DELIVERING = frozenset({"delivery", *DESTINATION_TABLES.values()})
 """The sections that say where and how things are sent."""
@@ -37,9 +54,11 @@ DELIVERING = frozenset({"delivery", *DESTINATION_TABLES.values()})
 
 def taken(now: Settings, wanted: Settings) -> Settings:
     """Return the configuration of now with what can be taken over of the one that is wanted."""
-    accepting = {name: getattr(wanted.dicom, name) for name in RELOADED_OF_DICOM}
     update = {name: getattr(wanted, name) for name in RELOADED}
-    return now.model_copy(update=update | {"dicom": now.dicom.model_copy(update=accepting)})
+    for section, names in RELOADED_OF.items():
+        some = {name: getattr(getattr(wanted, section), name) for name in names}
+        update[section] = getattr(now, section).model_copy(update=some)
+    return now.model_copy(update=update)
 
 
 def sections(now: Settings, wanted: Settings) -> list[str]:

@@ -13,7 +13,7 @@ from annotated_types import Ge, Gt, Le
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
-from hostd.config.changes import RELOADED
+from hostd.config.changes import RELOADED, RELOADED_OF
 from hostd.config.problems import model_at
 from hostd.config.settings import Settings
 
@@ -86,6 +86,13 @@ def _listed(names: Collection[str]) -> str:
     return f"{', '.join(most)} and {last}"
 
 
+def _of(section: str) -> str:
+    """Return the settings of a section that may change while the node runs, for a sentence."""
+    table = Settings.model_fields[section].annotation
+    assert table is not None
+    return ", ".join(f"`{name}`" for name in table.model_fields if name in RELOADED_OF[section])
+
+
 _HEAD = f"""\
 # Configuration
 
@@ -107,8 +114,9 @@ this machine only.
 - The configuration and the scripts folder, and every folder above them, must not be writable by other users, unless
   `node.allow_insecure_permissions` says otherwise.
 - A running node takes over {_listed(RELOADED)} when the file changes, or at once on SIGHUP;
-  of `[dicom]`, what is accepted of whom: the settings whose names begin with `accept`, `rejected_`, `always_allow_`, and `check_modality_host`, `strict_aet_comparison` and `transcode`.
-  A change of any other section takes effect with the next start; the log names the settings that wait for it. A file with a problem changes
+  of `[dicom]`, what is accepted of whom: the settings whose names begin with `accept`, `rejected_`, `always_allow_`, and `check_modality_host`, `strict_aet_comparison` and `transcode`;
+  of `[node]` {_of("node")}; of `[scripting]` {_of("scripting")}; of `[jobs]` {_of("jobs")}.
+  A change of anything else takes effect with the next start; the log names the settings that wait for it. A file with a problem changes
   nothing.
 - `hostd config check` lists all problems, `hostd config show` all values and where each comes from, and
   `hostd config hash-password` makes the hash of a user's password. None of them shows a secret.

@@ -7,7 +7,7 @@ starts, once (P2).
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import structlog
@@ -30,11 +30,11 @@ _AGAIN_S = 5.0
 
 
 class QuietTime:
-    """Looks at what is due, in a thread of its own. `shortest_s` is the shortest quiet time: nothing that comes is due sooner."""
+    """Looks at what is due, in a thread of its own. `shortest_s` gives the shortest quiet time: nothing that comes is due sooner."""
 
-    def __init__(self, archive: Archive, *, shortest_s: float) -> None:
+    def __init__(self, archive: Archive, *, shortest_s: Callable[[], float]) -> None:
         self._archive = archive
-        self._longest_s = min(shortest_s, _LONGEST_S)
+        self._shortest_s = shortest_s
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._serve, name="quiet time", daemon=True)
 
@@ -67,12 +67,12 @@ class QuietTime:
     def _pause(self) -> float:
         with self._archive.read() as connection:
             due_at = levels.next_due(connection)
-        now = self._archive.clock.now()
+        now, longest_s = self._archive.clock.now(), min(self._shortest_s(), _LONGEST_S)
         if due_at is None:
-            return self._longest_s
+            return longest_s
         if due_at <= now:
             return _BUSY_S
-        return min(max(due_at - now, _SHORTEST_S), self._longest_s)
+        return min(max(due_at - now, _SHORTEST_S), longest_s)
 
 
 def tell_due(archive: Archive, stopping: threading.Event | None = None) -> int:

@@ -81,7 +81,8 @@ class Filters:
         self, archive: Archive, *, time_limit_s: float, workers: int, reached: Mapping[str, Reached] | None = None
     ) -> None:
         self._archive = archive
-        self._time_limit_s = time_limit_s
+        self.time_limit_s = time_limit_s
+        """May be changed at any time."""
         self._count = workers
         self._reached = reached or {}
         self._guard = threading.Lock()
@@ -291,7 +292,7 @@ class Filters:
                 script = newer[0]
         is_lost = True
         try:
-            verdict = worker.judge(question, time_limit_s=self._time_limit_s, answer=answer)
+            verdict = worker.judge(question, time_limit_s=self.time_limit_s, answer=answer)
             is_lost = False
         finally:
             script.workers.give_back(worker, is_lost=is_lost)

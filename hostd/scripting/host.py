@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import structlog
@@ -47,6 +47,15 @@ def _summary(said: Sequence[str]) -> str | None:
     return "; ".join([*said[:_SAID], *more]) or None
 
 
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Failures of a script at one event before that is parked, events parked in a row before the script is, and acts that may follow from one another."""
+
+    attempts: int
+    park_after: int = 10
+    max_hops: int = MAX_HOPS
+
+
 class ScriptHost:
     """Runs the scripts of a folder. `entries` are the scripts' entries of the configuration, `names` what else it has.
 
@@ -65,26 +74,22 @@ class ScriptHost:
         names: Names,
         means: Means,
         isolation: Isolation,
-        attempts: int,
+        limits: Limits,
         rescan_s: float,
         check_file: Check,
         filters: Filters | None = None,
         manual: bool = False,
-        park_after: int = 10,
         timetable: Timetable | None = None,
-        max_hops: int = MAX_HOPS,
         started: Sequence[WorkerProcess] = (),
     ) -> None:
-        self._max_hops = max_hops
         self._timetable = timetable or Timetable()
         self._manual = manual
-        self._park_after = park_after
         self._archive = archive
         self._filters = filters
         self._entries = entries
         self._names = names
         self._means = replace(means, measure=Measurements(means.measure))
-        self._attempts = attempts
+        self._limits = limits
         self._feed = Feed(archive)
         self._notebook = Notebook(archive)
         self._runners: dict[str, Runner] = {}
@@ -112,9 +117,11 @@ class ScriptHost:
         self._watch.start()
         self._follower.start()
 
-    def reconfigure(self, entries: dict[str, Script], names: Names) -> None:
-        """Go on with other entries and names: each script that they concern gets a new worker, for its next event."""
-        others = names != self._names
+    def reconfigure(self, entries: dict[str, Script], names: Names, limits: Limits | None = None) -> None:
+        """Go on with other entries, names and limits: each script that they concern gets a new worker, for its next event."""
+        limits = limits or self._limits
+        others = names != self._names or limits != self._limits
+        self._limits = limits
         former, self._entries, self._names = self._entries, entries, names
         for name in {*former, *entries, *self._runners} if others else {*former, *entries}:
             if others or former.get(name) != entries.get(name):
@@ -208,7 +215,7 @@ class ScriptHost:
             self._release(known, releases=releases)
             return True
         refused, tries = self._refused.get(source.name, ("", 0))
-        if refused == source.hash and tries >= self._attempts:
+        if refused == source.hash and tries >= self._limits.attempts:
             return True
         try:
             worker = self._try(source)
@@ -239,7 +246,7 @@ class ScriptHost:
         if self._runs(known, version):
             return True
         refused, tries = self._refused.get(name, ("", 0))
-        if refused == version and tries >= self._attempts:
+        if refused == version and tries >= self._limits.attempts:
             return True
         worker = self._load_stored(name, version)
         if worker is not None:
@@ -254,7 +261,7 @@ class ScriptHost:
             if self._is_blocked(name):
                 self._refused[name] = version, 0  # it is tried until it can be loaded: senders wait for it
         self._archive.writer.do(lambda c: scripts.refuse(c, name, why, goes_on=goes_on))
-        return self._refused[name][1] >= self._attempts
+        return self._refused[name][1] >= self._limits.attempts
 
     def _take_none(self, known: KnownScript) -> bool:
         """Have a script rest that is disabled or parked, or that was never deployed."""
@@ -329,7 +336,7 @@ class ScriptHost:
         tries = tries + 1 if refused == source.hash else 1
         is_final = bool(source.problem) or isinstance(error, RefusedScriptError)  # it would be refused again
         if is_final:
-            tries = self._attempts
+            tries = self._limits.attempts
         self._refused[name] = source.hash, tries
         if is_final and name in self._renewed:
             self._revoke(name)
@@ -342,7 +349,7 @@ class ScriptHost:
         self._archive.writer.do(lambda c: scripts.refuse(c, name, str(error), goes_on=goes_on))
         what_now = "; its last good version goes on" if goes_on else ""
         _log.error(f"script not taken{what_now}", script=name, reason=str(error))
-        return tries >= self._attempts
+        return tries >= self._limits.attempts
 
     def _revoke(self, name: str) -> None:
         """Let nothing go on under an entry that is no more: what it allowed may be what was taken away."""
@@ -460,12 +467,12 @@ class ScriptHost:
     def _rules(self, entry: Script) -> Rules:
         return Rules(
             entry.time_limit_s,
-            self._attempts,
+            self._limits.attempts,
             self._means,
-            self._park_after,
+            self._limits.park_after,
             Quota(entry.actions_per_day, entry.bytes_per_day),
             self._names.channels_of(entry),
-            self._max_hops,
+            self._limits.max_hops,
         )
 
     def _entry(self, name: str) -> Script:

@@ -45,6 +45,15 @@ def test_a_small_disk_has_a_small_limit():
     assert not room.is_left()
 
 
+def test_the_limit_may_be_another_at_any_time():
+    disk = Disk(free_mb=500)
+    room = disk.room()
+    assert room.is_left()
+    room.refuse_below_mb = 600
+    disk.after(500)
+    assert not room.is_left()
+
+
 def test_zero_is_never_and_costs_no_look():
     disk = Disk(free_mb=0)
     assert disk.room(0).is_left()

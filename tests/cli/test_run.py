@@ -1,5 +1,6 @@
 """`hostd run`: what it says, what it refuses, and how it ends."""
 
+import json
 import os
 import re
 import signal
@@ -78,6 +79,22 @@ def test_by_http_it_is_told_to_say_more_to_read_its_configuration_again_and_to_e
         _, errors = end(process)
     assert process.returncode == 0, errors
     assert "stopping" in errors
+
+
+def test_the_log_is_written_as_it_is_configured_now(configure):
+    file = configure()
+    process = start(file, "--no-scripts")
+    try:
+        url = re.search(r"HTTP on (127.0.0.1:[0-9]+)", until_ready(process))[1]
+        file.write_text(file.read_text() + '[log]\nformat = "json"\nlevel = "debug"\n')
+        requests.post(f"http://{url}/tools/reset", timeout=60).raise_for_status()
+        while "the configuration was read again" not in (line := process.stderr.readline()):
+            assert line
+        requests.post(f"http://{url}/tools/shutdown", timeout=60).raise_for_status()
+        process.wait(60)
+    finally:
+        _, errors = end(process)
+    assert [json.loads(line)["level"] for line in errors.splitlines() if '"stopping"' in line] == ["info"]
 
 
 def test_the_data_folder_is_private(configure, tmp_path):

@@ -10,13 +10,18 @@ from hostd.config.settings import Settings
 def test_only_what_can_be_taken_over_is():
     now, wanted = (
         Settings(),
-        Settings(node={"trash_days": 3}, retention={"old": {"keep_days": 9, "label": "OLD"}}, delivery={"batch": 7}),
+        Settings(
+            node={"name": "other", "trash_days": 3},
+            retention={"old": {"keep_days": 9, "label": "OLD"}},
+            delivery={"batch": 7},
+        ),
     )
-    assert changes.sections(now, wanted) == ["delivery", "retention"]
-    assert changes.waiting(now, wanted) == ["node.trash_days"]
+    assert changes.sections(now, wanted) == ["node", "delivery", "retention"]
+    assert changes.waiting(now, wanted) == ["node.name"]
     found = changes.taken(now, wanted)
-    assert (found.node.trash_days, found.delivery.batch, list(found.retention)) == (1, 7, ["old"])
-    assert changes.waiting(found, wanted) == ["node.trash_days"]
+    assert (found.node.name, found.node.trash_days, found.delivery.batch) == ("hostd", 3, 7)
+    assert list(found.retention) == ["old"]
+    assert changes.waiting(found, wanted) == ["node.name"]
 
 
 def test_of_dicom_what_is_accepted_is_taken_over_and_the_rest_waits():
@@ -25,6 +30,11 @@ def test_of_dicom_what_is_accepted_is_taken_over_and_the_rest_waits():
     assert changes.waiting(now, wanted) == ["dicom.port"]
     found = changes.taken(now, wanted).dicom
     assert (found.port, found.rejected_transfer_syntaxes) == (4242, ("j2k",))
+
+
+@pytest.mark.parametrize("section", sorted(changes.RELOADED_OF))
+def test_what_of_a_section_is_taken_over_is_among_its_settings(section):
+    assert changes.RELOADED_OF[section] < type(getattr(Settings(), section)).model_fields.keys()
 
 
 def test_the_same_is_no_change():
@@ -41,3 +51,6 @@ def test_the_page_says_which_sections_are_taken_over(pytestconfig):
     (line,) = [line for line in page.splitlines() if "A running node takes over" in line]
     assert all(f"`{name}`" in line for name in changes.RELOADED)
     assert not any(f"`{name}`" in line for name in Settings.model_fields.keys() - changes.RELOADED)
+    for section in changes.RELOADED_OF.keys() - {"dicom"}:
+        (line,) = [line for line in page.splitlines() if f"of `[{section}]` `" in line]
+        assert all(f"`{name}`" in line for name in changes.RELOADED_OF[section])

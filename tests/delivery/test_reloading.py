@@ -53,7 +53,7 @@ def test_what_scripts_name_changes_while_the_node_runs_and_the_log_names_what_do
     node.start()
     try:
         wanted = settings(
-            tmp_path, dicom={"port": 0, "aets": ["OTHER"]}, scripting={"attempts": 7, "max_hops": 3},
+            tmp_path, dicom={"port": 0, "aets": ["OTHER"]}, scripting={"attempts": 7, "max_hops": 3, "isolation": "best-effort"},
             delivery={"first_retry_s": 0.5, "max_retry_s": 2},
             modalities={"archive": {"aet": "A", "host": "127.0.0.1", "port": 1}},
             tools={"crop": {"command": ["/usr/bin/true", "{input}", "{output}"]}}, projects={"TRIAL": {}},
@@ -63,7 +63,7 @@ def test_what_scripts_name_changes_while_the_node_runs_and_the_log_names_what_do
         with capture_logs() as logs:
             node.reconfigure(wanted)
         (left,) = [line["settings"] for line in logs if "next start" in line["event"]]
-        assert left == ["dicom.aets", "scripting.attempts", "scripting.max_hops"]
+        assert left == ["dicom.aets", "scripting.isolation"]
         until(lambda: _warning(node) is None)
         where = f"http://127.0.0.1:{node.http.port}/instances"
         assert requests.post(where, data=small_file(), timeout=60).status_code == 200
@@ -84,6 +84,55 @@ def test_what_scripts_name_changes_while_the_node_runs_and_the_log_names_what_do
 def _warning(node):
     with node.archive.read() as connection:
         return connection.execute(t.script.select()).one().warning
+
+
+FAILING = """\
+def on_stored_instance(instance, host):
+    raise ValueError("always")
+"""
+
+
+def test_how_long_and_how_much_changes_while_the_node_runs(tmp_path):
+    (tmp_path / "scripts").mkdir(mode=0o755)
+    (tmp_path / "scripts" / "a.py").write_text(FAILING)
+    node = Node(settings(tmp_path, scripting={"attempts": 1000}, stable={"quiet_s": 3600}))
+    node.start()
+    try:
+        where = f"http://127.0.0.1:{node.http.port}/instances"
+        assert requests.post(where, data=small_file(), timeout=60).status_code == 200
+        until(lambda: count(node, t.run) > 1)
+        assert not parked(node)
+        base = {"data": tmp_path / "data", "scripts": tmp_path / "scripts", "name": "n"}
+        with capture_logs() as logs:
+            node.reconfigure(
+                settings(
+                    tmp_path, node={**base, "trash_days": 3, "refuse_below_mb": 7}, stable={"quiet_s": 0.01},
+                    scripting={"attempts": 1, "filter_time_limit_s": 7}, jobs={"keep_days": 1},
+                )
+            )  # fmt: skip
+        assert not [line for line in logs if "next start" in line["event"]]
+        until(lambda: parked(node))
+        assert (node.settings.node.trash_days, node._filters.time_limit_s) == (3, 7)
+        assert node._room.refuse_below_mb == 7
+        assert requests.post(where, data=small_file(), timeout=60).status_code == 200
+        until(lambda: "stable_study" in kinds(node))
+    finally:
+        node.stop()
+
+
+def count(node, table):
+    with node.archive.read() as connection:
+        return len(connection.execute(table.select()).all())
+
+
+def kinds(node):
+    with node.archive.read() as connection:
+        return {row.kind for row in connection.execute(t.event.select())}
+
+
+def parked(node):
+    with node.archive.read() as connection:
+        return [row for row in connection.execute(t.run.select()) if row.outcome == "parked"]
 
 
 def test_a_project_that_cannot_be_changes_nothing(tmp_path):

@@ -183,7 +183,7 @@ def test_the_thread_tells_by_itself_and_ends(archive):
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
-    quiet = QuietTime(archive, shortest_s=60.0)
+    quiet = QuietTime(archive, shortest_s=lambda: 60.0)
     quiet.start()
     assert told.wait(60)
     quiet.stop()

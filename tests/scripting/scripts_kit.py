@@ -19,7 +19,7 @@ from hostd.dicom.header import read_header
 from hostd.dicom.part10 import data_set_offset
 from hostd.errors import NotFoundError
 from hostd.scripting.asking import Means
-from hostd.scripting.host import ScriptHost
+from hostd.scripting.host import Limits, ScriptHost
 from hostd.scripting.loading import Names
 from hostd.transcoding.public import measure
 
@@ -68,9 +68,8 @@ class Bench:
     def start(self):
         self.host = ScriptHost(
             self.archive, self.folder, entries=self.entries, names=Names(sorted(KNOWN)), means=Means(resolve, work_out=self.work_out, measure=self.measure),
-            isolation="required", attempts=self.attempts, rescan_s=self.rescan_s, check_file=lambda _path: None,
-            manual=self.manual, park_after=self.park_after,
-            max_hops=self.max_hops, started=self.started,
+            isolation="required", limits=Limits(self.attempts, self.park_after, self.max_hops), rescan_s=self.rescan_s, check_file=lambda _path: None,
+            manual=self.manual, started=self.started,
         )  # fmt: skip
         self.host.start()
         return self

@@ -9,7 +9,7 @@ from hostd.dicom.header import Header
 from hostd.errors import ScriptError
 from hostd.scripting.asking import Means
 from hostd.scripting.filters import Filters
-from hostd.scripting.host import ScriptHost
+from hostd.scripting.host import Limits, ScriptHost
 from hostd.scripting.loading import Names
 
 DISCARD = "def filter_received_instance(instance, host):\n    return host.discard({!r})\n"
@@ -36,7 +36,7 @@ class Restarting:
         self.filters = Filters(bench.archive, time_limit_s=60.0, workers=1)
         self.host = ScriptHost(
             bench.archive, bench.folder, entries=bench.entries, names=Names(sorted(KNOWN)), means=Means(resolve),
-            isolation="required", attempts=bench.attempts, rescan_s=bench.rescan_s, check_file=lambda _path: None,
+            isolation="required", limits=Limits(bench.attempts), rescan_s=bench.rescan_s, check_file=lambda _path: None,
             filters=self.filters,
         )  # fmt: skip
         self.host.start()

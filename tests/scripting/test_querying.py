@@ -10,7 +10,7 @@ from hostd.errors import DestinationFault
 from hostd.sandbox import acts, frames
 from hostd.scripting import honesty
 from hostd.scripting.asking import Means
-from hostd.scripting.host import ScriptHost
+from hostd.scripting.host import Limits, ScriptHost
 from hostd.scripting.loading import Names, load_frame
 from hostd.scripting.replay import Replayer
 from hostd.scripting.runtime import ScriptWorker
@@ -46,7 +46,7 @@ def outside(bench, asked):
     def start():
         bench.host = ScriptHost(
             bench.archive, bench.folder, entries=bench.entries, names=Names(["archive"], modalities=["pacs"]),
-            means=Means(resolve, query=query), isolation="required", attempts=2, rescan_s=60, check_file=lambda _path: None,
+            means=Means(resolve, query=query), isolation="required", limits=Limits(2), rescan_s=60, check_file=lambda _path: None,
         )  # fmt: skip
         bench.host.start()
         return bench

@@ -8,7 +8,7 @@ from hostd.archive import tables as t
 from hostd.config.sections import Script
 from hostd.errors import ScriptError
 from hostd.scripting.asking import Means
-from hostd.scripting.host import ScriptHost
+from hostd.scripting.host import Limits, ScriptHost
 from hostd.scripting.loading import Names, load_frame
 from hostd.scripting.replay import Replayer
 from hostd.scripting.runtime import ScriptWorker
@@ -39,7 +39,7 @@ def outside(bench, asked):
     def start():
         bench.host = ScriptHost(
             bench.archive, bench.folder, entries=bench.entries, names=Names(["archive"], targets=["registry"]),
-            means=Means(resolve, get=get), isolation="required", attempts=2, rescan_s=60, check_file=lambda _path: None,
+            means=Means(resolve, get=get), isolation="required", limits=Limits(2), rescan_s=60, check_file=lambda _path: None,
         )  # fmt: skip
         bench.host.start()
         return bench
