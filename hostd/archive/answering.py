@@ -96,7 +96,7 @@ def asked(
 def answers(archive: Archive, asked: Asked, *, heed: Callable[[], None] = lambda: None) -> Iterator[list[Answer]]:
     """Yield what is found, page by page, each with what was wanted. `heed` is called now and then, and may raise."""
     teller = _Teller(archive, asked)
-    for page in queries.pages(archive.read, asked.query, heed=heed):
+    for page in queries.pages(archive, asked.query, heed=heed):
         matching = []
         for found in page:
             if asked.deep:
@@ -146,7 +146,7 @@ class _Teller:
         told: dict[str, Elements] = {identifier: {} for identifier in ids}
         if not self._counts and not self._lists:
             return told
-        with self._archive.read() as connection:
+        with self._archive.look() as connection:
             counted = related.counts(connection, self._asked.query.level, ids, self._counts)
             listed = related.lists(connection, ids, self._lists) if self._lists else {}
         for identifier in ids:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -30,6 +30,7 @@ from hostd.archive.company import TOPICS, Alone, Company, Members, notify
 from hostd.archive.database import INDEX, SCHEMA, bring_up_to_date, open_engine, schema_version
 from hostd.archive.locking import lock
 from hostd.archive.postgresql import is_passing
+from hostd.archive.readers import Readers
 from hostd.archive.writer import Writer
 from hostd.clock import Clock
 from hostd.config.place import Place
@@ -73,6 +74,8 @@ class Archive:
         bring_up_to_date(self._writing)
         self._reading = open_engine(place, writes=False)
         self._undo.callback(self._reading.dispose)
+        self._readers = Readers(self._reading)
+        self._undo.callback(self._readers.close)
         self.blobs = FolderBlobs(place.blobs, self.node, ahead=True)
         self._undo.callback(self.blobs.close)
         self.bulletin = Bulletin()
@@ -111,6 +114,12 @@ class Archive:
             if is_passing(error):
                 raise StorageError(f"the index could not be read: {error.orig}") from error
             raise
+
+    def look(self) -> AbstractContextManager[Connection]:
+        """Do as `read`, in half the time, for statements that are read to their end at once (`rows.Prepared`): SQLite refuses any other."""
+        if self.is_shared or self._reading.dispatch.before_cursor_execute:  # somebody listens to all statements
+            return self.read()
+        return self._readers.look()
 
     def collect(self, *, trash_seconds: float) -> int:
         """Remove what nothing needs any more; return how many files."""

@@ -20,6 +20,7 @@ from sqlalchemy import ColumnElement, Connection
 
 from hostd.archive import labels, related
 from hostd.archive import tables as t
+from hostd.archive.archive import Archive
 from hostd.archive.catalogue import KEY_LENGTH
 from hostd.archive.labels import Subject
 from hostd.archive.lookups import ByValues, document
@@ -36,7 +37,6 @@ _ESCAPE = "/"
 _ENOUGH = 1000
 """Beyond so many candidates it is not counted which key promises less."""
 
-Read = Callable[[], AbstractContextManager[Connection]]
 Labelling = Literal["All", "Any", "None"]
 
 
@@ -97,9 +97,9 @@ def keywords_of(level: Subject) -> Mapping[str, Subject]:
     return found | ({"SOPClassUID": "instance"} if level == "instance" else {})
 
 
-def pages(read: Read, query: Query, *, heed: Callable[[], None] = lambda: None) -> Iterator[list[Found]]:
+def pages(archive: Archive, query: Query, *, heed: Callable[[], None] = lambda: None) -> Iterator[list[Found]]:
     """Yield what is found, some at a time; `heed` is called between two looks at the index, and may raise."""
-    yield from _Walk(read, query, heed).pages()
+    yield from _Walk(archive, query, heed).pages()
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +112,8 @@ class _Start:
 
 
 class _Walk:
-    def __init__(self, read: Read, query: Query, heed: Callable[[], None]) -> None:
-        self._read = read
+    def __init__(self, archive: Archive, query: Query, heed: Callable[[], None]) -> None:
+        self._archive = archive
         self._query = query
         self._heed = heed
         known = keywords_of(query.level)
@@ -142,7 +142,7 @@ class _Walk:
         few = next((start for start in starts if start.count is None), None)
         if few is not None or len(starts) == 1:
             return few or starts[0]
-        with self._read() as connection:
+        with self._archive.read() as connection:
             counted = [(start.count(connection) if start.count else 0, index) for index, start in enumerate(starts)]
         return starts[min(counted)[1]]
 
@@ -222,7 +222,7 @@ class _Walk:
                     .order_by(t.series.c.study)
                     .limit(PAGE)
                 )
-                with self._read() as connection:
+                with self._archive.read() as connection:
                     ids = list(connection.execute(query).scalars())
                     had = set[str]()
                     if before and ids:
@@ -239,7 +239,7 @@ class _Walk:
         level, at = self._query.level, ""
         while True:
             mine = t.label.c.level == level, t.label.c.label == label, t.label.c.id > at
-            with self._read() as connection:
+            with self._archive.read() as connection:
                 ids = list(
                     connection.execute(
                         sa.select(t.label.c.id).where(*mine).order_by(t.label.c.id).limit(PAGE)
@@ -252,7 +252,7 @@ class _Walk:
 
     def _look(self) -> AbstractContextManager[Connection]:
         self._heed()
-        return self._read()
+        return self._archive.look()
 
     # -- from there to what is asked for
 
@@ -287,7 +287,7 @@ class _Walk:
                 merged = {**above.attributes, **attributes} if above else dict(attributes)
                 found.append(Found(level, row.id, ids, merged, row.blob if level == "instance" else ""))
         if level == "study" and found and self._lists:
-            with self._read() as connection:
+            with self._archive.look() as connection:
                 had = related.lists(connection, [one.id for one in found], [keyword for keyword, _ in self._lists])
             found = [
                 one for one in found if all(matcher.matches("\\".join(had[one.id][k])) for k, matcher in self._lists)
@@ -320,7 +320,7 @@ class _Walk:
         wanted, how = self._query.labels, self._query.labelling
         if not wanted or not page:
             return page
-        with self._read() as connection:
+        with self._archive.look() as connection:
             had = labels.of_many(connection, self._query.level, [one.id for one in page])
         return [
             one

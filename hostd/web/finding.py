@@ -162,7 +162,7 @@ def _told(archive: Archive, wanted: _Wanted) -> Iterator[Any]:
         return
     while some := list(islice(found, _AT_ONCE)):
         forms = []
-        with archive.read() as connection:
+        with archive.read() if wanted.tags else archive.look() as connection:
             for form in described_all(connection, wanted.asked.query.level, [one.id for one in some]):
                 with contextlib.suppress(WebError):  # its file was deleted meanwhile
                     forms.append(_completed(archive, connection, form, wanted))

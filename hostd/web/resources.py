@@ -19,7 +19,7 @@ from hostd.web.forms import expected_instances, index_in_series, instance_form, 
 
 def existing(archive: Archive, instance_id: str) -> Instance:
     """Return the instance. Raises `WebError` when there is none."""
-    with archive.read() as connection:
+    with archive.look() as connection:
         return existing_instance(connection, instance_id)
 
 

@@ -22,7 +22,7 @@ def named(archive: Archive, study: str, series: str | None = None, instance: str
     """
     # The narrowest condition finds the rows, and the others are looked at in these.
     uids = {"study_instance_uid": study, "series_instance_uid": series, "sop_instance_uid": instance}
-    with archive.read() as connection:
+    with archive.look() as connection:
         found = instances.having(connection, **{name: uid for name, uid in uids.items() if uid is not None})
     if not found:
         raise unknown_resource("no instance of that study, series or instance UID is stored here")
