@@ -141,7 +141,8 @@ def _forgotten(connection: Connection, log: Log) -> int:
 def _change(row: Row[Any]) -> Change:
     word, level = _KINDS[row.kind]
     if word == "Updated":
-        word += "Attachment" if "content" in (row.facts or {}).get("changes", ()) else "Metadata"
+        changed = {"content", "attachments"} & set((row.facts or {}).get("changes", ()))
+        word += "Attachment" if changed else "Metadata"
     return Change(row.number, word, level, row.subject, row.at)
 
 

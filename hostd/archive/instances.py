@@ -11,7 +11,7 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy import Connection, Row
 
-from hostd.archive import catalogue, derived, events, filterings, labels, levels, pending, promises, rows
+from hostd.archive import attachments, catalogue, derived, events, filterings, labels, levels, pending, promises, rows
 from hostd.archive import tables as t
 from hostd.archive.filterings import Filtering
 from hostd.archive.lookups import ByValues, document
@@ -349,6 +349,7 @@ def put_in_place(
     where = t.instance.c.id == header.identity.instance
     catalogue.enter(connection, header.identity, values["attributes"], received_at)
     labels.forget(connection, "instance", header.identity.instance)
+    attachments.forget(connection, "instance", header.identity.instance)
     connection.execute(sa.update(t.instance).where(where).values(**values, metadata={}, told=None))
 
 

@@ -14,13 +14,13 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy import ColumnElement, Connection, Row
 
-from hostd.archive import catalogue, events, labels, rows
+from hostd.archive import attachments, catalogue, events, labels, rows
 from hostd.archive import tables as t
 from hostd.archive.records import Origin
 
 Level = Literal["series", "study", "patient"]
 LEVELS: tuple[Level, ...] = get_args(Level)
-Change = Literal["content", "metadata", "labels"]
+Change = Literal["content", "metadata", "labels", "attachments"]
 
 _ABOVE: dict[Level, tuple[Level, ...]] = {
     "series": ("series", "study", "patient"),
@@ -234,6 +234,7 @@ def deleting(connection: Connection, instance: str) -> Row[Any]:
 def deleted(connection: Connection, row: Row[Any], at: float) -> None:
     """Tell that an instance was deleted, and what ends with it; its row is gone already. The events pin its file until all scripts have had them."""
     had = {"metadata": row.metadata, "labels": labels.forget(connection, "instance", row.id)}
+    attachments.forget(connection, "instance", row.id)
     _tell_instance(connection, "deleted_instance", row, at, had if any(had.values()) else None)
     for level in LEVELS:
         identifier = row._mapping[level]  # noqa: SLF001 - SQLAlchemy's public name
@@ -241,6 +242,7 @@ def deleted(connection: Connection, row: Row[Any], at: float) -> None:
             mine = t.stable.c.level == level, t.stable.c.id == identifier
             metadata = connection.execute(sa.select(t.stable.c.metadata).where(*mine)).scalar() or {}
             connection.execute(sa.delete(t.stable).where(*mine))
+            attachments.forget(connection, level, identifier)
             had_labels = tuple(labels.forget(connection, level, identifier))
             _tell(
                 connection, f"deleted_{level}", row, level, at,

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from hostd.archive import derived, instances, labels, pending
+from hostd.archive import attachments, derived, instances, labels, pending
 from hostd.archive import tables as t
 from hostd.archive.instances import Arrival, OnConflict, Outcome
 from hostd.archive.pending import Pending
@@ -111,6 +111,7 @@ def _vacate(connection: Connection, source: str, made: str) -> None:
     )
     if heir is None:
         labels.forget(connection, "instance", source)
+        attachments.forget(connection, "instance", source)
         connection.execute(sa.delete(t.instance).where(t.instance.c.id == source))
         return
     connection.execute(sa.delete(t.version).where(t.version.c.id == heir.id))

@@ -39,12 +39,13 @@ def collect(connection: Connection, *, now: float, trash_seconds: float, limit: 
 
 
 def _is_pinned(name: ColumnElement[str]) -> ColumnElement[bool]:
-    """Tell whether an instance, a version, an ingest, an event not yet passed, or an open or failed delivery or task needs the file."""
+    """Tell whether an instance, a version, an ingest, an attachment, an event not yet passed, or an open or failed delivery or task needs the file."""
     lowest_cursor = sa.select(sa.func.min(t.cursor.c.low_water)).scalar_subquery()
     return sa.or_(
         sa.exists().where(t.instance.c.blob == name),
         sa.exists().where(t.version.c.blob == name),
         sa.exists().where(t.ingest.c.blob == name),
+        sa.exists().where(t.attachment.c.blob == name),
         sa.exists().where(t.event.c.blob == name, t.event.c.number > lowest_cursor),
         sa.exists().where(t.delivery.c.blob == name, t.delivery.c.state.in_(PINNING)),
         sa.exists().where(

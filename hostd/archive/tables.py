@@ -156,6 +156,21 @@ label = sa.Table(  # of an instance, a series, a study or a patient that is in t
     sa.Index(None, "level", "label", "id"),
 )
 
+attachment = (
+    sa.Table(  # a file that somebody attached to an instance, a series, a study or a patient that is in the archive
+        "attachment",
+        metadata,
+        sa.Column("level", sa.Text, primary_key=True),  # instance | series | study | patient
+        sa.Column("id", sa.Text, primary_key=True),  # Orthanc's identifier
+        sa.Column("name", sa.Text, primary_key=True),
+        sa.Column("blob", sa.Text, sa.ForeignKey("blob.name"), nullable=False, index=True),
+        sa.Column("size", sa.BigInteger, nullable=False),  # of what was attached, as `md5`; `stored_md5` is of the file
+        sa.Column("md5", sa.Text, nullable=False),
+        sa.Column("stored_md5", sa.Text, nullable=False),
+        sa.Column("compressed", sa.Boolean, nullable=False, server_default=sa.false()),
+    )
+)
+
 stable = sa.Table(  # a series, study or patient that is in the archive, its quiet time and its metadata
     "stable",
     metadata,

@@ -172,7 +172,7 @@ class Level(ReadOnly):
 
     @property
     def changes(self) -> tuple[str, ...]:
-        """For `on_updated_…`: what was changed, "content", "metadata" or "labels"; () otherwise."""
+        """For `on_updated_…`: what was changed, "content", "metadata", "labels" or "attachments"; () otherwise."""
         return tuple(self._level.changes)
 
     @property

@@ -237,7 +237,7 @@ class Instance(ReadOnly):
 
     @property
     def changes(self) -> tuple[str, ...]:
-        """What was changed: "content", "metadata", "labels"; () unless the event is `on_updated_instance`."""
+        """What was changed: "content", "metadata", "labels", "attachments"; () unless the event is `on_updated_instance`."""
         return tuple(self._instance.changes)
 
     @property

@@ -160,9 +160,11 @@ def create_app(
     include(frame_routes(archive, pictures))
     include(system_routes(archive, Named(name, dicom_aet, dicom_port, overwrites, ingest), layers, limits))
     include(upload_routes(intake, archive.data, max_upload_bytes=max_upload_bytes, upload_idle_s=upload_idle_s))
-    for routers in (level_routes, tag_routes, mark_routes, attachment_routes):
+    for routers in (level_routes, tag_routes, mark_routes):
         for router in routers(archive):
             include(router)
+    for router in attachment_routes(archive, limits, max_upload_bytes=max_upload_bytes, upload_idle_s=upload_idle_s):
+        include(router)
     for router in (
         protection_routes(archive),
         document_routes(archive),
