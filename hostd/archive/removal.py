@@ -22,15 +22,15 @@ def collect(connection: Connection, *, now: float, trash_seconds: float, limit: 
     can_be_made_again = sa.exists().where(
         t.receipt.c.result == name, source.c.name == t.receipt.c.source, ~source.c.released
     )
-    freed = t.blob.c.released, t.blob.c.unpinned_at.is_(None), ~pinned
+    freed = t.IS_RELEASED, t.blob.c.unpinned_at.is_(None), ~pinned
     connection.execute(sa.update(t.blob).where(*freed).values(unpinned_at=now))
     connection.execute(
-        sa.update(t.blob).where(t.blob.c.released, t.blob.c.unpinned_at.is_not(None), pinned).values(unpinned_at=None)
+        sa.update(t.blob).where(t.IS_RELEASED, t.blob.c.unpinned_at.is_not(None), pinned).values(unpinned_at=None)
     )
     due = sa.or_(t.blob.c.unpinned_at <= now - trash_seconds, t.blob.c.recycled, can_be_made_again)
     names = list(
         connection.execute(
-            sa.select(name).where(t.blob.c.released, t.blob.c.unpinned_at.is_not(None), due).limit(limit)
+            sa.select(name).where(t.IS_RELEASED, t.blob.c.unpinned_at.is_not(None), due).limit(limit)
         ).scalars()
     )
     connection.execute(sa.update(t.receipt).where(t.receipt.c.result.in_(names)).values(result=None))
@@ -67,7 +67,7 @@ def _is_pinned(name: ColumnElement[str]) -> ColumnElement[bool]:
 def has_recycled(connection: Connection) -> bool:
     """Tell whether files that were let go to make room are there still."""
     return (
-        connection.execute(sa.select(t.blob.c.name).where(t.blob.c.released, t.blob.c.recycled).limit(1)).first()
+        connection.execute(sa.select(t.blob.c.name).where(t.IS_RELEASED, t.blob.c.recycled).limit(1)).first()
         is not None
     )
 

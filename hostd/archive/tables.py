@@ -30,6 +30,8 @@ _UNCOMMITTED = "commitment IN ('wanted', 'asked')"
 _UNPROTECTED = "NOT protected"
 IS_UNPROTECTED = sa.text("NOT patient.protected")
 """Of patients that may be recycled; written out, as `IS_DUE`."""
+IS_RELEASED = sa.text("blob.released")
+"""Of files that were let go; written out, as `IS_DUE`."""
 IS_OPEN = sa.text(f"delivery.{_OPEN}")
 """Of deliveries that still want to be sent; written out, as `IS_DUE`."""
 IS_UNCOMMITTED = sa.text(f"delivery.{_UNCOMMITTED}")

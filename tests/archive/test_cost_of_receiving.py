@@ -207,3 +207,16 @@ def test_every_statement_of_staying_within_limits_uses_an_index(archive, clock):
         assert holding.held(connection).recycled_patients == 1
     scanned = [step for steps in read_through(plans).values() for step in steps if _WHOLE_TABLE.match(step)]
     assert set(scanned) == {"SCAN holding", "SCAN patient USING INDEX ix_patient_recycling"}
+
+
+def test_what_was_let_go_is_looked_for_among_what_was_let_go_alone(archive):
+    """That is done once a minute, and every few seconds while files go that were recycled: of a million files it is a handful."""
+    arrive(archive)
+    with explained(archive._writing, archive._reading) as plans:
+        with archive.read() as connection:
+            assert not removal.has_recycled(connection)
+        archive.writer.do(lambda c: instances.hide(c, instances.ids(c)[0], 1.0))
+        assert archive.collect(trash_seconds=0) == 1
+    scanned = [step for steps in plans.values() for step in steps if step.startswith("SCAN blob")]
+    assert len(scanned) >= 4
+    assert set(scanned) == {"SCAN blob USING INDEX ix_blob_released"}
