@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from launcher import WITHOUT
-from node_kit import NodeProcess, Place, connect, make_instances, store, upload
+from node_kit import NodeProcess, Place, connect, make_instances, store, upload, wait_until
 from order import FULL, Answered, Committed, Logged, Synced, problems
 from sqlalchemy import Engine, event
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
@@ -160,6 +160,17 @@ def test_success_is_answered_after_file_directory_and_index(face, node, recorder
     assert problems(recorder.calls, blob) == []
 
 
+def weakened(writer):
+    """Have the connection of an idle writer wait for no disk at a commit; return whether it was idle."""
+    with writer._filled:
+        if writer._is_taken:
+            return False
+        connection = writer._connection.connection.driver_connection  # the one that it goes on with
+        assert connection.execute("PRAGMA synchronous").fetchone() == (FULL,)
+        connection.execute("PRAGMA synchronous = NORMAL")
+        return True
+
+
 @pytest.mark.parametrize("face", SENDING)
 @pytest.mark.parametrize("step", WITHOUT)
 def test_a_step_taken_away_is_found(face, step, node, recorder, monkeypatch):
@@ -179,14 +190,7 @@ def test_a_step_taken_away_is_found(face, step, node, recorder, monkeypatch):
         # Rolled back, so that the connection goes on.
         monkeypatch.setattr(SQLiteDialect_pysqlite, "do_commit", lambda self, connection: connection.rollback())
     else:
-
-        def weaken(connection):  # the one that the writer goes on with
-            assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == FULL
-            connection.exec_driver_sql("ROLLBACK")
-            connection.exec_driver_sql("PRAGMA synchronous = NORMAL")
-            connection.exec_driver_sql("BEGIN")
-
-        node.archive.writer.do(weaken, urgent=True)
+        wait_until("nobody writes", lambda: weakened(node.archive.writer))
     (made,) = make_instances(1)
     SENDING[face](node.place, made)
     assert problems(recorder.calls, inserted[0]) == [MISSED.get(step, step)]
