@@ -6,12 +6,13 @@ import base64
 import math
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 from xml.sax.saxutils import escape, quoteattr
 
 from pydicom.datadict import dictionary_keyword
 
-from hostd.dicom.element_values import Elements
+from hostd.dicom.element_values import TEXT, Elements
 
 Path = tuple[int, ...]
 """A tag, the number of an item (from 0), a tag in it, and so on."""
@@ -19,6 +20,9 @@ BulkUri = Callable[[Path], str]
 """Gives the URI under which a value can be fetched that does not stand in the model itself."""
 
 _BINARY = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "UN"})
+_DECIMAL = frozenset({"DS", "IS"})
+_SIMPLE = TEXT - {"PN"} | {"SL", "SS", "UL", "US"}
+"""VRs whose values stand in JSON as they are read, but for numbers that are texts."""
 _PERSON_GROUPS = ("Alphabetic", "Ideographic", "Phonetic")
 _WHOLE = re.compile(r"[+-]?[0-9]{1,15}")
 _MAX_INTEGER = 1 << 53
@@ -27,7 +31,21 @@ _MAX_INTEGER = 1 << 53
 
 def to_json(elements: Elements, bulk_uri: BulkUri, at: Path = ()) -> dict[str, Any]:
     """Return elements in the DICOM JSON Model; a value that was too large to be read is a `BulkDataURI`."""
-    return {f"{tag:08X}": _attribute(tag, vr, values, bulk_uri, at) for tag, (vr, values) in sorted(elements.items())}
+    told: dict[str, Any] = {}
+    for tag, (vr, values) in sorted(elements.items()):
+        # The most frequent kinds are told here: a call for each would take as long again.
+        if not values or vr not in _SIMPLE:
+            told[_name(tag)] = _attribute(tag, vr, values, bulk_uri, at)
+        elif vr in _DECIMAL:
+            told[_name(tag)] = {"vr": vr, "Value": [_number(vr, value) if value else None for value in values]}
+        else:
+            told[_name(tag)] = {"vr": vr, "Value": values if "" not in values else [value or None for value in values]}
+    return told
+
+
+@lru_cache(maxsize=8192)
+def _name(tag: int) -> str:
+    return f"{tag:08X}"
 
 
 def _attribute(tag: int, vr: str, values: list[Any] | None, bulk_uri: BulkUri, at: Path) -> dict[str, Any]:
@@ -51,13 +69,11 @@ def _json_value(vr: str, value: Any) -> Any:
             return {name: text for name, text in groups if text} or None
         case "AT":
             return f"{value:08X}"
-        case "IS" | "DS":
-            return _number(vr, value) if value else None
         case "FL" | "FD":
             return value if math.isfinite(value) else str(value)
         case "UV" | "SV":
             return value if abs(value) < _MAX_INTEGER else str(value)
-    return None if value == "" else value
+    return value
 
 
 def _number(vr: str, text: str) -> float | str:
