@@ -23,7 +23,7 @@ from hostd.archive.scripts import Version
 from hostd.archive.searching import Search
 from hostd.clock import SystemClock
 from hostd.dicom.element_values import known_vr
-from hostd.dicom.header import main_keywords
+from hostd.dicom.main_tags import main_keywords
 from hostd.dicom.part10 import data_set_offset
 from hostd.intake.intake import Intake
 

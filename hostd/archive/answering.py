@@ -20,7 +20,8 @@ from hostd.archive.archive import Archive
 from hostd.archive.labels import Subject
 from hostd.archive.queries import Found, Labelling, Query, keywords_of
 from hostd.dicom.element_values import Elements, known_vr
-from hostd.dicom.header import main_keywords, main_value, read_file_header
+from hostd.dicom.header import read_file_header
+from hostd.dicom.main_tags import main_keywords, main_value
 from hostd.dicom.matching import Matcher, matcher
 from hostd.errors import HostdError
 

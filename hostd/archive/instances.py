@@ -16,7 +16,8 @@ from hostd.archive import tables as t
 from hostd.archive.filterings import Filtering
 from hostd.archive.lookups import ByValues, document
 from hostd.archive.records import NOBODY, Blob, Instance, Origin
-from hostd.dicom.header import Header, main_tags
+from hostd.dicom.header import Header
+from hostd.dicom.main_tags import main_tags
 
 OnConflict = Literal["newest", "first", "refuse"]
 Outcome = Literal["stored", "already stored", "replaced", "kept as version", "refused"]

@@ -25,7 +25,7 @@ from hostd.archive.catalogue import KEY_LENGTH
 from hostd.archive.labels import Subject
 from hostd.archive.lookups import ByValues, document
 from hostd.archive.rows import Prepared
-from hostd.dicom.header import main_keywords
+from hostd.dicom.main_tags import main_keywords
 from hostd.dicom.matching import Matcher, Single, Wildcard, fold
 
 ORDER: tuple[Subject, ...] = ("patient", "study", "series", "instance")

@@ -13,7 +13,7 @@ from hostd.archive import catalogue, levels
 from hostd.archive import tables as t
 from hostd.archive.fanout import Many
 from hostd.archive.labels import Subject
-from hostd.dicom.header import main_keywords
+from hostd.dicom.main_tags import main_keywords
 from hostd.errors import HostdError
 
 MOST = 1000

@@ -9,7 +9,8 @@ from typing import Any
 
 from hostd.archive.levels import LEVELS, Level, LevelFacts
 from hostd.archive.records import SCHEDULE, Event, Origin
-from hostd.dicom.header import main_tags, read_file_header
+from hostd.dicom.header import read_file_header
+from hostd.dicom.main_tags import main_tags
 from hostd.errors import ScriptError
 from hostd.sandbox import api
 from hostd.scripting import situations

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hostd.archive.fanout import Many
 from hostd.archive.levels import LevelFacts
 from hostd.archive.records import Event
-from hostd.dicom.header import main_elements, main_keywords
+from hostd.dicom.main_tags import main_elements, main_keywords
 from hostd.sandbox import frames
 
 _LEVELS = ("patient", "study", "series")

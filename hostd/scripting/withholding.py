@@ -15,7 +15,8 @@ from pydicom.datadict import keyword_for_tag
 
 from hostd.archive.levels import LevelFacts
 from hostd.archive.records import Event
-from hostd.dicom.header import Header, main_elements
+from hostd.dicom.header import Header
+from hostd.dicom.main_tags import main_elements
 from hostd.editing import profile
 from hostd.sandbox.frames import Elements
 

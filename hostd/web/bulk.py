@@ -18,7 +18,7 @@ from hostd.archive.archive import Archive
 from hostd.archive.labels import Subject
 from hostd.archive.levels import LEVELS, Level
 from hostd.dicom.element_values import Elements
-from hostd.dicom.header import main_keywords
+from hostd.dicom.main_tags import main_keywords
 from hostd.web import tags
 from hostd.web.deletion import delete_resource
 from hostd.web.errors import BAD_FILE_FORMAT, UNKNOWN_RESOURCE, WebError

@@ -13,7 +13,7 @@ from hostd.archive import hierarchy
 from hostd.archive.archive import Archive
 from hostd.archive.labels import Subject
 from hostd.archive.records import Instance
-from hostd.dicom.header import main_keywords
+from hostd.dicom.main_tags import main_keywords
 from hostd.web import tags
 from hostd.web.errors import UNKNOWN_TAG, WebError
 from hostd.web.files import opened

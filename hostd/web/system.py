@@ -13,7 +13,7 @@ from hostd.archive import instances
 from hostd.archive.archive import Archive
 from hostd.archive.database import SCHEMA
 from hostd.config.storage import Storage
-from hostd.dicom.header import main_keywords
+from hostd.dicom.main_tags import main_keywords
 from hostd.web.forms import statistics_form
 from hostd.web.responses import JsonResponse
 

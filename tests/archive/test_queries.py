@@ -13,8 +13,8 @@ from hostd.archive import tables as t
 from hostd.archive.catalogue import row as catalogue_row
 from hostd.archive.queries import Query, keywords_of
 from hostd.dicom.element_values import known_vr
-from hostd.dicom.header import main_keywords
 from hostd.dicom.identity import Identity
+from hostd.dicom.main_tags import main_keywords
 from hostd.dicom.matching import matcher
 
 BOTH_DATABASES = True

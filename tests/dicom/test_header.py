@@ -9,7 +9,8 @@ import pytest
 from pydicom import dcmread
 from pydicom.data import get_charset_files, get_testdata_file
 
-from hostd.dicom.header import MAX_ELEMENTS, MAX_VALUE, Header, element_value, main_elements, main_tags, read_header
+from hostd.dicom.header import MAX_ELEMENTS, MAX_VALUE, Header, element_value, read_header
+from hostd.dicom.main_tags import main_elements, main_tags
 from hostd.dicom.part10 import data_set_offset
 from hostd.errors import UnparsableError
 

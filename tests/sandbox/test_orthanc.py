@@ -4,8 +4,8 @@ import msgspec
 import pytest
 from sandbox_support import make_event, make_instance, make_load
 
-from hostd.dicom.header import main_keywords
 from hostd.dicom.identity import Identity
+from hostd.dicom.main_tags import main_keywords
 from hostd.sandbox import acts, api, filters, frames
 from hostd.sandbox.orthanc import callbacks, routes, spelling
 from hostd.sandbox.orthanc.resources import MAIN_TAGS

@@ -18,8 +18,8 @@ from hostd.archive.labels import Subject
 from hostd.archive.queries import keywords_of
 from hostd.config.query import Query as Settings
 from hostd.dicom.element_values import Elements, known_vr
-from hostd.dicom.header import main_keywords
 from hostd.dicom.json_model import to_json
+from hostd.dicom.main_tags import main_keywords
 from hostd.web.dicomweb.resources import root_url
 from hostd.web.errors import BAD_REQUEST, WebError
 from hostd.web.listing import listed
