@@ -16,22 +16,22 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import document
-from benchmarks.command import CANNOT, say
+from benchmarks.command import CANNOT, end_when_told, say
 from benchmarks.figures import Target, said
 
 KNOWN: dict[str, tuple[int, list[str]]] = {
-    "receive": (9, ["--huge"]),
-    "ingest": (4, ["--instances", "40"]),
+    "receive": (7, ["--huge"]),
+    "ingest": (6, []),
     "transcode": (5, ["--compared", "--rounds", "3"]),
-    "scripts": (3, []),
+    "scripts": (2, []),
     "deliveries": (2, []),
-    "retrieve": (2, []),
-    "query": (2, []),
-    "wado": (2, []),
+    "retrieve": (3, []),
+    "query": (1, []),
+    "wado": (1, []),
     "archive": (2, []),
     "nodes": (2, []),
     "growth": (2, []),
-    "idle": (5, []),
+    "idle": (4, []),
     "soak": (20, ["--folder", "/dev/shm"]),  # noqa: S108 - memory, of which this is about
 }
 """Every benchmark, with some of the minutes that it takes on two cores that have nothing else to do, and its arguments."""
@@ -58,6 +58,7 @@ def main() -> None:
         for name, arguments in commands.items():
             say(f"{' '.join(['python', *arguments])}   # {KNOWN[name][0]} min")
         return
+    end_when_told()
     found, failed = _run(commands, say_sections=not asked.write)
     if asked.json:
         asked.json.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -80,11 +81,9 @@ def _run(commands: Mapping[str, Sequence[str]], *, say_sections: bool) -> tuple[
         for number, (name, arguments) in enumerate(commands.items(), 1):
             say(f"{number} of {len(commands)}, {name}: some {KNOWN[name][0]} min on a machine that does nothing else")
             figures, began = Path(folder, f"{name}.json"), time.monotonic()
-            ended = subprocess.run(
-                [sys.executable, *arguments, "--json", str(figures)],
-                stdout=None if say_sections else subprocess.DEVNULL,
-                check=False,
-            ).returncode
+            ended = _ended(
+                [sys.executable, *arguments, "--json", str(figures)], None if say_sections else subprocess.DEVNULL
+            )
             took = f"after {(time.monotonic() - began) / 60:.1f} min"
             say(f"{name}: {'done' if ended == 0 else 'not measured' if ended == CANNOT else 'failed'} {took}")
             if ended == 0:
@@ -92,6 +91,16 @@ def _run(commands: Mapping[str, Sequence[str]], *, say_sections: bool) -> tuple[
             elif ended != CANNOT:
                 failed.append(name)
     return found, failed
+
+
+def _ended(command: Sequence[str], output: int | None) -> int:
+    """Run a command; return its exit status. It is ended when this process is, and ends what it started itself."""
+    process = subprocess.Popen(command, stdout=output)
+    try:
+        return process.wait()
+    finally:
+        process.terminate()
+        process.wait()
 
 
 def summary(found: Mapping[str, Any]) -> list[str]:

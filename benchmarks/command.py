@@ -48,9 +48,14 @@ def begun(parser: argparse.ArgumentParser, needs: Sequence[str] = ()) -> Iterato
         asked.rounds = 1
     if absent := [program for program in needs if not (Path(program).exists() or shutil.which(program))]:
         parser.exit(CANNOT, f"{parser.prog}: not measured, {', '.join(absent)} is not there\n")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # servers are ended on the way out
+    end_when_told()
     with tempfile.TemporaryDirectory(prefix="hostd-benchmark-", dir=asked.folder) as folder:
         yield asked, Path(folder)
+
+
+def end_when_told() -> None:
+    """Have SIGTERM end this process as an exception does: what it started is ended on the way out."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
 
 def _arguments(parser: argparse.ArgumentParser, asked: argparse.Namespace) -> list[str]:

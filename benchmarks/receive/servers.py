@@ -49,7 +49,11 @@ class Server(ABC):
         self.process = subprocess.Popen(
             self.command(), stdout=self.log, stderr=subprocess.STDOUT, env=ENVIRONMENT, cwd=Path(__file__).parents[2]
         )
-        self._wait()
+        try:
+            self._wait()
+        except BaseException:  # nobody has it yet who would end it
+            self.stop()
+            raise
 
     @abstractmethod
     def command(self) -> list[str]:

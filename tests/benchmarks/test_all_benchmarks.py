@@ -1,14 +1,17 @@
 """`python -m benchmarks` knows every benchmark that writes a section, with arguments that it takes, and sums up what they found."""
 
 import json
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 import benchmarks
 from benchmarks import __main__ as everything
+from benchmarks import machine
 from benchmarks.__main__ import KNOWN, summary
 from benchmarks.figures import Spread, Target
 
@@ -26,6 +29,7 @@ def test_every_benchmark_that_writes_a_section_is_known():
     assert found == KNOWN.keys()
 
 
+@pytest.mark.load
 @pytest.mark.parametrize("name", KNOWN)
 def test_each_takes_the_arguments_that_it_is_given(name):
     said = subprocess.run(
@@ -38,7 +42,7 @@ def test_each_takes_the_arguments_that_it_is_given(name):
 def test_it_lists_what_is_chosen():
     said = run("--list", "receive", "wado", "--without", "wado")
     assert said.returncode == 0
-    assert said.stderr.splitlines() == ["python -m benchmarks.receive --huge   # 9 min"]
+    assert said.stderr.splitlines() == ["python -m benchmarks.receive --huge   # 7 min"]
     assert len(run("--list").stderr.splitlines()) == len(KNOWN)
 
 
@@ -80,3 +84,19 @@ def test_one_that_fails_does_not_keep_the_others_from_being_run(monkeypatch, tmp
     assert json.loads((tmp_path / "all.json").read_text()).keys() == {"receiving"}
     said = capsys.readouterr().err
     assert all(what in said for what in ("ingest: failed", "wado: not measured", "receive: done"))
+
+
+@pytest.mark.load
+def test_what_a_benchmark_has_started_ends_with_all_of_them():
+    process = subprocess.Popen(
+        [sys.executable, "-m", "benchmarks", "idle", "--quick"], stdout=subprocess.DEVNULL, cwd=FOLDER.parent
+    )
+    try:
+        ends = time.monotonic() + 60
+        while len(started := machine.tree_rss_bytes(process.pid)) < 3:  # the benchmark, and a node
+            assert time.monotonic() < ends
+            time.sleep(0.05)
+    finally:
+        process.terminate()
+    assert process.wait(60) == 128 + signal.SIGTERM
+    assert [number for number, _ in started if Path(f"/proc/{number}").exists()] == []
