@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections import Counter
 from pathlib import Path
@@ -70,19 +69,16 @@ class TranscodingOrthanc(Orthanc):
         self.target = target
         super().__init__(folder)
 
-    def command(self) -> list[str]:
-        """Write a configuration, and run Orthanc on it."""
-        command = super().command()
-        file = self.folder / "orthanc.json"
+    def more(self) -> dict[str, object]:
+        """Have it transcode what comes."""
         wanted: dict[str, object] = {"IngestTranscoding": self.target.uid}
         if self.target == JPEG2000_LOSSLESS:
             wanted |= {"Plugins": [str(gdcm_plugin())], "Gdcm": {"RestrictTransferSyntaxes": [self.target.uid]}}
-        file.write_text(json.dumps(json.loads(file.read_text()) | wanted))
-        return command
+        return wanted
 
     def transcoded(self) -> int:
         """Ask of each instance."""
-        url, session = f"http://127.0.0.1:{self.http_port}/instances", requests.Session()
+        url, session = f"{self.url}/instances", requests.Session()
         ids = session.get(url, timeout=60).json()
         return sum(
             session.get(f"{url}/{one}/metadata/TransferSyntax", timeout=60).text == self.target.uid for one in ids

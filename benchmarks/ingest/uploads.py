@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import re
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -13,12 +12,11 @@ from pathlib import Path
 from benchmarks.receive import made
 from benchmarks.receive.made import Size
 from benchmarks.receive.rounds import Sample
-from benchmarks.receive.servers import Hostd, Orthanc, Server
+from benchmarks.receive.servers import Server
 
 SIZES = (replace(made.SMALL, count=200), replace(made.CT, count=120), replace(made.LARGE, count=8))
 CONNECTIONS = (1, 4)
 _PATIENCE_S = 300.0
-_HTTP_PORT = re.compile(r"^\[http\]\nport = (\d+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +62,9 @@ def measured(
 
 def _upload(server: Server, parts: Sequence[Sequence[bytes]]) -> Sample:
     """Upload each part over a connection of its own, all at once. Raises `RuntimeError` when one was not answered by 200."""
-    port, failed = _port(server), list[str]()
-    _until_it_answers(port)
-    threads = [threading.Thread(target=_post, args=(port, part, failed)) for part in parts]
+    failed = list[str]()
+    server.wait_for_http()
+    threads = [threading.Thread(target=_post, args=(server.http_port, part, failed)) for part in parts]
     cpu, began = server.cpu_s(), time.monotonic()
     for thread in threads:
         thread.start()
@@ -91,29 +89,3 @@ def _post(port: int, files: Sequence[bytes], failed: list[str]) -> None:
         failed.append(repr(error))
     finally:
         connection.close()
-
-
-def _port(server: Server) -> int:
-    if isinstance(server, Orthanc):
-        return server.http_port
-    assert isinstance(server, Hostd)
-    found = _HTTP_PORT.search((server.folder / "hostd.toml").read_text())
-    assert found is not None, "it is in the configuration that was written for it"
-    return int(found[1])
-
-
-def _until_it_answers(port: int) -> None:
-    """Wait for its HTTP face, which listens after its DICOM one."""
-    ends = time.monotonic() + _PATIENCE_S
-    while True:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_PATIENCE_S)
-        try:
-            connection.request("GET", "/system")
-            if connection.getresponse().status == http.HTTPStatus.OK:
-                return
-        except OSError:
-            if time.monotonic() > ends:
-                raise
-        finally:
-            connection.close()
-        time.sleep(0.05)

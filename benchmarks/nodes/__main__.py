@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -21,7 +20,7 @@ from benchmarks.command import say
 from benchmarks.figures import Section, Table
 from benchmarks.receive.made import SMALL, made
 from benchmarks.receive.rounds import Sample, cpu_ms, rates, times
-from benchmarks.receive.servers import ENVIRONMENT, Hostd, free_port
+from benchmarks.receive.servers import ENVIRONMENT, Hostd
 from hostd.archive import tables as t
 from hostd.archive.archive import attach
 from hostd.config.place import Place
@@ -37,19 +36,9 @@ class Member(Hostd):
 
     def __init__(self, folder: Path, name: str, url: str, blobs: Path) -> None:
         self.place = Place(folder / "data", blobs, url)
-        self._member = name
+        self.member = name
+        self.node = f'database = "{url}"\nblobs = "{blobs}"\n'
         super().__init__(folder)
-
-    def command(self) -> list[str]:
-        """Write a configuration, and run a node on it."""
-        config = self.folder / "hostd.toml"
-        config.write_text(
-            f'[node]\nname = "{self._member}"\ndata = "{self.place.data}"\nscripts = "{self.folder / "scripts"}"\nmin_free_mb = 0\n'
-            f'database = "{self.place.database}"\nblobs = "{self.place.blobs}"\n'
-            f"[dicom]\nport = {self.port}\n[http]\nport = {free_port()}\n"
-        )
-        config.chmod(0o600)
-        return [sys.executable, "-m", "hostd", "run", str(config)]
 
 
 def main() -> None:

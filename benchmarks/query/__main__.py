@@ -7,7 +7,6 @@ keep their association or connection.
 from __future__ import annotations
 
 import io
-import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,12 +22,12 @@ from benchmarks import command
 from benchmarks.command import say
 from benchmarks.figures import Dots, Ratio, Section, Spread, Table, Target
 from benchmarks.receive import servers
+from benchmarks.receive.servers import DICOMWEB, DicomwebOrthanc, Server
 from hostd.dicom.query import STUDY_ROOT, SYNTAXES, Question
 from hostd.dimse import retrieval, scu
 from hostd.dimse.scu import Requestor
 
 SECTION = "queries"
-PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
 _ROOT = "2.25.77"
 _CT = "1.2.840.10008.5.1.4.1.1.2"
 _FAMILY = ("FISCHER", "GARCIA", "IVANOV", "JENSEN", "KOWALSKA", "LINDQVIST", "MOREAU", "NAKAMURA", "OKAFOR", "ROSSI")
@@ -41,34 +40,6 @@ class Hostd(servers.Hostd):
     """A node that answers C-FIND to everybody."""
 
     dicom = "always_allow_find = true\n"
-
-    @property
-    def url(self) -> str:
-        """Where its HTTP face is."""
-        config = (self.folder / "hostd.toml").read_text()
-        return f"http://127.0.0.1:{config.partition('[http]')[2].partition('port = ')[2].split()[0]}"
-
-
-class Orthanc(servers.Orthanc):
-    """Orthanc with its DICOMweb plug-in, which answers C-FIND to everybody."""
-
-    def command(self) -> list[str]:
-        """Add to the configuration."""
-        command = super().command()
-        path = Path(command[-1])
-        more = {
-            "DicomAlwaysAllowFind": True,
-            "Plugins": [str(PLUGIN)],
-            "DicomWeb": {"Enable": True},
-            "SyncStorageArea": False,
-        }
-        path.write_text(json.dumps(json.loads(path.read_text()) | more))
-        return command
-
-    @property
-    def url(self) -> str:
-        """Where its HTTP face is."""
-        return f"http://127.0.0.1:{self.http_port}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +116,7 @@ Ask = Callable[[Query], int]
 """Asks, and returns how many answers there were."""
 
 
-def by_find(server: Hostd | Orthanc) -> tuple[Ask, Requestor]:
+def by_find(server: Server) -> tuple[Ask, Requestor]:
     """Return what asks by C-FIND, on one association."""
     association = scu.connect(
         "127.0.0.1", server.port, calling_aet="BENCHMARK", called_aet="ANY", contexts=[(STUDY_ROOT, SYNTAXES)], timeout_s=_TIMEOUT_S
@@ -158,7 +129,7 @@ def by_find(server: Hostd | Orthanc) -> tuple[Ask, Requestor]:
     return ask, association
 
 
-def by_qido(server: Hostd | Orthanc, session: requests.Session) -> Ask:
+def by_qido(server: Server, session: requests.Session) -> Ask:
     """Return what asks by QIDO-RS."""
 
     def ask(query: Query) -> int:
@@ -172,7 +143,7 @@ def by_qido(server: Hostd | Orthanc, session: requests.Session) -> Ask:
     return ask
 
 
-def by_tools(server: Hostd | Orthanc, session: requests.Session, *, expand: bool) -> Ask:
+def by_tools(server: Server, session: requests.Session, *, expand: bool) -> Ask:
     """Return what asks by `POST /tools/find`."""
 
     def ask(query: Query) -> int:
@@ -202,11 +173,11 @@ def measured(face: str, ours: Ask, theirs: Ask, query: Query, rounds: int) -> Ro
 
 def taken(folder: Path, size: Size, say: Callable[[str], None]) -> list[Row]:
     """Fill both, and measure all queries by all faces."""
-    started: list[Hostd | Orthanc] = []
+    started: list[Server] = []
     try:
         ours = Hostd(folder / Hostd.name)
         started.append(ours)
-        theirs = Orthanc(folder / Orthanc.name)
+        theirs = DicomwebOrthanc(folder / DicomwebOrthanc.name)
         started.append(theirs)
         with requests.Session() as session:
             _fill(started, session, size.studies)
@@ -233,17 +204,9 @@ def taken(folder: Path, size: Size, say: Callable[[str], None]) -> list[Row]:
             server.stop()
 
 
-def _fill(started: Sequence[Hostd | Orthanc], session: requests.Session, studies: int) -> None:
+def _fill(started: Sequence[Server], session: requests.Session, studies: int) -> None:
     for server in started:
-        ends = time.monotonic() + _TIMEOUT_S
-        while True:  # DICOM is listened on before HTTP is
-            try:
-                session.get(f"{server.url}/system", timeout=_TIMEOUT_S).raise_for_status()
-                break
-            except requests.ConnectionError:
-                if time.monotonic() > ends:
-                    raise
-                time.sleep(0.05)
+        server.wait_for_http()
     for number in range(studies):
         for series in range(2):
             for instance in range(2):
@@ -288,7 +251,7 @@ def main() -> None:
     """Measure, print, and with `--write` write the section."""
     parser = command.parser("query", __doc__, rounds=20, most="a few studies, twice: does it run?")
     parser.add_argument("--studies", type=int, default=500, help="how many studies of four instances (default 500)")
-    with command.begun(parser, ["Orthanc", str(PLUGIN)]) as (asked, folder):
+    with command.begun(parser, ["Orthanc", str(DICOMWEB)]) as (asked, folder):
         size = Size(20, 2) if asked.quick else Size(asked.studies, asked.rounds)
         command.finish(asked, [section(taken(folder, size, say), size)])
 

@@ -23,6 +23,8 @@ from hostd.archive.archive import attach
 from hostd.archive.blobs import stored_at
 
 _PATIENCE_S = 60.0
+DICOMWEB = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
+"""Where Debian's orthanc-dicomweb puts Orthanc's plug-in."""
 ENVIRONMENT = {**os.environ, "TCP_NODELAY": "1"}
 """Without it DCMTK waits 40 ms an instance, on either side."""
 
@@ -42,7 +44,7 @@ class Server(ABC):
         """Start it in a folder, which is made, and wait until it listens."""
         folder.mkdir(mode=0o700)
         self.folder = folder
-        self.port = free_port()
+        self.port, self.http_port = free_port(), free_port()
         self.log = (folder / "log").open("wb")
         self.began = time.monotonic()
         """When it was started, by the monotonic clock."""
@@ -62,6 +64,23 @@ class Server(ABC):
     @abstractmethod
     def stored(self) -> int:
         """Return how many instances it holds, each looked at as far as it lets us."""
+
+    @property
+    def url(self) -> str:
+        """Where its HTTP face is, of one that has one."""
+        return f"http://127.0.0.1:{self.http_port}"
+
+    def wait_for_http(self) -> None:
+        """Wait until its HTTP face answers: DICOM is listened on before HTTP is. Raises what the last try raised."""
+        ends = time.monotonic() + _PATIENCE_S
+        while True:
+            try:
+                requests.get(f"{self.url}/system", timeout=_PATIENCE_S).raise_for_status()
+                return
+            except requests.ConnectionError:
+                if time.monotonic() > ends:
+                    raise
+                time.sleep(0.05)
 
     def cpu_s(self) -> float:
         """Return the processor time of the process, its children, and theirs."""
@@ -97,6 +116,10 @@ class Hostd(Server):
     name = "hostd"
     dicom = ""
     """More lines of `[dicom]`."""
+    member = "benchmark"
+    """Its name as a node."""
+    node = ""
+    """More lines of `[node]`."""
 
     def __init__(
         self, folder: Path, scripts: Mapping[str, str] | None = None, command: tuple[str, ...] = (sys.executable,)
@@ -114,12 +137,15 @@ class Hostd(Server):
             (scripts / name).write_text(source)
             (scripts / name).chmod(0o600)
         config.write_text(
-            f'[node]\nname = "benchmark"\ndata = "{self.data}"\nscripts = "{scripts}"\nmin_free_mb = 0\n'
-            f"[dicom]\nport = {self.port}\n{self.dicom}[http]\nport = {free_port()}\n"
-            f'[modalities.archive]\naet = "ARCHIVE"\nhost = "127.0.0.1"\nport = 9\n'
+            f'[node]\nname = "{self.member}"\ndata = "{self.data}"\nscripts = "{scripts}"\nmin_free_mb = 0\n{self.node}'
+            f"[dicom]\nport = {self.port}\n{self.dicom}[http]\nport = {self.http_port}\n{self.modalities()}"
         )
         config.chmod(0o600)
         return [*self._python, "-m", "hostd", "run", str(config)]
+
+    def modalities(self) -> str:
+        """Return whom it knows."""
+        return '[modalities.archive]\naet = "ARCHIVE"\nhost = "127.0.0.1"\nport = 9\n'
 
     def stored(self) -> int:
         """Count the rows whose file is what the row says."""
@@ -137,7 +163,6 @@ class Orthanc(Server):
 
     def command(self) -> list[str]:
         """Write a configuration, and run Orthanc on it."""
-        self.http_port = free_port()
         configuration = {
             "StorageDirectory": str(self.folder / "db"),
             "IndexDirectory": str(self.folder / "db"),
@@ -147,14 +172,27 @@ class Orthanc(Server):
             "RemoteAccessAllowed": False,
             "AuthenticationEnabled": False,
             "Plugins": [],
+            **self.more(),
         }
         (self.folder / "orthanc.json").write_text(json.dumps(configuration))
         return ["Orthanc", str(self.folder / "orthanc.json")]
 
+    def more(self) -> dict[str, object]:
+        """Return more of its configuration."""
+        return {}
+
     def stored(self) -> int:
         """Ask it."""
-        answer = requests.get(f"http://127.0.0.1:{self.http_port}/statistics", timeout=60).json()
+        answer = requests.get(f"{self.url}/statistics", timeout=60).json()
         return int(answer["CountInstances"])
+
+
+class DicomwebOrthanc(Orthanc):
+    """Orthanc with its DICOMweb plug-in, which answers C-FIND to everybody."""
+
+    def more(self) -> dict[str, object]:
+        """Add the plug-in."""
+        return {"DicomAlwaysAllowFind": True, "Plugins": [str(DICOMWEB)], "DicomWeb": {"Enable": True}}
 
 
 class Storescp(Server):

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
-import sys
 from pathlib import Path
 
-from benchmarks.receive.servers import ENVIRONMENT, Server, Storescp, free_port
+from benchmarks.receive import servers
+from benchmarks.receive.servers import ENVIRONMENT, Server, Storescp
 
 ASKER, ARCHIVE = "ASKER", "ARCHIVE"
 _SENT_S = 120
@@ -30,10 +29,6 @@ class Holder(Server):
         self.to = to
         super().__init__(folder)
 
-    def stored(self) -> int:
-        """Not asked for: what was retrieved is counted where it arrives."""
-        raise NotImplementedError
-
     def fill(self, files: list[Path]) -> None:
         """Send it files, each in its own transfer syntax."""
         for options, some in (
@@ -45,44 +40,23 @@ class Holder(Server):
                 subprocess.run(command, check=True, timeout=_SENT_S, env=ENVIRONMENT, capture_output=True)
 
 
-class Hostd(Holder):
+class Hostd(Holder, servers.Hostd):
     """`hostd run`: every sub-operation is on record."""
 
-    name = "hostd"
-
-    def command(self) -> list[str]:
-        """Write a configuration, and run a node on it."""
-        config = self.folder / "hostd.toml"
-        (self.folder / "scripts").mkdir(mode=0o700)
-        config.write_text(
-            f'[node]\nname = "benchmark"\ndata = "{self.folder}/data"\nscripts = "{self.folder}/scripts"\nmin_free_mb = 0\n'
-            f"[dicom]\nport = {self.port}\n[http]\nport = {free_port()}\n"
+    def modalities(self) -> str:
+        """Return who asks, and to whom a C-MOVE goes."""
+        return (
             f'[modalities.asker]\naet = "{ASKER}"\nhost = "127.0.0.1"\nport = 9\n'
             f'[modalities.archive]\naet = "{ARCHIVE}"\nhost = "127.0.0.1"\nport = {self.to}\n'
         )
-        config.chmod(0o600)
-        return [sys.executable, "-m", "hostd", "run", str(config)]
 
 
-class Orthanc(Holder):
+class Orthanc(Holder, servers.Orthanc):
     """Orthanc with its index in SQLite."""
 
-    name = "Orthanc"
-
-    def command(self) -> list[str]:
-        """Write a configuration, and run Orthanc on it."""
-        configuration = {
-            "StorageDirectory": str(self.folder / "db"),
-            "IndexDirectory": str(self.folder / "db"),
-            "DicomPort": self.port,
-            "HttpPort": free_port(),
-            "RemoteAccessAllowed": False,
-            "AuthenticationEnabled": False,
-            "Plugins": [],
-            "DicomModalities": {"asker": [ASKER, "127.0.0.1", 9], "archive": [ARCHIVE, "127.0.0.1", self.to]},
-        }
-        (self.folder / "orthanc.json").write_text(json.dumps(configuration))
-        return ["Orthanc", str(self.folder / "orthanc.json")]
+    def more(self) -> dict[str, object]:
+        """Add who asks, and to whom a C-MOVE goes."""
+        return {"DicomModalities": {"asker": [ASKER, "127.0.0.1", 9], "archive": [ARCHIVE, "127.0.0.1", self.to]}}
 
 
 HOLDERS: tuple[type[Holder], ...] = (Hostd, Orthanc)

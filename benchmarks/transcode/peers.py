@@ -6,7 +6,6 @@ import contextlib
 import importlib.util
 import json
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import requests
 
+from benchmarks.receive.servers import free_port
 from benchmarks.transcode.subjects import CannotMeasureError, Task
 from hostd.dicom.syntaxes import (
     HTJ2K_LOSSLESS,
@@ -190,7 +190,7 @@ class Orthanc:
         self._stored = {}
         folder = self._folder / str(self._starts)
         folder.mkdir(parents=True)
-        port, dicom_port = _free_port(), _free_port()
+        port, dicom_port = free_port(), free_port()
         settings = {
             "Name": "benchmark", "StorageDirectory": str(folder / "storage"), "IndexDirectory": str(folder / "index"),
             "HttpPort": port, "DicomPort": dicom_port, "RemoteAccessAllowed": False, "AuthenticationEnabled": False,
@@ -237,9 +237,3 @@ def orthancs(folder: Path) -> list[Orthanc]:
 
 def _has_tools(table: Commands) -> bool:
     return all(shutil.which(command[0]) for pair in table.values() for command in pair)
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port

@@ -10,8 +10,8 @@ from pathlib import Path
 from benchmarks import command
 from benchmarks.figures import Cell, Dots, Ratio, Section, Spread, Table, Target
 from benchmarks.receive import made
+from benchmarks.receive.servers import DICOMWEB, DicomwebOrthanc, Hostd, Server
 from benchmarks.wado.asking import QUESTIONS, seconds, store
-from benchmarks.wado.servers import PLUGIN, Hostd, Orthanc
 
 SECTION = "fetching"
 COUNT = 60
@@ -29,16 +29,16 @@ def main() -> None:
 
 def taken(folder: Path, *, rounds: int, quick: bool = False) -> Cells:
     """Measure everything in an empty folder."""
-    kinds: list[type[Hostd | Orthanc]] = [Hostd]
-    if not quick and shutil.which("Orthanc") and PLUGIN.exists():
-        kinds.append(Orthanc)
+    kinds: list[type[Server]] = [Hostd]
+    if not quick and shutil.which("Orthanc") and DICOMWEB.exists():
+        kinds.append(DicomwebOrthanc)
     (files,) = made.made(folder / "files", replace(made.CT, count=4 if quick else COUNT), 1)
-    running: list[Hostd | Orthanc] = []
+    running: list[Server] = []
     cells: Cells = {}
     try:
         for kind in kinds:
             running.append(kind(folder / kind.name))  # noqa: PERF401 - what was started is ended, also when another cannot be
-        stored = {server.name: store(server.http_port, sorted(files.iterdir())) for server in running}
+        stored = {server.name: store(server, sorted(files.iterdir())) for server in running}
         for turn in range(-1, rounds):  # the first is for caches, and counts for nothing
             for question in QUESTIONS:
                 for clients in CLIENTS:
@@ -60,7 +60,9 @@ def section(cells: Cells, rounds: int) -> Section:
     for question in QUESTIONS:
         for clients in CLIENTS:
             found = {name: cells[question.name, clients, name] for name in names}
-            ratio = Ratio.between(found[Orthanc.name], found[Hostd.name]) if Orthanc.name in found else None
+            ratio = (
+                Ratio.between(found[DicomwebOrthanc.name], found[Hostd.name]) if DicomwebOrthanc.name in found else None
+            )
             times = [Spread.of(1000 * took for took in one) for one in found.values()]
             rows.append((question.name, clients, ratio, *times))
             if ratio is not None:

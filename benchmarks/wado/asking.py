@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import http.client
 import json
-import socket
 import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from benchmarks.receive.servers import Server
 
 _PIECE = 1 << 18
 _PATIENCE_S = 60.0
@@ -65,10 +66,10 @@ class Asking:
         self._http.close()
 
 
-def store(port: int, files: Sequence[Path]) -> list[dict[str, str]]:
+def store(server: Server, files: Sequence[Path]) -> list[dict[str, str]]:
     """Upload files; return the words by which each is asked for."""
-    _wait(port)
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_PATIENCE_S)
+    server.wait_for_http()
+    connection = http.client.HTTPConnection("127.0.0.1", server.http_port, timeout=_PATIENCE_S)
     found = []
     for file in files:
         stored = _json(connection, "POST", "/instances", file.read_bytes())
@@ -84,19 +85,6 @@ def store(port: int, files: Sequence[Path]) -> list[dict[str, str]]:
         )
     connection.close()
     return found
-
-
-def _wait(port: int) -> None:
-    """Wait until somebody listens: DICOM does before HTTP."""
-    ends = time.monotonic() + _PATIENCE_S
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-            return
-        except OSError:
-            if time.monotonic() > ends:
-                raise
-            time.sleep(0.05)
 
 
 def _json(connection: http.client.HTTPConnection, method: str, path: str, body: bytes | None = None) -> dict[str, str]:
