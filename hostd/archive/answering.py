@@ -22,7 +22,7 @@ from hostd.archive.queries import Found, Labelling, Query, keywords_of
 from hostd.dicom.element_values import Elements, known_vr
 from hostd.dicom.header import read_file_header
 from hostd.dicom.main_tags import main_keywords, main_value
-from hostd.dicom.matching import Matcher, matcher
+from hostd.dicom.matching import Matcher, Moments, combined, matcher
 from hostd.errors import HostdError
 
 _LOG = structlog.get_logger(__name__)
@@ -36,13 +36,17 @@ _AVAILABILITY = 0x00080056
 
 @dataclass(frozen=True)
 class Asked:
-    """A query, what of it only files can tell (`deep`), and the tags that are wanted. `unmatched` are keys that nothing is matched with."""
+    """A query, what of it only files can tell (`deep`), and the tags that are wanted. `unmatched` are keys that nothing is matched with.
+
+    `moments` are ranges of a date and a time that are one range, with the tags of both.
+    """
 
     query: Query
     deep: Mapping[int, Matcher] = field(default_factory=dict)
     wanted: frozenset[int] = frozenset()
     files: Files = "always"
     unmatched: frozenset[int] = frozenset()
+    moments: tuple[tuple[int, int, Moments], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +67,11 @@ def asked(
     labels: Collection[str] = (),
     labelling: Labelling = "All",
     sop_classes: bool = True,
+    combines: bool = False,
 ) -> Asked:
     """Return what these keys ask for at a level; one without a text is only wanted in the answers.
+
+    `combines` is whether a range of dates and one of times that belong together are one range.
 
     `is_exact` tells by VR whether case and accents count. Counts, private attributes, and sequences are not matched.
     """
@@ -90,8 +97,22 @@ def asked(
             unmatched.add(tag)
         else:
             deep[tag] = one
+    moments = tuple(_combined(keys, matchers, deep)) if combines else ()
     query = Query(level, matchers, within or {}, frozenset(labels), labelling)
-    return Asked(query, deep, frozenset(keys), files, frozenset(unmatched))
+    return Asked(query, deep, frozenset(keys), files, frozenset(unmatched), moments)
+
+
+def _combined(keys: Keys, matchers: dict[str, Matcher], deep: dict[int, Matcher]) -> Iterator[tuple[int, int, Moments]]:
+    """Yield ranges of a date and a time that are one, and leave that of the dates alone to the index: all days of it are candidates."""
+    named = {keyword_of(tag): tag for tag in keys}
+    for keyword, tag in named.items():
+        of_time = keyword.removesuffix("Date") + "Time"
+        date = matchers.get(keyword) or deep.get(tag)
+        time = matchers.get(of_time) or deep.get(named.get(of_time, 0))
+        if keyword.endswith("Date") and date and time and (both := combined(date, time)):
+            matchers.pop(of_time, None)
+            deep.pop(named[of_time], None)
+            yield tag, named[of_time], both
 
 
 def answers(archive: Archive, asked: Asked, *, heed: Callable[[], None] = lambda: None) -> Iterator[list[Answer]]:
@@ -100,7 +121,7 @@ def answers(archive: Archive, asked: Asked, *, heed: Callable[[], None] = lambda
     for page in queries.pages(archive, asked.query, heed=heed):
         matching = []
         for found in page:
-            if asked.deep:
+            if asked.deep or asked.moments:
                 heed()
                 if not teller.matches(found):
                     continue
@@ -138,8 +159,16 @@ class _Teller:
         self.reads = bool(self._deep) and asked.files != "never"
 
     def matches(self, found: Found) -> bool:
-        elements = self._elements(found)
-        return all(one.matches(_text(elements.get(tag))) for tag, one in self._asked.deep.items())
+        return all(one.matches(self._text(found, tag)) for tag, one in self._asked.deep.items()) and all(
+            both.holds(self._text(found, date), self._text(found, time)) for date, time, both in self._asked.moments
+        )
+
+    def _text(self, found: Found, tag: int) -> str:
+        """Return the text of an attribute, from the index where it has that."""
+        keyword = keyword_of(tag)
+        if keyword in keywords_of(found.level):
+            return found.attributes.get(keyword, "")
+        return _text(self._elements(found).get(tag))
 
     def computed(self, page: list[Found]) -> dict[str, Elements]:
         """Return what is known of each by what is below it."""

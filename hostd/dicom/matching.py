@@ -184,6 +184,29 @@ class Matcher:
                 return fold(text), fold(text)
 
 
+@dataclass(frozen=True, slots=True)
+class Moments:
+    """A range of dates and one of times as one range, from a time of the first day to a time of the last (PS3.4 §C.2.2.2.5)."""
+
+    span: Range
+
+    def holds(self, date: str, time: str) -> bool:
+        """Tell whether a date, at a time, is in it; one without a time is the beginning of its day, and nothing without a date is in it."""
+        day = digits(date)[:8]
+        moment = day.ljust(8, "0") + digits(time) if day else ""
+        return _within(moment, self.span.first, self.span.last, _PRECISIONS["DT"])
+
+
+def combined(date: Matcher, time: Matcher) -> Moments | None:
+    """Return two keys as one range; None where they are no ranges, or not of one form: both from, both to, or both with two ends."""
+    match date.alternatives, time.alternatives:
+        case (Range(first_day, last_day),), (Range(first_time, last_time),):
+            forms = (bool(first_day), bool(last_day)), (bool(first_time), bool(last_time))
+            if forms[0] == forms[1] and all(len(day) in (0, 8) for day in (first_day, last_day)):
+                return Moments(Range(first_day + first_time, last_day + last_time))
+    return None
+
+
 def matcher(vr: str, text: str, *, is_exact: bool) -> Matcher | None:
     """Return what a key of that VR and text matches; None where it matches everything, also what has no value (universal matching)."""
     form = exact if is_exact else fold

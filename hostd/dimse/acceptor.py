@@ -57,6 +57,8 @@ class Negotiation:
     contexts: tuple[Answered, ...]
     roles: dict[str, tuple[bool, bool]]
     """SOP class → (requestor as SCU, requestor as SCP), of those for which a role was proposed."""
+    extended: dict[str, bytes]
+    """SOP class → what is agreed on of it, where that was proposed (PS3.7 §D.3.3.5)."""
 
 
 def read_request(connection: Connection, *, artim_s: float) -> Request:
@@ -98,15 +100,27 @@ def _reports(abstract_syntax: str) -> bool:
     return abstract_syntax == PUSH_MODEL
 
 
-def negotiate(request: Request, choose: Chooser, *, may_serve: Callable[[str], bool] = _reports) -> Negotiation:
+def _unanswered(_abstract_syntax: str, _proposed: bytes) -> bytes:
+    return b""
+
+
+def negotiate(
+    request: Request,
+    choose: Chooser,
+    *,
+    may_serve: Callable[[str], bool] = _reports,
+    agree: Callable[[str, bytes], bytes] = _unanswered,
+) -> Negotiation:
     """Decide on each proposed context by itself, so that each keeps its own order of preference (PS3.8 §9.3.3.2).
 
     `may_serve` tells for which abstract syntaxes the peer may be SCP, if it proposes that (PS3.7 §D.3.3.4): hostd is the SCU of an
     association it accepted where the peer comes to report on what hostd asked it for (PS3.4 §J.3.3), and where it gets instances by C-GET.
+    `agree` gives what is answered to the extended negotiation of a SOP class, b"" for nothing.
     """
     outcomes: list[Outcome] = []
     contexts: list[Answered] = []
     roles: dict[str, tuple[bool, bool]] = {}
+    extended: dict[str, bytes] = {}
     for proposal in request.proposals:
         outcome, result = _negotiate_one(proposal, request, choose, may_serve)
         outcomes.append(outcome)
@@ -116,7 +130,10 @@ def negotiate(request: Request, choose: Chooser, *, may_serve: Callable[[str], b
         asked = request.user.roles.get(proposal.abstract_syntax)
         if asked is not None and result == 0:
             roles[proposal.abstract_syntax] = asked[0], asked[1] and may_serve(proposal.abstract_syntax)
-    return Negotiation(tuple(outcomes), tuple(contexts), roles)
+        proposed_of_class = request.user.extended.get(proposal.abstract_syntax, b"")
+        if result == 0 and proposed_of_class and (agreed := agree(proposal.abstract_syntax, proposed_of_class)):
+            extended[proposal.abstract_syntax] = agreed
+    return Negotiation(tuple(outcomes), tuple(contexts), roles, extended)
 
 
 def _negotiate_one(
@@ -145,9 +162,19 @@ def _negotiate_one(
 
 def accept(connection: Connection, request: Request, negotiation: Negotiation, *, max_pdu: int) -> Association:
     """Send the A-ASSOCIATE-AC; return the association."""
-    connection.send(encode_acceptance(request, negotiation.contexts, negotiation.roles, max_pdu=max_pdu))
+    answer = encode_acceptance(
+        request, negotiation.contexts, negotiation.roles, max_pdu=max_pdu, extended=negotiation.extended
+    )
+    connection.send(answer)
+    extended = negotiation.extended
     contexts = {
-        outcome.id: Context(outcome.id, outcome.abstract_syntax, outcome.transfer_syntax, outcome.peer_serves)
+        outcome.id: Context(
+            outcome.id,
+            outcome.abstract_syntax,
+            outcome.transfer_syntax,
+            outcome.peer_serves,
+            extended.get(outcome.abstract_syntax, b""),
+        )
         for outcome in negotiation.outcomes
         if outcome.transfer_syntax is not None
     }

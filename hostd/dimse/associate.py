@@ -50,6 +50,8 @@ class UserInformation:
     proposes_async: bool = False
     roles: dict[str, tuple[bool, bool]] = field(default_factory=dict)
     """SOP class → (requestor as SCU, requestor as SCP)."""
+    extended: dict[str, bytes] = field(default_factory=dict)
+    """SOP class → its Service-class-application-information (PS3.7 §D.3.3.5)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,7 @@ def _plain(encoded: bytes) -> str:
 def _user_information(item: bytes) -> UserInformation:
     max_pdu, class_uid, version, proposes_async = _CAUTIOUS_PDU, "", "", False
     roles: dict[str, tuple[bool, bool]] = {}
+    extended: dict[str, bytes] = {}
     for item_type, sub_item in _items(item[4:]):
         if item_type == 0x51 and len(sub_item) >= 8:
             (max_pdu,) = struct.unpack_from(">I", sub_item, 4)
@@ -110,8 +113,11 @@ def _user_information(item: bytes) -> UserInformation:
             roles[sop_class] = role
         elif item_type == 0x55:
             version = _plain(sub_item[4:])[:16]
-        # User identity (0x58) and extended negotiation (0x56, 0x57) may stay unanswered (PS3.7 §D.3.3.5 to §D.3.3.7).
-    return UserInformation(max_pdu, class_uid, version, proposes_async, roles)
+        elif item_type == 0x56 and len(sub_item) >= 6:
+            end = 6 + int.from_bytes(sub_item[4:6])
+            extended[_plain(sub_item[6:end])] = sub_item[end:]
+        # User identity (0x58) and common extended negotiation (0x57) may stay unanswered (PS3.7 §D.3.3.6, §D.3.3.7).
+    return UserInformation(max_pdu, class_uid, version, proposes_async, roles, extended)
 
 
 def _role(item: bytes) -> tuple[str, tuple[bool, bool]]:
@@ -250,8 +256,9 @@ def encode_acceptance(
     roles: Mapping[str, tuple[bool, bool]],
     *,
     max_pdu: int,
+    extended: Mapping[str, bytes] | None = None,
 ) -> bytes:
-    """Encode the A-ASSOCIATE-AC to a request; `roles` are SOP class → (requestor as SCU, requestor as SCP).
+    """Encode the A-ASSOCIATE-AC to a request; `roles` are SOP class → (requestor as SCU, requestor as SCP), `extended` what is agreed on of SOP classes.
 
     An asynchronous operations window that was proposed is answered with one operation either way, which is none (PS3.7 §D.3.3.3).
     """
@@ -261,6 +268,7 @@ def encode_acceptance(
         _item(0x53, struct.pack(">HH", 1, 1)) if request.user.proposes_async else b"",
         *(_item(0x54, _lengthy(sop_class) + bytes(role)) for sop_class, role in roles.items()),
         _item(0x55, IMPLEMENTATION_VERSION_NAME.encode()),
+        *(_item(0x56, _lengthy(sop_class) + agreed) for sop_class, agreed in (extended or {}).items()),
     ]
     answers = (
         _item(0x21, bytes((one.id, 0, one.result, 0)) + _item(_TRANSFER_SYNTAX, one.transfer_syntax.encode()))

@@ -28,12 +28,16 @@ _BATCH = 256 << 10
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """An accepted presentation context. `peer_serves`: on an association that hostd accepted, the peer is SCP of it."""
+    """An accepted presentation context. `peer_serves`: on an association that hostd accepted, the peer is SCP of it.
+
+    `extended` is what was agreed on of its SOP class (PS3.7 §D.3.3.5), b"" where nothing was.
+    """
 
     id: int
     abstract_syntax: str
     transfer_syntax: str
     peer_serves: bool = False
+    extended: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from hostd.archive.records import Origin
 from hostd.config.query import Query as Settings
 from hostd.dicom import identifiers, query, statuses
 from hostd.dicom.element_values import Elements, known_vr
+from hostd.dicom.extended_negotiation import is_combined
 from hostd.dicom.identifiers import NAMES, IdentifierError, Level
 from hostd.dicom.query import Question
 from hostd.dimse import commands
@@ -56,6 +57,7 @@ class FindService:
             is_exact=lambda vr: vr != "PN" or settings.case_sensitive_pn,
             files=settings.read_files,
             sop_classes=settings.sop_classes_in_study,
+            combines=is_combined(exchange.context.extended),
         )
         limit = settings.limit_instances if level == "instance" else settings.limit_results
         status = statuses.PENDING_WITHOUT_OPTIONAL_KEYS if asked.unmatched else statuses.PENDING

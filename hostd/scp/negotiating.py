@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hostd.dicom.commitment import PUSH_MODEL, SYNTAXES
+from hostd.dicom.extended_negotiation import agreed
 from hostd.dicom.syntaxes import BY_UID
 from hostd.dimse import acceptor
 from hostd.dimse.acceptor import Negotiation, Refused
@@ -43,7 +44,7 @@ class Negotiator:
 
     def negotiate(self) -> Negotiation:
         """Return the answer to all proposals."""
-        return acceptor.negotiate(self._request, self._choose, may_serve=self._may_serve)
+        return acceptor.negotiate(self._request, self._choose, may_serve=self._may_serve, agree=agreed)
 
     def _choose(self, abstract_syntax: str, proposed: Sequence[str]) -> Sequence[str] | Refused | None:
         served = self._services.syntaxes_of(abstract_syntax)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, Literal, cast, get_args
 
@@ -125,7 +125,7 @@ def _wanted(fields: dict[str, Any], settings: Settings) -> _Wanted:
     most = settings.limit_instances if subject == "instance" else settings.limit_results
     limit = _number(fields, "Limit")
     return _Wanted(
-        Asked(asked.query, asked.deep, frozenset(), asked.files, asked.unmatched),
+        replace(asked, wanted=frozenset()),
         _number(fields, "Since"),
         min(limit, most) if limit and most else limit or most,
         flag_of(fields, "Expand"),

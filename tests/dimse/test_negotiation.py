@@ -1,5 +1,7 @@
 """What hostd negotiates as acceptor, beside pynetdicom: whatever is proposed, both answer the same."""
 
+import struct
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,6 +12,7 @@ from pynetdicom.pdu_primitives import (
     ImplementationClassUIDNotification,
     MaximumLengthNotification,
     SCP_SCU_RoleSelectionNegotiation,
+    SOPClassExtendedNegotiation,
 )
 from pynetdicom.presentation import build_context, build_role, negotiate_as_acceptor
 
@@ -95,6 +98,32 @@ def test_what_is_proposed_is_answered_as_pynetdicom_answers_it(proposed, ours, a
         if isinstance(one, AsynchronousOperationsWindowNegotiation)
     ]
     assert windows == ([(1, 1)] if proposes_async else [])
+
+
+def test_what_is_proposed_beyond_is_answered_for_what_is_accepted_only():
+    contexts = []
+    for number, sop_class in enumerate(CLASSES[:2]):
+        context = build_context(sop_class, SYNTAXES[:1])
+        context.context_id = 2 * number + 1
+        contexts.append(context)
+    encoded = request_of(contexts, {}, proposes_async=False)
+    items = [
+        struct.pack(">BxHH", 0x56, len(uid) + 4, len(uid)) + uid.encode() + b"\1\1" for uid in (*CLASSES[:2], "1.2.3")
+    ]
+    broken = struct.pack(">BxHH", 0x56, 4, 999) + b"ab"
+    at = encoded.rindex(b"\x50\x00", 0, encoded.rindex(b"\x51\x00"))
+    user = encoded[at + 4 :] + b"".join(items) + broken
+    request = decode_request(encoded[:at] + struct.pack(">BxH", 0x50, len(user)) + user)
+    assert [request.user.extended[uid] for uid in CLASSES[:2]] == [b"\1\1"] * 2
+    negotiation = negotiate(
+        request,
+        lambda sop_class, _: SYNTAXES[:1] if sop_class == CLASSES[0] else None,
+        agree=lambda _, wanted: wanted[:1],
+    )
+    answer = A_ASSOCIATE_AC()
+    answer.decode(encode_acceptance(request, negotiation.contexts, {}, max_pdu=16384, extended=negotiation.extended))
+    agreed = [one for one in answer.to_primitive().user_information if isinstance(one, SOPClassExtendedNegotiation)]
+    assert [(one.sop_class_uid, one.service_class_application_information) for one in agreed] == [(CLASSES[0], b"\1")]
 
 
 @pytest.mark.parametrize("length", [0, 1, 3, 5])

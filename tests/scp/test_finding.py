@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import msgspec
 import pytest
+from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
 
 from hostd.archive import instances
@@ -29,13 +30,13 @@ def archive(tmp_path):
     opened.close()
 
 
-def exchange(*, root=STUDY_ROOT, syntax=EXPLICIT, heed=lambda: None, data_set=None, **keys):
+def exchange(*, root=STUDY_ROOT, syntax=EXPLICIT, heed=lambda: None, data_set=None, extended=b"", **keys):
     asked = Dataset()
     for keyword, value in keys.items():
         setattr(asked, keyword, value)
     return SimpleNamespace(
         data_set=data_sets.encode(asked, syntax) if data_set is None else data_set,
-        context=SimpleNamespace(abstract_syntax=root, transfer_syntax=syntax),
+        context=SimpleNamespace(abstract_syntax=root, transfer_syntax=syntax, extended=extended),
         origin=Origin("dicom", calling_aet="ASKER"),
         heed=heed,
     )
@@ -79,6 +80,38 @@ def test_more_than_the_limit_is_told_as_a_failure(archive):
     assert (answers[-1].status, answers[-1].comment) == (0xA700, "there are more than 3: ask for less")
     answers, matches = find(archive, Query(limit_instances=5), QueryRetrieveLevel="IMAGE", SOPInstanceUID="")
     assert [one.status for one in answers] == [0xFF00] * 5
+
+
+DAYS = {
+    "before": ("20060705", "0959"), "first": ("20060705", "1000"), "night": ("20060706", "0200"), "no time": ("20060706", ""),
+    "last": ("20060707", "1800"), "after": ("20060707", "180101"), "never": ("", "1200"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("level", "prefix"), [("STUDY", "Study"), ("SERIES", "Series"), ("IMAGE", "InstanceCreation")])
+@pytest.mark.parametrize(("dates", "times", "apart", "together"), [
+    ("20060705-20060707", "1000-1800", {"first", "last"}, {"first", "night", "no time", "last"}),
+    ("20060707-", "0300-", {"last", "after"}, {"last", "after"}),
+    ("-20060706", "-0300", {"night"}, {"before", "first", "night", "no time"}),
+    ("20060705-20060707", "1000-", {"first", "last", "after"}, {"first", "last", "after"}),
+    ("20060705", "0900-1800", {"before", "first"}, {"before", "first"}),
+])  # fmt: skip
+def test_dates_and_times_are_one_range_where_that_is_agreed_on(archive, level, prefix, dates, times, apart, together):
+    tags = {prefix + part: tag_for_keyword(prefix + part) for part in ("Date", "Time")}
+    for number, (name, (date, time)) in enumerate(DAYS.items()):
+        one = arrival(archive, f"1.2.3.4.{number}", study=f"1.2.{number}", series=f"1.2.3.{number}", patient_id=name)
+        own = {
+            tags[f"{prefix}Date"]: ("DA", [date] if date else []),
+            tags[f"{prefix}Time"]: ("TM", [time] if time else []),
+        }
+        one = dataclasses.replace(one, header=msgspec.structs.replace(one.header, tags=one.header.tags | own))
+        archive.writer.do(lambda c, one=one: instances.take_in(c, one, "newest"))
+    asked = {"QueryRetrieveLevel": level, "PatientID": "", f"{prefix}Date": dates, f"{prefix}Time": times}
+    for extended, expected in ((b"", apart), (b"\1", apart), (b"\1\0\0", apart), (b"\1\1\0", together)):
+        answers, matches = find(archive, **asked, extended=extended)
+        assert {str(one.PatientID) for one in matches} == expected
+        assert {one.status for one in answers} == {0xFF00}
+        assert {one[f"{prefix}Time"].value for one in matches} == {DAYS[name][1] for name in expected}
 
 
 def test_keys_that_are_not_matched_are_told_by_the_status(archive):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Annotated
 
@@ -18,6 +18,7 @@ from hostd.archive.labels import Subject
 from hostd.archive.queries import keywords_of
 from hostd.config.query import Query as Settings
 from hostd.dicom.element_values import Elements, known_vr
+from hostd.dicom.identifiers import TIMEZONE
 from hostd.dicom.json_model import to_json
 from hostd.dicom.main_tags import main_keywords
 from hostd.web.dicomweb.resources import root_url
@@ -31,6 +32,7 @@ _TAKEN = ("*/*", "application/*", "application/json", MEDIA_TYPE)
 _OWN = frozenset(("limit", "offset", "fuzzymatching", "includefield"))
 _RETRIEVE_URL = 0x00081190
 _NOT_FUZZY = '299 hostd "The fuzzymatching parameter is not supported. Only literal matching has been performed."'
+_NO_TIMEZONE = '299 hostd "TimezoneOffsetFromUTC is not reckoned with: dates and times are matched as they stand."'
 _MORE = '299 hostd "There are more results than are given; ask with an offset, or for less."'
 
 _DEFAULTS: dict[Subject, tuple[int, ...]] = {
@@ -119,6 +121,8 @@ async def _answered(request: Request, archive: Archive, sought: _Search, *, is_f
     response = await listed(_answers(archive, sought), MEDIA_TYPE)
     if is_fuzzy:
         response.headers.append("Warning", _NOT_FUZZY)
+    if TIMEZONE in sought.asked.wanted and any(map(request.query_params.get, ("TimezoneOffsetFromUTC", "00080201"))):
+        response.headers.append("Warning", _NO_TIMEZONE)
     if sought.is_capped and await run_in_threadpool(_has_more, archive, sought):
         response.headers.append("Warning", _MORE)
     return response
@@ -144,7 +148,9 @@ def _search(
     for name, text in request.query_params.multi_items():
         if name not in _OWN:
             tag = tag_of(name)
-            keys[tag] = known_vr(tag), text.replace(",", "\\") if known_vr(tag) == "UI" else text
+            # A time zone is of the dates that are asked for, and is no key (PS3.18 §8.3.4.1.1).
+            sought = "" if tag == TIMEZONE else text.replace(",", "\\") if known_vr(tag) == "UI" else text
+            keys[tag] = known_vr(tag), sought
     for one, uid in uids.items():
         keys[_UIDS[one]] = "UI", uid
     names = [name.strip() for part in include for name in part.split(",") if name.strip()]
@@ -155,6 +161,7 @@ def _search(
         is_exact=lambda vr: vr != "PN" or settings.case_sensitive_pn,
         files=settings.read_files,
         within=None,
+        combines=True,  # PS3.18 §8.3.4.1.1: always
     )
     wanted = {*keys, *_UIDS_OF[level], *_DEFAULTS[level], *(tag_of(name) for name in names if name != "all")}
     for above in _LEVELS[: _LEVELS.index(level)]:
@@ -166,7 +173,7 @@ def _search(
     most = settings.limit_instances if level == "instance" else settings.limit_results
     capped = bool(most) and (limit is None or limit > most)
     return _Search(
-        Asked(asked.query, asked.deep, frozenset(wanted), asked.files, asked.unmatched),
+        replace(asked, wanted=frozenset(wanted)),
         most if capped else limit if limit is not None else -1,
         capped,
         offset,
@@ -190,7 +197,7 @@ def _answers(archive: Archive, sought: _Search) -> Iterator[dict[str, object]]:
 
 
 def _has_more(archive: Archive, sought: _Search) -> bool:
-    query = Asked(sought.asked.query, sought.asked.deep, frozenset(), sought.asked.files)
+    query = replace(sought.asked, wanted=frozenset())
     every = (one for page in answering.answers(archive, query) for one in page)
     return bool(list(islice(every, sought.offset + sought.limit, sought.offset + sought.limit + 1)))
 
