@@ -46,14 +46,15 @@ def test_what_orthanc_has_committed_to_is_deleted_and_what_it_has_not_got_is_ref
     assert called == {"DCMTK", "ORTHANC"}
 
     def claim_to_have_sent(connection):
+        now = node.archive.clock.now()  # what ended long ago, of an instance that is not there, is forgotten
         blob = Blob("hostd/00/" + "0" * 32, 1, "s", "1.2.840.10008.1.2.1")
-        instances.add_blob(connection, blob, 1.0)
+        instances.add_blob(connection, blob, now)
         number, _ = deliveries.ask(
             connection, instance="i", sop_instance_uid="1.2.3", sop_class_uid=delivery.sop_class_uid,
-            destination="modality:archive", content="c", blob=blob.name, now=1.0,
+            destination="modality:archive", content="c", blob=blob.name, now=now,
         )  # fmt: skip
-        (claimed,) = deliveries.claim(connection, "modality:archive", 99, 2.0, 1)
-        deliveries.finish(connection, Attempt(number, 1, 2.0, "delivered", "0x0000"), 99, commits=True)
+        (claimed,) = deliveries.claim(connection, "modality:archive", 99, now, 1)
+        deliveries.finish(connection, Attempt(number, 1, now, "delivered", "0x0000"), 99, commits=True)
         return claimed.id
 
     number = node.archive.writer.do(claim_to_have_sent, topics=("delivery",))
