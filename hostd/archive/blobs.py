@@ -165,6 +165,7 @@ class FolderBlobs:
 
     def __init__(self, folder: Path, prefix: str, *, ahead: bool = False) -> None:
         self._folder = folder
+        self._place = str(self._folder)
         self._prefix = prefix
         self._ahead = ahead
         self._lock = threading.Lock()
@@ -241,6 +242,10 @@ class FolderBlobs:
     def path(self, name: str) -> Path:
         """Return where the file of that name is."""
         return self._folder / name
+
+    def place(self, name: str) -> str:
+        """Return where the file of that name is: to make a `Path` of it takes as long as to open it."""
+        return f"{self._place}/{name}"
 
     def sync_directories(self, names: Iterable[str]) -> None:
         """Put the names of these files on stable storage, each folder once, where they are not there yet. Raises `StorageError`."""

@@ -15,7 +15,7 @@ from hostd.archive import attachments, catalogue, derived, events, filterings, l
 from hostd.archive import tables as t
 from hostd.archive.filterings import Filtering
 from hostd.archive.lookups import ByValues, document
-from hostd.archive.records import NOBODY, Blob, Instance, Origin
+from hostd.archive.records import NOBODY, Blob, Current, Instance, Origin
 from hostd.dicom.header import Header
 from hostd.dicom.main_tags import main_tags
 
@@ -487,12 +487,24 @@ _WITH_BLOB = sa.select(
 ).join(t.blob, t.blob.c.name == t.instance.c.blob)
 """As `_told` takes it."""
 
+_CURRENT = rows.Prepared(
+    sa.select(t.blob.c.name, t.blob.c.size, t.blob.c.sha256, t.blob.c.transfer_syntax)
+    .join(t.instance, t.blob.c.name == t.instance.c.blob)
+    .where(t.instance.c.id == sa.bindparam("instance"))
+)
 _BY_ID = ByValues(lambda values: _WITH_BLOB.where(t.instance.c.id.in_(values)))
 
 
 def get(connection: Connection, instance: str) -> Instance | None:
     """Return the instance with Orthanc's identifier `instance`."""
     return next(iter(get_all(connection, [instance])), None)
+
+
+def current(connection: Connection, instance: str) -> Current | None:
+    """Return the current file of an instance: a third of what it takes to get the instance."""
+    for row in _CURRENT.rows(connection, instance=instance):
+        return Current(instance, Blob(*row))
+    return None
 
 
 def get_all(connection: Connection, identifiers: Sequence[str]) -> list[Instance]:

@@ -49,6 +49,14 @@ class Blob:
 
 
 @dataclass(frozen=True, slots=True)
+class Current:
+    """The current file of the instance with Orthanc's identifier `id`."""
+
+    id: str
+    blob: Blob
+
+
+@dataclass(frozen=True, slots=True)
 class Instance:
     """An instance of the archive with its current file. `attributes` holds Orthanc's main tags by level, `revision` counts changes."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from typing import Annotated
-from uuid import UUID
 
 from fastapi import APIRouter, Query, Request
 from starlette.responses import PlainTextResponse, Response
@@ -158,7 +157,7 @@ class _Attached:
         self._attached = attached
         self.name, self.size, self.stored_size = attached.name, attached.size, attached.stored_size
         self.is_compressed = attached.is_compressed
-        self.uuid = str(UUID(hex=attached.blob.rpartition("/")[2]))
+        self.uuid = file_uuid(attached.blob)
         self.headers = {"ETag": etag(attached.md5)}
 
     def md5(self) -> str:
@@ -188,7 +187,7 @@ class _DicomFile:
         self._archive = archive
         self._instance = instance
         self.size = self.stored_size = instance.blob.size
-        self.uuid = file_uuid(instance)
+        self.uuid = file_uuid(instance.blob.name)
         self.headers: dict[str, str] = {}
 
     def md5(self) -> str:

@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from hostd.archive.archive import Archive
 from hostd.archive.labels import Subject
-from hostd.archive.records import Instance
+from hostd.archive.records import Current, Instance
 from hostd.dicom.element_values import Elements
 from hostd.dicom.json_model import Path, to_json, to_xml
 from hostd.transcoding import contents
@@ -23,7 +23,7 @@ from hostd.web.forms import PLURALS, file_uuid
 from hostd.web.parameters import is_set
 from hostd.web.promptness import prompt, takes_long
 from hostd.web.requested import tag_of
-from hostd.web.resources import above, existing, instances_of
+from hostd.web.resources import above, existing, existing_file, instances_of
 from hostd.web.responses import JsonResponse, PiecesResponse, encoded
 from hostd.web.transcoded import Made, lossy_quality, wanted_syntax
 
@@ -49,16 +49,17 @@ def content_routes(archive: Archive, made: Made) -> APIRouter:
         ] = None,
         filename: Annotated[str | None, Query(description="The name of the file for who keeps it.")] = None,
     ) -> Response:
-        instance = existing(archive, identifier)
         if transcode is not None:
+            instance = existing(archive, identifier)
             target = wanted_syntax(transcode)
             return made.response(instance, target, lossy_quality(target, lossy_quality_), filename)
+        current = existing_file(archive, identifier)
         kind = accepted(request, (DICOM, DICOM_JSON, DICOM_XML)) or DICOM
         if kind == DICOM:
-            name = filename or f"{file_uuid(instance)}.dcm"
-            return file_response(opened(archive, instance), headers=disposition(name))
+            name = filename or f"{file_uuid(current.blob.name)}.dcm"
+            return file_response(opened(archive, current), headers=disposition(name))
         takes_long()
-        return _model(_elements(archive, instance), identifier, kind)
+        return _model(_elements(archive, current), identifier, kind)
 
     @router.get("/tags", summary="Show the tags: full, ?short by number, ?simplify by name")
     def all_tags(request: Request, identifier: str, simplify: Flag = None, short: Flag = None) -> Response:  # noqa: ARG001 - declared for the documentation
@@ -143,7 +144,7 @@ def _form_of(request: Request) -> _Form:
     return tags.short if is_set(request, "short") else tags.full
 
 
-def _elements(archive: Archive, instance: Instance) -> Elements:
+def _elements(archive: Archive, instance: Instance | Current) -> Elements:
     with opened(archive, instance) as file:
         return tags.read_elements(file)
 

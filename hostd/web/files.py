@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from hostd.archive.archive import Archive
-from hostd.archive.records import Instance
+from hostd.archive.records import Current, Instance
 from hostd.transcoding.contents import Value
 from hostd.web.errors import INEXISTENT_FILE, WebError
 from hostd.web.promptness import Repeatable, open_file, reads_promptly, takes_long
@@ -25,12 +25,12 @@ AT_ONCE = 1 << 20
 _QUOTED = frozenset('"\\')
 
 
-def opened(archive: Archive, instance: Instance) -> BinaryIO:
+def opened(archive: Archive, instance: Instance | Current) -> BinaryIO:
     """Open the current file of an instance. Raises `WebError` when the instance, or its file, is gone."""
     if archive.is_shared:  # files may be far, too
         takes_long()
     try:
-        return open_file(archive.blobs.path(instance.blob.name))
+        return open_file(archive.blobs.place(instance.blob.name))
     except FileNotFoundError as error:
         takes_long()
         existing(archive, instance.id)  # deleted meanwhile: that is no fault

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import Any
-from uuid import UUID
 
 from hostd.archive.hierarchy import Size, Stored
 from hostd.archive.instances import Statistics
@@ -26,7 +25,7 @@ def instance_form(instance: Instance) -> dict[str, Any]:
     index = index_in_series(instance)
     return {
         "FileSize": instance.blob.size,
-        "FileUuid": file_uuid(instance),
+        "FileUuid": file_uuid(instance.blob.name),
         "ID": instance.id,
         "IndexInSeries": index,
         "Labels": instance.labels,
@@ -114,9 +113,10 @@ def size_form(size: Size, subject: Subject) -> dict[str, int | str]:
     return form
 
 
-def file_uuid(instance: Instance) -> str:
-    """Return the random name of the current file, in the form of a UUID."""
-    return str(UUID(hex=instance.blob.name.rpartition("/")[2]))
+def file_uuid(name: str) -> str:
+    """Return the random name of a file in the form of a UUID."""
+    own = name.rpartition("/")[2]
+    return f"{own[:8]}-{own[8:12]}-{own[12:16]}-{own[16:20]}-{own[20:]}"
 
 
 def index_in_series(instance: Instance) -> int | None:

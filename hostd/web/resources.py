@@ -12,7 +12,7 @@ from hostd.archive.archive import Archive
 from hostd.archive.hierarchy import Stored
 from hostd.archive.labels import Subject
 from hostd.archive.levels import Level
-from hostd.archive.records import Instance
+from hostd.archive.records import Current, Instance
 from hostd.web.errors import unknown_resource
 from hostd.web.forms import expected_instances, index_in_series, instance_form, level_form
 
@@ -21,6 +21,15 @@ def existing(archive: Archive, instance_id: str) -> Instance:
     """Return the instance. Raises `WebError` when there is none."""
     with archive.look() as connection:
         return existing_instance(connection, instance_id)
+
+
+def existing_file(archive: Archive, instance_id: str) -> Current:
+    """Return the current file of an instance. Raises `WebError` when there is no such instance."""
+    with archive.look() as connection:
+        found = instances.current(connection, instance_id)
+    if found is None:
+        raise unknown_resource()
+    return found
 
 
 def existing_instance(connection: Connection, instance_id: str) -> Instance:

@@ -59,7 +59,7 @@ class Made:
         self, instance: Instance, target: TransferSyntax, options: EncodeOptions | None, filename: str | None = None
     ) -> Response:
         """Return an instance in that transfer syntax as an answer. Raises `WebError`."""
-        name = filename or f"{file_uuid(instance)}.dcm"
+        name = filename or f"{file_uuid(instance.blob.name)}.dcm"
         return file_response(self.open(instance, target, options), headers=disposition(name))
 
     def open(self, instance: Instance, target: TransferSyntax, options: EncodeOptions | None = None) -> BinaryIO:

@@ -3,6 +3,7 @@ import sqlalchemy as sa
 
 from hostd.archive import events, instances
 from hostd.archive import tables as t
+from hostd.archive.records import Current
 from hostd.dicom.identity import Identity
 from hostd.testing.made import arrive, header
 
@@ -20,6 +21,8 @@ def log(archive):
 def current(archive):
     with archive.read() as connection:
         instance = instances.get(connection, A)
+        assert instances.current(connection, A) == Current(A, instance.blob)
+        assert instances.current(connection, "another") is None
         versions = connection.execute(sa.select(t.version.c.blob)).scalars().all()
     return archive.blobs.path(instance.blob.name).read_bytes(), sorted(
         archive.blobs.path(v).read_bytes() for v in versions
