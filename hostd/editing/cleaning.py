@@ -242,7 +242,7 @@ def _is_known(tag: int) -> bool:
 
 
 def _has_standard_code(elements: el.Elements) -> bool:
-    return el.text(elements, _CODE_SCHEME) in words.STANDARD_SCHEMES
+    return el.text(elements, _CODE_SCHEME) in words.standard_schemes()
 
 
 def _dummy(tag: int, vr: bytes) -> el.Element | None:

@@ -51,6 +51,7 @@ def warm_up() -> None:
     profile.table()
     profile.safe_private()
     words.vocabulary()
+    words.standard_schemes()
     head = part10.file_header("1.2.840.10008.5.1.4.1.1.66", "2.25.1", syntaxes.EXPLICIT_LE.uid)
     header: el.Elements = {}
     texts = {
