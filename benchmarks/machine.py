@@ -36,30 +36,27 @@ _TOOLS = (
 
 
 def without_niceness() -> None:
-    """Give the children of this process its own priority, where that is permitted.
+    """Give the descendants of this process its own priority, where that is permitted.
 
     Codec workers are nice, and on a busy machine would be measured waiting for everybody else.
     """
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and _parent_and_ticks(entry)[0] == os.getpid():
-            with contextlib.suppress(PermissionError, ProcessLookupError):
-                os.setpriority(os.PRIO_PROCESS, int(entry.name), os.getpriority(os.PRIO_PROCESS, 0))
+    for one in descendants():
+        with contextlib.suppress(PermissionError, ProcessLookupError):
+            os.setpriority(os.PRIO_PROCESS, one, os.getpriority(os.PRIO_PROCESS, 0))
 
 
-def children() -> list[int]:
-    """Return the process ids of the children of this process."""
-    entries = (entry for entry in Path("/proc").iterdir() if entry.name.isdigit())
-    return [int(entry.name) for entry in entries if _parent_and_ticks(entry)[0] == os.getpid()]
+def descendants() -> list[int]:
+    """Return the process ids of what this process has started, and of what that has."""
+    return list(_tree(os.getpid(), _families()))[1:]
 
 
 def cpu_seconds() -> float:
-    """Return the processor time of this process, of the children that have ended, and of those that run."""
+    """Return the processor time of this process, of its children that have ended, and of those that run and theirs."""
     used = sum(
         usage.ru_utime + usage.ru_stime
         for usage in map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     )
-    running = (_parent_and_ticks(entry) for entry in Path("/proc").iterdir() if entry.name.isdigit())
-    return used + sum(ticks for parent, ticks in running if parent == os.getpid()) / _TICKS_A_SECOND
+    return used + sum(map(_own_and_waited_ticks, descendants())) / _TICKS_A_SECOND
 
 
 def tree_cpu_seconds(process: int) -> float:
@@ -113,7 +110,7 @@ def _families() -> dict[int, list[int]]:
     found: dict[int, list[int]] = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
-            found.setdefault(_parent_and_ticks(entry)[0], []).append(int(entry.name))
+            found.setdefault(_parent(entry), []).append(int(entry.name))
     return found
 
 
@@ -130,12 +127,11 @@ def _own_and_waited_ticks(process: int) -> int:
     return 0
 
 
-def _parent_and_ticks(entry: Path) -> tuple[int, int]:
+def _parent(entry: Path) -> int:
     with contextlib.suppress(OSError):  # it ended while we looked
-        # The name in parentheses may hold anything; after it come state, parent, and from the 12th on the times.
-        fields = (entry / "stat").read_text(errors="replace").rpartition(")")[2].split()
-        return int(fields[1]), int(fields[11]) + int(fields[12])
-    return 0, 0
+        # The name in parentheses may hold anything; after it come state and parent.
+        return int((entry / "stat").read_text(errors="replace").rpartition(")")[2].split()[1])
+    return 0
 
 
 def _processor() -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -63,6 +62,7 @@ from hostd.jobs.schedules import Schedules
 from hostd.jobs.sending import Sends
 from hostd.jobs.storing import REPLACE, STORE, Replacing, Storing
 from hostd.jobs.timetable import Timetable, local_zone
+from hostd.launcher import Launcher
 from hostd.scp import storage
 from hostd.scp.accepted import Accepted
 from hostd.scp.acceptor import DicomListener
@@ -72,12 +72,12 @@ from hostd.scp.finding import FindService
 from hostd.scp.limits import Limits
 from hostd.scp.retrieve import Retriever
 from hostd.scp.rows import AssociationRows
+from hostd.scripting import processes
 from hostd.scripting.asking import Means
 from hostd.scripting.filters import Filters, Reached
 from hostd.scripting.host import Limits as ScriptLimits
 from hostd.scripting.host import ScriptHost
 from hostd.scripting.loading import Names
-from hostd.scripting.processes import WorkerProcess
 from hostd.transcoding import registry
 from hostd.transcoding.pool import CodecPool
 from hostd.transcoding.products import Products
@@ -162,16 +162,16 @@ class Node:
         run_scripts: bool = True,
         hold_waiting: bool = False,
         clock: Clock | None = None,
-        workers: Sequence[WorkerProcess] = (),
+        launcher: Launcher | None = None,
         control: Control | None = None,
     ) -> None:
-        """Take processes of script `workers` that were started already; without scripts there must be none.
+        """Start the workers of scripts by a `launcher` that may be warm already.
 
         `control` is what those who may can do to it by HTTP.
         """
         self.settings = settings
         self._control = control
-        self._workers = workers
+        self._launcher = launcher
         self._run_scripts = run_scripts
         self._hold_waiting = hold_waiting
         self._clock = clock or SystemClock()
@@ -197,6 +197,13 @@ class Node:
             self.stop()
             raise
 
+    def warm_up(self) -> None:
+        """Load codecs ahead, so that the first who needs one does not wait for it. A node does without as well; it is for when all is up."""
+        try:
+            self._pool.warm_up()
+        except OSError as error:
+            _log.warning("codecs are loaded when they are needed", reason=str(error))
+
     def stop(self) -> None:
         """Close the doors, let what runs come to its end, commit what waits."""
         while self._undo:
@@ -221,7 +228,7 @@ class Node:
         self._callers.use(callers_of(settings))
         if self._hold_waiting:
             self._hold()
-        pool = CodecPool(
+        pool = self._pool = CodecPool(
             workers=settings.transcoding.workers,
             memory_bytes=settings.transcoding.memory_mb << 20,
             time_limit_s=settings.transcoding.time_limit_s,
@@ -360,6 +367,8 @@ class Node:
             workers=settings.scripting.filter_workers,
             reached=_reached(settings),
         )
+        launcher = self._launcher or processes.launcher()
+        self._undo.append(("workers of scripts", launcher.close))
         self._undo.append(("filters", self._filters.close))
         if not self._run_scripts:
             self._block_filters()
@@ -389,7 +398,7 @@ class Node:
             check_file=(lambda _path: None) if trusts_all else refuse_writable_by_others,
             filters=self._filters,
             timetable=timetable,
-            started=self._workers,
+            launcher=launcher,
         )
         self._undo.append(("scripts", self._scripts.stop))
         self._scripts.start()

@@ -25,6 +25,7 @@ from hostd.archive.records import Blob, Origin
 from hostd.cli.imports import collect_seldom, keep_what_is_there
 from hostd.clock import SystemClock
 from hostd.errors import NotFoundError
+from hostd.scripting import processes
 from hostd.scripting.asking import Means
 from hostd.scripting.host import Limits, ScriptHost
 from hostd.scripting.loading import Names
@@ -165,7 +166,7 @@ def taken(folder: Path, count: int, rate: float = 200.0) -> Figures:
         none, paced_none = _load(bench, count), _paced(bench, count, rate)
     with _running(folder / "ten", TEN) as bench:
         ten = _load(bench, count)
-        shares = [_memory(f"/proc/{pid}/smaps_rollup", "Pss") for pid in machine.children()]
+        shares = [_memory(f"/proc/{pid}/smaps_rollup", "Pss") for pid in machine.descendants()]
         host_kb = _memory("/proc/self/status", "VmRSS") - before
         paced_ten = _paced(bench, count, rate)
     with _running(folder / "reads", {"reads.py": READS}) as bench:
@@ -184,9 +185,10 @@ def _running(folder: Path, sources: Mapping[str, str]) -> Iterator[Bench]:
     for name, text in sources.items():
         (folder / "scripts" / name).write_text(text)
     archive = Archive(folder / "data", "benchmark", SystemClock())
+    launcher = processes.launcher()
     host = ScriptHost(
         archive, folder / "scripts", entries={}, names=Names(["archive"]), means=Means(_resolve),
-        isolation="required", limits=Limits(3), rescan_s=60.0, check_file=lambda _path: None,
+        isolation="required", launcher=launcher, limits=Limits(3), rescan_s=60.0, check_file=lambda _path: None,
     )  # fmt: skip
     host.start()
     try:
@@ -197,6 +199,7 @@ def _running(folder: Path, sources: Mapping[str, str]) -> Iterator[Bench]:
         yield bench
     finally:
         host.stop()
+        launcher.close()
         archive.close()
 
 

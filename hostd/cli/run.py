@@ -14,10 +14,12 @@ from hostd.cli.config import ConfigPath, chosen
 from hostd.cli.imports import collect_seldom, keep_what_is_there, without_collecting
 from hostd.cli.signals import on_stop_signal
 from hostd.config.rereading import Rereading
-from hostd.config.sections import Log, Script
+from hostd.config.sections import Log
 from hostd.config.settings import Settings, load_with_origins
 from hostd.control import Control, Verbosity
-from hostd.scripting.processes import WorkerLost, WorkerProcess, started_ahead
+from hostd.launcher import Launcher
+from hostd.scripting import processes
+from hostd.scripting.processes import WorkerLost
 
 
 def run(
@@ -39,9 +41,9 @@ def run(
     loaded = load_with_origins(file)
     settings = loaded.settings
     voice = _Voice(settings.log, is_verbose=verbose)
-    workers = [] if no_scripts else _first_workers(settings)
+    launcher = None if no_scripts else _warming_launcher()
     with without_collecting():
-        from hostd.node import Node  # noqa: PLC0415 - takes as long as those workers do, on another processor
+        from hostd.node import Node  # noqa: PLC0415 - takes a while, in which what workers are forked off is loaded too
 
     collect_seldom()
     control = Control(
@@ -49,7 +51,7 @@ def run(
         shut_down=lambda: os.kill(os.getpid(), signal.SIGTERM),
         set_verbosity=voice.set_verbosity,
     )
-    node = Node(settings, run_scripts=not no_scripts, hold_waiting=no_jobs, workers=workers, control=control)
+    node = Node(settings, run_scripts=not no_scripts, hold_waiting=no_jobs, launcher=launcher, control=control)
 
     def take(wanted: Settings) -> None:
         node.reconfigure(wanted)
@@ -67,6 +69,7 @@ def run(
             typer.echo(sentence)
         typer.echo("ready; Ctrl-C stops")
         keep_what_is_there()
+        node.warm_up()
         wait_for_stop()
         structlog.get_logger(__name__).info("stopping")
     finally:
@@ -108,9 +111,11 @@ def _level_of(verbosity: Verbosity, configured: str) -> str:
     return configured if verbosity == "default" else "debug"
 
 
-def _first_workers(settings: Settings) -> list[WorkerProcess]:
-    memory_mb = {name: entry.memory_mb for name, entry in settings.scripts.items()}
+def _warming_launcher() -> Launcher | None:
+    """Return what starts the workers of scripts, and loads what they need meanwhile."""
     try:
-        return started_ahead(settings.node.scripts, memory_mb, Script().memory_mb)
-    except WorkerLost:  # the node meets the same, and says it
-        return []
+        launcher = processes.launcher()
+        launcher.warm_up()
+    except (WorkerLost, OSError):  # the node meets the same, and says it
+        return None
+    return launcher

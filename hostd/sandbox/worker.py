@@ -1,6 +1,6 @@
 """The process that runs one version of one script: enter the jail, take the script, answer events until the connection ends.
 
-Started by `hostd.scripting.runtime` with an empty environment and one open descriptor. Everything is imported before the
+Started by `hostd.scripting.processes` with an empty environment and one open descriptor. Everything is imported before the
 jail closes; the first byte that a stranger wrote is read after.
 """
 
@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 
 import msgspec
 
-from hostd.sandbox import facades, frames, jail
+from hostd.sandbox import facades, frames, jail, zygote
 from hostd.sandbox.refusals import ValueTooLarge
 from hostd.sandbox.script import RefusedScriptError, Script
 
@@ -98,18 +98,21 @@ def _leave_with_the_host(descriptor: int) -> None:
     os._exit(EXIT_DONE)
 
 
-def main(descriptor: int, memory_bytes: int) -> NoReturn:
-    """Run as a worker on an open socket. Never returns."""
+def main(descriptor: int, what: str) -> NoReturn:
+    """Run as a worker on an open socket, or as what workers are forked off (`zygote.settle`). Never returns."""
     facades.preload()
     warnings.simplefilter("ignore")  # showing one would open a file
     sys.unraisablehook = _say_nothing
+    descriptor, memory_bytes = zygote.settle(descriptor, what)
     channel = frames.Channel(socket.socket(fileno=descriptor), frames.FromHost, max_receive=frames.MAX_FRAME)
     # The C library would set 64 MiB of address space aside for the second thread, out of what the script may use.
     with contextlib.suppress(AttributeError):  # only glibc has it
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
     threading.stack_size(256 << 10)
     threading.Thread(target=_leave_with_the_host, args=(descriptor,), daemon=True).start()
-    layers = jail.enter(memory_bytes=memory_bytes, open_files=descriptor + 1, file_bytes=0)
+    layers = jail.enter(
+        memory_bytes=memory_bytes, open_files=descriptor + 2, file_bytes=0
+    )  # Landlock needs one for a moment
     reserve = [bytes(_RESERVE_BYTES)]
     try:
         channel.send(frames.Hello(layers))

@@ -16,6 +16,7 @@ from hostd.archive.usage import Quota
 from hostd.config.sections import Script
 from hostd.errors import ScriptError, StorageError
 from hostd.jobs.timetable import Timetable
+from hostd.launcher import Launcher
 from hostd.sandbox import frames
 from hostd.scripting.asking import Means
 from hostd.scripting.choosing import choose
@@ -28,11 +29,9 @@ from hostd.scripting.measuring import Measurements
 from hostd.scripting.notebook import Notebook
 from hostd.scripting.ordering import Candidate
 from hostd.scripting.plan import MAX_HOPS
-from hostd.scripting.processes import WorkerProcess
 from hostd.scripting.runner import Runner
 from hostd.scripting.runtime import Isolation, RefusedScriptError, ScriptWorker
 from hostd.scripting.sharing import Sharing
-from hostd.scripting.spares import Spares
 
 _log = structlog.get_logger(__name__)
 
@@ -61,8 +60,8 @@ class ScriptHost:
 
     Both may be replaced (`reconfigure`); `means` go by the newest. `filters` is told which scripts have filters, before anything else is
     done with them. With `manual` an edit waits until it is deployed; so many events parked in a row (`park_after`; 0: never) park a
-    script itself: its handlers rest, its filters do not. What people disabled filters no more. `started` are processes of workers that
-    the first scripts take.
+    script itself: its handlers rest, its filters do not. What people disabled filters no more. `launcher` starts the workers; it is not
+    closed with the host.
     """
 
     def __init__(
@@ -75,12 +74,12 @@ class ScriptHost:
         means: Means,
         isolation: Isolation,
         limits: Limits,
+        launcher: Launcher,
         rescan_s: float,
         check_file: Check,
         filters: Filters | None = None,
         manual: bool = False,
         timetable: Timetable | None = None,
-        started: Sequence[WorkerProcess] = (),
     ) -> None:
         self._timetable = timetable or Timetable()
         self._manual = manual
@@ -100,8 +99,8 @@ class ScriptHost:
         """Script → hash of the newest edit that was not taken, and how often it was tried."""
         self.layers: dict[str, int] = {}
         """The layers of isolation in force, as a worker reported them."""
-        self._spares = Spares(lambda name: self._frame(name, ""), isolation, started)
-        """First of all the worker that showed how workers are isolated."""
+        self._isolation: Isolation = isolation
+        self._launcher = launcher
         self._watch = FolderWatch(folder, self._changed, rescan_s=rescan_s, check=check_file)
         self._stopping = False
         self._decided: Sequence[object] = ()
@@ -112,7 +111,9 @@ class ScriptHost:
 
         Raises `WorkerLost` where no worker can be isolated as required, and `OSError` when the folder cannot be read.
         """
-        self.layers = self._spares.try_out(self._frame("(isolation check)", ""))
+        trial = self._load("(isolation check)", "")
+        trial.stop()
+        self.layers = trial.layers
         self._decided = self._decisions()
         self._watch.start()
         self._follower.start()
@@ -141,7 +142,6 @@ class ScriptHost:
         for runner in self._runners.values():
             runner.join()
         self._notebook.stop()
-        self._spares.stop()
 
     # -- what people decide
 
@@ -174,9 +174,6 @@ class ScriptHost:
         with self._archive.read() as connection:
             known = {script.name: script for script in scripts.known(connection)}
         is_done = True
-        is_first_look = not self._runners
-        if is_first_look:
-            self._spares.expect(name for name in sources if name not in known or not known[name].rests)
         for source in sources.values():
             try:
                 is_done &= self._look_at(source)
@@ -184,8 +181,6 @@ class ScriptHost:
                 _log.exception("the script could not be looked at; hostd tries again", script=source.name)
                 self._block_filters(source.name, known.get(source.name), "hostd failed while it was loaded")
                 is_done = False
-        if is_first_look and sources:
-            self._spares.expect_no_more()
         for name in known.keys() - sources.keys():
             self._refused.pop(name, None)
             self._withdraw_filters(name, "its file is gone")
@@ -479,7 +474,9 @@ class ScriptHost:
         return self._entries.get(name) or Script()
 
     def _load(self, name: str, source: str, helpers: Mapping[str, str] | None = None) -> ScriptWorker:
-        return self._spares.load(self._frame(name, source, helpers))
+        return ScriptWorker.start(
+            self._frame(name, source, helpers), isolation=self._isolation, forked_by=self._launcher
+        )
 
     def _frame(self, name: str, source: str, helpers: Mapping[str, str] | None = None) -> frames.Load:
         return load_frame(name, source, self._entry(name), self._names, self._means.destinations, helpers)

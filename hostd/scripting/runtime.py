@@ -16,6 +16,7 @@ from typing import Any, Literal
 import msgspec
 
 from hostd.errors import ScriptError
+from hostd.launcher import Launcher
 from hostd.sandbox import api, filters, frames
 from hostd.scripting import processes
 from hostd.scripting.honesty import dishonest, dishonest_question, dishonest_verdict
@@ -46,7 +47,7 @@ class ScriptWorker:
     """One process that runs one version of one script. For one thread at a time."""
 
     def __init__(self, load: frames.Load, started: WorkerProcess) -> None:
-        """Take a process that waits for its script, and has the memory that `load` says: `take` follows, and waits for its jail."""
+        """Take a process that waits for its script, and may use the memory that `load` says; `start` does it all."""
         self._load = load
         self._process = started.process
         self._channel = started.channel
@@ -61,48 +62,27 @@ class ScriptWorker:
 
     @classmethod
     def start(
-        cls, load: frames.Load, *, load_time_limit_s: float = 10.0, isolation: Isolation = "required"
+        cls,
+        load: frames.Load,
+        *,
+        load_time_limit_s: float = 10.0,
+        isolation: Isolation = "required",
+        forked_by: Launcher | None = None,
     ) -> ScriptWorker:
         """Start a worker, have it compile the script and run its module body.
 
         Raises `RefusedScriptError` when the script cannot be used, and `WorkerLost` when the worker took longer than the
         limit, died, or is not jailed although isolation is required.
         """
-        worker = cls(load, processes.start(load.name, load.memory_bytes))
-        return worker.take(load, load_time_limit_s=load_time_limit_s, isolation=isolation)
-
-    @classmethod
-    def spare(cls, load: frames.Load, *, isolation: Isolation) -> ScriptWorker:
-        """Start a worker that is in its jail, of the size that `load` says, and has no script yet: see `take`. Raises `WorkerLost`."""
-        worker = cls(load, processes.start(load.name, load.memory_bytes))
-        worker.await_jail(isolation)
-        return worker
-
-    def await_jail(self, isolation: Isolation, time_limit_s: float = 10.0) -> None:
-        """Wait until the worker is in its jail. Raises `WorkerLost`."""
-        if not self.layers:
-            self._unless_lost(lambda: self._greet(time.monotonic() + time_limit_s, time_limit_s, isolation))
-
-    def can_take(self, load: frames.Load) -> bool:
-        """Tell whether this spare one still waits for a script, and has the memory that one may use."""
-        return self._process.poll() is None and self._load.memory_bytes == load.memory_bytes
-
-    def take(
-        self, load: frames.Load, *, load_time_limit_s: float = 10.0, isolation: Isolation = "required"
-    ) -> ScriptWorker:
-        """Give a spare worker its script; raises, and returns the worker, as `start`."""
-        self._load = load
+        worker = cls(load, processes.start(load.name, load.memory_bytes, forked_by))
         deadline = time.monotonic() + load_time_limit_s
-        self.await_jail(isolation, load_time_limit_s)
-        self._unless_lost(lambda: self._load_script(deadline, load_time_limit_s))
-        return self
-
-    def _unless_lost(self, does: Callable[[], None]) -> None:
         try:
-            does()
+            worker._greet(deadline, load_time_limit_s, isolation)
+            worker._load_script(deadline, load_time_limit_s)
         except BaseException:
-            self._end()
+            worker._end()
             raise
+        return worker
 
     @property
     def pid(self) -> int:

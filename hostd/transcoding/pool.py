@@ -9,7 +9,6 @@ import contextlib
 import hashlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -24,6 +23,7 @@ from hostd.archive.blobs import hasten
 from hostd.dicom import part10
 from hostd.dicom.syntaxes import TransferSyntax
 from hostd.errors import CannotTranscodeError, CodecCrashedError, UnparsableError, WrongPixelsError
+from hostd.launcher import Launcher
 from hostd.sandbox.frames import Channel, FrameError, PixelFacts
 from hostd.transcoding.leisure import put_last
 from hostd.transcoding.messages import (
@@ -47,9 +47,10 @@ from hostd.transcoding.options import EncodeOptions
 from hostd.transcoding.receipt import Receipt
 
 _CODE = str(Path(__file__).resolve().parents[2])
-_BOOTSTRAP = "import sys; sys.path.insert(0, sys.argv.pop(1)); from importlib import import_module; import_module(sys.argv.pop()).run()"
-# The folder is named, so that a worker runs the same code as its host, installed or not.
-_COMMAND = (sys.executable, "-I", "-c", _BOOTSTRAP, _CODE)
+_BOOTSTRAP = (
+    "import sys; sys.path.insert(0, sys.argv[3]); from importlib import import_module; import_module(sys.argv[4]).run()"
+)
+_COMMAND = (sys.executable, "-I", "-c", _BOOTSTRAP)
 WORKER = "hostd.transcoding.worker"
 """The module that a worker runs."""
 MEMORY_BYTES = 2 << 30
@@ -88,7 +89,9 @@ class CodecPool:
         idle_s: float = 60,
         worker: str = WORKER,
     ) -> None:
-        self._module = worker
+        # The folder is named, so that a worker runs the same code as its host, installed or not.
+        self._launcher = Launcher(_COMMAND, (_CODE, worker), ENVIRONMENT)
+        self._stays_warm = False
         self._memory_bytes = memory_bytes
         self._time_limit_s = time_limit_s
         self._idle_s = idle_s
@@ -99,7 +102,16 @@ class CodecPool:
         self._leaving: threading.Timer | None = None
         """One for all: a thread for every job would cost as much as a small job does."""
         self._busy: set[_Worker] = set()
+        self._starting = 0
         self._closed = False
+
+    def warm_up(self) -> None:
+        """Have ready what workers are forked off, from now on, so that the first job does not wait until codecs are loaded.
+
+        Raises `OSError` where no process can be started.
+        """
+        self._stays_warm = True
+        self._launcher.warm_up()
 
     def transcode(
         self,
@@ -241,6 +253,7 @@ class CodecPool:
             worker.end()
         for worker in busy:
             worker.kill()
+        self._launcher.close()
 
     @contextlib.contextmanager
     def _worker(self) -> Iterator[_Worker]:
@@ -261,7 +274,15 @@ class CodecPool:
                     self._busy.add(worker)
                     return worker
                 worker.end()
-        worker = _Worker(self._memory_bytes, self._module)
+            self._starting += 1
+        try:
+            worker = _Worker(self._launcher, self._memory_bytes)
+        except OSError:
+            self._refuse_when_closed()  # meanwhile, so that none can be started
+            raise
+        finally:
+            with self._lock:
+                self._starting -= 1
         with self._lock:
             if not self._closed:
                 self._busy.add(worker)
@@ -297,6 +318,9 @@ class CodecPool:
                 self._leave_after(min(self._idle.values()) - now)
         for worker in left:
             worker.end()
+        with self._lock:
+            if not (self._stays_warm or self._idle or self._busy or self._starting):
+                self._launcher.rest()
 
     def _refuse_when_closed(self) -> None:
         if self._closed:
@@ -319,23 +343,9 @@ class Leisurely:
 class _Worker:
     """One codec process; not for use by several threads, except `kill`."""
 
-    def __init__(self, memory_bytes: int, module: str) -> None:
-        self._socket, theirs = socket.socketpair()
-        self._channel = Channel(self._socket, FromWorker, max_receive=MAX_MESSAGE)
-        try:
-            with theirs:
-                self._process = subprocess.Popen(
-                    [*_COMMAND, str(theirs.fileno()), str(memory_bytes), module],
-                    pass_fds=[theirs.fileno()],
-                    env=ENVIRONMENT,
-                    cwd="/",
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.DEVNULL,
-                    stderr=subprocess.DEVNULL,
-                )
-        except BaseException:
-            self._socket.close()
-            raise
+    def __init__(self, launcher: Launcher, memory_bytes: int) -> None:
+        self._process, connection = launcher.start(memory_bytes)
+        self._channel = Channel(connection, FromWorker, max_receive=MAX_MESSAGE)
         self.is_usable = False
         self._deadline = 0.0
         """By when the job that was begun has to be done, by the monotonic clock."""

@@ -1,6 +1,6 @@
 """A codec worker: a process that decodes what strangers wrote, jailed, with open descriptors and nothing else.
 
-Run by `hostd.transcoding.pool` in a process of its own, with SOCKET and MEMORY_BYTES as arguments.
+Run by `hostd.transcoding.pool` in a process of its own, with SOCKET and MEMORY_BYTES (or `zygote.ZYGOTE`) as arguments.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import msgspec
 
 from hostd.dicom import part10, syntaxes
 from hostd.errors import CannotTranscodeError, WrongPixelsError
-from hostd.sandbox import jail
+from hostd.sandbox import jail, zygote
 from hostd.sandbox.frames import Channel, FrameError
 from hostd.transcoding import elements as el
 from hostd.transcoding import registry
@@ -69,10 +69,7 @@ class Others:
 
 
 def main(others: Others | None = None) -> None:
-    """Warm up, enter the jail, and do jobs until the host closes the connection."""
-    sock = socket.socket(fileno=int(sys.argv[1]))
-    kinds = ToWorker | others.kind if others else ToWorker
-    channel = Channel(sock, kinds, max_receive=MAX_MESSAGE, reads_ahead=False)
+    """Warm up, enter the jail, and do jobs until the host closes the connection; or be what workers are forked off (`zygote.settle`)."""
     os.nice(_NICENESS)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the host's to handle
     logging.disable()
@@ -80,9 +77,11 @@ def main(others: Others | None = None) -> None:
     warm_up()
     if others:
         others.warm_up()
-    layers = jail.enter(
-        memory_bytes=int(sys.argv[2]), open_files=_OPEN_FILES, file_bytes=_FILE_BYTES, extra_calls=_CALLS
-    )
+    descriptor, memory_bytes = zygote.settle(int(sys.argv[1]), sys.argv[2])
+    sock = socket.socket(fileno=descriptor)
+    kinds = ToWorker | others.kind if others else ToWorker
+    channel = Channel(sock, kinds, max_receive=MAX_MESSAGE, reads_ahead=False)
+    layers = jail.enter(memory_bytes=memory_bytes, open_files=_OPEN_FILES, file_bytes=_FILE_BYTES, extra_calls=_CALLS)
     with contextlib.suppress(EOFError, ConnectionError):
         leisure = Leisure()
         channel.send(Ready(layers, leisure.thread))

@@ -47,10 +47,11 @@ def hostd_run(place):
 
 
 def children(pid):
-    """Return the processes that a process has started."""
+    """Return the processes that a process has started, and those that they have."""
     found = set()
     for listing in Path(f"/proc/{pid}/task").glob("*/children"):
-        found |= {int(child) for child in listing.read_text().split()}
+        for child in map(int, listing.read_text().split()):
+            found |= {child} | children(child)
     return found
 
 
@@ -313,6 +314,19 @@ def test_a_second_node_on_the_same_folder_is_refused_and_told_which_process_has_
         node.kill()
     with NodeProcess(second, command=hostd_run(second)) as node:  # a killed node holds nothing
         end_by(node, signal.SIGTERM)
+
+
+def test_nothing_that_a_node_has_started_outlives_it_when_it_is_killed(tmp_path):
+    place = Place(tmp_path, "node", script="def on_stored_instance(instance, host):\n    while True: pass\n")
+    (made,) = make_instances(1)
+    with NodeProcess(place, command=hostd_run(place)) as node:
+        with connect(place) as association:
+            assert store(association, made) == 0
+        # What workers of scripts and of codecs are forked off, and the script's worker, in its endless loop.
+        wait_until("all are there", lambda: len(children(node.pid)) >= 3)
+        started = children(node.pid)
+        node.kill()
+    wait_until("the end of all of them", lambda: not any(map(is_alive, started)))
 
 
 @pytest.mark.parametrize("face", ["HTTP", "DICOM"])

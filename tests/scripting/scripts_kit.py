@@ -18,6 +18,7 @@ from hostd.config.sections import Script
 from hostd.dicom.header import read_header
 from hostd.dicom.part10 import data_set_offset
 from hostd.errors import NotFoundError
+from hostd.scripting import processes
 from hostd.scripting.asking import Means
 from hostd.scripting.host import Limits, ScriptHost
 from hostd.scripting.loading import Names
@@ -61,7 +62,7 @@ class Bench:
         self.work_out = None
         self.max_hops = 10
         self.measure = measure
-        self.started = ()
+        self.launcher = processes.launcher()
         self.host = None
         self.count = 0
 
@@ -69,7 +70,7 @@ class Bench:
         self.host = ScriptHost(
             self.archive, self.folder, entries=self.entries, names=Names(sorted(KNOWN)), means=Means(resolve, work_out=self.work_out, measure=self.measure),
             isolation="required", limits=Limits(self.attempts, self.park_after, self.max_hops), rescan_s=self.rescan_s, check_file=lambda _path: None,
-            manual=self.manual, started=self.started,
+            manual=self.manual, launcher=self.launcher,
         )  # fmt: skip
         self.host.start()
         return self
@@ -77,6 +78,7 @@ class Bench:
     def stop(self):
         if self.host is not None:
             self.host.stop()
+            self.launcher.rest()
         self.host = None
 
     def may(self, name, **entry):

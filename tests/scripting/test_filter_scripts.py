@@ -37,7 +37,7 @@ class Restarting:
         self.host = ScriptHost(
             bench.archive, bench.folder, entries=bench.entries, names=Names(sorted(KNOWN)), means=Means(resolve),
             isolation="required", limits=Limits(bench.attempts), rescan_s=bench.rescan_s, check_file=lambda _path: None,
-            filters=self.filters,
+            filters=self.filters, launcher=bench.launcher,
         )  # fmt: skip
         self.host.start()
 
@@ -45,6 +45,7 @@ class Restarting:
         if self.host is not None:
             self.host.stop()
             self.filters.close()
+            self.bench.launcher.rest()
         self.host = None
 
     def restart(self):

@@ -2,18 +2,16 @@
 
 import hashlib
 import os
-import signal
 import time
 from concurrent.futures import Future
+from pathlib import Path
 
 import pytest
 from scripts_kit import FORWARD, Fails, handler
 
 from hostd.archive import scripts
 from hostd.archive import tables as t
-from hostd.config.sections import Script
 from hostd.errors import StorageError
-from hostd.scripting import processes
 from hostd.scripting.processes import WorkerLost
 from hostd.scripting.runtime import ScriptWorker
 
@@ -432,52 +430,46 @@ def test_workers_end_with_the_host(bench):
     assert not os.path.exists(f"/proc/{pid}")  # noqa: PTH110 - not a file of ours
 
 
-def test_the_worker_that_shows_how_workers_are_isolated_runs_the_first_script(bench, monkeypatch):
-    started = []
+def parent_of(pid):
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
-    def spawn(name, memory_bytes, really=processes.start):
-        started.append(really(name, memory_bytes))
-        return started[-1]
 
-    monkeypatch.setattr(processes, "start", spawn)
-    bench.write("a.py", ONE)
+def test_the_workers_of_all_scripts_are_forked_off_one_process_that_is_warm_already(bench):
+    bench.launcher.warm_up()
+    zygote = bench.launcher._zygote._process
+    for name in ("a.py", "b.py"):
+        bench.write(name, FORWARD)
     bench.start()
-    bench.until_runs("a.py", ONE)
-    bench.put("b.py", TWO)
-    assert len(started) == 2
-    bench.arrive()
-    bench.until_passed("a.py")
-    assert bench.logged("a.py") == ["one"]
-
-
-@pytest.mark.parametrize("memory_mb", [None, 100])
-def test_where_that_worker_is_not_there_any_more_or_has_other_memory_the_first_script_gets_another(bench, memory_mb):
-    bench.start()
-    (spare,) = bench.host._spares.waiting
-    if memory_mb is None:
-        os.kill(spare.pid, signal.SIGKILL)
-        spare._process.wait()
-    else:
-        bench.host.reconfigure({"a.py": Script(memory_mb=memory_mb)}, bench.host._names)
-    bench.put("a.py", ONE)
-    bench.arrive()
-    bench.until_passed("a.py")
-    assert bench.logged() == ["one"]
-    assert spare._process.poll() is not None
-
-
-def test_that_worker_ends_with_the_host(bench):
-    bench.start()
-    (spare,) = bench.host._spares.waiting
+    for name in ("a.py", "b.py"):
+        bench.until_runs(name, FORWARD)
+        running = bench.until(lambda name=name: bench.host._runners[name]._running)
+        assert parent_of(running.worker.pid) == zygote.pid
     bench.stop()
-    assert spare._process.poll() is not None
+    assert zygote.poll() is not None
+
+
+def test_a_script_loses_no_event_when_the_process_that_workers_are_forked_off_is_killed(bench):
+    hangs = "while instance.sop_instance_uid == '1.2.3.4.2': pass"
+    bench.may("a.py", time_limit_s=0.3)
+    bench.write("a.py", handler(hangs, "host.log(instance.sop_instance_uid)"))
+    bench.start()
+    bench.arrive()
+    bench.until_passed("a.py")
+    zygote = bench.launcher._zygote._process
+    zygote.kill()
+    zygote.wait()
+    bench.arrive(2)  # its worker goes on, is killed at the first of them, and is started anew
+    bench.until_passed("a.py")
+    assert bench.logged("a.py") == ["1.2.3.4.1", "1.2.3.4.3"]
+    assert [run.outcome for run in bench.rows(t.run)] == ["done", "failed", "parked", "done"]
+    assert bench.launcher._zygote._process.pid != zygote.pid
 
 
 def test_a_host_that_could_not_start_can_be_stopped(bench, monkeypatch):
-    def spare(load, *, isolation):
+    def start(load, **how):
         raise WorkerLost("this system has no landlock")
 
-    monkeypatch.setattr(ScriptWorker, "spare", spare)
+    monkeypatch.setattr(ScriptWorker, "start", start)
     with pytest.raises(WorkerLost, match="landlock"):
         bench.start()
     bench.stop()
@@ -508,17 +500,3 @@ def test_a_stop_that_comes_between_two_looks_is_not_missed(bench, monkeypatch):
     bench.arrive()
     runner._thread.join(60)
     assert not runner._thread.is_alive()
-
-
-def test_processes_that_were_started_ahead_run_the_first_scripts_and_no_others_stay(bench, monkeypatch):
-    for name in ("a.py", "b.py"):
-        bench.write(name, FORWARD)
-    bench.started = ahead = processes.started_ahead(bench.folder, {"b.py": 100}, Script().memory_mb)
-    assert [one.memory_bytes >> 20 for one in ahead] == [Script().memory_mb, 100]
-    bench.start()
-    bench.until_runs("a.py", FORWARD)
-    bench.until_runs("b.py", FORWARD)
-    running = bench.until(lambda: bench.host._runners["a.py"]._running)
-    assert running.worker.pid == ahead[0].process.pid
-    assert ahead[1].process.poll() is not None, "no script may use so little"
-    assert bench.host._spares.waiting == []

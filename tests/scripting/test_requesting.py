@@ -39,7 +39,7 @@ def outside(bench, asked):
     def start():
         bench.host = ScriptHost(
             bench.archive, bench.folder, entries=bench.entries, names=Names(["archive"], targets=["registry"]),
-            means=Means(resolve, get=get), isolation="required", limits=Limits(2), rescan_s=60, check_file=lambda _path: None,
+            means=Means(resolve, get=get), isolation="required", limits=Limits(2), launcher=bench.launcher, rescan_s=60, check_file=lambda _path: None,
         )  # fmt: skip
         bench.host.start()
         return bench

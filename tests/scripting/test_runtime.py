@@ -357,23 +357,23 @@ def test_frames_that_come_together_are_received_one_by_one():
             channel.receive(deadline=time.monotonic() + 60)
 
 
-def test_a_worker_holds_nothing_worth_stealing():
+@pytest.mark.parametrize("is_forked", [False, True], ids=["by itself", "forked"])
+def test_a_worker_holds_nothing_worth_stealing(is_forked, monkeypatch):
     program = (
         "import sys; sys.path += sys.argv[3:]\nimport os, socket\nimport hostd.sandbox.worker\n"
-        "s = socket.socket(fileno=int(sys.argv[1]))\n"
+        "from hostd.sandbox import zygote\ns = socket.socket(fileno=zygote.settle(int(sys.argv[1]), sys.argv[2])[0])\n"
         "s.sendall('\\n'.join([*sys.modules, *('ENV ' + k for k in os.environ), *('FD ' + f for f in os.listdir('/proc/self/fd'))]).encode())"
     )
-    ours, theirs = socket.socketpair()
-    os.environ["HOSTD_TEST_SECRET"] = "secret"
-    with ours, theirs, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(processes, "_BOOTSTRAP", program)
-        started = processes.start("a.py", 128 << 20)
-        seen = b""
-        while chunk := started.channel._socket.recv(1 << 20):
-            seen += chunk
-        started.process.wait(60)
-        started.channel.close()
-    del os.environ["HOSTD_TEST_SECRET"]
+    monkeypatch.setenv("HOSTD_TEST_SECRET", "secret")
+    monkeypatch.setattr(processes, "_BOOTSTRAP", program)
+    launcher = processes.launcher()
+    started = processes.start("a.py", 128 << 20, launcher if is_forked else None)
+    seen = b""
+    while chunk := started.channel._socket.recv(1 << 20):
+        seen += chunk
+    started.process.wait(60)
+    started.channel.close()
+    launcher.close()
     names = seen.decode().split("\n")
     modules = {name for name in names if not name.startswith(("ENV ", "FD "))}
     assert "hostd.sandbox.worker" in modules
@@ -393,6 +393,20 @@ def test_a_worker_holds_nothing_worth_stealing():
     assert (
         len([name for name in names if name.startswith("FD ")]) <= 5
     )  # the three standard ones, the connection, the listing
+
+
+def test_workers_that_were_forked_draw_other_numbers_and_uuids():
+    launcher = processes.launcher()
+    source = "import random, uuid\n" + handler("host.log([random.random(), random.gauss(0, 1), uuid.uuid4()])")
+    said = []
+    for _ in range(2):
+        worker = ScriptWorker.start(load(source), forked_by=launcher)
+        said.append(run(worker).log)
+        worker.stop()
+    launcher.close()
+    (one,), (other,) = said
+    assert one != other
+    assert not set(one[1].strip("[]").split(", ")) & set(other[1].strip("[]").split(", "))
 
 
 def test_the_vocabulary_has_the_standards_keywords_and_every_name_of_a_syntax():

@@ -1,4 +1,4 @@
-"""A codec worker whose codec misbehaves: run as `odd_worker.py BEHAVIOUR MARKER SOCKET MEMORY_BYTES`.
+"""A codec worker whose codec misbehaves: run as `odd_worker.py BEHAVIOUR MARKER SOCKET MEMORY_BYTES`, or to be forked off.
 
 It misbehaves as long as the file MARKER exists when it starts.
 """
@@ -22,7 +22,6 @@ from hostd.transcoding.codecs import imagecodecs_jpeg2000
 behaviour, marker = sys.argv[1:3]
 del sys.argv[1:3]
 honest = imagecodecs_jpeg2000.encode
-armed = Path(marker).exists()
 
 
 def lie(frame, options):
@@ -69,7 +68,8 @@ def look(frame, options):
         except OSError:
             continue
         reached.append(name)
-    raise RuntimeError(f"reached {reached}; environment {sorted(os.environ)}")
+    loaded = "numpy.random" in sys.modules
+    raise RuntimeError(f"reached {reached}; has numpy's generator {loaded}; environment {sorted(os.environ)}")
 
 
 def name_thread(frame, options):
@@ -77,7 +77,7 @@ def name_thread(frame, options):
 
 
 def babble(frame, options):
-    os.write(int(sys.argv[1]), b"\xff" * 100)
+    os.write(connection, b"\xff" * 100)
     time.sleep(60)
 
 
@@ -88,19 +88,26 @@ def relabel():
     worker.work.transcode = lambda source, target, *rest, **more: true(source, other, *rest, **more)
 
 
-if armed and behaviour == "relabel":
-    warmed = worker.warm_up
-    worker.warm_up = lambda: (warmed(), relabel())
-elif armed:
-    warm_up = worker.warm_up
+def misbehave():
+    if behaviour == "relabel":
+        relabel()
+    elif behaviour.endswith("decoding"):
+        for codec in registry.decoders(syntaxes.JPEG2000_LOSSLESS):
+            codec.decode = globals()[behaviour]
+    else:
+        imagecodecs_jpeg2000.encode = globals()[behaviour]
 
-    def warm_up_then_misbehave():
-        warm_up()
-        if behaviour.endswith("decoding"):
-            for codec in registry.decoders(syntaxes.JPEG2000_LOSSLESS):
-                codec.decode = globals()[behaviour]
-        else:
-            imagecodecs_jpeg2000.encode = globals()[behaviour]
 
-    worker.warm_up = warm_up_then_misbehave
+settle = worker.zygote.settle
+
+
+def settle_and_misbehave(descriptor, what):
+    global connection
+    connection, memory_bytes = settle(descriptor, what)
+    if Path(marker).exists():
+        misbehave()
+    return connection, memory_bytes
+
+
+worker.zygote.settle = settle_and_misbehave
 worker.main()

@@ -241,6 +241,58 @@ def test_only_workers_that_had_no_work_for_long_enough_leave(source):
     pool.close()
 
 
+def parent_of(pid):
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def test_workers_are_forked_off_a_process_of_one_thread_that_has_loaded_all_codecs(source):
+    pool = CodecPool(workers=1)
+    pool.pixel_hash(source)
+    (pid,) = idle_pids(pool)
+    zygote = parent_of(pid)
+    assert zygote == pool._launcher._zygote._process.pid
+    assert len(list(Path(f"/proc/{zygote}/task").iterdir())) == 1
+    assert os.getpriority(os.PRIO_PROCESS, pid) == os.getpriority(os.PRIO_PROCESS, zygote) > 0
+    pool.close()
+    assert gone(pid)
+    assert gone(zygote)
+
+
+@pytest.mark.parametrize("stays_warm", [False, True])
+def test_what_workers_are_forked_off_leaves_with_the_last_of_them_unless_it_is_to_stay_warm(source, stays_warm):
+    pool = CodecPool(workers=1, idle_s=0.1)
+    if stays_warm:
+        pool.warm_up()
+    pool.pixel_hash(source)
+    zygote = pool._launcher._zygote._process
+    deadline = time.monotonic() + 60
+    while (idle_pids(pool) or not (stays_warm or zygote.poll() is not None)) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not idle_pids(pool)
+    assert (zygote.poll() is None) == stays_warm
+    assert pool.pixel_hash(source)
+    pool.close()
+    assert zygote.poll() is not None
+
+
+def test_a_job_goes_on_when_what_its_worker_was_forked_off_is_killed(source, tmp_path, monkeypatch):
+    pool = CodecPool(workers=1)
+    before = pool.pixel_hash(source)
+    (worker,) = pool._idle
+    begin = worker.begin
+
+    def begin_and_kill(*job):
+        begin(*job)
+        pool._launcher._zygote._process.kill()
+
+    monkeypatch.setattr(worker, "begin", begin_and_kill)
+    assert pool.transcode(source, JPEG2000_LOSSLESS, tmp_path / "result").pixel_hash_before == before
+    os.kill(worker.pid, signal.SIGKILL)
+    worker._process.wait()
+    assert pool.pixel_hash(source) == before, "another is started"
+    pool.close()
+
+
 def test_a_worker_does_the_next_job_while_a_result_is_synced(source, tmp_path, monkeypatch):
     pool = CodecPool(workers=1)
     hashes = []
@@ -277,6 +329,7 @@ def test_a_jailed_worker_reaches_nothing(odd, source, tmp_path):
     pool = odd("look")
     with pytest.raises(CodecCrashedError, match=r"reached \[\]") as caught:
         pool.transcode(source, JPEG2000_LOSSLESS, tmp_path / "result")
+    assert "generator False" in str(caught.value), "workers that are forked would draw the same numbers"
     environment = str(caught.value).partition("environment ")[2]
     assert "HOME" not in environment
     assert "PATH" not in environment.replace("PYTHON", "")

@@ -8,6 +8,7 @@ import decimal
 import fractions
 import io
 import math
+import os
 import random
 import statistics
 import time
@@ -116,6 +117,7 @@ class Zone(dt.tzinfo):
 
 
 _RANDOM = random.Random()  # noqa: S311 - for sampling and jitter; a script keeps no secrets
+os.register_at_fork(after_in_child=_RANDOM.seed)
 
 MODULES: dict[str, Facade] = {
     "calendar": offer(
