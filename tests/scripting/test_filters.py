@@ -184,13 +184,13 @@ def test_a_filter_that_fails_refuses_and_its_worker_goes_on(desk, tmp_path):
 
 def test_a_filter_that_takes_too_long_refuses_and_its_worker_is_replaced(archive, tmp_path):
     desk = Desk(archive)
-    desk.filters._time_limit_s = 0.5
+    desk.filters.time_limit_s = 0.5
     try:
         desk.put("a.py", "while instance.tags.PatientID == 'slow':", "    pass")
         judgement = desk.receive(tmp_path, patient_id="slow")
         assert (judgement.verdict, judgement.has_failed) == ("refuse", True)
         assert "killed after 0.5 s" in judgement.reason
-        desk.filters._time_limit_s = 60.0
+        desk.filters.time_limit_s = 60.0
         assert desk.receive(tmp_path).verdict == "accept"
         assert len(desk.started) == 2
     finally:
