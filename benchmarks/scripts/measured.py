@@ -17,10 +17,10 @@ from sqlalchemy import Connection
 
 from benchmarks import machine
 from benchmarks.scripts import headers
-from hostd.archive import events, instances, scripts
+from hostd.archive import events, receiving, scripts
 from hostd.archive import tables as t
 from hostd.archive.archive import Archive
-from hostd.archive.instances import Arrival
+from hostd.archive.receiving import Arrival
 from hostd.archive.records import Blob, Origin
 from hostd.cli.imports import collect_seldom, keep_what_is_there
 from hostd.clock import SystemClock
@@ -118,7 +118,7 @@ class Bench:
 
         def enter(connection: Connection) -> None:
             for arrival in arrivals:
-                instances.take_in(connection, arrival, "newest")
+                receiving.take_in(connection, arrival, "newest")
 
         self.archive.writer.do(enter, topics=("event",), urgent=True)
         self.offered += [time.monotonic()] * count

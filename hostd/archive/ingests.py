@@ -10,10 +10,10 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy import Connection
 
-from hostd.archive import instances, lossy_ingests, pending, receipts, rows
+from hostd.archive import instances, lossy_ingests, pending, receipts, receiving, rows
 from hostd.archive import tables as t
-from hostd.archive.instances import INGEST_FAILED, Arrival, OnConflict, Outcome
 from hostd.archive.receipts import StoredReceipt
+from hostd.archive.receiving import INGEST_FAILED, Arrival, OnConflict, Outcome
 from hostd.archive.records import Blob
 from hostd.dicom.header import Header
 
@@ -56,17 +56,17 @@ def take_in_ended(
     if isinstance(ended, Made) and lossy_ingests.is_derived(arrival.header, ended.header):
         outcome = lossy_ingests.take_in(connection, arrival, on_conflict, ended.product, ended.header, ended.facts)
         if outcome is not None:
-            if outcome in instances.KEPT:
+            if outcome in receiving.KEPT:
                 _note(connection, arrival.blob, ended, transform, arrival.at)
             return outcome
         ended = _taken(arrival.blob, arrival.header)
     told = replace(arrival, receipt=ended.facts)
     if isinstance(ended, Made):
         told = replace(told, header=ended.header, blob=ended.product)
-    outcome = instances.take_in(connection, told, on_conflict)
-    if outcome in instances.KEPT:
+    outcome = receiving.take_in(connection, told, on_conflict)
+    if outcome in receiving.KEPT:
         _note(connection, arrival.blob, ended, transform, arrival.at)
-        if isinstance(ended, Kept) and outcome in instances.CURRENT:
+        if isinstance(ended, Kept) and outcome in receiving.CURRENT:
             _mark_failed(connection, arrival.header.identity.instance, ended.reason)
     return outcome
 
@@ -81,7 +81,7 @@ def take_in_pending(
     """
     if arrival.options is not None:
         on_conflict = lossy_ingests.beside(on_conflict)
-    outcome = instances.take_in(connection, replace(arrival, put_off_for=target), on_conflict)
+    outcome = receiving.take_in(connection, replace(arrival, put_off_for=target), on_conflict)
     return outcome, pending.number_of(connection, arrival.blob.name)
 
 

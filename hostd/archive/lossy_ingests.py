@@ -12,10 +12,10 @@ from typing import Any, Literal
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from hostd.archive import attachments, derived, instances, labels, pending
+from hostd.archive import attachments, derived, instances, labels, pending, receiving
 from hostd.archive import tables as t
-from hostd.archive.instances import Arrival, OnConflict, Outcome
 from hostd.archive.pending import Pending
+from hostd.archive.receiving import Arrival, OnConflict, Outcome
 from hostd.archive.records import Blob, Origin
 from hostd.dicom.header import Header
 
@@ -44,14 +44,14 @@ def take_in(
     """
     source = arrival.header.identity.instance
     on_conflict = beside(on_conflict)
-    foreseen = instances.foresee(connection, source, arrival.content, on_conflict)
-    if foreseen not in instances.KEPT or instances.holds(connection, source, arrival.content):
-        return instances.take_in(connection, arrival, on_conflict)
-    if instances.is_taken(connection, header.identity.instance, arrival.content):
+    foreseen = receiving.foresee(connection, source, arrival.content, on_conflict)
+    if foreseen not in receiving.KEPT or receiving.holds(connection, source, arrival.content):
+        return receiving.take_in(connection, arrival, on_conflict)
+    if receiving.is_taken(connection, header.identity.instance, arrival.content):
         return None
-    outcome = instances.take_in(connection, instances.as_product(arrival, header, product, facts), on_conflict)
+    outcome = receiving.take_in(connection, receiving.as_product(arrival, header, product, facts), on_conflict)
     derived.note(connection, arrival.header, arrival.content, header)
-    if outcome in instances.KEPT:
+    if outcome in receiving.KEPT:
         instances.add_blob(connection, arrival.blob, arrival.at)
         _keep_original(connection, arrival, header, arrival.at, is_kept=arrival.keep_original)
         _change(connection, header.identity.instance, {derived.MODIFIED_FROM: source}, [])
@@ -75,12 +75,12 @@ def finish(
     of_version = t.version.c.blob == row.blob.name
     if current is None and connection.execute(sa.select(t.version.c.id).where(of_version)).first() is None:
         return "superseded"
-    if instances.is_taken(connection, made, row.content):
+    if receiving.is_taken(connection, made, row.content):
         return "taken"
     pending.forget(connection, row.number)
     # Its quiet time began when it came.
     arrival = Arrival(received, row.blob, row.content, row.origin, at, quiet_s=0.0)
-    outcome = instances.take_in(connection, instances.as_product(arrival, header, product, facts), "first")
+    outcome = receiving.take_in(connection, receiving.as_product(arrival, header, product, facts), "first")
     connection.execute(sa.update(t.instance).where(t.instance.c.id == made).values(received_at=row.at))
     derived.note(connection, received, row.content, header)
     if current is None:
@@ -90,7 +90,7 @@ def finish(
     _keep_original(connection, arrival, header, row.at, is_kept=row.keep_original)
     own = current.metadata if current is not None else {}
     _change(connection, made, {**own, derived.MODIFIED_FROM: source}, labelled)
-    return "made" if outcome in instances.KEPT else "made before"
+    return "made" if outcome in receiving.KEPT else "made before"
 
 
 def _vacate(connection: Connection, source: str, made: str) -> None:
@@ -115,7 +115,7 @@ def _vacate(connection: Connection, source: str, made: str) -> None:
         connection.execute(sa.delete(t.instance).where(t.instance.c.id == source))
         return
     connection.execute(sa.delete(t.version).where(t.version.c.id == heir.id))
-    instances.put_in_place(
+    receiving.put_in_place(
         connection, Header.decode(heir.header), heir.blob, heir.received_sha256, Origin(**heir.origin), heir.received_at
     )
 

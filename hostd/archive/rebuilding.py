@@ -15,12 +15,12 @@ from pathlib import Path
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from hostd.archive import digests, instances, leases, sqlite
+from hostd.archive import digests, leases, receiving, sqlite
 from hostd.archive import tables as t
 from hostd.archive.archive import is_held
 from hostd.archive.blobs import stored_at, sync_directory
 from hostd.archive.database import INDEX, bring_up_to_date, open_engine
-from hostd.archive.instances import KEPT, Arrival
+from hostd.archive.receiving import KEPT, Arrival
 from hostd.archive.records import Blob, Origin
 from hostd.config.place import Place
 from hostd.dicom.header import read_header
@@ -128,7 +128,7 @@ def _enter(connection: Connection, place: Place, path: Path, rebuilt: Rebuilt) -
     except (UnparsableError, OSError) as error:
         rebuilt.unreadable[name] = str(error)
         return
-    outcome = instances.take_in(connection, arrival, "first")
+    outcome = receiving.take_in(connection, arrival, "first")
     if outcome not in KEPT:  # the same data set is there already: the file is of no use, and is kept all the same
         rebuilt.repeats.append(name)
     elif outcome == "stored":

@@ -12,7 +12,7 @@ from functools import partial
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from hostd.archive import catalogue, instances
+from hostd.archive import catalogue, receiving
 from hostd.archive import tables as t
 from hostd.archive.archive import Archive
 from hostd.archive.labels import Subject
@@ -71,7 +71,7 @@ def _header(archive: Archive, instance: str, blob: str) -> Header:
 
 def _write(connection: Connection, headers: dict[str, Header]) -> int:
     """Describe instances whose files are still these, and what they are in; return how many."""
-    described = {blob: instances.describe(connection, header, blob) for blob, header in headers.items()}
+    described = {blob: receiving.describe(connection, header, blob) for blob, header in headers.items()}
     for level in catalogue.TABLES:
         for identifier in {getattr(header.identity, level) for blob, header in headers.items() if described[blob]}:
             catalogue.renew(connection, level, identifier)

@@ -20,16 +20,16 @@ from typing import Literal
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
 
-from hostd.archive import instances, removal
+from hostd.archive import receiving, removal
 from hostd.archive import tables as t
 from hostd.archive.archive import Archive, is_held
 from hostd.archive.blobs import FolderBlobs, import_prefix
 from hostd.archive.bulletin import Bulletin
 from hostd.archive.company import TOPICS, Guest
 from hostd.archive.database import INDEX, open_engine
-from hostd.archive.instances import KEPT, Arrival, OnConflict
 from hostd.archive.limits import Allowance
 from hostd.archive.locking import lock
+from hostd.archive.receiving import KEPT, Arrival, OnConflict
 from hostd.archive.records import Origin
 from hostd.archive.writer import Writer
 from hostd.clock import Clock
@@ -190,7 +190,7 @@ class Importer:
 
         Raises `NoRoomError` and `StorageError`, where nothing more can be taken; what was told until then is safe.
         """
-        entering: list[tuple[_Ready, Future[instances.Outcome] | None]] = []
+        entering: list[tuple[_Ready, Future[receiving.Outcome] | None]] = []
         for some in _portions(files):
             if self.was_stopped():
                 break
@@ -223,7 +223,7 @@ class Importer:
             return {
                 one.path: one
                 for one in known
-                if (one.instance, one.content) in current or instances.holds(connection, one.instance, one.content)
+                if (one.instance, one.content) in current or receiving.holds(connection, one.instance, one.content)
             }
 
     def _copied(self, path: Path, before: Taken | None) -> _Ready:
@@ -269,35 +269,35 @@ class Importer:
         )
         return _Copied(path, status, arrival)
 
-    def _there(self, candidate: Candidate) -> tuple[instances.Outcome, str]:
+    def _there(self, candidate: Candidate) -> tuple[receiving.Outcome, str]:
         """Tell what would become of an instance, and where one of that identity is stored, the SHA-256 of its data set."""
         if self._reading is None:
             return "stored", ""
         identity = candidate.header.identity.instance
         with self._connected() as connection:
-            if not instances.is_known(connection, identity):
+            if not receiving.is_known(connection, identity):
                 return "stored", ""
         content = content_of(candidate.source, offset=candidate.offset)
         with self._connected() as connection:
-            return instances.foresee(connection, identity, content, self._terms.on_conflict), content
+            return receiving.foresee(connection, identity, content, self._terms.on_conflict), content
 
     def _connected(self) -> AbstractContextManager[Connection]:
         assert self._reading is not None
         return self._reading.begin()
 
-    def _enter(self, ready: _Ready) -> Future[instances.Outcome] | None:
+    def _enter(self, ready: _Ready) -> Future[receiving.Outcome] | None:
         if not isinstance(ready, _Copied):
             return None
         unit = self._allowance.within(self._take_in(ready.arrival))
         return self._writer.submit(unit, blobs=[ready.arrival.blob.name], topics=self._topics(), within_s=_WAIT_S)
 
-    def _take_in(self, arrival: Arrival) -> Callable[[Connection], instances.Outcome]:
-        return lambda connection: instances.take_in(connection, arrival, self._terms.on_conflict)
+    def _take_in(self, arrival: Arrival) -> Callable[[Connection], receiving.Outcome]:
+        return lambda connection: receiving.take_in(connection, arrival, self._terms.on_conflict)
 
     def _topics(self) -> Sequence[str]:
         return TOPICS if self._terms.raises_events else ()
 
-    def _entered(self, arrival: Arrival, future: Future[instances.Outcome]) -> instances.Outcome:
+    def _entered(self, arrival: Arrival, future: Future[receiving.Outcome]) -> receiving.Outcome:
         """Return what became of an arrival, for which others are recycled where that must be. Raises `StorageError`."""
         try:
             return future.result()
@@ -312,7 +312,7 @@ class Importer:
             self._blobs.unlink(arrival.blob.name)
             raise
 
-    def _settle(self, entering: Sequence[tuple[_Ready, Future[instances.Outcome] | None]]) -> Iterator[Imported]:
+    def _settle(self, entering: Sequence[tuple[_Ready, Future[receiving.Outcome] | None]]) -> Iterator[Imported]:
         """Say what became of files whose commit was asked for. Where it failed their copies stay, for a row may speak of them."""
         found: list[Imported] = []
         taken: list[Taken] = []

@@ -11,13 +11,13 @@ from typing import TypeVar
 import structlog
 from sqlalchemy import Connection
 
-from hostd.archive import derived, filterings, ingests, instances, lossy_ingests
+from hostd.archive import derived, filterings, ingests, lossy_ingests, receiving
 from hostd.archive.archive import Archive
 from hostd.archive.blobs import BlobFile
 from hostd.archive.filterings import Filtering, Kind
 from hostd.archive.ingests import Ended, Made
-from hostd.archive.instances import Arrival, OnConflict, Outcome
 from hostd.archive.limits import Allowance
+from hostd.archive.receiving import Arrival, OnConflict, Outcome
 from hostd.archive.records import Blob, Origin
 from hostd.archive.writer import Write
 from hostd.config.storage import Storage
@@ -171,7 +171,7 @@ class Intake:
 
     def enter_produced(self, connection: Connection, arrival: Arrival) -> tuple[Outcome, str]:
         """Enter what a script made, in the caller's transaction; return what became of it, and Orthanc's identifier of the instance."""
-        outcome = instances.take_in(connection, arrival, self._on_conflict)
+        outcome = receiving.take_in(connection, arrival, self._on_conflict)
         return outcome, _identifier(connection, arrival, outcome)
 
     def _arrival(self, complete: Complete, origin: Origin, filtering: Filtering | None = None) -> Arrival:
@@ -297,11 +297,11 @@ class Intake:
 
     def _as_received(self, arrival: Arrival) -> tuple[Outcome, str]:
         def unit(connection: Connection) -> tuple[Outcome, str]:
-            outcome = instances.take_in(connection, arrival, self._on_conflict)
+            outcome = receiving.take_in(connection, arrival, self._on_conflict)
             return outcome, _identifier(connection, arrival, outcome)
 
         outcome, instance = self._commit(unit, arrival, arrival.blob.name)
-        if outcome not in instances.KEPT:
+        if outcome not in receiving.KEPT:
             self._archive.blobs.unlink(arrival.blob.name)
         return outcome, instance
 
@@ -310,9 +310,9 @@ class Intake:
         identity = arrival.header.identity.instance
         on_conflict = self._on_conflict if aim.options is None else lossy_ingests.beside(self._on_conflict)
         with self._archive.read() as connection:
-            foreseen = instances.foresee(connection, identity, arrival.content, on_conflict)
+            foreseen = receiving.foresee(connection, identity, arrival.content, on_conflict)
         job = None
-        if foreseen in instances.KEPT and self._ack_budget_s > 0:
+        if foreseen in receiving.KEPT and self._ack_budget_s > 0:
             job = workers.submit(arrival.blob, arrival.content, aim, arrival.header)
         ended = job.wait(self._ack_budget_s) if job is not None else None
         if job is None or ended is None:

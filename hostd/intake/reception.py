@@ -10,7 +10,7 @@ from typing import Literal
 
 from hostd.archive import digests
 from hostd.archive.blobs import BlobFile
-from hostd.archive.instances import Outcome as Stored
+from hostd.archive.receiving import Outcome as Stored
 from hostd.dicom.header import Header, read_header
 from hostd.dicom.part10 import data_set_offset, file_header
 from hostd.dicom.recalled_header import Memory

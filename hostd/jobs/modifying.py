@@ -14,12 +14,12 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from hostd.archive import derived, instances, jobs, labels, marks
+from hostd.archive import derived, instances, jobs, labels, marks, receiving
 from hostd.archive import tables as t
 from hostd.archive.archive import Archive
-from hostd.archive.instances import Arrival
 from hostd.archive.jobs import Job
 from hostd.archive.labels import Subject
+from hostd.archive.receiving import Arrival
 from hostd.archive.records import Origin
 from hostd.editing import uids
 from hostd.editing.terms import derived_key
@@ -183,7 +183,7 @@ class Modifies:
                         faults.CANNOT_STORE,
                         "other content is stored under this identity, and ingest.on_conflict is refuse",
                     )
-                if outcome not in instances.KEPT:
+                if outcome not in receiving.KEPT:
                     unwanted.append(arrival.blob.name)
                 _note_source(connection, one, arrival, asked)
                 made = _noted(made, arrival, with_instances=asked.bulk)

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import msgspec
 from sqlalchemy import Connection
 
-from hostd.archive import derived, instances, marks, receipts, replacing
+from hostd.archive import derived, marks, receipts, receiving, replacing
 from hostd.archive.archive import Archive
 from hostd.archive.limits import Allowance
 from hostd.archive.records import Origin
@@ -62,7 +62,7 @@ class Storing:
             return {"outcome": outcome, "instance": instance, "sop_instance_uid": arrival.header.sop_instance_uid}
 
         def after(result: dict[str, Any]) -> None:
-            if result["outcome"] not in instances.KEPT:
+            if result["outcome"] not in receiving.KEPT:
                 self._archive.blobs.unlink(blob)
 
         return Done(

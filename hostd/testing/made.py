@@ -7,9 +7,9 @@ import hashlib
 import msgspec
 from sqlalchemy import Connection
 
-from hostd.archive import instances
+from hostd.archive import receiving
 from hostd.archive.archive import Archive
-from hostd.archive.instances import Arrival, OnConflict, Outcome
+from hostd.archive.receiving import Arrival, OnConflict, Outcome
 from hostd.archive.records import Blob, Origin
 from hostd.dicom.element_values import Elements
 from hostd.dicom.header import Header
@@ -83,7 +83,7 @@ def arrive(
         archive, sop_instance_uid, content=content, origin=origin, study=study, series=series, quiet_s=quiet_s, silent=silent
     )  # fmt: skip
     outcome = archive.writer.do(
-        lambda c: instances.take_in(c, one, on_conflict), blobs=[one.blob.name], topics=("event",)
+        lambda c: receiving.take_in(c, one, on_conflict), blobs=[one.blob.name], topics=("event",)
     )
     if outcome in {"already stored", "refused"}:
         archive.blobs.unlink(one.blob.name)
@@ -110,6 +110,6 @@ def offer(archive: Archive, numbers: range, *, modality: str = "CT", large: int 
 
     def enter(connection: Connection) -> None:
         for arrival in arrivals:
-            instances.take_in(connection, arrival, "newest")
+            receiving.take_in(connection, arrival, "newest")
 
     archive.writer.do(enter, topics=("event",))

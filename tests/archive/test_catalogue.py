@@ -6,10 +6,10 @@ import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
 
-from hostd.archive import catalogue, database, hierarchy, instances
+from hostd.archive import catalogue, database, hierarchy, instances, receiving
 from hostd.archive import tables as t
 from hostd.archive.archive import Archive
-from hostd.archive.instances import Arrival
+from hostd.archive.receiving import Arrival
 from hostd.archive.records import Blob, Origin
 from hostd.config.place import Place
 from hostd.dicom.identity import Identity
@@ -28,7 +28,7 @@ def enter(archive, uid, *, patient_id="P1", study="1.2.3", series="1.2.3.4", con
     made = msgspec.structs.replace(made, tags=made.tags | own)
     blob = Blob(f"made/{uid}/{content}", 4, content, EXPLICIT)
     arrival = Arrival(made, blob, content, Origin("dicom"), archive.clock.now())
-    archive.writer.do(lambda c: instances.take_in(c, arrival, "newest"))
+    archive.writer.do(lambda c: receiving.take_in(c, arrival, "newest"))
     return made.identity
 
 

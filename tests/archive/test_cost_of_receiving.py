@@ -15,6 +15,7 @@ from hostd.archive import (
     instances,
     levels,
     plans,
+    receiving,
     removal,
     retention,
     scripts,
@@ -83,7 +84,7 @@ def test_every_statement_of_what_can_become_of_an_instance_uses_an_index(archive
         assert arrive(archive, content=b"fourth", on_conflict="refuse") == "refused"
         with archive.read() as connection:
             (stored,) = instances.by_sop_instance_uid(connection, "1.2.3.4.5")
-            instances.foresee(connection, stored.id, "0" * 64, "first")
+            receiving.foresee(connection, stored.id, "0" * 64, "first")
         archive.writer.do(lambda c: removal.mark_missing(c, [stored.blob.name]))
         assert arrive(archive, stored.sop_instance_uid, content=b"data") == "stored"
     assert len(plans) > 20
@@ -197,7 +198,7 @@ def test_every_statement_of_staying_within_limits_uses_an_index(archive, clock):
         for number in (1, 2):
             one = arrival(archive, f"1.{number}", patient_id=f"P{number}", study=f"9.{number}", series=f"9.{number}.1")
             allowance.enter(
-                lambda c, one=one: instances.take_in(c, one, "newest"),
+                lambda c, one=one: receiving.take_in(c, one, "newest"),
                 size=4, patient=one.header.identity.patient, blobs=[one.blob.name],
             )  # fmt: skip
             clock.advance(10)

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from hostd.archive import deliveries, history, instances, plans, scripts
+from hostd.archive import deliveries, history, instances, plans, receiving, scripts
 from hostd.archive import events as log
 from hostd.archive.plans import Plan, PlannedDelete, PlannedForward
 from hostd.archive.records import Attempt, Blob, Origin
@@ -100,8 +100,8 @@ def test_names_of_all_kinds_are_found(archive):
     file.seal()
     file.close()
     made = msgspec.structs.replace(header(SOP), tags=NAMED)
-    arrival = instances.Arrival(made, Blob(file.name, 0, "x", "1.2.840.10008.1.2.1"), "x", Origin("http"), 1.0)
-    archive.writer.do(lambda c: instances.take_in(c, arrival, "newest"), blobs=[file.name])
+    arrival = receiving.Arrival(made, Blob(file.name, 0, "x", "1.2.840.10008.1.2.1"), "x", Origin("http"), 1.0)
+    archive.writer.do(lambda c: receiving.take_in(c, arrival, "newest"), blobs=[file.name])
     for name, kind in (
         (made.identity.instance, "identifier"), ("ACC1", "Accession Number"), ("P1", "Patient ID"), ("nobody", None),
     ):  # fmt: skip

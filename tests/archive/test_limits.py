@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import sqlalchemy as sa
 
-from hostd.archive import deliveries, holding, instances, pending, retention
+from hostd.archive import deliveries, holding, instances, pending, receiving, retention
 from hostd.archive import tables as t
 from hostd.archive.archive import Archive
 from hostd.archive.holding import Held
@@ -28,7 +28,7 @@ def came(archive, allowance, uid, patient, *, size=0, **facts):
     one = arrival(archive, uid, patient_id=patient, study=f"9.{patient[1:]}", series=f"9.{patient[1:]}.1", **facts)
     counted = replace(one, blob=replace(one.blob, size=size * MIB)) if size else one
     return allowance.enter(
-        lambda c: instances.take_in(c, counted, "newest"),
+        lambda c: receiving.take_in(c, counted, "newest"),
         size=counted.blob.size, patient=counted.header.identity.patient, blobs=[counted.blob.name],
     )  # fmt: skip
 

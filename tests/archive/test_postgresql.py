@@ -8,12 +8,23 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import sqlalchemy as sa
 
-from hostd.archive import company, deliveries, events, installation, instances, leases, postgresql, receipts, searching
+from hostd.archive import (
+    company,
+    deliveries,
+    events,
+    installation,
+    instances,
+    leases,
+    postgresql,
+    receipts,
+    receiving,
+    searching,
+)
 from hostd.archive import tables as t
 from hostd.archive.archive import Archive, attach
 from hostd.archive.database import SCHEMA, open_engine, schema_version
-from hostd.archive.instances import Arrival
 from hostd.archive.receipts import StoredReceipt
+from hostd.archive.receiving import Arrival
 from hostd.archive.records import Blob, Origin
 from hostd.config.place import Place
 from hostd.errors import NodeError, StorageError
@@ -167,7 +178,7 @@ def test_a_nul_character_is_stored_as_its_sign(nodes):
     made = header("1.2.3.9", patient_id="A\0B")
     made.tags[0x00080050] = ("SH", ["1\0\\u00002"])
     arrival = Arrival(made, Blob("a/00/x", 4, "h", made.transfer_syntax), "h", Origin("http"), 1.0)
-    archive.writer.do(lambda c: instances.take_in(c, arrival, "newest"))
+    archive.writer.do(lambda c: receiving.take_in(c, arrival, "newest"))
     with archive.read() as connection:
         (stored,) = instances.page(connection)
         found = connection.execute(
@@ -183,7 +194,7 @@ def test_an_instance_whose_patient_id_is_longer_than_an_entry_of_an_index_is_sto
     archive = nodes("a")
     long = "".join(random.Random(1).choices("abcdefghijklmnopqrstuvwxyz0123456789", k=20_000))
     arrival = Arrival(header("1.2.3.9", patient_id=long), Blob("a/00/x", 4, "h", "1.2"), "h", Origin("http"), 1.0)
-    archive.writer.do(lambda c: instances.take_in(c, arrival, "newest"))
+    archive.writer.do(lambda c: receiving.take_in(c, arrival, "newest"))
     with archive.read() as connection:
         found = searching.find(connection, searching.Search("instance", {"PatientID": long}), time_limit_s=10.0)
     assert found == [arrival.header.identity.instance]

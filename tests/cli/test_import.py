@@ -387,7 +387,7 @@ def test_a_commit_that_fails_tells_of_no_file_as_taken(config, folder, monkeypat
         raise sa.exc.OperationalError("INSERT", {}, sqlite3.OperationalError("database or disk is full"))
 
     some(folder, 2)
-    monkeypatch.setattr(importing.instances, "take_in", full)
+    monkeypatch.setattr(importing.receiving, "take_in", full)
     ran = run(config, folder, "--json")
     assert ran.exit_code == 1
     found = json.loads(ran.stdout)["summary"]

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from typer.testing import CliRunner
 
-from hostd.archive import instances, scripts
+from hostd.archive import instances, receiving, scripts
 from hostd.archive.records import Blob, Origin
 from hostd.archive.scripts import Version
 from hostd.cli import build
@@ -106,8 +106,8 @@ def test_what_is_no_longer_kept_cannot_be_asked_for(config, archive):
     file = archive.blobs.create()
     file.close()
     made = msgspec.structs.replace(header(), tags={0x00104000: ("LT", None)})  # too large to travel with the event
-    arrival = instances.Arrival(made, Blob(file.name, 0, "x", EXPLICIT), "x", Origin("http"), 1.0)
-    archive.writer.do(lambda c: instances.take_in(c, arrival, "newest"))
+    arrival = receiving.Arrival(made, Blob(file.name, 0, "x", EXPLICIT), "x", Origin("http"), 1.0)
+    archive.writer.do(lambda c: receiving.take_in(c, arrival, "newest"))
     file.path.unlink()
     asks = config.parent / "asks.py"
     asks.write_text("def on_stored_instance(instance, host):\n    print(instance.tags.PatientComments)\n")

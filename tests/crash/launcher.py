@@ -22,7 +22,7 @@ from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 
 import hostd.jobs.housekeeping
 import hostd.node
-from hostd.archive import deliveries, instances, plans, receipts, removal, retention
+from hostd.archive import deliveries, plans, receipts, receiving, removal, retention
 from hostd.archive.blobs import BlobFile, FolderBlobs
 from hostd.cli import log
 from hostd.config.settings import load
@@ -113,7 +113,7 @@ def set_points(reach):
     before(BlobFile, "seal", lambda: reach("file written"))
     after(BlobFile, "seal", lambda: reach("file synced"))
     after(FolderBlobs, "sync_directories", lambda: reach("directory synced"), when=lambda _result, _self, names: names)
-    after(instances, "take_in", lambda: note("received"), when=lambda outcome, *_: outcome == "stored")
+    after(receiving, "take_in", lambda: note("received"), when=lambda outcome, *_: outcome == "stored")
     after(Intake, "_keep", lambda: reach("received and committed, not answered"))
     after(ScriptWorker, "run", lambda: reach("script ran"))
     after(plans, "enter", lambda: note("plan"))

@@ -14,8 +14,8 @@ from hostd.archive import events, ingests, instances, levels
 from hostd.archive import tables as t
 from hostd.archive.archive import Archive
 from hostd.archive.ingests import Kept
-from hostd.archive.instances import Arrival
 from hostd.archive.levels import LevelFacts
+from hostd.archive.receiving import Arrival
 from hostd.archive.records import Blob, Origin
 from hostd.jobs.quiet import QuietTime, tell_due
 from hostd.testing.clock import ManualClock

@@ -18,7 +18,7 @@ from sqlalchemy import Engine, event
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 from strace_log import CALLS, answer_in, read_trace
 
-from hostd.archive import instances
+from hostd.archive import instances, receiving
 from hostd.archive import tables as t
 from hostd.archive.blobs import BlobFile, FolderBlobs
 from hostd.config.settings import load
@@ -175,13 +175,13 @@ def weakened(writer):
 @pytest.mark.parametrize("step", WITHOUT)
 def test_a_step_taken_away_is_found(face, step, node, recorder, monkeypatch):
     inserted = []
-    take_in = instances.take_in
+    take_in = receiving.take_in
 
     def remembered(connection, arrival, on_conflict):
         inserted.append(arrival.blob.name)
         return take_in(connection, arrival, on_conflict)
 
-    monkeypatch.setattr(instances, "take_in", remembered)
+    monkeypatch.setattr(receiving, "take_in", remembered)
     if step == "fsync of the file":
         monkeypatch.setattr(BlobFile, "seal", lambda self: None)
     elif step == "fsync of the directory":

@@ -8,7 +8,7 @@ import pytest
 from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
 
-from hostd.archive import instances
+from hostd.archive import receiving
 from hostd.archive.archive import Archive
 from hostd.archive.records import Origin
 from hostd.config.query import Query
@@ -68,7 +68,7 @@ def test_main_tags_that_are_numbers_and_such_as_are_empty_are_answered(archive):
     one = arrival(archive)
     tags = one.header.tags | {0x00541330: ("US", [7]), 0x00204000: ("LT", [])}
     one = dataclasses.replace(one, header=msgspec.structs.replace(one.header, tags=tags))
-    archive.writer.do(lambda c: instances.take_in(c, one, "newest"))
+    archive.writer.do(lambda c: receiving.take_in(c, one, "newest"))
     _, (match,) = find(archive, QueryRetrieveLevel="IMAGE", ImageIndex=7, ImageComments="")
     assert (match.ImageIndex, match.ImageComments) == (7, "")
 
@@ -105,7 +105,7 @@ def test_dates_and_times_are_one_range_where_that_is_agreed_on(archive, level, p
             tags[f"{prefix}Time"]: ("TM", [time] if time else []),
         }
         one = dataclasses.replace(one, header=msgspec.structs.replace(one.header, tags=one.header.tags | own))
-        archive.writer.do(lambda c, one=one: instances.take_in(c, one, "newest"))
+        archive.writer.do(lambda c, one=one: receiving.take_in(c, one, "newest"))
     asked = {"QueryRetrieveLevel": level, "PatientID": "", f"{prefix}Date": dates, f"{prefix}Time": times}
     for extended, expected in ((b"", apart), (b"\1", apart), (b"\1\0\0", apart), (b"\1\1\0", together)):
         answers, matches = find(archive, **asked, extended=extended)

@@ -10,9 +10,9 @@ import sqlalchemy as sa
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
-from hostd.archive import instances, scripts
+from hostd.archive import receiving, scripts
 from hostd.archive import tables as t
-from hostd.archive.instances import Arrival
+from hostd.archive.receiving import Arrival
 from hostd.archive.records import Blob, Origin
 from hostd.config.sections import Script
 from hostd.dicom.header import read_header
@@ -169,7 +169,7 @@ def arrive(archive, uid, *, origin=None, tags=()):
     digest = hashlib.sha256(content).hexdigest()
     blob = Blob(file.name, len(content), digest, start.transfer_syntax_uid)
     arrival = Arrival(header, blob, digest, origin or Origin("dicom", calling_aet="CT1"), archive.clock.now())
-    archive.writer.do(lambda c: instances.take_in(c, arrival, "newest"), blobs=[file.name], topics=("event",))
+    archive.writer.do(lambda c: receiving.take_in(c, arrival, "newest"), blobs=[file.name], topics=("event",))
     return header.identity.instance
 
 
