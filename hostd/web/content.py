@@ -18,10 +18,10 @@ from hostd.transcoding import contents
 from hostd.web import tags
 from hostd.web.accepting import accepted
 from hostd.web.errors import unknown_resource
-from hostd.web.files import disposition, file_response, opened, part_response
+from hostd.web.files import disposition, file_response, opened, parses, part_response
 from hostd.web.forms import PLURALS, file_uuid
 from hostd.web.parameters import is_set
-from hostd.web.promptness import prompt, takes_long
+from hostd.web.promptness import prompt
 from hostd.web.requested import tag_of
 from hostd.web.resources import above, existing, existing_file, instances_of
 from hostd.web.responses import JsonResponse, PiecesResponse, encoded
@@ -58,16 +58,17 @@ def content_routes(archive: Archive, made: Made) -> APIRouter:
         if kind == DICOM:
             name = filename or f"{file_uuid(current.blob.name)}.dcm"
             return file_response(opened(archive, current), headers=disposition(name))
-        takes_long()
         return _model(_elements(archive, current), identifier, kind)
 
     @router.get("/tags", summary="Show the tags: full, ?short by number, ?simplify by name")
+    @prompt
     def all_tags(request: Request, identifier: str, simplify: Flag = None, short: Flag = None) -> Response:  # noqa: ARG001 - declared for the documentation
-        return JsonResponse(_form_of(request)(_elements(archive, existing(archive, identifier))))
+        return JsonResponse(_form_of(request)(_elements(archive, existing_file(archive, identifier))))
 
     @router.get("/simplified-tags", summary="Show the tags by name")
+    @prompt
     def simplified_tags(identifier: str) -> Response:
-        return JsonResponse(tags.simplified(_elements(archive, existing(archive, identifier))))
+        return JsonResponse(tags.simplified(_elements(archive, existing_file(archive, identifier))))
 
     @router.get("/header", summary="Show the file meta information, in the forms of the tags")
     def header(request: Request, identifier: str, simplify: Flag = None, short: Flag = None) -> Response:  # noqa: ARG001 - as above
@@ -145,6 +146,7 @@ def _form_of(request: Request) -> _Form:
 
 
 def _elements(archive: Archive, instance: Instance | Current) -> Elements:
+    parses(instance)
     with opened(archive, instance) as file:
         return tags.read_elements(file)
 

@@ -12,6 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from hostd.archive.archive import Archive
 from hostd.archive.records import Current, Instance
+from hostd.dicom import syntaxes
 from hostd.transcoding.contents import Value
 from hostd.web.errors import INEXISTENT_FILE, WebError
 from hostd.web.promptness import Repeatable, open_file, reads_promptly, takes_long
@@ -35,6 +36,12 @@ def opened(archive: Archive, instance: Instance | Current) -> BinaryIO:
         takes_long()
         existing(archive, instance.id)  # deleted meanwhile: that is no fault
         raise WebError(500, INEXISTENT_FILE, "the file of this instance is missing from the archive") from error
+
+
+def parses(instance: Instance | Current) -> None:
+    """Say that a file is going to be parsed, which takes long of a large one, and of one that is to be inflated first."""
+    if instance.blob.size > AT_ONCE or syntaxes.by_uid(instance.blob.transfer_syntax).is_deflated:
+        takes_long()
 
 
 def disposition(name: str) -> dict[str, str]:

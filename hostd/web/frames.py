@@ -25,8 +25,8 @@ from hostd.web.errors import (
     PARAMETER_OUT_OF_RANGE,
     WebError,
 )
-from hostd.web.files import file_response, open_response, opened
-from hostd.web.promptness import takes_long
+from hostd.web.files import file_response, open_response, opened, parses
+from hostd.web.promptness import prompt, takes_long
 from hostd.web.resources import existing
 from hostd.web.responses import JsonResponse
 
@@ -108,6 +108,7 @@ def frame_routes(archive: Archive, pictures: Pictures) -> APIRouter:
         return JsonResponse(_OPERATIONS)
 
     @router.get("/frames/{frame}/raw", summary="Fetch the bytes of a frame as they are stored")
+    @prompt
     def raw(identifier: str, frame: Number) -> Response:
         return _raw(archive, identifier, frame, zipped=False)
 
@@ -184,6 +185,7 @@ def _drawn(pictures: Pictures, instance: Instance, job: Draw) -> Response:
 def _raw(archive: Archive, identifier: str, number: int, *, zipped: bool) -> Response:
     instance = existing(archive, identifier)
     require_frame(instance, number)
+    parses(instance)
     file = opened(archive, instance)
     try:
         frames = RawFrames(file)

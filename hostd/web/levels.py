@@ -16,6 +16,7 @@ from hostd.archive.levels import Level
 from hostd.web.deletion import delete_resource
 from hostd.web.forms import PLURALS, TYPES, instance_form, size_form
 from hostd.web.parameters import Expand, Force, Limit, RequestedTags, Since, is_set
+from hostd.web.promptness import prompt, takes_long
 from hostd.web.requested import requested_form, requested_tags
 from hostd.web.resources import (
     above,
@@ -76,14 +77,13 @@ def _routes_of(archive: Archive, subject: Subject) -> APIRouter:
             return JsonResponse(_forms(archive, connection, subject, found, asked))
 
     @router.get("/{identifier}", summary=f"Describe a {noun}")
+    @prompt
     def describe(
         request: Request,
         identifier: str,
         requestedTags: RequestedTags = None,  # noqa: ARG001, N803 - declared for the documentation
     ) -> Response:
-        asked = requested_tags(request)
-        with archive.read() as connection:
-            return JsonResponse(_form(archive, connection, subject, identifier, asked))
+        return JsonResponse(_one(archive, subject, identifier, requested_tags(request)))
 
     @router.delete("/{identifier}", summary=f"Delete a {noun}")
     def delete(request: Request, identifier: str, force: Force = False) -> Response:
@@ -142,6 +142,13 @@ def _forms(
     if not asked:
         return described_all(connection, subject, identifiers)
     return [_form(archive, connection, subject, one, asked) for one in identifiers]
+
+
+def _one(archive: Archive, subject: Subject, identifier: str, asked: list[int]) -> dict[str, Any]:
+    if asked or subject != "instance":  # there may be many below it
+        takes_long()
+    with archive.read() if asked else archive.look() as connection:
+        return _form(archive, connection, subject, identifier, asked)
 
 
 def _form(

@@ -4,11 +4,13 @@ import asyncio
 import errno
 import os
 import threading
+from pathlib import Path
 
 import pytest
 from fastapi import APIRouter, FastAPI
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydicom.data import get_testdata_file
 from starlette.responses import PlainTextResponse, Response
 from starlette.testclient import TestClient
 from web_support import changed, dicom_file
@@ -152,10 +154,36 @@ def test_where_no_file_tells_whether_it_is_in_memory_nothing_is_prompt_any_more(
 
 ACCEPT = {
     "/file": "*/*",
+    "/file?": "application/dicom+json",
+    "/tags": "*/*",
+    "/simplified-tags": "*/*",
+    "/frames/0/raw": "*/*",
     "": 'multipart/related; type="application/dicom"; transfer-syntax=*',
     "/frames/1": "application/octet-stream",
     "/metadata": "application/dicom+json",
 }
+
+
+@pytest.mark.parametrize("below", ["/tags", "/frames/0/raw"])
+@pytest.mark.parametrize("kind", ["large", "deflated"])
+def test_what_takes_long_to_parse_is_not_parsed_on_the_event_loop(client, monkeypatch, below, kind):
+    content = (
+        changed(dicom_file(), PixelData=bytes(2 << 20), Rows=1024, Columns=1024) if kind == "large" else deflated()
+    )
+    stored = client.post("/instances", content=content).json()["ID"]
+    asked = []
+
+    def preadv(descriptor, buffers, at, flags):
+        asked.append(flags)
+        return READ(descriptor, buffers, at)
+
+    monkeypatch.setattr(os, "preadv", preadv)
+    assert client.get(f"/instances/{stored}{below}").status_code == 200
+    assert set(asked) == {0}
+
+
+def deflated():
+    return Path(get_testdata_file("image_dfl.dcm", download=False)).read_bytes()
 
 
 def series_of(client, count):
@@ -236,8 +264,8 @@ def test_what_is_sent_in_slices_is_what_was_read(lengths):
 def test_an_answer_is_the_same_whether_its_file_is_in_memory_or_not(client, below, request):
     stored = client.post("/instances", content=dicom_file()).json()["ID"]
     tags = client.get(f"/instances/{stored}/simplified-tags").json()
-    path = f"/instances/{stored}/file"
-    if below != "/file":
+    path = f"/instances/{stored}{below}"
+    if below in {"", "/frames/1", "/metadata"}:
         uids = [tags[f"{level}InstanceUID"] for level in ("Study", "Series", "SOP")]
         path = "/dicom-web/studies/{}/series/{}/instances/{}".format(*uids) + below
 

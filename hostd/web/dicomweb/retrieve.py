@@ -32,9 +32,9 @@ from hostd.web.errors import (
     bad_request,
     unknown_resource,
 )
-from hostd.web.files import AT_ONCE, file_response, open_response, opened, part_response, pieces
+from hostd.web.files import file_response, open_response, opened, parses, part_response, pieces
 from hostd.web.frames import MAX_SIDE, Pictures, require_frame
-from hostd.web.promptness import Repeatable, prompt, takes_long
+from hostd.web.promptness import Repeatable, prompt
 from hostd.web.requested import tag_of
 from hostd.web.responses import PiecesResponse, encoded
 from hostd.web.transcoded import Made
@@ -153,8 +153,7 @@ def _metadata(request: Request, archive: Archive, found: list[Instance]) -> Resp
         raise not_acceptable(f"metadata are given as {DICOM_JSON}")
     root = root_url(request)
     if len(found) == 1:
-        if found[0].blob.size > AT_ONCE:  # its header may be large
-            takes_long()
+        parses(found[0])
         return Response(b"[" + _model(archive, found[0], root) + b"]", media_type=DICOM_JSON)
     return PiecesResponse(_models(archive, found, root), media_type=DICOM_JSON)
 
@@ -227,6 +226,7 @@ def _frames(request: Request, made: Made, pictures: Pictures, instance: Instance
     boundary = new_boundary()
     if form.syntax is not None and form.media_type == OCTETS and instance.blob.transfer_syntax != target.uid:
         return _decoded(pictures, instance, numbers, form, boundary)
+    parses(instance)
     file = made.open(instance, target)
     try:
         frames = RawFrames(file)
