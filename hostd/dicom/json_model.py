@@ -23,6 +23,8 @@ _BINARY = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "UN"})
 _DECIMAL = frozenset({"DS", "IS"})
 _SIMPLE = TEXT - {"PN"} | {"SL", "SS", "UL", "US"}
 """VRs whose values stand in JSON as they are read, but for numbers that are texts."""
+_RETURN = {"\r": "&#13;"}
+"""As itself it would be read as the end of a line (XML 1.0 §2.11)."""
 _PERSON_GROUPS = ("Alphabetic", "Ideographic", "Phonetic")
 _WHOLE = re.compile(r"[+-]?[0-9]{1,15}")
 _MAX_INTEGER = 1 << 53
@@ -101,10 +103,11 @@ def _xml_level(elements: Elements, bulk_uri: BulkUri, at: Path) -> str:
 def _xml_attribute(elements: Elements, tag: int, bulk_uri: BulkUri, at: Path) -> str:
     vr, values = elements[tag]
     path = (*at, tag)
-    names = [f'tag="{_xml_tag(tag)}"', f'vr="{vr}"']
-    if tag >> 16 & 1:
-        creator = _creator(elements, tag)
-        names += [f"privateCreator={quoteattr(_xml_text(creator))}"] if creator else []
+    creator = _creator(elements, tag) if tag >> 16 & 1 else None
+    # PS3.19 Table A.1.5-2: who knows the creator needs no number of its block.
+    names = [f'tag="{_xml_tag(tag & 0xFFFF00FF if creator else tag)}"', f'vr="{vr}"']
+    if creator:
+        names.append(f"privateCreator={quoteattr(_xml_text(creator))}")
     elif keyword := _keyword(tag):
         names.append(f'keyword="{keyword}"')
     if vr == "SQ":
@@ -125,7 +128,7 @@ def _xml_value(vr: str, number: int, value: Any) -> str:
     if vr == "PN":
         return f'<PersonName number="{number}">{_xml_person(str(value))}</PersonName>'
     text = _xml_tag(value) if vr == "AT" else str(value)
-    return f'<Value number="{number}">{escape(_xml_text(text))}</Value>'
+    return f'<Value number="{number}">{escape(_xml_text(text), _RETURN)}</Value>'
 
 
 def _xml_person(name: str) -> str:

@@ -3,6 +3,7 @@
 import io
 from email import message_from_bytes
 from email.policy import HTTP
+from xml.etree import ElementTree as ET
 
 import imagecodecs
 import numpy as np
@@ -181,6 +182,60 @@ def test_metadata_are_what_pydicom_makes_of_the_same_file(client):
         )
         for tag, attribute in theirs.items():
             assert normal(model[tag]) == normal(attribute), (name, tag)
+
+
+XML = 'multipart/related; type="application/dicom+xml"'
+MODEL = {"n": "http://dicom.nema.org/PS3.19/models/NativeDICOM"}
+
+
+def test_metadata_are_given_in_xml_a_part_for_each_instance(client):
+    contents = stored(client, "CT_small.dcm", "MR_small.dcm")
+    content = contents[0]
+    path = url_of(content) + "/metadata"
+    (model,) = client.get(path).json()
+    for accept in (XML, "multipart/related", f"text/html, {XML}", f"{XML}; transfer-syntax=*"):
+        ((media_type, document),) = parts_of(client.get(path, headers={"Accept": accept}))
+        assert media_type == "application/dicom+xml"
+        root = ET.fromstring(document)
+        assert [one.get("vr") for one in root] == [one["vr"] for one in model.values()]
+        private = root.find("n:DicomAttribute[@privateCreator='GEMS_IMAG_01']", MODEL)
+        assert private.get("tag") == "00270006"  # (0027,1006), without the number of its block (PS3.19 Table A.1.5-2)
+        family = root.find("n:DicomAttribute[@keyword='PatientName']/n:PersonName/n:Alphabetic/n:FamilyName", MODEL)
+        assert family.text == "CompressedSamples"
+        bulk = root.find("n:DicomAttribute[@tag='7FE00010']/n:BulkData", MODEL).get("uri")
+        assert bulk == model["7FE00010"]["BulkDataURI"]
+        assert client.get(bulk).status_code == 200
+    alone = client.get(path, headers={"Accept": "application/dicom+xml"})
+    assert (alone.headers["content-type"], alone.content) == ("application/dicom+xml", document)
+    assert client.get(path, headers={"Accept": f"{XML};q=0.5, application/dicom+json"}).json() == [model]
+    study = f"/dicom-web/studies/{uids(content)[0]}/metadata"
+    every = [document for _, document in parts_of(client.get(study, headers={"Accept": XML}))]
+    assert document in every
+    assert len(every) == len(client.get(study).json())
+    wrong = 'multipart/related; type="application/dicom"'
+    assert is_orthanc_error(client.get(path, headers={"Accept": wrong}), 406, 34)
+
+
+def test_what_is_found_is_given_in_xml_too_and_of_nothing_nothing(client):
+    stored(client, "CT_small.dcm", "MR_small.dcm")
+    for path in ("/dicom-web/studies?includefield=StudyDescription", "/dicom-web/instances"):
+        found = client.get(path).json()
+        parts = parts_of(client.get(path, headers={"Accept": XML}))
+        assert len(parts) == len(found) > 1
+        for (media_type, document), model in zip(parts, found, strict=True):
+            assert media_type == "application/dicom+xml"
+            told = {
+                one.get("tag"): [value.text for value in one.findall("n:Value", MODEL)]
+                for one in ET.fromstring(document)
+            }
+            assert told.keys() == model.keys()
+            assert told["0020000D"] == model["0020000D"]["Value"]
+            assert told["00081190"] == model["00081190"]["Value"]
+    nothing = client.get("/dicom-web/studies?PatientID=nobody", headers={"Accept": XML})
+    assert (nothing.status_code, nothing.content) == (204, b"")
+    for accept in ("application/dicom+xml", "text/html", 'multipart/related; type="application/dicom"'):
+        assert is_orthanc_error(client.get("/dicom-web/studies", headers={"Accept": accept}), 406, 34)
+    assert is_orthanc_error(client.get("/dicom-web/studies?Nope=1", headers={"Accept": XML}), 400, 27)
 
 
 def normal(attribute):

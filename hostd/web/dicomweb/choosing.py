@@ -9,7 +9,7 @@ from fastapi import Request
 
 from hostd.dicom import syntaxes
 from hostd.dicom.identity import is_uid
-from hostd.dicom.media_types import DICOM, OCTETS, default_syntax, frame_type
+from hostd.dicom.media_types import DICOM, DICOM_JSON, DICOM_XML, OCTETS, default_syntax, frame_type
 from hostd.dicom.syntaxes import EXPLICIT_LE, TransferSyntax
 from hostd.transcoding import registry
 from hostd.web.accepting import Range, ranges
@@ -61,6 +61,21 @@ def whole_instances(request: Request, stored: Sequence[str]) -> Form:
         'instances are given as multipart/related; type="application/dicom", one of them as application/dicom too, with a transfer-syntax'
         " that can be made of what is stored without loss, or transfer-syntax=* for what is stored"
     )
+
+
+def models(request: Request, count: int | None) -> Form:
+    """Return how so many models of elements are given, None: any number. Raises `WebError` (406).
+
+    In XML each is a part of its own (PS3.18 §8.7.3.2); one by itself is also given as such.
+    """
+    for wanted in _wanted(request):
+        if wanted.covers(DICOM_JSON) or wanted.covers("application/json"):
+            return Form(DICOM_JSON, False, None)
+        if wanted.media_type == MULTIPART and _part_type(wanted, DICOM_XML) == DICOM_XML:
+            return Form(DICOM_XML, True, None)
+        if wanted.media_type == DICOM_XML and count == 1:
+            return Form(DICOM_XML, False, None)
+    raise not_acceptable(f'this is given as {DICOM_JSON}, or as {MULTIPART}; type="{DICOM_XML}"')
 
 
 def frames(request: Request, stored: str, count: int) -> Form:

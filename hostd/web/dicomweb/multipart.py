@@ -7,6 +7,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from email.message import Message
 
+from hostd.dicom.element_values import Elements
+from hostd.dicom.json_model import BulkUri, to_xml
+from hostd.dicom.media_types import DICOM_XML
 from hostd.errors import HostdError
 from hostd.web.promptness import Repeatable, repeats
 
@@ -35,6 +38,17 @@ class Part:
         lines = [f"Content-Type: {self.media_type}", f"Content-Length: {self.length}"]
         lines += [f"Content-Location: {self.location}"] if self.location else []
         return "\r\n".join((*lines, "", "")).encode("latin-1", "replace")
+
+
+def multipart_type(media_type: str, boundary: str) -> str:
+    """Return the media type of a body whose parts are of that one."""
+    return f'multipart/related; type="{media_type}"; boundary={boundary}'
+
+
+def xml_part(elements: Elements, bulk_uri: BulkUri) -> Part:
+    """Return elements as a document of the Native DICOM Model (PS3.19 §A.1), which is a part."""
+    document = to_xml(elements, bulk_uri).encode()
+    return Part(DICOM_XML, (document,), len(document))
 
 
 def new_boundary() -> str:

@@ -11,18 +11,19 @@ from starlette.responses import Response
 
 from hostd.archive.archive import Archive
 from hostd.archive.records import Instance
-from hostd.dicom.json_model import Path, to_json
-from hostd.dicom.media_types import DICOM, DICOM_JSON, OCTETS, frame_type
+from hostd.dicom.element_values import Elements
+from hostd.dicom.json_model import BulkUri, Path, to_json, to_xml
+from hostd.dicom.media_types import DICOM, DICOM_JSON, DICOM_XML, OCTETS, frame_type
 from hostd.dicom.syntaxes import TransferSyntax
 from hostd.errors import CannotTranscodeError
 from hostd.transcoding import contents
 from hostd.transcoding.messages import Draw
 from hostd.transcoding.raw_frames import RawFrames
 from hostd.web import tags
-from hostd.web.accepting import accepted, preferred
+from hostd.web.accepting import preferred
 from hostd.web.dicomweb import choosing
 from hostd.web.dicomweb.choosing import MULTIPART, Form, not_acceptable
-from hostd.web.dicomweb.multipart import Part, length_of, new_boundary, written
+from hostd.web.dicomweb.multipart import Part, length_of, multipart_type, new_boundary, written, xml_part
 from hostd.web.dicomweb.resources import INSTANCE, SERIES, STUDY, named, one, root_url, url_of
 from hostd.web.errors import (
     INCOMPATIBLE_IMAGE_FORMAT,
@@ -92,7 +93,7 @@ def _instances(request: Request, made: Made, found: list[Instance]) -> Response:
         sizes = (Part(DICOM, (), one.blob.size) for one in found)
         headers["Content-Length"] = str(length_of(sizes, boundary))
     files = _Files(made, found, form, first)
-    return open_response(files, written(files, boundary), media_type=_multipart(DICOM, boundary), headers=headers)
+    return open_response(files, written(files, boundary), media_type=multipart_type(DICOM, boundary), headers=headers)
 
 
 class _Files(Repeatable[Part]):
@@ -126,10 +127,6 @@ def _file_part(file: BinaryIO, media_type: str = DICOM) -> Part:
     return Part(media_type, pieces(file, 0, size), size)
 
 
-def _multipart(media_type: str, boundary: str) -> str:
-    return f'{MULTIPART}; type="{media_type}"; boundary={boundary}'
-
-
 # -- metadata ---------------------------------------------------------------------------------------------------------
 
 
@@ -149,11 +146,16 @@ def _add_metadata(archive: Archive, router: APIRouter) -> None:
 
 
 def _metadata(request: Request, archive: Archive, found: list[Instance]) -> Response:
-    if accepted(request, (DICOM_JSON, "application/json")) is None:
-        raise not_acceptable(f"metadata are given as {DICOM_JSON}")
+    form = choosing.models(request, len(found))
     root = root_url(request)
+    if form.is_multipart:
+        boundary = new_boundary()
+        parts = (xml_part(*_elements(archive, instance, root)) for instance in found)
+        return PiecesResponse(written(parts, boundary), media_type=multipart_type(DICOM_XML, boundary))
     if len(found) == 1:
         parses(found[0])
+        if form.media_type == DICOM_XML:
+            return Response(to_xml(*_elements(archive, found[0], root)).encode(), media_type=DICOM_XML)
         return Response(b"[" + _model(archive, found[0], root) + b"]", media_type=DICOM_JSON)
     return PiecesResponse(_models(archive, found, root), media_type=DICOM_JSON)
 
@@ -168,6 +170,11 @@ def _models(archive: Archive, found: list[Instance], root: str) -> Iterator[byte
 
 
 def _model(archive: Archive, instance: Instance, root: str) -> bytes:
+    return encoded(to_json(*_elements(archive, instance, root)))
+
+
+def _elements(archive: Archive, instance: Instance, root: str) -> tuple[Elements, BulkUri]:
+    """Return what a file holds, and where its large values can be had."""
     with opened(archive, instance) as file:
         elements = tags.read_elements(file)
     own = url_of(root, instance)
@@ -176,7 +183,7 @@ def _model(archive: Archive, instance: Instance, root: str) -> bytes:
         parts = (str(part) if number % 2 else f"{part:08X}" for number, part in enumerate(path))
         return f"{own}/bulkdata/{'/'.join(parts)}"
 
-    return encoded(to_json(elements, bulk_uri))
+    return elements, bulk_uri
 
 
 # -- frames and pictures ----------------------------------------------------------------------------------------------
@@ -245,7 +252,7 @@ def _frames(request: Request, made: Made, pictures: Pictures, instance: Instance
     lengths = (Part(media_type, (), length) for _, length in parts)
     headers = {"Content-Length": str(length_of(lengths, boundary))}
     body = written((Part(media_type, content(), length) for content, length in parts), boundary)
-    return open_response(file, body, media_type=_multipart(form.media_type, boundary), headers=headers)
+    return open_response(file, body, media_type=multipart_type(form.media_type, boundary), headers=headers)
 
 
 def _decoded(pictures: Pictures, instance: Instance, numbers: list[int], form: Form, boundary: str) -> Response:
@@ -261,7 +268,7 @@ def _decoded(pictures: Pictures, instance: Instance, numbers: list[int], form: F
             with closing(pictures.open(instance, Draw(number, "samples", "raw"))) as file:
                 yield _file_part(file, media_type)
 
-    return open_response(first, written(parts(), boundary), media_type=_multipart(OCTETS, boundary))
+    return open_response(first, written(parts(), boundary), media_type=multipart_type(OCTETS, boundary))
 
 
 def _with_syntax(media_type: str, syntax: TransferSyntax) -> str:
@@ -360,7 +367,7 @@ def _value(file: BinaryIO, found: contents.Value, media_type: str) -> Response:
     boundary = new_boundary()
     part = Part(OCTETS, pieces(found.file, found.at, found.length), found.length)
     headers = {"Content-Length": str(length_of([Part(OCTETS, (), found.length)], boundary))}
-    return open_response(file, written([part], boundary), media_type=_multipart(OCTETS, boundary), headers=headers)
+    return open_response(file, written([part], boundary), media_type=multipart_type(OCTETS, boundary), headers=headers)
 
 
 def _pixel_data(file: BinaryIO, media_type: str) -> Response:
@@ -381,4 +388,4 @@ def _pixel_data(file: BinaryIO, media_type: str) -> Response:
         if media_type == OCTETS:
             return open_response(file, iter(parts[0].pieces), media_type=own)
     boundary = new_boundary()
-    return open_response(file, written(parts, boundary), media_type=_multipart(own, boundary))
+    return open_response(file, written(parts, boundary), media_type=multipart_type(own, boundary))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import chain, islice
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
@@ -19,16 +19,17 @@ from hostd.archive.queries import keywords_of
 from hostd.config.query import Query as Settings
 from hostd.dicom.element_values import Elements, known_vr
 from hostd.dicom.identifiers import TIMEZONE
-from hostd.dicom.json_model import to_json
+from hostd.dicom.json_model import Path, to_json
 from hostd.dicom.main_tags import main_keywords
+from hostd.dicom.media_types import DICOM_JSON, DICOM_XML
+from hostd.web.dicomweb import choosing
+from hostd.web.dicomweb.multipart import multipart_type, new_boundary, written, xml_part
 from hostd.web.dicomweb.resources import root_url
-from hostd.web.errors import BAD_REQUEST, WebError
 from hostd.web.listing import listed
 from hostd.web.parameters import LARGEST
 from hostd.web.requested import tag_of
+from hostd.web.responses import PiecesResponse
 
-MEDIA_TYPE = "application/dicom+json"
-_TAKEN = ("*/*", "application/*", "application/json", MEDIA_TYPE)
 _OWN = frozenset(("limit", "offset", "fuzzymatching", "includefield"))
 _RETRIEVE_URL = 0x00081190
 _NOT_FUZZY = '299 hostd "The fuzzymatching parameter is not supported. Only literal matching has been performed."'
@@ -117,8 +118,12 @@ def _add_in_study(
 
 
 async def _answered(request: Request, archive: Archive, sought: _Search, *, is_fuzzy: bool) -> Response:
-    _acceptable(request)
-    response = await listed(_answers(archive, sought), MEDIA_TYPE)
+    form = choosing.models(request, None)
+    if form.is_multipart:
+        response = await _as_xml(_answers(archive, sought))
+    else:
+        found = (to_json(elements, _nowhere) for elements in _answers(archive, sought))
+        response = await listed(found, DICOM_JSON)
     if is_fuzzy:
         response.headers.append("Warning", _NOT_FUZZY)
     if TIMEZONE in sought.asked.wanted and any(map(request.query_params.get, ("TimezoneOffsetFromUTC", "00080201"))):
@@ -126,13 +131,6 @@ async def _answered(request: Request, archive: Archive, sought: _Search, *, is_f
     if sought.is_capped and await run_in_threadpool(_has_more, archive, sought):
         response.headers.append("Warning", _MORE)
     return response
-
-
-def _acceptable(request: Request) -> None:
-    asked = request.headers.get("accept", "*/*")
-    names = [part.partition(";")[0].strip().lower() for part in asked.split(",")]
-    if not any(name in _TAKEN or not name for name in names):
-        raise WebError(406, BAD_REQUEST, f"answers are in {MEDIA_TYPE}, not in {asked[:100]}")
 
 
 def _search(
@@ -189,11 +187,25 @@ _UIDS_OF: dict[Subject, tuple[int, ...]] = {
 }
 
 
-def _answers(archive: Archive, sought: _Search) -> Iterator[dict[str, object]]:
+async def _as_xml(found: Iterator[Elements]) -> Response:
+    """Return what is found in parts; nothing is said of nothing. What goes wrong before the first is there is raised."""
+    parts = (xml_part(elements, _nowhere) for elements in found)
+    begun = await run_in_threadpool(lambda: list(islice(parts, 1)))
+    if not begun:
+        return Response(status_code=204)
+    boundary = new_boundary()
+    return PiecesResponse(written(chain(begun, parts), boundary), media_type=multipart_type(DICOM_XML, boundary))
+
+
+def _nowhere(_path: Path) -> str:
+    return ""  # no value of an answer is too large to stand in it
+
+
+def _answers(archive: Archive, sought: _Search) -> Iterator[Elements]:
     every = (one for page in answering.answers(archive, sought.asked) for one in page)
     end = None if sought.limit < 0 else sought.offset + sought.limit
     for one in islice(every, sought.offset, end):
-        yield to_json(_elements(archive, one, sought), lambda _path: "")
+        yield _elements(archive, one, sought)
 
 
 def _has_more(archive: Archive, sought: _Search) -> bool:
