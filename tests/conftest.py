@@ -18,6 +18,7 @@ if sys.prefix != sys.base_prefix:
     own = Path(sys.executable).parent
     os.environ["PATH"] = os.pathsep.join(folder for folder in os.get_exec_path() if Path(folder) != own)
 
+import hypothesis
 import pytest
 import structlog
 
@@ -28,6 +29,13 @@ from hostd.testing.clock import ManualClock
 pytest_plugins = ["databases"]
 
 HOSTD = Path(__file__).parent.parent / "hostd"
+
+# What decides over a change tries the same examples each time, and however long they take on a busy machine; `--hypothesis-profile
+# default` tries others. What is marked `fuzz` always does.
+hypothesis.settings.register_profile(
+    "same", deadline=None, derandomize=True, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("same")
 
 
 MEMORY = Path("/dev/shm")

@@ -61,7 +61,9 @@ LINES = st.lists(
 )
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(LINES.map("\n".join))
 def test_whatever_is_in_the_file_only_a_configuration_error_comes_of_it(config, text):
     line_of(text, ("http", "port"))

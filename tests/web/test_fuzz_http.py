@@ -187,7 +187,7 @@ def exercise(url, operation, ids, counts):
     method, path = operation.method.upper(), operation.path
 
     @settings(
-        max_examples=EXAMPLES, deadline=None, database=None, verbosity=Verbosity.quiet, phases=[Phase.generate],
+        max_examples=EXAMPLES, derandomize=False, deadline=None, database=None, verbosity=Verbosity.quiet, phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
     )  # fmt: skip
     @given(case=operation.as_strategy(), data=st.data())
