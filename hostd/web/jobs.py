@@ -21,6 +21,8 @@ from hostd.web.errors import BAD_REQUEST, DUPLICATE_RESOURCE, INEXISTENT_ITEM, T
 from hostd.web.parameters import Expand, is_set
 from hostd.web.responses import JsonResponse, orthanc_time
 
+_BEGUN = 0.01
+"""The progress from which on it is told when a job will have ended."""
 _TAKEN_UP_S = 5.0
 """Seconds that a cancel or a pause is waited for: it is taken up between two steps of the job."""
 _WAITING = 100
@@ -117,10 +119,11 @@ def _add_decisions(router: APIRouter, archive: Archive, runner: Runner) -> None:
 
 def job_form(job: Job, now: float) -> dict[str, Any]:
     """Return a job as Orthanc shows it."""
+    runtime = job.runtime_at(now)
     form: dict[str, Any] = {
         "Content": job.content,
         "CreationTime": orthanc_time(job.created_at),
-        "EffectiveRuntime": round(job.runtime_at(now), 3),
+        "EffectiveRuntime": round(runtime, 3),
         "ErrorCode": job.error_code,
         "ErrorDescription": faults.MEANINGS.get(job.error_code, "Internal error"),
         "ErrorDetails": job.error_details,
@@ -133,6 +136,8 @@ def job_form(job: Job, now: float) -> dict[str, Any]:
     }
     if job.finished_at is not None:
         form["CompletionTime"] = orthanc_time(job.finished_at)
+    if job.state == "running" and job.progress > _BEGUN and runtime > 0:
+        form["EstimatedTimeOfArrival"] = orthanc_time(now + runtime * (1 - job.progress) / job.progress)
     if job.user_data is not None:
         form["UserData"] = job.user_data
     if job.error_payload is not None:
