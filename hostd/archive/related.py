@@ -37,13 +37,17 @@ _CLASSES = ByValues(
 )
 
 
-def _counting(column: sa.ColumnElement[str]) -> ByValues:
-    counted = sa.select(column, sa.func.count()).group_by(column)
-    return ByValues(lambda values: counted.where(column.in_(values)))
+def _counting(level: str, table: sa.Table) -> ByValues:
+    column: sa.ColumnElement[str] = table.c[level]
+    counted: sa.FromClause = table
+    if (level, table) == ("patient", t.series):  # for there is no index of series by their patients
+        column, counted = t.study.c.patient, t.series.join(t.study, t.series.c.study == t.study.c.id)
+    query = sa.select(column, sa.func.count()).select_from(counted).group_by(column)
+    return ByValues(lambda values: query.where(column.in_(values)))
 
 
 _COUNTING: dict[str, ByValues] = {
-    keyword: _counting(table.c[level]) for level, names in _COUNTED.items() for keyword, table in names.items()
+    keyword: _counting(level, table) for level, names in _COUNTED.items() for keyword, table in names.items()
 }
 
 

@@ -1,4 +1,5 @@
 import pytest
+from whole_tables import no_table_is_read_through  # noqa: F401 - it watches all tests here
 
 from hostd.archive.archive import Archive
 from hostd.testing.clock import ManualClock

@@ -5,6 +5,8 @@ import pytest
 
 sys.path.append(str(Path(__file__).parent.parent / "intake"))  # ingest_kit: made images
 
+from whole_tables import no_table_is_read_through  # noqa: F401 - it watches all tests here
+
 from hostd.archive.archive import Archive
 from hostd.testing.clock import ManualClock
 
