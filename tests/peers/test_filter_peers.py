@@ -10,6 +10,7 @@ from pydicom import dcmread
 
 from hostd.archive import associations, history
 from hostd.archive import tables as t
+from hostd.scripting.filter_workers import FilterWorkers
 
 pytestmark = [pytest.mark.peers, needs("storescu")]
 
@@ -34,6 +35,12 @@ def filter_received_instance(instance, host):
 """
 MAY = '[scripts."a.py"]\nmay = ["filters"]\n[scripts."b.py"]\nmay = ["filters"]\n'
 LIMITS = "[scripting]\nfilter_workers = 1\nfilter_time_limit_s = 3\n"
+
+
+@pytest.fixture(autouse=True)
+def _patience_with_filters(monkeypatch):
+    """A worker that is lost is not replaced in 5 s on a busy machine."""
+    monkeypatch.setattr(FilterWorkers.take, "__defaults__", (60.0,))
 
 
 @pytest.fixture(scope="module")

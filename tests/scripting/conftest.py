@@ -3,7 +3,14 @@ from scripts_kit import Bench
 
 from hostd.archive.archive import Archive
 from hostd.scripting import folder, lane
+from hostd.scripting.filter_workers import FilterWorkers
 from hostd.testing.clock import ManualClock
+
+
+@pytest.fixture(autouse=True)
+def _patience_with_filters(monkeypatch):
+    """A worker that is lost is not replaced in 5 s on a busy machine."""
+    monkeypatch.setattr(FilterWorkers.take, "__defaults__", (60.0,))
 
 
 @pytest.fixture
