@@ -1,4 +1,4 @@
-"""`…/numpy`: the frames of an instance or a series as one array, in NumPy's own file format."""
+"""`…/numpy` and `…/matlab`: the frames of an instance or a series as one array, in NumPy's own file format, and a frame for MATLAB."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from starlette.responses import Response
 from hostd.archive.archive import Archive
 from hostd.archive.records import Instance
 from hostd.transcoding.messages import Draw
-from hostd.web import tags
+from hostd.web import matlab, tags
 from hostd.web.errors import INCOMPATIBLE_IMAGE_FORMAT, WebError
 from hostd.web.files import file_response, open_response, opened
 from hostd.web.frames import Number, Pictures, frame_count, require_frame
@@ -71,6 +71,16 @@ def array_routes(archive: Archive, pictures: Pictures) -> APIRouter:
         require_frame(instance, frame)
         return arrays.response([(instance, frame)], is_one=True, rescale=rescale, compress=compress)
 
+    @router.get("/instances/{identifier}/matlab", summary="Fetch the first frame for MATLAB", tags=["instances"])
+    def for_matlab(identifier: str) -> Response:
+        return arrays.for_matlab(existing(archive, identifier), 0)
+
+    @router.get("/instances/{identifier}/frames/{frame}/matlab", summary="Fetch a frame for MATLAB", tags=["instances"])
+    def frame_for_matlab(identifier: str, frame: Number) -> Response:
+        instance = existing(archive, identifier)
+        require_frame(instance, frame)
+        return arrays.for_matlab(instance, frame)
+
     @router.get(
         "/series/{identifier}/numpy", summary="Fetch all frames as an array of NumPy's, in order", tags=["series"]
     )
@@ -120,6 +130,22 @@ class _Arrays:
         length = {"Content-Length": str(len(head) + sort.size * len(frames))}
         return open_response(first, content(), media_type=_TYPE, headers=length)
 
+    def for_matlab(self, instance: Instance, frame: int) -> Response:
+        """Return a frame's samples, as they are stored, as an expression of MATLAB's. Raises `WebError` for one that makes no array."""
+        sort = self._sort(instance, rescale=False)
+        if not matlab.is_written(sort.descr):
+            raise WebError(415, INCOMPATIBLE_IMAGE_FORMAT, f"samples of the type {sort.descr[1:]} are not written")
+        file = self._pictures.open(
+            instance, Draw(frame, kind="samples" if sort.channels == 1 else "values", form="raw")
+        )
+        try:
+            _require_size(file, sort)
+        except WebError:
+            file.close()
+            raise
+        content = matlab.expression(file, sort.descr, sort.rows, sort.columns, sort.channels)
+        return open_response(file, content, media_type="text/plain")
+
     def _sort(self, instance: Instance, *, rescale: bool) -> _Sort:
         with opened(self._archive, instance) as file:
             elements = tags.read_elements(file)
@@ -162,12 +188,16 @@ class _Arrays:
         return file
 
 
-def _read(file: BinaryIO, sort: _Sort) -> Iterator[bytes]:
-    """Yield a frame. Raises `WebError` for one that is not as its header says."""
-    size = file.seek(0, io.SEEK_END)
-    if size != sort.size:
+def _require_size(file: BinaryIO, sort: _Sort) -> None:
+    """Raise `WebError` for a frame that is not as its header says; leave the file at its beginning."""
+    if file.seek(0, io.SEEK_END) != sort.size:
         raise WebError(415, INCOMPATIBLE_IMAGE_FORMAT, "a frame is not of the size that the header says")
     file.seek(0)
+
+
+def _read(file: BinaryIO, sort: _Sort) -> Iterator[bytes]:
+    """Yield a frame. Raises `WebError` for one that is not as its header says."""
+    _require_size(file, sort)
     yield from iter(partial(file.read, _PIECE), b"")
 
 

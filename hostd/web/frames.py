@@ -39,7 +39,7 @@ _FORMS: dict[str, Literal["png", "jpeg", "pam"]] = {
 }  # fmt: skip
 MAX_SIDE = 16384
 """Pixels that a picture may have on a side because somebody asked for it."""
-_OPERATIONS = sorted((*_KINDS, "numpy", "raw", "raw.gz"))
+_OPERATIONS = sorted((*_KINDS, "matlab", "numpy", "raw", "raw.gz"))
 _GZIP = 16 + zlib.MAX_WBITS
 
 Number = Annotated[int, Path(alias="frame", ge=0, description="The frame, counted from 0.")]

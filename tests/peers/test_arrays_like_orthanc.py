@@ -48,6 +48,27 @@ def test_an_image_is_the_same_array(both, name, rescale):
         assert np.allclose(ours.astype(float), theirs.astype(float), atol=3 if "jpeg" in name else 1e-3)
 
 
+@pytest.mark.parametrize(
+    "name", ["CT_small.dcm", "MR_small.dcm", "SC_rgb_rle_2frame.dcm", "SC_rgb_small_odd.dcm", "MR_small_RLE.dcm"]
+)
+def test_a_frame_for_matlab_is_the_same_expression(both, name):
+    both.names["image"] = both.store(alone(name))["ID"]
+    for path in ("matlab", "frames/0/matlab"):
+        both.assert_alike(f"GET /instances/{{image}}/{path}", exactly=True)
+    theirs, ours = both.ask("GET /instances/{image}/frames/99/matlab")
+    assert (theirs.status_code, ours.status_code) == (400, 400)
+
+
+def test_colours_for_matlab_are_an_array_of_rows_columns_and_channels(both):
+    both.names["image"] = both.store(alone("examples_rgb_color.dcm"))["ID"]
+    theirs, ours = (answer.text for answer in both.ask("GET /instances/{image}/matlab"))
+    assert ours == theirs.replace("[ 3 240 320 ]", "[ 3 320 240 ]")
+    samples = ours.partition("[ ")[2].partition(" ]")[0].split()
+    # As MATLAB does: by columns, then with the dimensions turned around.
+    array = np.array(samples, "u1").reshape((3, 320, 240), order="F").transpose(2, 1, 0)
+    np.testing.assert_array_equal(array, dcmread(sample("examples_rgb_color.dcm")).pixel_array)
+
+
 def test_a_series_is_the_same_array_in_the_same_order(both):
     image = dcmread(sample("CT_small.dcm"))
     image.SeriesInstanceUID, image.PatientID = "1.2.3", "series"
