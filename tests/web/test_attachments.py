@@ -8,7 +8,10 @@ import sqlalchemy as sa
 from web_support import changed, dicom_file, is_orthanc_error
 
 from hostd.archive import tables as t
+from hostd.archive.backup import backup
+from hostd.archive.blobs import stored_at
 from hostd.archive.holding import held
+from hostd.archive.verifying import verify
 from hostd.config.storage import Storage
 
 LEVELS = {"patients": "ParentPatient", "studies": "ParentStudy", "series": "ParentSeries", "instances": "ID"}
@@ -113,6 +116,17 @@ def test_what_is_attached_to_a_study_stays_while_any_of_it_does(face, client, st
     client.delete(f"/instances/{stored['ID']}")
     face.archive.collect(trash_seconds=0)
     assert client.get(f"{path_of(stored)}/data").content == CONTENT
+
+
+def test_backups_have_it_and_verify_looks_at_it(face, client, stored, tmp_path):
+    client.put(path_of(stored), content=CONTENT)
+    (blob,) = blobs(face)
+    backup(face.archive.place, tmp_path / "backup")
+    assert stored_at(tmp_path / "backup", blob).read_bytes() == CONTENT
+    findings = verify(face.archive.place)
+    assert (findings.is_sound, findings.files) == (True, 2)
+    face.archive.blobs.path(blob).write_bytes(CONTENT[:-1] + b"x")
+    assert list(verify(face.archive.place).changed) == [blob]
 
 
 def test_what_the_disk_has_changed_is_told(face, client, stored):
