@@ -20,6 +20,7 @@ from hostd.dimse import commands
 from hostd.dimse.associate import CONTEXTS_LIMIT, Proposal, decode_acceptance, encode_request
 from hostd.dimse.association import MAX_PDU, Association, Context, Message, read_abort
 from hostd.dimse.commands import CommandSet, Originator
+from hostd.dimse.data_sets import DataSetReader
 from hostd.dimse.errors import (
     UNEXPECTED_PDU,
     BrokenError,
@@ -28,7 +29,6 @@ from hostd.dimse.errors import (
     NoContextError,
     ProtocolError,
     RejectedError,
-    ShortDataSetError,
     TimedOutError,
 )
 from hostd.dimse.pdu import RELEASE_RP, RELEASE_RQ, Connection, PduType, name
@@ -517,36 +517,3 @@ def _is_between(command: CommandSet, request: int) -> bool:
         return True
     is_of_it = command.command == request | commands.RESPONSE
     return is_of_it and statuses.category(command.number(commands.STATUS) or 0) == "pending"
-
-
-class DataSetReader:
-    """The data set in the file, bounded by its length."""
-
-    def __init__(self, data: BinaryIO, length: int | None, sop_instance_uid: str) -> None:
-        self._data = data
-        self._left = length
-        self._sop_instance_uid = sop_instance_uid
-
-    def readinto(self, view: memoryview) -> int:
-        """Read into the view; return how many bytes, 0 at the end of the data set."""
-        if self._left is not None:
-            view = view[: self._left]
-            if not view:
-                return 0
-        count = _readinto(self._data, view)
-        if self._left is not None:
-            if not count:
-                raise ShortDataSetError(
-                    f"the file of instance {self._sop_instance_uid} ends {self._left} bytes before its data set does"
-                )
-            self._left -= count
-        return count
-
-
-def _readinto(data: BinaryIO, view: memoryview) -> int:
-    readinto = getattr(data, "readinto", None)
-    if readinto is not None:
-        return int(readinto(view) or 0)
-    piece = data.read(len(view))
-    view[: len(piece)] = piece
-    return len(piece)

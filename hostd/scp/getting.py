@@ -15,7 +15,7 @@ from hostd.dicom.retrieve import GETS
 from hostd.dicom.statuses import describe
 from hostd.dicom.syntaxes import BY_UID
 from hostd.dimse import commands
-from hostd.dimse.scu import DataSetReader
+from hostd.dimse.data_sets import DataSetReader
 from hostd.errors import InstanceFault
 from hostd.scp.access import Act
 from hostd.scp.retrieve import Retriever
