@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
@@ -21,7 +19,6 @@ from hostd.archive.records import Origin
 from hostd.archive.room import Room
 from hostd.clock import Clock, SystemClock
 from hostd.config import changes
-from hostd.config.loopback import is_loopback
 from hostd.config.permissions import private_folder, refuse_writable_by_others
 from hostd.config.serving import Serving
 from hostd.config.settings import Settings
@@ -46,6 +43,7 @@ from hostd.editing.editor import WORKER, Editor
 from hostd.editing.making import Maker
 from hostd.editing.terms import Project
 from hostd.errors import NodeError
+from hostd.facts import Facts
 from hostd.intake.ingest import Policy, Rule
 from hostd.intake.ingest_workers import IngestWorkers, Share
 from hostd.intake.intake import Intake
@@ -93,56 +91,6 @@ _log = structlog.get_logger(__name__)
 _STOP_GRACE_S = 10.0
 _MODIFYING_SYSTEM = 64
 """Characters of the name under which changes are recorded (Modifying System, VR LO)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What the start line says of a node.
-
-    A port is None when that face is off; `layers` are those of script isolation; `ingest` says what is transcoded as it arrives.
-    """
-
-    name: str
-    dicom: tuple[str, int] | None
-    http: tuple[str, int] | None
-    data: Path
-    scripts: Path | None
-    instances: int
-    layers: dict[str, int]
-    ingest: str = ""
-    dicom_tls: tuple[str, int] | None = None
-    is_https: bool = False
-
-    def sentences(self) -> list[str]:
-        """Return the facts as sentences for people."""
-        lines = [f"node {self.name}: data in {self.data} ({self.instances} instances)"]
-        for face, section, where in (
-            ("DICOM", "dicom", self.dicom),
-            ("HTTPS" if self.is_https else "HTTP", "http", self.http),
-        ):
-            if where is None:
-                lines.append(f"{face} is off")
-                continue
-            host, port = where
-            reach = (
-                f' (this machine only; [{section}] host = "0.0.0.0" opens it to others{", with [users]" if section == "http" else ""})'
-                if is_loopback(host)
-                else ""
-            )
-            if section == "http" or where != self.dicom_tls:
-                lines.append(f"{face} on {host}:{port}{reach}")
-        if self.dicom_tls is not None:
-            lines.append(f"DICOM over TLS on {self.dicom_tls[0]}:{self.dicom_tls[1]}")
-        if self.ingest:
-            lines.append(self.ingest)
-        if self.scripts is None:
-            lines.append("scripts do not run (--no-scripts)")
-        else:
-            layers = ", ".join(
-                f"{layer} {value}" if value > 1 else layer for layer, value in self.layers.items() if value
-            )
-            lines.append(f"scripts in {self.scripts}, isolated by {layers or 'nothing'}")
-        return lines
 
 
 def _served(face: Serving) -> ServerTls | None:

@@ -15,7 +15,8 @@ from hostd.archive.records import Origin
 from hostd.clock import SystemClock
 from hostd.config.settings import Settings
 from hostd.errors import HostdError, NodeError
-from hostd.node import Facts, Node
+from hostd.facts import Facts
+from hostd.node import Node
 from hostd.scripting import runtime
 
 
