@@ -36,12 +36,16 @@ class Launcher:
     """Starts processes of a program that calls `hostd.sandbox.zygote.settle`. For any number of threads.
 
     The program is run as `[*program, DESCRIPTOR, MEMORY_LIMIT_OR_ZYGOTE, *arguments]`, with that environment, one descriptor, no
-    folder, no terminal, and a session of its own. Workers are forked off a zygote, which is started for the first of them or by
+    folder, no terminal, and with `own_session` a session of its own; a system may share out processors by sessions, and regard
+    niceness only within one. Workers are forked off a zygote, which is started for the first of them or by
     `warm_up`; where the system has no descriptors of processes (before Linux 5.3), or no zygote lives, each is started by itself.
     """
 
-    def __init__(self, program: Sequence[str], arguments: Sequence[str], environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, program: Sequence[str], arguments: Sequence[str], environment: Mapping[str, str], *, own_session: bool
+    ) -> None:
         self._program = tuple(program)
+        self._own_session = own_session
         self._arguments = tuple(arguments)
         self._environment = dict(environment)
         self._lock = threading.Lock()
@@ -111,7 +115,7 @@ class Launcher:
             with theirs:
                 process = subprocess.Popen(
                     [*self._program, str(theirs.fileno()), what, *self._arguments],
-                    env=self._environment, cwd="/", pass_fds=(theirs.fileno(),), start_new_session=True,
+                    env=self._environment, cwd="/", pass_fds=(theirs.fileno(),), start_new_session=self._own_session,
                     stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                 )  # fmt: skip
         except BaseException:

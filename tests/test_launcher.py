@@ -37,7 +37,7 @@ def launcher():
 
 def begun(before="", **environment):
     program = (sys.executable, "-I", "-S", "-c", PROGRAM.format(before=before))
-    return Launcher(program, (CODE,), environment)
+    return Launcher(program, (CODE,), environment, own_session=True)
 
 
 closing = contextlib.closing

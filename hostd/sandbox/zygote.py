@@ -105,7 +105,8 @@ class _Zygote:
             self._leave_to_the_zygote(lifeline)
             os.dup2(connection, _CONNECTION)
             _close_all_beyond(_CONNECTION)
-            os.setsid()
+            if os.getsid(0) == os.getppid():  # a session of its own, where the zygote has one
+                os.setsid()
             return int(REQUEST.unpack(request)[0])
         os.close(connection)
         self._follow(pid, lifeline)

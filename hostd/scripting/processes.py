@@ -37,7 +37,7 @@ def launcher() -> Launcher:
     """
     # -I -S and explicit folders, so that a wheel, an editable install and a checkout start the same way, and no
     # code of other packages' .pth files runs in the worker.
-    return Launcher((sys.executable, "-I", "-S", "-B", "-c", _BOOTSTRAP), _folders(), {})
+    return Launcher((sys.executable, "-I", "-S", "-B", "-c", _BOOTSTRAP), _folders(), {}, own_session=True)
 
 
 def start(name: str, memory_bytes: int, forked_by: Launcher | None = None) -> WorkerProcess:

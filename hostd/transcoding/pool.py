@@ -90,7 +90,7 @@ class CodecPool:
         worker: str = WORKER,
     ) -> None:
         # The folder is named, so that a worker runs the same code as its host, installed or not.
-        self._launcher = Launcher(_COMMAND, (_CODE, worker), ENVIRONMENT)
+        self._launcher = Launcher(_COMMAND, (_CODE, worker), ENVIRONMENT, own_session=False)
         self._stays_warm = False
         self._memory_bytes = memory_bytes
         self._time_limit_s = time_limit_s

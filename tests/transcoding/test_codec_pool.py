@@ -253,6 +253,7 @@ def test_workers_are_forked_off_a_process_of_one_thread_that_has_loaded_all_code
     assert zygote == pool._launcher._zygote._process.pid
     assert len(list(Path(f"/proc/{zygote}/task").iterdir())) == 1
     assert os.getpriority(os.PRIO_PROCESS, pid) == os.getpriority(os.PRIO_PROCESS, zygote) > 0
+    assert os.getsid(pid) == os.getsid(0), "niceness may be regarded within a session only"
     pool.close()
     assert gone(pid)
     assert gone(zygote)
