@@ -13,6 +13,12 @@ from hostd.archive.labels import Subject
 MOST = 100
 """Attachments that one instance, series, study or patient may have."""
 
+_LEVELS: tuple[tuple[Subject, str], ...] = (
+    ("patient", "patient"), ("study", "study"), ("series", "series"), ("instance", "id"),
+)  # fmt: skip
+_BELOW = {level: _LEVELS[number + 1 :] for number, (level, _) in enumerate(_LEVELS)}
+"""The levels below each, and where the identifiers of those stand with an instance."""
+
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
@@ -25,6 +31,14 @@ class Attachment:
     stored_size: int
     stored_md5: str
     is_compressed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What attachments take: bytes of their files, and of what was attached."""
+
+    stored: int
+    attached: int
 
 
 def names(connection: Connection, subject: Subject, identifier: str) -> list[str]:
@@ -43,6 +57,29 @@ def get(connection: Connection, subject: Subject, identifier: str, name: str) ->
     )
     row = connection.execute(query).first()
     return None if row is None else Attachment(*row)
+
+
+def room(connection: Connection) -> Room:
+    """Return what all attachments take."""
+    return _room(connection, sa.true())
+
+
+def room_of(connection: Connection, subject: Subject, identifier: str) -> Room:
+    """Return what is attached to one, and to all that is below it, takes."""
+    below = (
+        sa.and_(
+            t.attachment.c.level == level,
+            t.attachment.c.id.in_(sa.select(t.instance.c[name]).where(t.instance.c[subject] == identifier)),
+        )
+        for level, name in _BELOW[subject]
+    )
+    return _room(connection, sa.or_(sa.and_(*_of(subject, identifier)), *below))
+
+
+def _room(connection: Connection, where: sa.ColumnElement[bool]) -> Room:
+    sums = (sa.func.coalesce(sa.func.sum(size), 0) for size in (t.blob.c.size, t.attachment.c.size))
+    row = connection.execute(sa.select(*sums).join_from(t.attachment, t.blob).where(where)).one()
+    return Room(*map(int, row))
 
 
 def put(connection: Connection, subject: Subject, identifier: str, attached: Attachment) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+from hostd.archive.attachments import Room
 from hostd.archive.hierarchy import Size, Stored
 from hostd.archive.instances import Statistics
 from hostd.archive.labels import Subject
@@ -99,7 +100,7 @@ def orthanc_time(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).strftime("%Y%m%dT%H%M%S")
 
 
-def size_form(size: Size, subject: Subject) -> dict[str, int | str]:
+def size_form(size: Size, attached: Room, subject: Subject) -> dict[str, int | str]:
     """Return what `GET …/statistics` answers of one of the four levels."""
     counts: dict[str, int | str] = {
         "CountStudies": size.studies,
@@ -108,9 +109,18 @@ def size_form(size: Size, subject: Subject) -> dict[str, int | str]:
     }
     levels = ("patient", "study", "series", "instance")
     form: dict[str, int | str] = dict(list(counts.items())[levels.index(subject) :])
-    for kind in ("DicomDiskSize", "DicomUncompressedSize", "DiskSize", "UncompressedSize"):
-        form |= {kind: str(size.size), f"{kind}MB": size.size // _MIB}
+    for kind, more in _attached(attached).items():
+        form |= _in_bytes(f"Dicom{kind}", size.size) | _in_bytes(kind, size.size + more)
     return form
+
+
+def _attached(room: Room) -> dict[str, int]:
+    return {"DiskSize": room.stored, "UncompressedSize": room.attached}
+
+
+def _in_bytes(name: str, size: int) -> dict[str, int | str]:
+    """Return a size as text, for JavaScript's numbers end at 2⁵³, and in MiB."""
+    return {name: str(size), f"{name}MB": size // _MIB}
 
 
 def file_uuid(name: str) -> str:
@@ -172,15 +182,14 @@ def received_form(received: Received) -> dict[str, str]:
     }
 
 
-def statistics_form(statistics: Statistics) -> dict[str, int | str]:
-    """Return what `GET /statistics` answers: bytes as text, for JavaScript's numbers end at 2⁵³."""
-    return {
+def statistics_form(statistics: Statistics, attached: Room) -> dict[str, int | str]:
+    """Return what `GET /statistics` answers."""
+    form: dict[str, int | str] = {
         "CountInstances": statistics.instances,
         "CountPatients": statistics.patients,
         "CountSeries": statistics.series,
         "CountStudies": statistics.studies,
-        "TotalDiskSize": str(statistics.size),
-        "TotalDiskSizeMB": statistics.size // _MIB,
-        "TotalUncompressedSize": str(statistics.size),
-        "TotalUncompressedSizeMB": statistics.size // _MIB,
     }
+    for kind, more in _attached(attached).items():
+        form |= _in_bytes(f"Total{kind}", statistics.size + more)
+    return form

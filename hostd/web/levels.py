@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request
 from sqlalchemy import Connection
 from starlette.responses import Response
 
-from hostd.archive import hierarchy, instances
+from hostd.archive import attachments, hierarchy, instances
 from hostd.archive.archive import Archive
 from hostd.archive.labels import Subject
 from hostd.archive.levels import Level
@@ -100,7 +100,8 @@ def _routes_of(archive: Archive, subject: Subject) -> APIRouter:
             else:
                 existing_level(connection, subject, identifier)
                 size = hierarchy.size(connection, subject, identifier)
-        return JsonResponse(size_form(size, subject))
+            attached = attachments.room_of(connection, subject, identifier)
+        return JsonResponse(size_form(size, attached, subject))
 
     for level in _UP[subject]:
         _add_up(archive, router, subject, level)

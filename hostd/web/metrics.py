@@ -11,7 +11,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 from starlette.responses import PlainTextResponse, Response
 
-from hostd.archive import backlog, events, figures, holding, instances
+from hostd.archive import attachments, backlog, events, figures, holding, instances
 from hostd.archive.archive import Archive
 from hostd.web.errors import NOT_IMPLEMENTED, WebError
 from hostd.web.fields import flag
@@ -62,13 +62,14 @@ class _OrthancsNames(Collector):
         now = self._archive.clock.now()
         with self._archive.read() as connection:
             held = instances.statistics(connection)
+            attached = attachments.room(connection)
         for name, value in (
             ("count_instances", held.instances),
             ("count_patients", held.patients),
             ("count_series", held.series),
             ("count_studies", held.studies),
-            ("disk_size_mb", held.size / _MIB),
-            ("uncompressed_size_mb", held.size / _MIB),
+            ("disk_size_mb", (held.size + attached.stored) / _MIB),
+            ("uncompressed_size_mb", (held.size + attached.attached) / _MIB),
         ):
             figure = GaugeMetricFamily(f"orthanc_{name}", "As Orthanc's.", labels=())
             figure.add_metric((), value, timestamp=now)

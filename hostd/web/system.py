@@ -9,7 +9,7 @@ from importlib.metadata import version
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from hostd.archive import instances
+from hostd.archive import attachments, instances
 from hostd.archive.archive import Archive
 from hostd.archive.database import SCHEMA
 from hostd.config.storage import Storage
@@ -86,6 +86,6 @@ def system_routes(
     @router.get("/statistics", summary="Count what is stored")
     def statistics() -> Response:
         with archive.read() as connection:
-            return JsonResponse(statistics_form(instances.statistics(connection)))
+            return JsonResponse(statistics_form(instances.statistics(connection), attachments.room(connection)))
 
     return router

@@ -66,3 +66,19 @@ def test_what_orthanc_compresses_is_read_here_and_hostds_is_of_its_form(pair):
     theirs, ours = (answer.content for answer in pair.ask(f"GET {path}/compressed-data"))
     assert ours[:10] == theirs[:10]  # the length, and how zlib begins
     pair.assert_alike(f"DELETE {path}")
+
+
+def test_what_is_attached_counts_in_the_statistics_of_its_level_and_of_those_above(pair):
+    def counted():
+        for level, name in LEVELS.items():
+            theirs, ours = pair.assert_alike(f"GET /{level}/{{{name}}}/statistics")
+            assert ours.json() == theirs.json()
+        theirs, ours = (answer.json() for answer in pair.ask("GET /statistics"))
+        assert ours == theirs
+
+    for level, name in LEVELS.items():
+        pair.ask(f"PUT /{level}/{{{name}}}/attachments/1026", data=CONTENT)
+        counted()
+    for level, name in LEVELS.items():
+        pair.ask(f"DELETE /{level}/{{{name}}}/attachments/1026")
+    counted()
