@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import decimal
 import operator
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterator
@@ -43,7 +44,12 @@ def guarded_getattr(owner: object, name: str, *default: object) -> Any:
         if default:
             return default[0]
         raise
-    return found
+    return _named(found) if name == "args" and isinstance(owner, decimal.DecimalException) else found
+
+
+def _named(args: tuple[object, ...]) -> tuple[object, ...]:
+    """Return the arguments of an error of decimal's with its signals by name: it gives their classes, which lead on."""
+    return tuple(str(one) if isinstance(one, list) else one for one in args)
 
 
 def guarded_hasattr(owner: object, name: str) -> bool:

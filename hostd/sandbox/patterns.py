@@ -84,3 +84,5 @@ class Patterns(RestrictingNodeTransformer):  # type: ignore[misc]  # the library
     def _check_attribute(self, node: ast.AST, name: str) -> None:
         if is_hidden(name) or name == "format":
             self.error(node, f"`{name}` is not offered to scripts")
+        elif name == "args":  # which the guard of attributes looks through
+            self.error(node, "`args` is not offered to patterns; read it as `error.args`")
