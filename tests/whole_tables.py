@@ -28,6 +28,7 @@ KNOWN = {
     "archive/deliveries.py listing": "a page, in the order of numbers",
     "archive/history.py _add_told": "only what nothing that is stored has the name of: events alone can tell of it",
     "archive/history.py unrouted": "a page, in the order of an index",
+    "archive/instances.py count": "counts all there is, where somebody asks for that",
     "archive/instances.py having": "hostd asks for columns that have an index, tests for others, too",
     "archive/instances.py ids": "a page, in the order of an index",
     "archive/instances.py newest": "a page, in the order of an index",
