@@ -147,14 +147,16 @@ class Bench:
         return commit
 
     def wait_passed(self) -> None:
-        """Wait until every script has passed every event."""
+        """Wait until every script has passed every event, and every plan was seen to be committed."""
         with self.archive.read() as connection:
             newest = events.last_number(connection)
 
         def passed() -> bool:
             with self.archive.read() as connection:
                 known = [scripts.find(connection, name) for name in self._names]
-            return all(one is not None and one.cursor.low_water >= newest for one in known)
+                plans = connection.execute(sa.select(sa.func.count()).select_from(t.run)).scalar_one()
+            is_over = all(one is not None and one.cursor.low_water >= newest for one in known)
+            return is_over and plans == len(self.planned)
 
         _wait(passed)
 
