@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, Connection
 from hostd.archive import rows
 from hostd.archive import tables as t
 from hostd.archive.instances import add_blob
+from hostd.archive.lookups import document
 from hostd.archive.records import Blob
 
 
@@ -27,19 +28,25 @@ class StoredReceipt:
 
 def find(connection: Connection, source: str, transform: str) -> StoredReceipt | None:
     """Return the receipt of that transform of that file."""
-    row = connection.execute(_FIND, {"of_source": source, "of_transform": transform}).first()
+    row = next(iter(_FIND.rows(connection, of_source=source, of_transform=transform)), None)
     if row is None:
         return None
-    result = (
-        Blob(row.result, row.size, row.sha256, row.transfer_syntax) if row.result and row.size is not None else None
-    )
-    return StoredReceipt(row.source, row.transform, row.outcome, row.facts, result)
+    outcome, facts, name, size, sha256, transfer_syntax = row
+    result = Blob(name, size, sha256, transfer_syntax) if name and size is not None else None
+    return StoredReceipt(source, transform, outcome, document(facts), result)
 
 
 # Made once, as are those below: they are executed for each instance that is transcoded as it comes, or is sent.
 _OF = (t.receipt.c.source == sa.bindparam("of_source"), t.receipt.c.transform == sa.bindparam("of_transform"))
-_FIND = (
-    sa.select(t.receipt, t.blob.c.size, t.blob.c.sha256, t.blob.c.transfer_syntax)
+_FIND = rows.Prepared(
+    sa.select(
+        t.receipt.c.outcome,
+        t.receipt.c.facts,
+        t.receipt.c.result,
+        t.blob.c.size,
+        t.blob.c.sha256,
+        t.blob.c.transfer_syntax,
+    )
     .outerjoin(t.blob, t.blob.c.name == t.receipt.c.result)
     .where(*_OF)
 )

@@ -10,7 +10,7 @@ import time
 from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol, Self
 
 import structlog
@@ -32,6 +32,7 @@ from hostd.dimse.commands import SubOperations
 from hostd.errors import DestinationFault, InstanceFault, StorageError, UnparsableError
 from hostd.scp.services import Cancelled, Exchange, Refusal, Response
 from hostd.transcoding.products import Products
+from hostd.transcoding.stored import Product, Stored
 from hostd.transcoding.transform import Transform
 
 _LOG = structlog.get_logger(__name__)
@@ -210,10 +211,9 @@ class Retriever:
             return Answer(*kept_back)
         try:
             return way.send(outgoing)
-        except (
-            FileNotFoundError
-        ):  # what was made of it was thrown away in this moment, since nothing waits for it: it is made again
-            return way.send(outgoing)
+        except FileNotFoundError:
+            # What was made of it was thrown away meanwhile, since nothing waits for it: it is made again.
+            return way.send(replace(outgoing, products=self._products))
 
     def _outgoing(self, way: Way, found: Found) -> Outgoing:
         now = self._archive.clock.now()
@@ -223,7 +223,7 @@ class Retriever:
             priority=PRIORITIES["normal"], state="sending", attempts=0, not_before=now, next_attempt_at=now,
             last_error=None, possible_doubles=0, created_at=now, finished_at=None, script=None,
         )  # fmt: skip
-        return Outgoing(unrecorded, found.transfer_syntax, _AS_STORED, self._products)
+        return Outgoing(unrecorded, found.transfer_syntax, _AS_STORED, _Obtained(self._products))
 
     def _fail_rest(self, ids: Sequence[str], progress: _Progress, record: _Record, reason: str) -> None:
         """Record of what was not sent that it was not, and why."""
@@ -237,6 +237,25 @@ class Retriever:
                 sent = Sent(instance, uid, "failed", reason, self._archive.clock.now())
                 record.add(sent)
                 progress.add(sent)
+
+
+class _Obtained:
+    """Products of one instance, each of which is looked for once: ahead of its turn, or as it is sent."""
+
+    def __init__(self, products: Products) -> None:
+        self._products = products
+        self._known: dict[Transform | None, Product] = {}
+
+    def obtain(self, delivery: Delivery, transform: Transform | None = None) -> Product:
+        """Do as `Products.obtain` does."""
+        product = self._known.get(transform)
+        if product is None:
+            product = self._known[transform] = self._products.obtain(delivery, transform)
+        return product
+
+    def source(self, stored: Stored) -> Product:
+        """Do as `Products.source` does."""
+        return self._products.source(stored)
 
 
 class _Ahead:

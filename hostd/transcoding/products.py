@@ -189,7 +189,7 @@ class Products:
         return Product(path, receipt.result.transfer_syntax, receipt.result.name, uid)
 
     def _receipt(self, work: _Work) -> StoredReceipt | None:
-        with self._archive.read() as connection:
+        with self._archive.look() as connection:
             return receipts.find(connection, *work.key)
 
     def _is_outdated(self, step: Step, receipt: StoredReceipt) -> bool:

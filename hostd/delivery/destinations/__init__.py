@@ -20,9 +20,20 @@ from hostd.archive.records import Delivery
 from hostd.delivery.faults import Verdict
 from hostd.dicom import syntaxes
 from hostd.dicom.identity import Identity
-from hostd.transcoding.products import Products
 from hostd.transcoding.stored import Product, Stored
 from hostd.transcoding.transform import Transcode, Transform
+
+
+class Products(Protocol):
+    """What makes products: `hostd.transcoding.products.Products`."""
+
+    def obtain(self, delivery: Delivery, transform: Transform | None = None) -> Product:
+        """Return what the delivery asks for, or its instance after another transform."""
+        ...
+
+    def source(self, stored: Stored) -> Product:
+        """Return the stored file as it is."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +79,7 @@ class Outgoing:
         return self.products.source(Stored.of(self.delivery))
 
     def as_wanted(self) -> Product:
-        """Return what the delivery asks for; see `Products.obtain`."""
+        """Return what the delivery asks for. Raises as `hostd.transcoding.products.Products.obtain` does."""
         return self._handing(self.products.obtain(self.delivery))
 
     def as_it_is(self) -> Product:
