@@ -135,6 +135,7 @@ def test_what_was_noted_goes_with_what_it_is_about_and_can_be_read_once_more(ben
     assert bench.logged() == ["('a',) {'k': 'v'}", "('s',) {}"]
     assert bench.rows(t.label) == []
     assert bench.rows(t.action)[-1].state == "skipped"
+    bench.put("a.py", on("on_deleted_study", "study", "pass"))  # what comes now gets no new notes
     assert noted(bench, "instance", bench.arrive()) == marks.Marks()
 
 
