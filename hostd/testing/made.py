@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 
 import msgspec
+import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from hostd.archive import receiving
+from hostd.archive import tables as t
 from hostd.archive.archive import Archive
 from hostd.archive.receiving import Arrival, OnConflict, Outcome
-from hostd.archive.records import Blob, Origin
+from hostd.archive.records import Blob, Instance, Origin
 from hostd.dicom.element_values import Elements
 from hostd.dicom.header import Header
 
@@ -113,3 +115,13 @@ def offer(archive: Archive, numbers: range, *, modality: str = "CT", large: int 
             receiving.take_in(connection, arrival, "newest")
 
     archive.writer.do(enter, topics=("event",))
+
+
+def promise(connection: Connection, one: Instance) -> None:
+    """Have storage commitment of an instance promised to the modality `pacs`."""
+    connection.execute(
+        sa.insert(t.promise).values(
+            instance=one.id, sop_instance_uid=one.sop_instance_uid, content=one.received_sha256, modality="pacs",
+            transaction_uid="1.9", at=0.0,
+        )
+    )  # fmt: skip

@@ -15,7 +15,7 @@ from hostd.archive.records import Origin
 from hostd.config.storage import Storage
 from hostd.errors import LimitReachedError
 from hostd.testing.clock import ManualClock
-from hostd.testing.made import arrival
+from hostd.testing.made import arrival, promise
 
 BOTH_DATABASES = True
 
@@ -194,15 +194,6 @@ def _pending(connection, one):
     )  # fmt: skip
 
 
-def _promised(connection, one):
-    connection.execute(
-        sa.insert(t.promise).values(
-            instance=one.id, sop_instance_uid=one.sop_instance_uid, content=one.received_sha256, modality="pacs",
-            transaction_uid="1.9", at=0.0,
-        )
-    )  # fmt: skip
-
-
 def _protected(connection, one):
     assert retention.protect(connection, one.patient, 0.0, is_protected=True)
 
@@ -213,7 +204,7 @@ HOLDS = {
     "failed": lambda c, one: _deliver(c, one, "failed"),
     "not committed to": _uncommitted,
     "ingest": _pending,
-    "promised": _promised,
+    "promised": promise,
     "protected": _protected,
 }
 

@@ -22,6 +22,7 @@ from hostd.archive.verifying import verify
 from hostd.config.place import Place as Where
 from hostd.dicom.identity import orthanc_id
 from hostd.testing.instances import changed, made, write
+from hostd.testing.made import promise
 
 EACH = 25
 """Instances of each patient: more than one unit of the writer deletes."""
@@ -50,15 +51,6 @@ def owe(connection, one):
     deliveries.ask(
         connection, instance=one.id, sop_instance_uid=one.sop_instance_uid, sop_class_uid=one.sop_class_uid,
         destination="modality:archive", content=one.received_sha256, blob=one.blob.name, now=0.0,
-    )  # fmt: skip
-
-
-def promise(connection, one):
-    connection.execute(
-        sa.insert(t.promise).values(
-            instance=one.id, sop_instance_uid=one.sop_instance_uid, content=one.received_sha256, modality="pacs",
-            transaction_uid="1.9", at=0.0,
-        )
     )  # fmt: skip
 
 
