@@ -126,6 +126,16 @@ class Jobs:
         for one in self._slow:
             one.allow()
 
+    def go_on_to_the_end(self, asked):
+        """Wait until both send on, and take everything; return them when they have ended."""
+        self.wait_until_asked(asked)
+        self.wait_for("Running")
+        for one in self._slow:
+            one.open()
+        ended = self.wait_for("Success")
+        assert [len(one.stored) for one in self._slow] == [INSTANCES] * 2
+        return ended
+
 
 @pytest.fixture
 def jobs(pair):
@@ -150,13 +160,7 @@ def test_a_job_that_sends_is_paused_and_goes_on(jobs):
     jobs.do("resubmit", 400)
     jobs.wait_for("Paused")
     jobs.do("resume", 200)
-    jobs.wait_until_asked(asked)
-    jobs.wait_for("Running")
-    for one in jobs._slow:
-        one.open()
-    for one in jobs.wait_for("Success"):
-        assert one["Progress"] == 100
-    assert [len(one.stored) for one in jobs._slow] == [INSTANCES] * 2
+    assert [one["Progress"] for one in jobs.go_on_to_the_end(asked)] == [100] * 2
     for verb, status in (("cancel", 200), ("pause", 200), ("resume", 400), ("resubmit", 400)):
         jobs.do(verb, status)
         jobs.wait_for("Success")
@@ -178,10 +182,5 @@ def test_a_job_that_sends_is_cancelled_and_begins_anew(jobs, first):
         jobs.do(verb, status)
         jobs.wait_for("Failure")
     jobs.do("resubmit", 200)
-    jobs.wait_until_asked(asked)
-    jobs.wait_for("Running")
-    for one in jobs._slow:
-        one.open()
-    for one in jobs.wait_for("Success"):
+    for one in jobs.go_on_to_the_end(asked):
         assert (one["Progress"], one["ErrorCode"]) == (100, 0)
-    assert [len(one.stored) for one in jobs._slow] == [INSTANCES] * 2
