@@ -7,7 +7,7 @@ from html import escape
 from typing import Any
 
 from fastapi import APIRouter, Request
-from starlette.responses import HTMLResponse
+from starlette.responses import HTMLResponse, RedirectResponse
 
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
@@ -19,6 +19,10 @@ _HEADERS = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-in
 def docs_routes() -> APIRouter:
     """Return the route of the page."""
     router = APIRouter(tags=["system"])
+
+    @router.get("/", summary="Go to the list of routes", status_code=301)
+    def home() -> RedirectResponse:
+        return RedirectResponse("docs", 301)
 
     @router.get("/docs", summary="Show this list of routes")
     def docs(request: Request) -> HTMLResponse:

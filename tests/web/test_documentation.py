@@ -67,3 +67,8 @@ def test_the_page_lists_the_routes_and_loads_nothing(face, client):
     assert not references.tags & {"script", "link", "img", "iframe", "object"}
     assert "://" not in page.text
     assert "@import" not in page.text
+
+
+def test_who_opens_the_address_of_the_node_is_led_to_the_page(client):
+    answer = client.get("/", follow_redirects=False)
+    assert (answer.status_code, answer.headers["location"]) == (301, "docs")
