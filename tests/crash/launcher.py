@@ -3,7 +3,7 @@
     python launcher.py CONFIG [--kill POINT COUNT RECORD] [--no-scripts] [--grace SECONDS] [--housekeeping SECONDS]
                               [--without STEP]...
 
-POINT is one of `POINTS` or `DELETING_POINTS`; the process ends itself the COUNTth time it is reached, after writing the point's name to the file
+POINT is one of `POINTS`, `DELETING_POINTS` or `ATTACHING_POINTS`; the process ends itself the COUNTth time it is reached, after writing the point's name to the file
 RECORD. Everything is done from outside, by replacing functions in this process: hostd itself has no hook for it. `--without`
 takes one of the steps away that must come before an answer (see `WITHOUT`), to show that a test notices.
 """
@@ -22,7 +22,7 @@ from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 
 import hostd.jobs.housekeeping
 import hostd.node
-from hostd.archive import deliveries, plans, receipts, receiving, removal, retention
+from hostd.archive import attachments, deliveries, plans, receipts, receiving, removal, retention
 from hostd.archive.blobs import BlobFile, FolderBlobs
 from hostd.cli import log
 from hostd.config.settings import load
@@ -52,6 +52,8 @@ DELETING_POINTS = (
     "some are deleted by age",
 )
 """Points that only a node with `[storage]`, or with `[retention]`, comes to."""
+ATTACHING_POINTS = ("attachment changed, not committed", "attachment changed")
+"""Points that only a node comes to whose clients attach files."""
 WITHOUT = ("fsync of the file", "fsync of the directory", "commit", "synchronous=FULL")
 
 
@@ -124,6 +126,8 @@ def set_points(reach):
     after(removal, "collect", lambda: note("collected"), when=lambda names, *_: names)
     after(retention, "recycle", lambda: note("recycled"), when=lambda count, *_: count)
     after(retention, "expire", lambda: note("expired"), when=lambda count, *_: count)
+    after(attachments, "put", lambda: note("attached"))
+    after(attachments, "remove", lambda: note("attached"))
     assert receipts.keep  # transcodes without receipts would make a point meaningless
 
     def committing(original):
@@ -133,6 +137,7 @@ def set_points(reach):
                 ("received", "rows inserted"),
                 ("recycled", "a part of a patient is recycled, not committed"),
                 ("expired", "some are deleted by age, not committed"),
+                ("attached", "attachment changed, not committed"),
             ):
                 if name in names:
                     reach(point)
@@ -144,6 +149,7 @@ def set_points(reach):
                 ("collected", "collected, not unlinked"),
                 ("recycled", "a part of a patient is recycled"),
                 ("expired", "some are deleted by age"),
+                ("attached", "attachment changed"),
             ):
                 if name in names:
                     reach(point)
@@ -179,7 +185,7 @@ def main():
     options = parser.parse_args()
     if options.kill:
         point, count, record = options.kill
-        assert point in POINTS + DELETING_POINTS, point
+        assert point in POINTS + DELETING_POINTS + ATTACHING_POINTS, point
         set_points(Executioner(point, int(count), Path(record)).reach)
     if options.grace is not None:
         assert hostd.node._STOP_GRACE_S > 0

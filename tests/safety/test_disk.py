@@ -10,11 +10,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import requests
 import sqlalchemy as sa
 from node_kit import Place, connect, make_instances, store, upload
 
 from hostd.archive import associations, deliveries, digests, holding, removal, retention
 from hostd.archive import tables as t
+from hostd.archive.verifying import verify
 from hostd.config.settings import load
 from hostd.dimse.errors import RejectedError
 from hostd.errors import HostdError, StorageError
@@ -291,6 +293,41 @@ def test_recycling_for_which_the_disk_has_no_room_refuses_deletes_nothing_and_go
         with node.archive.read() as connection:
             size = connection.execute(sa.select(sa.func.sum(t.blob.c.size)).where(~t.blob.c.released)).scalar_one()
             assert (holding.held(connection).size, holding.held(connection).patients) == (size, 2)
+
+
+# -- a full disk while a file is attached -----------------------------------------------------------------------------
+
+
+def test_a_full_disk_leaves_the_attachment_that_was_there_and_no_part_of_another(small_disk, tmp_path):
+    place = Place(tmp_path, "node", data=small_disk / "data")
+    (made,) = make_instances(1)
+    old, new = b"old" * 1000, bytes(200_000)
+    with running(place) as node:
+        url = f"http://127.0.0.1:{place.http_port}"
+        path = f"{url}/studies/{upload(place, made).json()['ParentStudy']}/attachments/report"
+        assert requests.put(path, data=old, timeout=60).status_code == 200
+        ballast = fill(small_disk)
+        assert requests.put(path, data=new, timeout=60).status_code == 507
+        assert requests.post(f"{path}/compress", timeout=60).status_code == 507
+        assert requests.get(f"{path}/data", timeout=60).content == old
+        assert len(place.blob_names()) == 2
+        ballast.unlink()
+        ballast = leave_room_for_a_file_alone(node, small_disk)
+        assert requests.put(path, data=b"new", timeout=60).status_code == 507
+        assert requests.delete(path, timeout=60).status_code == 507
+        assert requests.get(f"{path}/data", timeout=60).content == old
+        ballast.unlink()
+    with running(place) as node:
+        assert len(place.blob_names()) == 2, "what was refused is swept"
+        assert requests.get(f"{path}/data", timeout=60).content == old
+        assert requests.put(path, data=new, timeout=60).status_code == 200
+        assert requests.get(f"{path}/data", timeout=60).content == new
+        assert node.archive.collect(trash_seconds=0) == 1
+        assert len(place.blob_names()) == 2
+        with node.archive.read() as connection:
+            size = connection.execute(sa.select(sa.func.sum(t.blob.c.size))).scalar_one()
+            assert holding.held(connection).size == size
+    assert verify(place.data).is_sound
 
 
 # -- a disk that becomes read-only ------------------------------------------------------------------------------------
