@@ -27,7 +27,8 @@ _log = structlog.get_logger(__name__)
 _WATCH_S = 5.0
 _LISTEN_S = 0.5
 _AGAIN_S = 1.0
-_NAME_WAIT_S = 3.0
+_NAME_LOOKS = 15
+"""Times that a name which is taken is looked at again. Looks are counted, not seconds: where the server stood still, none has passed."""
 _NAME_LOOK_S = 0.2
 
 
@@ -106,7 +107,7 @@ class Members:
         self._bulletin = bulletin
         self._closing = threading.Event()
         self._what = f"{leases.NODE}{node}"
-        self._connection: Connection | None = self._enter(_NAME_WAIT_S)
+        self._connection: Connection | None = self._enter(_NAME_LOOKS)
         if self._connection is None:
             raise NodeError(
                 f"another node of the name {node} is running on this database: give one of them another name"
@@ -145,17 +146,17 @@ class Members:
             self._connection.invalidate()  # with the session goes its lock
             self._connection.close()
 
-    def _enter(self, wait_s: float) -> Connection | None:
-        """Open the connection, take the name, and listen; None when another node has the name."""
+    def _enter(self, looks: int) -> Connection | None:
+        """Open the connection, take the name, and listen; None when another node has the name, after that many looks more."""
         connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
         try:
             connection.exec_driver_sql("SET default_transaction_read_only = off")  # it renews leases
-            ends = time.monotonic() + wait_s
             while not connection.execute(_TAKE_NAME, {"what": f"node {self._node}"}).scalar_one():
-                if time.monotonic() >= ends:
+                if looks == 0:
                     connection.invalidate()
                     connection.close()
                     return None
+                looks -= 1
                 time.sleep(_NAME_LOOK_S)  # the server may not have noticed yet that the last one ended
             connection.execute(sa.text(f'LISTEN "{_channel(connection)}"'))
         except BaseException:
@@ -169,7 +170,7 @@ class Members:
         while not self._closing.is_set():
             try:
                 if self._connection is None:
-                    self._connection = self._enter(0.0)
+                    self._connection = self._enter(0)
                     if self._connection is None:
                         _log.error("another node of this name is running on the database", node=self._node)
                         self._closing.wait(_AGAIN_S)

@@ -19,7 +19,8 @@ from hostd.errors import NodeError
 
 _log = structlog.get_logger(__name__)
 
-_START_S = 10.0
+_SLOW_S = 10.0
+"""Seconds after which the log says that a start takes long: on a machine that stalls it may, and it comes about all the same."""
 _FORCED_S = 5.0
 _USER_TIMEOUT: int | None = getattr(socket, "TCP_USER_TIMEOUT", None)
 """Milliseconds for which what is sent may be neither acknowledged nor let in by the other side; Linux has it."""
@@ -64,9 +65,11 @@ class HttpListener:
         self._thread = threading.Thread(target=self._serve, name="http", daemon=True)
 
     def start(self) -> None:
-        """Return once requests are answered. Raises `NodeError` when that does not come about."""
+        """Return once requests are answered, however long that takes. Raises `NodeError` when the server ends before."""
         self._thread.start()
-        if not self._server.is_up.wait(_START_S) or not self._server.started:
+        while not self._server.is_up.wait(_SLOW_S):
+            _log.warning("the HTTP face is not up yet: the machine is slow, or stood still")
+        if not self._server.started:
             raise NodeError("the HTTP face did not start; the log says why")
 
     def stop(self, grace_s: float) -> None:

@@ -204,7 +204,7 @@ def test_an_instance_whose_patient_id_is_longer_than_an_entry_of_an_index_is_sto
 
 
 def test_a_second_node_of_the_same_name_is_refused_until_the_first_has_ended(nodes, tmp_path, monkeypatch):
-    monkeypatch.setattr(company, "_NAME_WAIT_S", 0.0)
+    monkeypatch.setattr(company, "_NAME_LOOKS", 0)
     first = nodes("a")
     place = Place(tmp_path / "elsewhere", tmp_path / "blobs", first.place.database)
     place.data.mkdir()
@@ -212,6 +212,34 @@ def test_a_second_node_of_the_same_name_is_refused_until_the_first_has_ended(nod
         Archive(place, "a", ManualClock())
     first.close()
     Archive(place, "a", ManualClock()).close()
+
+
+class StalledTime:
+    """Stands for `time` on a machine that stands still for long in each sleep."""
+
+    def __init__(self):
+        self.passed_s, self.sleeps = 0.0, 0
+        self.on_sleep = lambda: None
+
+    def monotonic(self):
+        return time.monotonic() + self.passed_s
+
+    def sleep(self, _seconds):
+        self.passed_s += 15.0
+        self.sleeps += 1
+        self.on_sleep()
+
+
+def test_a_name_that_is_let_go_late_is_had_although_the_server_stood_still_meanwhile(nodes, tmp_path, monkeypatch):
+    first = nodes("a")
+    stalled = StalledTime()
+    monkeypatch.setattr(company, "time", stalled)
+    # The machine has stood still in each look; only the fourth time the end of the last node is noticed.
+    stalled.on_sleep = lambda: first.close() if stalled.sleeps == 4 else None
+    place = Place(tmp_path / "elsewhere", tmp_path / "blobs", first.place.database)
+    place.data.mkdir()
+    Archive(place, "a", ManualClock()).close()
+    assert stalled.sleeps == 4
 
 
 def test_a_node_whose_name_was_taken_while_it_was_cut_off_writes_nothing_any_more(nodes, server, tmp_path, monkeypatch):

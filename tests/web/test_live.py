@@ -1,5 +1,6 @@
 """A real uvicorn on a free port, and clients that are slow, rude or many."""
 
+import asyncio
 import http.client
 import json
 import socket
@@ -14,6 +15,7 @@ import requests
 from web_support import LIMIT, FailingReception, OneReception, changed, dicom_file, open_files_of, user
 
 from hostd.errors import NodeError, StorageError
+from hostd.web import listener as listening
 from hostd.web.listener import HttpListener
 
 CT = "f689ddd2-662f8fe1-8b18180d-ec2a2cee-937917af"
@@ -189,6 +191,37 @@ def test_a_stop_before_a_start_frees_the_port(face):
     listener = HttpListener(face.app, "127.0.0.1", 0)
     listener.stop(1)
     HttpListener(face.app, "127.0.0.1", listener.port).stop(1)
+
+
+@pytest.mark.parametrize("ends", [False, True], ids=["late", "never"])
+def test_a_start_on_a_machine_that_stands_still_is_late_and_no_failure(face, monkeypatch, ends):
+    """Only a server that ended by itself has not started."""
+    monkeypatch.setattr(listening, "_SLOW_S", 0.01)
+    http = HttpListener(face.app, "127.0.0.1", 0)
+    goes_on, startup, waited = threading.Event(), http._server.startup, http._server.is_up.wait
+
+    async def late(sockets=None):
+        await asyncio.to_thread(goes_on.wait, 60)
+        if ends:
+            raise OSError("it broke")
+        await startup(sockets)
+
+    def wait(seconds=None):
+        found = waited(seconds)
+        goes_on.set()  # once it was waited for in vain
+        return found
+
+    monkeypatch.setattr(http._server, "startup", late)
+    monkeypatch.setattr(http._server.is_up, "wait", wait)
+    try:
+        if ends:
+            with pytest.raises(NodeError, match="did not start"):
+                http.start()
+        else:
+            http.start()
+            assert requests.get(f"http://127.0.0.1:{http.port}/system", timeout=60).status_code == 200
+    finally:
+        http.stop(1)
 
 
 def test_a_port_that_is_taken_is_said_at_once(face):
