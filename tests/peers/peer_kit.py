@@ -179,7 +179,7 @@ def end(process):
     if process.poll() is None:
         process.terminate()
         try:
-            process.wait(15)
+            process.wait(PATIENCE_S)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait(60)

@@ -109,6 +109,7 @@ def running(config, data, **environ):
         yield f"http://127.0.0.1:{http}", dicom
     finally:
         end(process)
+        sys.stdout.write(output.read_text())  # shown beside what failed
     assert process.returncode == 0, output.read_text()
 
 
