@@ -1,6 +1,6 @@
 """An index made anew of the files, when it is lost: every instance that they hold, the first of each identity current, others as versions.
 
-What only the index knew is gone: labels, metadata, events, what was sent. Nothing is told to scripts, so that nothing is sent again.
+What only the index knew is gone: labels, metadata, events, what was sent, and what attachments belong to: those are put aside, whole. Nothing is told to scripts, so that nothing is sent again.
 """
 
 from __future__ import annotations

@@ -101,7 +101,10 @@ def verify(
 
 @index.command()
 def rebuild(config: Config = None, as_json: AsJson = False) -> None:
-    """Make an index of the files, when it is lost. Labels, metadata, events and deliveries are not in the files. Exit code 1: some hold no instance."""
+    """Make an index of the files, when it is lost. Labels, metadata, events and deliveries are not in the files. Exit code 1: some hold no instance.
+
+    Those are put aside, whole: attachments are among them.
+    """
     place = settings_of(config).node.place
     data = place.data
     with _shown("rebuilding") as progress:

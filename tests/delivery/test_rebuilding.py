@@ -1,17 +1,20 @@
 """An index made anew of the files: every instance is found again, nothing is told, and no file is lost."""
 
+import hashlib
 import os
 import shutil
 
 import pytest
 from delivery_kit import Node, small_file
 
-from hostd.archive import events, instances
+from hostd.archive import attachments, events, instances
 from hostd.archive import scripts as script_rows
 from hostd.archive.archive import Archive
+from hostd.archive.attachments import Attachment
 from hostd.archive.database import INDEX
 from hostd.archive.levels import next_due
 from hostd.archive.rebuilding import UNREADABLE, rebuild
+from hostd.archive.records import Blob
 from hostd.archive.verifying import verify
 from hostd.config.place import Place
 from hostd.errors import NodeError
@@ -70,6 +73,29 @@ def test_what_holds_no_instance_is_put_aside_where_no_sweep_finds_it(node):
     found = rebuild(node.folder.data)
     assert (found.instances, list(found.unreadable)) == (1, ["node/00/junk"])
     assert (node.folder.data / UNREADABLE / "node_00_junk").read_bytes() == b"junk"
+    node.open()
+
+
+def test_what_was_attached_is_put_aside_whole(node):
+    received, content = node.receive(small_file()), b"a report" * 1000
+    file = node.archive.blobs.create()
+    file.write(content)
+    file.seal()
+    file.close()
+    blob = Blob(file.name, len(content), hashlib.sha256(content).hexdigest(), "")
+    md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    attached = Attachment("report", blob.name, blob.size, md5, blob.size, md5, is_compressed=False)
+
+    def attach(connection):
+        instances.add_blob(connection, blob, 0.0)
+        attachments.put(connection, "instance", received.id, attached)
+
+    node.archive.writer.do(attach, blobs=[blob.name])
+    lose_index(node)
+    found = rebuild(node.folder.data)
+    assert (found.instances, list(found.unreadable)) == (1, [blob.name])
+    assert (node.folder.data / UNREADABLE / blob.name.replace("/", "_")).read_bytes() == content
+    assert verify(node.folder.data).is_sound
     node.open()
 
 
