@@ -15,6 +15,7 @@ from sqlalchemy.exc import DBAPIError
 
 from hostd.archive import (
     associations,
+    commitments,
     events,
     figures,
     finished,
@@ -155,6 +156,10 @@ class Archive:
             while step is not None:
                 gone += step[1]
                 step = self.writer.do(partial(finished.step, purge, before, step[0]))
+        piece: tuple[str, int] | None = ("", 0)
+        while piece is not None:  # when the deliveries that named them have gone
+            gone += piece[1]
+            piece = self.writer.do(partial(commitments.purge, before=before, after=piece[0], limit=finished.AT_ONCE))
         return gone
 
     def close(self) -> None:

@@ -118,6 +118,27 @@ def reported_at(connection: Connection, uid: str | None) -> float | None:
     return connection.execute(sa.select(t.commitment.c.reported_at).where(t.commitment.c.uid == uid)).scalar()
 
 
+def purge(connection: Connection, before: float, after: str, *, limit: int) -> tuple[str, int] | None:
+    """Forget transactions of before that time that no delivery names, and of which no report could settle one any more.
+
+    Of those whose UID comes after `after` so many are looked at. Returns the last one's and how many went, None at the end.
+    """
+    of, delivery = t.commitment.c, t.delivery.c
+    looked = connection.execute(sa.select(of.uid).where(of.uid > after).order_by(of.uid).limit(limit)).scalars().all()
+    if not looked:
+        return None
+    is_named = sa.exists().where(delivery.commitment_uid == of.uid)
+    could_settle = sa.exists().where(
+        of.state == "asked",
+        t.IS_UNCOMMITTED,
+        delivery.destination == of.destination,
+        delivery.commitment == "asked",
+        delivery.finished_at <= of.asked_at,
+    )
+    old = of.uid.in_(looked), of.asked_at < before, ~is_named, ~could_settle
+    return looked[-1], connection.execute(sa.delete(t.commitment).where(*old)).rowcount
+
+
 def _is_open(asked_before: float) -> sa.ColumnElement[bool]:
     late = sa.and_(t.delivery.c.commitment == "asked", t.delivery.c.commitment_asked_at < asked_before)
     return sa.and_(t.IS_UNCOMMITTED, sa.or_(t.delivery.c.commitment == "wanted", late))

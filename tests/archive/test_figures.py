@@ -3,9 +3,10 @@
 import pytest
 import sqlalchemy as sa
 
-from hostd.archive import deliveries, figures, finished, instances, rows
+from hostd.archive import commitments, deliveries, figures, finished, instances, rows
 from hostd.archive import tables as t
 from hostd.archive.records import Attempt, Blob
+from hostd.dicom.commitment import Report
 from hostd.testing.made import arrive
 
 BOTH_DATABASES = True
@@ -207,3 +208,35 @@ def test_the_archive_forgets_all_kinds_in_the_right_order(archive, blob, clock):
     clock.advance(100)
     assert archive.forget_finished(seconds=60) == 2
     assert (numbers(archive), numbers(archive, t.run), numbers(archive, t.action)) == ([], [], [])
+
+
+def test_a_transaction_of_storage_commitment_is_forgotten_when_no_delivery_needs_it_any_more(archive, blob, clock):
+    clock.advance(10_000 - clock.now())
+    late, named, settled = (deliver(archive, one) for one in ("late", "named", "settled"))
+
+    def ask(number, uid, at):
+        def unit(connection):
+            connection.execute(sa.update(t.delivery).where(t.delivery.c.id == number).values(commitment="wanted"))
+            commitments.ask(connection, ARCHIVE, uid, at, asked_before=0, limit=10)
+
+        archive.writer.do(unit)
+
+    def transactions():
+        with archive.read() as connection:
+            return set(connection.execute(sa.select(t.commitment.c.uid)).scalars())
+
+    ask(settled, "1.1", 2000.0)
+    archive.writer.do(lambda c: commitments.settle(c, Report("1.1", frozenset({"1.2"}), {}), 2001.0))
+    ask(late, "1.3", 2000.0)
+    ask(late, "1.4", 3000.0)  # anew: a report under the first one settles it all the same
+    ask(named, "1.5", 9990.0)
+    archive.forget_finished(seconds=60)
+    assert transactions() == {"1.1", "1.3", "1.4", "1.5"}, "deliveries name them, or could be settled by them"
+    reckon(archive)
+    archive.writer.do(lambda c: c.execute(sa.update(t.delivery).values(commitment="committed")))
+    archive.forget_finished(seconds=60)
+    assert numbers(archive) == []
+    assert transactions() == {"1.5"}, "too young"
+    clock.advance(100)
+    archive.forget_finished(seconds=60)
+    assert transactions() == set()
