@@ -77,6 +77,7 @@ from hostd.scripting.host import Limits as ScriptLimits
 from hostd.scripting.host import ScriptHost
 from hostd.scripting.loading import Names
 from hostd.transcoding import registry
+from hostd.transcoding.passing import Passing
 from hostd.transcoding.pool import CodecPool
 from hostd.transcoding.products import Products
 from hostd.transcoding.tool import Tool, configured, step_of
@@ -196,7 +197,7 @@ class Node:
         self._undo.append(("codecs", pool.close))
         self._undo.append(("tools", tools.close))
         products = Products(self.archive, for_delivery, tools, editor)
-        self._products = products
+        self._passing, in_passing = self._in_passing(pool, products)
         self._start_scripts(products, pool)  # before anything that filters must be asked about can come or go
         notifiers = Notifiers(
             self.archive,
@@ -247,7 +248,7 @@ class Node:
         )
         self._undo += [("packs", self._packs.close), ("products", products.stop), ("products", for_replace.stop)]
         self._start_rounds()
-        self._open_doors(intake, for_delivery, pool)
+        self._open_doors(intake, in_passing, pool)
         self._undo.append(("retrieves", self._retrievals.stop))
 
     def _start_rounds(self) -> None:
@@ -400,7 +401,7 @@ class Node:
                         ask_filters=self._filters.find,
                     ),
                     *retrieving(
-                        Retriever(self.archive, self._products, self._filters.outgoing),
+                        Retriever(self.archive, self._passing, self._filters.outgoing),
                         self._callers,
                         self._couriers.destinations,
                         lambda: self.settings,
@@ -546,6 +547,14 @@ class Node:
             self.archive, for_ingest, Share.of(settings.workers), leisurely=leisurely, allowance=allowance
         )
 
+    def _in_passing(self, pool: CodecPool, products: Products) -> tuple[Passing, Transcoder]:
+        """Return what makes instances for whoever retrieves them: it replaces nothing, and nobody keeps it, so that it needs no receipt."""
+        builtin = self.settings.transcoding.builtin
+        transcoder = Transcoder(pool.in_passing(), self._tools, builtin, may_be_unverified=True)
+        passing = Passing(self.archive, transcoder, products)
+        self._undo.append(("what was made to be retrieved", passing.stop))
+        return passing, transcoder
+
     def _editor_of(self, pool: CodecPool, known: dict[str, Project]) -> Editor:
         """Return what modifies and de-identifies, by the secret that all nodes on this index share."""
         archive, key = self.archive, self.archive.secret
@@ -613,6 +622,7 @@ class Node:
 
     def _look_around(self) -> None:
         """See whether there is room on the disk, and whether everybody sends who is expected to."""
+        self._passing.tidy()
         if self.archive.is_shared:  # another node may have been told of a modality
             self._take(self._remotes.use(self._remotes.of_file))
         settings = self.settings

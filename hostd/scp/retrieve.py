@@ -22,7 +22,7 @@ from hostd.archive.deliveries import PRIORITIES
 from hostd.archive.records import Delivery
 from hostd.archive.retrievals import Found, Kind, Sent, State
 from hostd.delivery import faults
-from hostd.delivery.destinations import Answer, Outgoing
+from hostd.delivery.destinations import Answer, Outgoing, Products
 from hostd.delivery.lane import AskFilters
 from hostd.dicom import retrieve, statuses
 from hostd.dicom.identifiers import IdentifierError
@@ -31,7 +31,6 @@ from hostd.dicom.syntaxes import EXPLICIT_LE, IMPLICIT_LE
 from hostd.dimse.commands import SubOperations
 from hostd.errors import DestinationFault, InstanceFault, StorageError, UnparsableError
 from hostd.scp.services import Cancelled, Exchange, Refusal, Response
-from hostd.transcoding.products import Products
 from hostd.transcoding.stored import Product, Stored
 from hostd.transcoding.transform import Transform
 

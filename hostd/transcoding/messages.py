@@ -26,6 +26,8 @@ class Job(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="job"):
     """Decode the result again, and compare it with its source."""
     at_leisure: bool = False
     """Do it when nothing else wants the processor: nobody waits for it."""
+    has_receipt: bool = True
+    """Work out the pixel hashes that a receipt has; those of the facts may be empty otherwise."""
 
 
 class Compare(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="compare"):

@@ -262,6 +262,11 @@ class NativeWriter:
         return last + bytes(self._pixels.native_bytes % 2)
 
 
+def hashed_facts(pixels: Pixels) -> tuple[int, ...]:
+    """Return what the pixel hash begins with, but for its version."""
+    return pixels.rows, pixels.columns, pixels.samples, pixels.bits_stored, int(pixels.is_signed), pixels.frames
+
+
 class PixelHash:
     """The pixel hash.
 
@@ -271,8 +276,7 @@ class PixelHash:
     """
 
     def __init__(self, pixels: Pixels) -> None:
-        facts = (pixels.rows, pixels.columns, pixels.samples, pixels.bits_stored, int(pixels.is_signed), pixels.frames)
-        self._digest = hashlib.sha256(struct.pack("<7I", HASH_VERSION, *facts))
+        self._digest = hashlib.sha256(struct.pack("<7I", HASH_VERSION, *hashed_facts(pixels)))
 
     def add(self, frame: Frame) -> None:
         """Add the next frame, in canonical form."""

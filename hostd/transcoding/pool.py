@@ -122,6 +122,7 @@ class CodecPool:
         *,
         verify: bool = True,
         at_leisure: bool = False,
+        has_receipt: bool = True,
     ) -> Receipt:
         """Make `result`, the image of `source` in the target syntax, and return its receipt.
 
@@ -129,14 +130,15 @@ class CodecPool:
         Sizes, hashes and syntaxes of the receipt are seen by the host; what was proven of the pixels is the worker's word.
         Without `verify` the result is not decoded again and compared, and its receipt says so: no proof to replace anything by.
         What is done `at_leisure` has a processor only while nothing else on the machine wants one, where the system has that; it may so
-        take longer than it may.
+        take longer than it may. Where no receipt is wanted (not `has_receipt`) the one that is returned has no hashes, and the result is not synced.
 
         `result` must not exist; it is written, synced to disk (its folder is not), and left only if everything succeeded.
         Raises `CannotTranscodeError` (with the reason), `WrongPixelsError`, `CodecCrashedError` (the worker died, took too
         long or ran out of memory), and `OSError` for the file system's refusals, `FileExistsError` among them.
         """
-        job = Job(target.uid, options, verify, at_leisure)
-        receipt = self.carry_out(job, source, result, is_new_instance=options is not None)
+        job = Job(target.uid, options, verify, at_leisure, has_receipt)
+        is_new = options is not None
+        receipt = self.carry_out(job, source, result, is_new_instance=is_new, has_receipt=has_receipt)
         if receipt.result_syntax != target.uid:
             result.unlink()
             raise WrongPixelsError(f"the codec worker wrote {receipt.result_syntax[:64]!r} when {target} was asked for")
@@ -146,10 +148,22 @@ class CodecPool:
         """Return this pool for what nobody waits for."""
         return Leisurely(self)
 
-    def carry_out(self, job: msgspec.Struct, source: Path, result: Path, *, is_new_instance: bool = False) -> Receipt:
+    def in_passing(self) -> InPassing:
+        """Return this pool for what is sent, and then kept by nobody."""
+        return InPassing(self)
+
+    def carry_out(
+        self,
+        job: msgspec.Struct,
+        source: Path,
+        result: Path,
+        *,
+        is_new_instance: bool = False,
+        has_receipt: bool = True,
+    ) -> Receipt:
         """Make `result` of `source` by a job that the worker knows. Raises as `transcode` does.
 
-        With `is_new_instance` the receipt names the SOP instance that the result is.
+        With `is_new_instance` the receipt names the SOP instance that the result is; `has_receipt` as of `transcode`.
         """
         with source.open("rb") as original:
             try:
@@ -161,14 +175,13 @@ class CodecPool:
                 with self._worker() as worker:
                     began = time.monotonic()
                     worker.begin(job, [original.fileno(), made], self._time_limit_s)
-                    source_sha256 = _sha256(original.fileno())  # while the worker has the file too
+                    # While the worker has the file too.
+                    source_sha256 = _sha256(original.fileno()) if has_receipt else ""
                     reply = worker.finish()
                 # The worker goes on with another job while this result is synced and hashed.
                 if not isinstance(reply, Made):
                     raise CodecCrashedError("the codec worker gave an answer to another question")
-                hasten(made)
-                result_sha256 = _sha256(made)
-                os.fsync(made)
+                result_sha256 = _synced(made) if has_receipt else ""
                 facts = reply.facts
                 return Receipt(
                     outcome="made",
@@ -340,6 +353,19 @@ class Leisurely:
         return self._pool.transcode(source, target, result, options, at_leisure=True)
 
 
+class InPassing:
+    """A pool whose results have no receipt."""
+
+    def __init__(self, pool: CodecPool) -> None:
+        self._pool = pool
+
+    def transcode(
+        self, source: Path, target: TransferSyntax, result: Path, options: EncodeOptions | None = None
+    ) -> Receipt:
+        """Make `result`; as `CodecPool.transcode` does without `has_receipt`, and raises likewise."""
+        return self._pool.transcode(source, target, result, options, has_receipt=False)
+
+
 class _Worker:
     """One codec process; not for use by several threads, except `kill`."""
 
@@ -467,6 +493,14 @@ def _syntax(descriptor: int) -> str:
             return part10.data_set_offset(file).transfer_syntax_uid
         except UnparsableError as error:
             raise WrongPixelsError(f"what the codec worker wrote cannot be read: {error}") from error
+
+
+def _synced(descriptor: int) -> str:
+    """Put an open file on stable storage; return its hash."""
+    hasten(descriptor)
+    digest = _sha256(descriptor)
+    os.fsync(descriptor)
+    return digest
 
 
 def _sha256(descriptor: int) -> str:

@@ -120,6 +120,10 @@ class Products:
         """Note that the node is stopping: from now on a codec that ends abruptly says nothing about its file."""
         self._stopping = True
 
+    def is_stopping(self) -> bool:
+        """Tell whether the node is stopping."""
+        return self._stopping
+
     def obtain(self, delivery: Delivery, transform: Transform | None = None) -> Product:
         """Return what the delivery asks for, or its instance after another transform, making it if need be.
 

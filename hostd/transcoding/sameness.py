@@ -6,9 +6,10 @@ from pathlib import Path
 
 import msgspec
 
-from hostd.dicom import part10, syntaxes
-from hostd.dicom.header import Header, read_header
+from hostd.dicom import syntaxes
+from hostd.dicom.header import Header, read_file_header
 from hostd.dicom.identity import is_uid
+from hostd.dicom.recalled_header import Memory
 from hostd.errors import UnlikeReceiptError, UnparsableError, WrongPixelsError
 from hostd.transcoding import identity
 from hostd.transcoding.options import EncodeOptions
@@ -74,7 +75,8 @@ def require_same(sop_instance_uid: str, before: Receipt, again: Receipt) -> None
 
 
 def _header_of(path: Path) -> Header:
-    with path.open("rb") as file:
-        start = part10.data_set_offset(file)
-        size = path.stat().st_size
-        return read_header(file, offset=start.offset, transfer_syntax=start.transfer_syntax_uid, size=size)
+    return read_file_header(path, _MEMORY)
+
+
+_MEMORY = Memory()
+"""Results are made of one instance of a series after the other."""

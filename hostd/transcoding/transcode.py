@@ -43,16 +43,17 @@ def transcode(
     options: EncodeOptions | None = None,
     *,
     verify: bool = True,
+    has_receipt: bool = True,
 ) -> Facts:
     """Write the image of `source` to `result` in the target syntax, and return what proves it.
 
     Without `options` nothing is lost and the SOP instance keeps its UID; with them the target loses information, and the
     result is a derived image with a UID of its own. `result` is an empty file that can be read and sought. Without `verify` it
-    is not decoded again and compared, which the facts say. Raises `CannotTranscodeError` with the reason, and
+    is not decoded again and compared, which the facts say; where there is no receipt to come, they may be without pixel hashes. Raises `CannotTranscodeError` with the reason, and
     `WrongPixelsError` when a codec's result differs; `result` is worth nothing then.
     """
     try:
-        return _transcode(source, target, result, options, verify=verify)
+        return _transcode(source, target, result, options, verify=verify, has_receipt=has_receipt)
     except RecursionError as error:
         raise CannotTranscodeError(_TOO_DEEP) from error
 
@@ -108,7 +109,13 @@ class Way(Enum):
 
 
 def _transcode(
-    source: BinaryIO, target: TransferSyntax, result: BinaryIO, options: EncodeOptions | None, *, verify: bool
+    source: BinaryIO,
+    target: TransferSyntax,
+    result: BinaryIO,
+    options: EncodeOptions | None,
+    *,
+    verify: bool,
+    has_receipt: bool,
 ) -> Facts:
     opened = open_source(source)
     match _way(opened, target, options):
@@ -121,7 +128,7 @@ def _transcode(
         case Way.REFRAME:
             return copying.reframe(opened, target, result, verify=verify)
         case Way.DECODE:
-            return recoding.decode(opened, target, result, verify=verify)
+            return recoding.decode(opened, target, result, verify=verify, has_receipt=has_receipt)
         case Way.ENCODE:
             return recoding.encode(opened, target, result, source, options, verify=verify)
 

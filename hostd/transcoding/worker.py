@@ -155,7 +155,8 @@ def _done(
             return Made(others.do(job, source, result))
         if result is None or job.target is None:
             return Hash(work.pixel_hash(source))
-        facts = work.transcode(source, syntaxes.by_uid(job.target), result, job.options, verify=job.verify)
+        target = syntaxes.by_uid(job.target)
+        facts = work.transcode(source, target, result, job.options, verify=job.verify, has_receipt=job.has_receipt)
         result.flush()
         return Made(facts)
     except Exception as error:  # noqa: BLE001 - every error is told to the host, which raises it again

@@ -44,6 +44,6 @@ def test_only_the_one_that_is_said_to_leave_verification_out_does(tmp_path):
 
 
 def test_verification_is_left_out_by_the_default_of_one_function(monkeypatch):
-    monkeypatch.setattr(CodecPool.transcode, "__kwdefaults__", {"verify": True, "at_leisure": False})
+    monkeypatch.setattr(CodecPool.transcode, "__kwdefaults__", dict(CodecPool.transcode.__kwdefaults__))
     without_verification()
-    assert CodecPool.transcode.__kwdefaults__ == {"verify": False, "at_leisure": False}
+    assert CodecPool.transcode.__kwdefaults__ == {"verify": False, "at_leisure": False, "has_receipt": True}

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from transcoding_images import image, pixels_of, saved
 
-from hostd.dicom.syntaxes import ALL, EXPLICIT_LE, IMPLICIT_LE, JPEG2000_LOSSLESS
+from hostd.dicom.syntaxes import ALL, EXPLICIT_LE, IMPLICIT_LE, JPEG2000_LOSSLESS, RLE_LOSSLESS
 from hostd.errors import CannotTranscodeError, CodecCrashedError, WrongPixelsError
 from hostd.transcoding import pool as module
 from hostd.transcoding import registry
@@ -369,6 +369,18 @@ def test_what_is_made_at_leisure_is_what_is_made_in_a_hurry(pool, source, tmp_pa
     other = pool.at_leisure().transcode(source, JPEG2000_LOSSLESS, tmp_path / "other")
     assert one.result_sha256 == other.result_sha256
     assert one.verified_by == other.verified_by
+
+
+def test_what_is_made_in_passing_is_the_same_verified_and_not_hashed(pool, source, tmp_path):
+    kept = pool.transcode(source, JPEG2000_LOSSLESS, tmp_path / "kept")
+    pool.transcode(source, RLE_LOSSLESS, tmp_path / "rle")
+    for compressed in ("kept", "rle"):
+        recorded = pool.transcode(tmp_path / compressed, EXPLICIT_LE, tmp_path / f"{compressed}.one")
+        other = pool.in_passing().transcode(tmp_path / compressed, EXPLICIT_LE, tmp_path / f"{compressed}.other")
+        assert (tmp_path / f"{compressed}.one").read_bytes() == (tmp_path / f"{compressed}.other").read_bytes()
+        assert other.verified_by == recorded.verified_by
+        assert recorded.pixel_hash_before == recorded.pixel_hash_after == kept.pixel_hash_before
+        assert (other.source_sha256, other.result_sha256, other.pixel_hash_before) == ("", "", "")
 
 
 @pytest.mark.parametrize("behaviour", ["crash", "eat"])

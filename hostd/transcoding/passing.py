@@ -1,0 +1,170 @@
+"""Products for whoever retrieves: files of the archive in another transfer syntax, without loss, kept for the next minute only.
+
+Nothing is decided by them, so that they have no receipt and no row, and are not put on stable storage. What a crash leaves of
+them has no row, and the sweep at the next start removes it.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+
+from hostd.archive import occurrences
+from hostd.archive.archive import Archive
+from hostd.archive.blobs import Vacancy
+from hostd.archive.records import Delivery
+from hostd.dicom import syntaxes
+from hostd.errors import InstanceFault, StorageError, TranscodeError
+from hostd.transcoding.products import KeyedLocks, Products, Transcodes, transcode_twice
+from hostd.transcoding.sameness import require_same_instance
+from hostd.transcoding.stored import Product, Stored
+from hostd.transcoding.transform import Transcode, Transform
+
+_KEPT_S = 60.0
+"""Seconds for which a product serves who asks for it, from when it was last asked for."""
+_MOST_BYTES = 4 << 30
+"""Bytes that all of them have together, at most, but for the newest."""
+_NEWEST = 32
+"""Those that are on their way now: as many as are made ahead, of a few retrievals."""
+
+_log = structlog.get_logger(__name__)
+
+
+class Passing:
+    """Makes them, each once. For any number of threads.
+
+    `pool` makes results that need no receipt; `products` makes whatever is more than a change of the transfer syntax, and stops first.
+    """
+
+    def __init__(
+        self,
+        archive: Archive,
+        pool: Transcodes,
+        products: Products,
+        *,
+        now: Callable[[], float] = time.monotonic,
+        most_bytes: int = _MOST_BYTES,
+        newest: int = _NEWEST,
+    ) -> None:
+        self._archive = archive
+        self._pool = pool
+        self._products = products
+        self._now = now
+        self._most_bytes = most_bytes
+        self._newest = newest
+        self._making = KeyedLocks()
+        self._lock = threading.Lock()
+        # What follows is for who holds `_lock`.
+        self._kept: OrderedDict[tuple[str, str], _Kept] = OrderedDict()
+        """By file and transfer syntax, what was asked for last at the end."""
+        self._bytes = 0
+        self._stopped = False
+
+    def obtain(self, delivery: Delivery, transform: Transform | None = None) -> Product:
+        """Do as `Products.obtain` does, and raise likewise."""
+        step = _only_step(transform)
+        if step is None:
+            return self._products.obtain(delivery, transform)
+        stored = Stored.of(delivery)
+        source = self._products.source(stored)
+        if step.to == source.transfer_syntax:
+            return source
+        key = stored.blob, step.to
+        with self._making.holding(key):
+            return self._known(key) or self._make(key, stored, source)
+
+    def source(self, stored: Stored) -> Product:
+        """Do as `Products.source` does."""
+        return self._products.source(stored)
+
+    def tidy(self) -> None:
+        """Remove those that nobody has asked for lately."""
+        with self._lock:
+            self._drop(lambda oldest: oldest.until <= self._now())
+
+    def stop(self) -> None:
+        """Remove all of them; no other is made."""
+        with self._lock:
+            self._stopped = True
+            self._drop(lambda _: True)
+
+    def _known(self, key: tuple[str, str]) -> Product | None:
+        with self._lock:
+            kept = self._kept.get(key)
+            if kept is None or not kept.product.path.exists():
+                return None
+            kept.until = self._now() + _KEPT_S
+            self._kept.move_to_end(key)
+            return kept.product
+
+    def _make(self, key: tuple[str, str], stored: Stored, source: Product) -> Product:
+        target = syntaxes.by_uid(key[1])
+        spare = self._archive.blobs.vacant()
+        try:
+            receipt = transcode_twice(self._pool, source.path, target, spare.path, give_up=self._products.is_stopping)
+            require_same_instance(spare.path, stored.sop_instance_uid)
+        except TranscodeError as error:
+            spare.path.unlink(missing_ok=True)
+            if self._products.is_stopping():
+                raise
+            reason, now = str(error), self._archive.clock.now()
+            self._archive.writer.do(
+                lambda c: occurrences.product_failed(c, stored.blob, stored.content, reason, now),
+                topics=occurrences.TOPICS,
+            )
+            raise InstanceFault(f"the instance could not be brought to {target}: {reason}") from error
+        except BaseException:
+            spare.path.unlink(missing_ok=True)
+            raise
+        product = Product(spare.path, receipt.result_syntax, spare.name, stored.sop_instance_uid)
+        self._keep(key, _Kept(product, spare, receipt.bytes_after, self._now() + _KEPT_S))
+        return product
+
+    def _keep(self, key: tuple[str, str], kept: _Kept) -> None:
+        with self._lock:
+            if self._stopped:
+                self._archive.blobs.unlink(kept.spare.name)
+                raise StorageError("nothing is made any more, as the node stops")
+            if (before := self._kept.pop(key, None)) is not None:
+                self._bytes -= before.size
+            self._kept[key] = kept
+            self._bytes += kept.size
+            self._drop(
+                lambda oldest: (
+                    oldest.until <= self._now() or (self._bytes > self._most_bytes and len(self._kept) > self._newest)
+                )
+            )
+
+    def _drop(self, is_due: Callable[[_Kept], bool]) -> None:
+        """Remove the oldest as long as they are due."""
+        while self._kept and is_due(oldest := next(iter(self._kept.values()))):
+            self._kept.popitem(last=False)
+            self._bytes -= oldest.size
+            try:
+                self._archive.blobs.unlink(oldest.spare.name)
+            except OSError as error:
+                _log.warning(
+                    "what was made could not be removed; the sweep will", file=oldest.spare.name, reason=str(error)
+                )
+
+
+@dataclass(slots=True)
+class _Kept:
+    product: Product
+    spare: Vacancy
+    size: int
+    until: float
+    """By the monotonic clock."""
+
+
+def _only_step(transform: Transform | None) -> Transcode | None:
+    """Return the step of a transform that is a change of the transfer syntax without loss, and nothing else."""
+    steps = transform.steps if transform is not None else ()
+    if len(steps) == 1 and isinstance(steps[0], Transcode) and steps[0].options is None and not steps[0].may_stay:
+        return steps[0]
+    return None

@@ -1,0 +1,176 @@
+"""What is made for whoever retrieves is made once a minute, verified, and leaves nothing behind."""
+
+import hashlib
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from transcoding_images import EXPLICIT, J2K, instance_file
+
+from hostd.archive.archive import Archive
+from hostd.archive.instances import add_blob
+from hostd.archive.records import Blob, Delivery
+from hostd.dicom.part10 import file_header
+from hostd.errors import CannotTranscodeError, CodecCrashedError, InstanceFault, StorageError
+from hostd.testing.clock import ManualClock
+from hostd.transcoding.passing import Passing
+from hostd.transcoding.products import Products
+from hostd.transcoding.receipt import Receipt
+from hostd.transcoding.transform import Transcode, Transform
+
+CT = "1.2.840.10008.5.1.4.1.1.2"
+TO_J2K = Transform.into(J2K, or_original=False)
+
+
+class Codecs:
+    """Writes a file of the target syntax, of another instance if told, or fails as told."""
+
+    def __init__(self):
+        self.calls, self.failures, self.gives, self.size = 0, [], "1.2.3", 0
+
+    def transcode(self, source, target, result, options=None):
+        self.calls += 1
+        if self.failures:
+            raise self.failures.pop(0)
+        content = instance_file(self.gives, target.uid)
+        result.write_bytes(content)
+        self.size = len(content)
+        return Receipt("made", "", "", "", EXPLICIT, target.uid, bytes_before=1, bytes_after=len(content))
+
+
+@pytest.fixture
+def archive(tmp_path, prepared):
+    opened = Archive(prepared(tmp_path), "node", ManualClock())
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def codecs():
+    return Codecs()
+
+
+@pytest.fixture
+def passing(archive, codecs):
+    return started(archive, codecs)
+
+
+def started(archive, codecs, **given):
+    given.setdefault("now", archive.clock.now)
+    return Passing(archive, codecs, Products(archive, codecs), **given)
+
+
+def asked(archive):
+    """Store a file; return a delivery of it as a retrieval has it."""
+    content = file_header(CT, "1.2.3", EXPLICIT) + b"source"
+    file = archive.blobs.create()
+    file.write(content)
+    file.seal()
+    file.close()
+    blob = Blob(file.name, len(content), hashlib.sha256(content).hexdigest(), EXPLICIT)
+    archive.writer.do(lambda c: add_blob(c, blob, 0.0), blobs=[file.name])
+    return Delivery(
+        id=0, instance="i", sop_instance_uid="1.2.3", sop_class_uid=CT, destination="modality:x", content="content",
+        blob=file.name, transform="", priority=0, state="sending", attempts=0, not_before=0, next_attempt_at=0,
+        last_error=None, possible_doubles=0, created_at=0, finished_at=None, script=None,
+    )  # fmt: skip
+
+
+def files(archive):
+    return set(archive.blobs.names())
+
+
+def test_it_is_made_once_for_all_who_ask_in_the_next_minute(passing, codecs, archive):
+    delivery = asked(archive)
+    with ThreadPoolExecutor(4) as pool:
+        made = list(pool.map(lambda _: passing.obtain(delivery, TO_J2K), range(4)))
+    assert len(set(made)) == 1
+    assert (made[0].transfer_syntax, made[0].sop_instance_uid, codecs.calls) == (J2K, "1.2.3", 1)
+    archive.clock.advance(59)
+    passing.tidy()
+    assert passing.obtain(delivery, TO_J2K) == made[0]
+    archive.clock.advance(59)
+    passing.tidy()
+    assert made[0].path.exists(), "the minute begins again with each who asks"
+    archive.clock.advance(1)
+    passing.tidy()
+    assert files(archive) == {delivery.blob}
+    assert passing.obtain(delivery, TO_J2K).path.exists()
+    assert codecs.calls == 2
+
+
+def test_it_has_no_row_so_that_the_next_start_removes_what_a_crash_leaves(tmp_path, prepared, codecs):
+    archive = Archive(prepared(tmp_path), "node", ManualClock())
+    passing = started(archive, codecs)
+    delivery = asked(archive)
+    made = passing.obtain(delivery, TO_J2K)
+    assert made.blob in files(archive)
+    with archive.read() as connection:
+        assert connection.exec_driver_sql("SELECT name FROM blob").scalars().all() == [delivery.blob]
+        assert connection.exec_driver_sql("SELECT count(*) FROM receipt").scalar_one() == 0
+    archive.close()
+    again = Archive(tmp_path, "node", ManualClock())
+    assert files(again) == {delivery.blob}
+    again.close()
+
+
+def test_the_oldest_go_when_they_are_too_large_together_and_are_made_again(archive, codecs):
+    first, second, third = (asked(archive) for _ in range(3))
+    stored = files(archive)
+    passing = started(archive, codecs, most_bytes=1, newest=2)
+    made = [passing.obtain(each, TO_J2K) for each in (first, second)]
+    passing.obtain(first, TO_J2K)  # the second is the one that was asked for longest ago now
+    made.append(passing.obtain(third, TO_J2K))
+    assert files(archive) - stored == {made[0].blob, made[2].blob}
+    assert passing.obtain(second, TO_J2K).path.exists()
+    assert codecs.calls == 4
+
+
+def test_what_was_removed_by_somebody_else_is_made_again(passing, codecs, archive):
+    delivery = asked(archive)
+    passing.obtain(delivery, TO_J2K).path.unlink()
+    assert passing.obtain(delivery, TO_J2K).path.exists()
+    assert codecs.calls == 2
+
+
+@pytest.mark.parametrize("reason", ["the codestream is broken", "another"])
+def test_what_cannot_be_made_is_the_instances_fault_and_leaves_no_file(passing, codecs, archive, reason):
+    delivery = asked(archive)
+    if reason == "another":
+        codecs.gives, reason = "1.2.4", "another instance than it was asked for"
+    else:
+        codecs.failures.append(CannotTranscodeError(reason))
+    with pytest.raises(InstanceFault, match=f"could not be brought to .*{reason}"):
+        passing.obtain(delivery, TO_J2K)
+    assert files(archive) == {delivery.blob}
+
+
+def test_a_codec_that_crashed_gets_one_more_try(passing, codecs, archive):
+    codecs.failures.append(CodecCrashedError("died"))
+    assert passing.obtain(asked(archive), TO_J2K).path.exists()
+
+
+def test_a_full_disk_is_no_verdict_on_the_file_and_leaves_none(passing, codecs, archive):
+    delivery = asked(archive)
+    codecs.failures.append(OSError(28, "No space left on device"))
+    with pytest.raises(OSError, match="No space left"):
+        passing.obtain(delivery, TO_J2K)
+    assert files(archive) == {delivery.blob}
+
+
+def test_a_node_that_stops_leaves_nothing(passing, archive):
+    one, other = asked(archive), asked(archive)
+    passing.obtain(one, TO_J2K)
+    passing.stop()
+    assert files(archive) == {one.blob, other.blob}
+    with pytest.raises(StorageError, match="the node stops"):
+        passing.obtain(other, TO_J2K)
+    assert files(archive) == {one.blob, other.blob}
+
+
+def test_what_is_more_than_a_change_of_syntax_has_its_receipt_as_ever(passing, archive):
+    delivery = asked(archive)
+    passing.obtain(delivery, Transform((Transcode(J2K),)))  # may be its source: the receipt says whether it is
+    with archive.read() as connection:
+        assert connection.exec_driver_sql("SELECT count(*) FROM receipt").scalar_one() == 1
+    assert passing.obtain(delivery, Transform()).blob == delivery.blob
+    assert passing.obtain(delivery, Transform.into(EXPLICIT, or_original=False)).blob == delivery.blob
