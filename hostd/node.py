@@ -443,6 +443,7 @@ class Node:
                 control=self._control,
                 query=lambda: self.settings.query,
                 limits=lambda: self.settings.storage,
+                http=lambda: self.settings.http,
                 accepted=self.accepted,
                 transcoder=transcoder,
                 maker=self._maker,

@@ -29,12 +29,15 @@ from hostd.config.values import (
     FilePath,
     Host,
     ListenPort,
+    MediaType,
     ModalityCode,
     NodeName,
+    NotedName,
     Port,
     Seconds,
     Strings,
     TimeZone,
+    UserNumber,
     Wait,
 )
 from hostd.dicom.syntaxes import TransferSyntax, UnknownSyntaxError, lookup
@@ -135,6 +138,27 @@ class Http(Serving):
         description="How many requests are worked on at one time; more are answered with 503 and `Retry-After`."
         " An upload that comes has up to half a megabyte in memory.",
     )
+    check_revisions: bool = Field(
+        default=False,
+        description="Whether metadata and attachments are changed only by who says which state is meant, by `If-Match`.",
+    )
+    metadata_numbers: dict[NotedName, UserNumber] = Field(
+        default={}, description="Names of metadata that clients also call by a number, as `Reviewer = 1024`."
+    )
+    attachment_numbers: dict[NotedName, UserNumber] = Field(
+        default={}, description="Names of attachments that clients also call by a number, as `Report = 1024`."
+    )
+    attachment_types: dict[NotedName, MediaType] = Field(
+        default={},
+        description='Media types that attachments are given with, by their names, as `Report = "application/pdf"`.',
+    )
+
+    @field_validator("metadata_numbers", "attachment_numbers")
+    @classmethod
+    def _each_number_has_one_name(cls, numbers: dict[str, int]) -> dict[str, int]:
+        if len({*numbers.values()}) < len(numbers):
+            raise ValueError("should have another number for each name")
+        return numbers
 
 
 class Transcoding(Section):

@@ -49,6 +49,15 @@ def _listed(value: Any) -> Any:
     return value
 
 
+_MEDIA_TYPE = re.compile(r"[!#$&^_.+0-9A-Za-z-]{1,127}/[!#$&^_.+0-9A-Za-z-]{1,127}(; ?[ -~]{1,127})?")
+
+
+def _media_type(value: str) -> str:
+    if _MEDIA_TYPE.fullmatch(value) is None:
+        raise ValueError("should be a media type, as application/pdf")
+    return value
+
+
 def _ae_title(value: str) -> str:
     value = value.strip(" ")
     if not 1 <= len(value) <= 16:
@@ -132,6 +141,12 @@ Days = Annotated[float, BeforeValidator(_not_bool), Field(ge=0, allow_inf_nan=Fa
 Count = Annotated[int, BeforeValidator(_not_bool), Field(ge=1)]
 """How many, at least one."""
 
+UserNumber = Annotated[int, BeforeValidator(_not_bool), Field(ge=1024, le=65535)]
+"""The number of a metadata or an attachment that is no node's own."""
+
+MediaType = Annotated[str, AfterValidator(_media_type)]
+"""What a file is, as HTTP says it (RFC 9110 §8.3)."""
+
 Strings = Annotated[tuple[str, ...], BeforeValidator(_listed)]
 """A list of texts; one text with commas is taken apart, which suits environment variables."""
 
@@ -149,6 +164,7 @@ DestinationName = Annotated[str, AfterValidator(_name_of("the name of a destinat
 ChannelName = Annotated[str, AfterValidator(_name_of("the name of a channel", "default"))]
 ToolName = Annotated[str, AfterValidator(_name_of("the name of a tool", "gdcmconv"))]
 ProjectName = Annotated[str, AfterValidator(_name_of("the name of a project", "TRIAL7"))]
+NotedName = Annotated[str, AfterValidator(_name_of("the name of a metadata or an attachment", "Report"))]
 RetentionName = Annotated[str, AfterValidator(_name_of("the name of a retention", "teaching"))]
 UserName = Annotated[str, AfterValidator(_name_of("a user's name", "anna"))]
 ScriptName = Annotated[str, AfterValidator(_script_name)]

@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from hostd.archive.archive import Archive
 from hostd.config.query import Query
+from hostd.config.sections import Http
 from hostd.config.settings import Settings
 from hostd.config.storage import Storage
 from hostd.control import Control
@@ -119,6 +120,7 @@ def create_app(
     artist: Artist | None = None,
     query: Callable[[], Query] = Query,
     limits: Callable[[], Storage] = Storage,
+    http: Callable[[], Http] = Http,
 ) -> Face:
     """Return the HTTP face of a node.
 
@@ -135,7 +137,7 @@ def create_app(
     `transcoder` makes files in other transfer syntaxes; without one none are given. `artist` draws pictures, and reads them.
     `maker` makes modified ones, `packs` archives.
     `accepted` is what the DICOM face takes for storage. `query` is how what is stored is looked for, `limits` how much
-    may be.
+    may be, `http` what is noted and attached is called, and whether it is changed only by who knows its state.
     """
     accepted = accepted or Accepted()
     app = Face(
@@ -158,12 +160,14 @@ def create_app(
     include(retrieve_routes(archive, made, pictures), prefix=DICOMWEB)
     include(content_routes(archive, made))
     include(frame_routes(archive, pictures))
-    include(system_routes(archive, Named(name, dicom_aet, dicom_port, overwrites, ingest), layers, limits))
+    include(system_routes(archive, Named(name, dicom_aet, dicom_port, overwrites, ingest), layers, limits, http))
     include(upload_routes(intake, archive.data, max_upload_bytes=max_upload_bytes, upload_idle_s=upload_idle_s))
-    for routers in (level_routes, tag_routes, mark_routes):
-        for router in routers(archive):
+    for routers in (level_routes(archive), tag_routes(archive), mark_routes(archive, http)):
+        for router in routers:
             include(router)
-    for router in attachment_routes(archive, limits, max_upload_bytes=max_upload_bytes, upload_idle_s=upload_idle_s):
+    for router in attachment_routes(
+        archive, limits, http, max_upload_bytes=max_upload_bytes, upload_idle_s=upload_idle_s
+    ):
         include(router)
     for router in (
         protection_routes(archive),

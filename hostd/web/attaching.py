@@ -12,6 +12,7 @@ from typing import BinaryIO
 from fastapi import Request
 from sqlalchemy import Connection
 from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 
 from hostd.archive import attachments, instances, levels
@@ -21,26 +22,38 @@ from hostd.archive.blobs import BlobFile
 from hostd.archive.labels import Subject
 from hostd.archive.limits import require as require_within
 from hostd.archive.records import Blob
+from hostd.config.sections import Http
 from hostd.config.storage import Storage
 from hostd.errors import LimitReachedError
-from hostd.web.errors import CORRUPTED_FILE, INEXISTENT_FILE, INEXISTENT_ITEM, REVISION, WebError, bad_request
+from hostd.web.errors import CORRUPTED_FILE, INEXISTENT_FILE, INEXISTENT_ITEM, WebError, bad_request
 from hostd.web.files import AT_ONCE, pieces
+from hostd.web.naming import as_number, called, kept_as
 from hostd.web.resources import require
+from hostd.web.revisions import require_given, require_meant, require_readable
 from hostd.web.upload import Gzip, Plain, decoder_of, gathered_body, refuse_too_large, too_large
 
+_OCTETS = "application/octet-stream"
 _LENGTH = struct.Struct("<Q")
 """What stands before compressed content, as Orthanc has it: how long it is when it is not."""
 
 
 class Attaching:
-    """What is attached to all patients, studies, series or instances. `limits` says how much may be stored."""
+    """What is attached to all patients, studies, series or instances. `limits` says how much may be stored, `http` what it is called."""
 
     def __init__(
-        self, archive: Archive, subject: Subject, limits: Callable[[], Storage], *, max_bytes: int, idle_s: float
+        self,
+        archive: Archive,
+        subject: Subject,
+        limits: Callable[[], Storage],
+        http: Callable[[], Http],
+        *,
+        max_bytes: int,
+        idle_s: float,
     ) -> None:
         self._archive = archive
         self._subject = subject
         self._limits = limits
+        self._http = http
         self._max_bytes = max_bytes
         self._idle_s = idle_s
 
@@ -48,12 +61,24 @@ class Attaching:
         """Return the names of what is attached to one. Raises `WebError` when it is not stored."""
         with self._archive.read() as connection:
             require(connection, self._subject, identifier)
-            return attachments.names(connection, self._subject, identifier)
+            found = attachments.names(connection, self._subject, identifier)
+        return sorted({called(name, self._http().attachment_numbers) for name in found})
+
+    def number(self, name: str) -> int:
+        """Return the number that clients have for a name, 0 where they have none."""
+        numbers = self._http().attachment_numbers
+        return numbers.get(called(name, numbers), as_number(name) or 0)
+
+    def media_type(self, name: str) -> str:
+        """Return the media type that an attachment of that name is given with."""
+        http = self._http()
+        return http.attachment_types.get(called(name, http.attachment_numbers), _OCTETS)
 
     def get(self, identifier: str, name: str) -> Attachment:
         """Return what is attached under a name. Raises `WebError` where nothing is."""
         with self._archive.read() as connection:
             require(connection, self._subject, identifier)
+            name = self._kept_as(connection, identifier, name)
             found = attachments.get(connection, self._subject, identifier, name)
         if found is None:
             raise WebError(404, INEXISTENT_ITEM, f"no attachment is called {name[:64]!r}")
@@ -62,6 +87,7 @@ class Attaching:
     async def receive(self, request: Request, identifier: str, name: str) -> Attachment:
         """Attach the body of a request; return once it is on stable storage. Raises `WebError`."""
         refuse_too_large(request, self._max_bytes)
+        require_readable(request.headers)
         await run_in_threadpool(self.names, identifier)
         coming = await run_in_threadpool(_Coming, self._archive, self._max_bytes)
         try:
@@ -74,15 +100,18 @@ class Attaching:
             if isinstance(error, ClientDisconnect):
                 raise bad_request("the connection was closed before the whole file had arrived") from error
             raise
-        return await run_in_threadpool(self._enter, identifier, name, coming, request.headers.get("if-match"))
+        return await run_in_threadpool(self._enter, identifier, name, coming, request.headers)
 
-    def remove(self, identifier: str, name: str, if_match: str | None) -> None:
+    def remove(self, identifier: str, name: str, headers: Headers) -> None:
         """Take away what is attached under a name. Raises `WebError`."""
+        if self._http().check_revisions:
+            require_given(headers)
         self.get(identifier, name)
 
         def unit(connection: Connection) -> None:
-            self._require_unchanged(connection, identifier, name, if_match)
-            attachments.remove(connection, self._subject, identifier, name)
+            kept = self._kept_as(connection, identifier, name)
+            self._require_meant(connection, identifier, kept, headers)
+            attachments.remove(connection, self._subject, identifier, kept)
             self._tell(connection, identifier)
 
         self._archive.writer.do(unit, topics=("event",), urgent=True)
@@ -107,10 +136,10 @@ class Attaching:
             coming.file.abandon()
             raise
         blob, stored = coming.finish()
-        made = replace(stored, name=name, size=attached.size, md5=attached.md5, is_compressed=compressed)
+        made = replace(stored, name=attached.name, size=attached.size, md5=attached.md5, is_compressed=compressed)
 
         def unit(connection: Connection) -> bool:
-            now = attachments.get(connection, self._subject, identifier, name)
+            now = attachments.get(connection, self._subject, identifier, attached.name)
             if now is None or now.blob != attached.blob:
                 return False  # another one has come meanwhile, which is as it came
             self._put(connection, identifier, blob, made)
@@ -138,17 +167,17 @@ class Attaching:
         if md5.hexdigest() != attached.md5:
             raise WebError(500, CORRUPTED_FILE, "the file is not what was stored: the disk has changed it")
 
-    def _enter(self, identifier: str, name: str, coming: _Coming, if_match: str | None) -> Attachment:
+    def _enter(self, identifier: str, name: str, coming: _Coming, headers: Headers) -> Attachment:
         blob, made = coming.finish()
-        made = replace(made, name=name)
 
         def unit(connection: Connection) -> bool:
             require(connection, self._subject, identifier)
-            self._require_unchanged(connection, identifier, name, if_match)
+            kept = self._kept_as(connection, identifier, name)
+            self._require_meant(connection, identifier, kept, headers)
             known = attachments.names(connection, self._subject, identifier)
-            if name not in known and len(known) >= attachments.MOST:
+            if kept not in known and len(known) >= attachments.MOST:
                 raise bad_request(f"it has {attachments.MOST} attachments already, and no more are kept")
-            self._put(connection, identifier, blob, made)
+            self._put(connection, identifier, blob, replace(made, name=kept))
             require_within(connection, self._limits())
             self._tell(connection, identifier)
             return True
@@ -170,12 +199,13 @@ class Attaching:
         if not is_entered:
             self._archive.blobs.unlink(blob.name)
 
-    def _require_unchanged(self, connection: Connection, identifier: str, name: str, if_match: str | None) -> None:
-        if if_match is None:
-            return
+    def _kept_as(self, connection: Connection, identifier: str, name: str) -> str:
+        known = attachments.names(connection, self._subject, identifier)
+        return kept_as(name, known, self._http().attachment_numbers)
+
+    def _require_meant(self, connection: Connection, identifier: str, name: str, headers: Headers) -> None:
         known = attachments.get(connection, self._subject, identifier, name)
-        if known is None or if_match != etag(known.md5):
-            raise WebError(409, REVISION, "it was changed meanwhile: read it again")
+        require_meant(headers, known.md5 if known else None, is_needed=self._http().check_revisions)
 
     def _tell(self, connection: Connection, identifier: str) -> None:
         now = self._archive.clock.now()
@@ -238,8 +268,3 @@ def content_of(file: BinaryIO, attached: Attachment) -> Iterator[bytes]:
         raise WebError(500, CORRUPTED_FILE, "the file is not what was stored: the disk has changed it") from error
     if left:
         raise WebError(500, CORRUPTED_FILE, "the file is not what was stored: the disk has changed it")
-
-
-def etag(md5: str) -> str:
-    """Return the tag by which a client tells whether a value changed, in Orthanc's form; its revision is always 0."""
-    return f'"0-{md5}"'

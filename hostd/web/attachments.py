@@ -14,8 +14,9 @@ from hostd.archive.attachments import Attachment
 from hostd.archive.digests import Digest
 from hostd.archive.labels import Subject
 from hostd.archive.records import Instance
+from hostd.config.sections import Http
 from hostd.config.storage import Storage
-from hostd.web.attaching import Attaching, content_of, etag
+from hostd.web.attaching import Attaching, content_of
 from hostd.web.errors import CORRUPTED_FILE, FORBIDDEN, WebError, bad_request
 from hostd.web.files import disposition, file_response, open_response, opened
 from hostd.web.forms import PLURALS, file_uuid
@@ -23,6 +24,7 @@ from hostd.web.marks import NAME
 from hostd.web.parameters import is_set
 from hostd.web.resources import existing
 from hostd.web.responses import JsonResponse
+from hostd.web.revisions import etag, not_modified
 
 _DICOM, _DICOM_NUMBER = "dicom", 1
 _OTHERS_OF_ORTHANC = frozenset({"dicom-as-json", "dicom-until-pixel-data"})
@@ -38,12 +40,20 @@ Full = Annotated[str | None, Query(description="Also the numbers that Orthanc ha
 
 
 def attachment_routes(
-    archive: Archive, limits: Callable[[], Storage], *, max_upload_bytes: int, upload_idle_s: float
+    archive: Archive,
+    limits: Callable[[], Storage],
+    http: Callable[[], Http],
+    *,
+    max_upload_bytes: int,
+    upload_idle_s: float,
 ) -> list[APIRouter]:
-    """Return the routes of each of the four levels. An attachment may have `max_upload_bytes`; `limits` says how much may be stored."""
+    """Return the routes of each of the four levels.
+
+    An attachment may have `max_upload_bytes`; `limits` says how much may be stored, `http` what it is called.
+    """
     found = []
     for subject in PLURALS:
-        attaching = Attaching(archive, subject, limits, max_bytes=max_upload_bytes, idle_s=upload_idle_s)
+        attaching = Attaching(archive, subject, limits, http, max_bytes=max_upload_bytes, idle_s=upload_idle_s)
         router = APIRouter(prefix=f"/{PLURALS[subject]}/{{identifier}}/attachments", tags=[PLURALS[subject]])
         _add_changes(router, subject, attaching)
         _add_questions(archive, router, subject, attaching)
@@ -55,7 +65,7 @@ def _add_changes(router: APIRouter, subject: Subject, attaching: Attaching) -> N
     @router.get("", summary="List the attachments")
     def attachments(request: Request, identifier: str, full: Full = None) -> Response:  # noqa: ARG001 - declared for the documentation
         found = ([_DICOM] if subject == "instance" else []) + attaching.names(identifier)
-        return JsonResponse({name: _number(name) for name in found} if is_set(request, "full") else found)
+        return JsonResponse({name: _number(attaching, name) for name in found} if is_set(request, "full") else found)
 
     @router.put("/{name}", summary="Attach the body, in the place of what has that name")
     async def attach(request: Request, identifier: str, name: str) -> Response:
@@ -66,7 +76,7 @@ def _add_changes(router: APIRouter, subject: Subject, attaching: Attaching) -> N
     @router.delete("/{name}", summary="Take an attachment away")
     def delete(request: Request, identifier: str, name: str) -> Response:
         _require_free(subject, name)
-        attaching.remove(identifier, name, request.headers.get("if-match"))
+        attaching.remove(identifier, name, request.headers)
         return PlainTextResponse("")
 
     for verb in ("compress", "uncompress"):
@@ -98,55 +108,76 @@ def _require_free(subject: Subject, name: str) -> None:
         raise bad_request('an attachment has 1 to 64 letters, digits, "_", "." and "-" as its name')
 
 
-def _number(name: str) -> int:
-    """Return the number that Orthanc has for a name, 0 where it has none."""
-    return _DICOM_NUMBER if name == _DICOM else int(name) if name.isdecimal() else 0
+def _number(attaching: Attaching, name: str) -> int:
+    return _DICOM_NUMBER if name == _DICOM else attaching.number(name)
 
 
 def _add_questions(archive: Archive, router: APIRouter, subject: Subject, attaching: Attaching) -> None:
-    def held(identifier: str, name: str) -> _DicomFile | _Attached:
-        if subject == "instance" and name in {_DICOM, str(_DICOM_NUMBER)}:
-            return _DicomFile(archive, existing(archive, identifier))
-        return _Attached(attaching, attaching.get(identifier, name))
+    held = _Held(archive, subject, attaching)
 
     @router.get("/{name}", summary="List what can be asked of an attachment")
-    def operations(identifier: str, name: str) -> Response:
-        return JsonResponse(_OPERATIONS, headers=held(identifier, name).headers)
+    def operations(request: Request, identifier: str, name: str) -> Response:
+        return held.answer(request, identifier, name, lambda one: JsonResponse(_OPERATIONS, headers=one.headers))
 
     @router.get("/{name}/info", summary="Describe an attachment")
-    def info(identifier: str, name: str) -> Response:
-        one = held(identifier, name)
+    def info(request: Request, identifier: str, name: str) -> Response:
+        return held.answer(request, identifier, name, described)
+
+    def described(one: _DicomFile | _Attached) -> Response:
         md5 = one.md5()
         told = {
-            "CompressedMD5": one.stored_md5(md5), "CompressedSize": one.stored_size, "ContentType": _number(one.name),
-            "UncompressedMD5": md5, "UncompressedSize": one.size, "Uuid": one.uuid,
+            "CompressedMD5": one.stored_md5(md5), "CompressedSize": one.stored_size,
+            "ContentType": _number(attaching, one.name), "UncompressedMD5": md5, "UncompressedSize": one.size,
+            "Uuid": one.uuid,
         }  # fmt: skip
         return JsonResponse(told, headers=one.headers)
 
     @router.post("/{name}/verify-md5", summary="See whether the file is what was stored, byte for byte")
     def verify(identifier: str, name: str) -> Response:
-        held(identifier, name).verify()
+        held.one(identifier, name).verify()
         return JsonResponse({})
 
     @router.get("/{name}/data", summary="Fetch an attachment")
-    def data(identifier: str, name: str) -> Response:
-        return held(identifier, name).data()
+    def data(request: Request, identifier: str, name: str) -> Response:
+        return held.answer(request, identifier, name, lambda one: one.data())
 
     @router.get("/{name}/compressed-data", summary="Fetch an attachment as it is stored")
-    def stored_data(identifier: str, name: str) -> Response:
-        return held(identifier, name).stored_data()
+    def stored_data(request: Request, identifier: str, name: str) -> Response:
+        return held.answer(request, identifier, name, lambda one: one.stored_data())
 
     def add_text(part: str, summary: str, told: Callable[[_DicomFile | _Attached], str]) -> None:
         @router.get(f"/{{name}}/{part}", summary=summary, name=f"attachment_{part}")
-        def text(identifier: str, name: str) -> Response:
-            one = held(identifier, name)
-            return PlainTextResponse(told(one), headers=one.headers)
+        def text(request: Request, identifier: str, name: str) -> Response:
+            return held.answer(request, identifier, name, lambda one: PlainTextResponse(told(one), headers=one.headers))
 
     add_text("size", "Tell the size in bytes", lambda one: str(one.size))
     add_text("compressed-size", "Tell the size in bytes as it is stored", lambda one: str(one.stored_size))
     add_text("md5", "Tell the MD5", lambda one: one.md5())
     add_text("compressed-md5", "Tell the MD5 of the file as it is stored", lambda one: one.stored_md5())
     add_text("is-compressed", "Tell whether it is stored compressed: 1, or 0", lambda one: str(int(one.is_compressed)))
+
+
+class _Held:
+    """What there is under the names of attachments."""
+
+    def __init__(self, archive: Archive, subject: Subject, attaching: Attaching) -> None:
+        self._archive = archive
+        self._subject = subject
+        self._attaching = attaching
+
+    def one(self, identifier: str, name: str) -> _DicomFile | _Attached:
+        """Return what has that name. Raises `WebError`."""
+        if self._subject == "instance" and name in {_DICOM, str(_DICOM_NUMBER)}:
+            return _DicomFile(self._archive, existing(self._archive, identifier))
+        return _Attached(self._attaching, self._attaching.get(identifier, name))
+
+    def answer(
+        self, request: Request, identifier: str, name: str, made: Callable[[_DicomFile | _Attached], Response]
+    ) -> Response:
+        """Return the answer that is made of it, but to who has it already. Raises `WebError`."""
+        one = self.one(identifier, name)
+        known = not_modified(request.headers, one.digest) if isinstance(one, _Attached) else None
+        return known or made(one)
 
 
 class _Attached:
@@ -158,6 +189,7 @@ class _Attached:
         self.name, self.size, self.stored_size = attached.name, attached.size, attached.stored_size
         self.is_compressed = attached.is_compressed
         self.uuid = file_uuid(attached.blob)
+        self.digest = attached.md5
         self.headers = {"ETag": etag(attached.md5)}
 
     def md5(self) -> str:
@@ -172,7 +204,8 @@ class _Attached:
     def data(self) -> Response:
         file = self._attaching.open(self._attached)
         headers = {**self.headers, "Content-Length": str(self.size)}
-        return open_response(file, content_of(file, self._attached), media_type=_OCTETS, headers=headers)
+        media_type = self._attaching.media_type(self.name)
+        return open_response(file, content_of(file, self._attached), media_type=media_type, headers=headers)
 
     def stored_data(self) -> Response:
         return file_response(self._attaching.open(self._attached), media_type=_OCTETS, headers=self.headers)

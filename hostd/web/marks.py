@@ -10,26 +10,29 @@ from functools import partial
 from fastapi import APIRouter, Request
 from sqlalchemy import Connection
 from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse, Response
 
 from hostd.archive import labels, levels, marks
 from hostd.archive.archive import Archive
 from hostd.archive.labels import Subject
 from hostd.archive.levels import Change
+from hostd.config.sections import Http
 from hostd.web.body import small_body
 from hostd.web.errors import (
     BAD_REQUEST,
     FORBIDDEN,
     INEXISTENT_ITEM,
-    REVISION,
     WebError,
     bad_request,
     unknown_resource,
 )
 from hostd.web.forms import PLURALS, metadata_of, metadata_of_level
+from hostd.web.naming import LAST, called, kept_as
 from hostd.web.parameters import Expand, is_set
 from hostd.web.resources import existing_instance, existing_level, require
 from hostd.web.responses import JsonResponse
+from hostd.web.revisions import etag, not_modified, require_given, require_meant, require_readable
 
 MAX_VALUE = 4000
 """Characters of one metadata, as for scripts."""
@@ -43,21 +46,28 @@ KEPT = frozenset({
 """Metadata of Orthanc's and hostd's own, which nobody sets."""
 _FIRST_FREE = 1024
 """The numbers below are Orthanc's own metadata."""
+_OF_ORTHANC = {
+    str(number): name
+    for number, name in enumerate((
+        "IndexInSeries", "ReceptionDate", "RemoteAET", "ExpectedNumberOfInstances", "ModifiedFrom", "AnonymizedFrom", "LastUpdate",
+        "Origin", "TransferSyntax", "SopClassUid", "RemoteIP", "CalledAET", "HttpUsername",
+    ), start=1)
+}  # fmt: skip
 
 
-def mark_routes(archive: Archive) -> list[APIRouter]:
-    """Return the routes of the metadata and labels of each of the four levels."""
+def mark_routes(archive: Archive, http: Callable[[], Http]) -> list[APIRouter]:
+    """Return the routes of the metadata and labels of each of the four levels; `http` says what metadata are called."""
     found = []
     for subject, plural in PLURALS.items():
         router = APIRouter(prefix=f"/{plural}/{{identifier}}", tags=[plural])
-        _add_metadata(archive, router, subject)
+        _add_metadata(archive, router, subject, http)
         _add_labels(archive, router, subject)
         found.append(router)
     return found
 
 
-def _add_metadata(archive: Archive, router: APIRouter, subject: Subject) -> None:
-    metadata = _Metadata(archive, subject)
+def _add_metadata(archive: Archive, router: APIRouter, subject: Subject, http: Callable[[], Http]) -> None:
+    metadata = _Metadata(archive, subject, http)
 
     @router.get("/metadata", summary="List the metadata")
     def listing(request: Request, identifier: str, expand: Expand = None) -> Response:  # noqa: ARG001 - declared for the documentation
@@ -67,31 +77,34 @@ def _add_metadata(archive: Archive, router: APIRouter, subject: Subject) -> None
     @router.get("/metadata/{name}", summary="Read one metadata, as text")
     def one(request: Request, identifier: str, name: str) -> Response:
         value = metadata.one(identifier, name)
-        tag = _etag(value)
-        if request.headers.get("if-none-match") == tag:
-            return Response(status_code=304, headers={"ETag": tag})
-        return PlainTextResponse(value, headers={"ETag": tag})
+        md5 = _md5(value)
+        return not_modified(request.headers, md5) or PlainTextResponse(value, headers={"ETag": etag(md5)})
 
     @router.put("/metadata/{name}", summary="Set one metadata: the body is its text")
     async def set_one(request: Request, identifier: str, name: str) -> Response:
         value = _text(await small_body(request, 4 * MAX_VALUE))
-        await run_in_threadpool(metadata.change, identifier, name, value, request.headers.get("if-match"))
-        return Response(media_type="text/plain", headers={"ETag": _etag(value)})
+        await run_in_threadpool(metadata.change, identifier, name, value, request.headers)
+        return Response(media_type="text/plain", headers={"ETag": etag(_md5(value))})
 
     @router.delete("/metadata/{name}", summary="Remove one metadata")
     def remove(request: Request, identifier: str, name: str) -> Response:
-        metadata.change(identifier, name, None, request.headers.get("if-match"))
+        metadata.change(identifier, name, None, request.headers)
         return Response(media_type="text/plain")
 
 
 class _Metadata:
     """The metadata of all patients, studies, series or instances."""
 
-    def __init__(self, archive: Archive, subject: Subject) -> None:
+    def __init__(self, archive: Archive, subject: Subject, http: Callable[[], Http]) -> None:
         self._archive = archive
         self._subject = subject
+        self._http = http
 
     def all(self, identifier: str) -> dict[str, str]:
+        numbers, known = self._http().metadata_numbers, self._known(identifier)
+        return {called(name, numbers): value for name, value in known.items()}
+
+    def _known(self, identifier: str) -> dict[str, str]:
         with self._archive.read() as connection:
             if self._subject == "instance":
                 return metadata_of(existing_instance(connection, identifier))
@@ -99,28 +112,31 @@ class _Metadata:
 
     def one(self, identifier: str, name: str) -> str:
         known = self.all(identifier)
+        name = _OF_ORTHANC.get(name) or called(name, self._http().metadata_numbers)
         if name not in known:
             raise WebError(404, INEXISTENT_ITEM)
         return known[name]
 
-    def change(self, identifier: str, name: str, value: str | None, if_match: str | None) -> None:
-        """Set one, or remove it (None), where it is still what `if_match` says."""
+    def change(self, identifier: str, name: str, value: str | None, headers: Headers) -> None:
+        """Set one, or remove it (None), where it is still what `If-Match` says."""
         _require_settable(name)
+        if value is None and self._http().check_revisions:
+            require_given(headers)
+        require_readable(headers)
         self._archive.writer.do(
-            lambda c: self._change(c, identifier, name, value, if_match), topics=("event",), urgent=True
+            lambda c: self._change(c, identifier, name, value, headers), topics=("event",), urgent=True
         )
 
-    def _change(
-        self, connection: Connection, identifier: str, name: str, value: str | None, if_match: str | None
-    ) -> None:
+    def _change(self, connection: Connection, identifier: str, name: str, value: str | None, headers: Headers) -> None:
         noted = marks.get(connection, self._subject, identifier)
         if noted is None:
             raise unknown_resource()
-        known = noted.metadata
+        known, http = noted.metadata, self._http()
+        name = kept_as(name, known, http.metadata_numbers)
         if value is None and name not in known:
             raise WebError(404, INEXISTENT_ITEM)
-        if if_match is not None and (name not in known or if_match != _etag(known[name])):
-            raise WebError(409, REVISION, "it was changed meanwhile: read it again")
+        md5 = _md5(known[name]) if name in known else None
+        require_meant(headers, md5, is_needed=http.check_revisions)
         if name not in known and len(known) >= marks.MAX_KEYS:
             raise bad_request(f"it has {marks.MAX_KEYS} metadata already, and no more are kept")
         if known.get(name) != value:
@@ -186,7 +202,7 @@ def _tell(connection: Connection, subject: Subject, identifier: str, at: float, 
 
 
 def _require_settable(name: str) -> None:
-    if name in KEPT or (name.isascii() and name.isdigit() and int(name) < _FIRST_FREE):
+    if name in KEPT or (name.isascii() and name.isdigit() and not _FIRST_FREE <= int(name) <= LAST):
         raise WebError(403, FORBIDDEN, f"{name} is kept by hostd itself")
     if NAME.fullmatch(name) is None:
         raise bad_request('a metadata has 1 to 64 letters, digits, "_", "." and "-" as its name')
@@ -204,6 +220,5 @@ def _text(body: bytes) -> str:
     return text
 
 
-def _etag(value: str) -> str:
-    """Return the tag by which a client tells whether a value changed, in Orthanc's form; its revision is always 0."""
-    return f'"0-{hashlib.md5(value.encode(), usedforsecurity=False).hexdigest()}"'
+def _md5(value: str) -> str:
+    return hashlib.md5(value.encode(), usedforsecurity=False).hexdigest()

@@ -12,6 +12,7 @@ from starlette.responses import Response
 from hostd.archive import attachments, instances
 from hostd.archive.archive import Archive
 from hostd.archive.database import SCHEMA
+from hostd.config.sections import Http
 from hostd.config.storage import Storage
 from hostd.dicom.main_tags import main_keywords
 from hostd.web.forms import statistics_form
@@ -44,7 +45,11 @@ class Named:
 
 
 def system_routes(
-    archive: Archive, named: Named, layers: Callable[[], Mapping[str, int]], limits: Callable[[], Storage]
+    archive: Archive,
+    named: Named,
+    layers: Callable[[], Mapping[str, int]],
+    limits: Callable[[], Storage],
+    http: Callable[[], Http],
 ) -> APIRouter:
     """Return the routes about the node itself; `layers` are those that isolate its scripts, `limits` says how much may be stored."""
     router = APIRouter(tags=["system"])
@@ -52,12 +57,12 @@ def system_routes(
     @router.get("/system", summary="Describe the node")
     def system(request: Request) -> Response:
         server = request.scope.get("server")
-        storage = limits()
+        storage, serving = limits(), http()
         return JsonResponse(
             {
                 "ApiVersion": API_VERSION,
                 "Capabilities": {"HasExtendedChanges": False, "HasExtendedFind": False},
-                "CheckRevisions": False,
+                "CheckRevisions": serving.check_revisions,
                 "DatabaseBackendPlugin": None,
                 "DatabaseVersion": int(SCHEMA),
                 "DicomAet": named.dicom_aet,
@@ -78,7 +83,7 @@ def system_routes(
                 "Software": "hostd",
                 "StorageAreaPlugin": None,
                 "StorageCompression": False,
-                "UserMetadata": {},  # scripts and clients set metadata of any name
+                "UserMetadata": serving.metadata_numbers,
                 "Version": _VERSION,
             }
         )

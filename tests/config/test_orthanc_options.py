@@ -466,3 +466,29 @@ def test_how_much_may_be_stored_and_what_is_done_beyond_is_as_it_was(given, stor
 def test_limits_that_are_none_are_refused(given):
     with pytest.raises(InvalidConfigurationError, match=next(iter(given))):
         settings(**given)
+
+
+def test_what_users_note_and_attach_has_its_names_numbers_and_media_types():
+    given = {
+        "CheckRevisions": True,
+        "UserMetadata": {"Reviewer": 1024},
+        "UserContentType": {"Plan": 1024, "Report": [1025, "application/pdf"]},
+    }
+    http = Settings(**tomllib.loads(tomli_w.dumps({"http": converted(**given).values["http"]}))).http
+    assert http.check_revisions
+    assert http.metadata_numbers == {"Reviewer": 1024}
+    assert http.attachment_numbers == {"Plan": 1024, "Report": 1025}
+    assert http.attachment_types == {"Report": "application/pdf"}
+
+
+@pytest.mark.parametrize("wrong", [
+    {"UserMetadata": {"Reviewer": 1023}},
+    {"UserMetadata": {"Reviewer": 1024, "Reader": 1024}},
+    {"UserMetadata": ["Reviewer"]},
+    {"UserContentType": {"Report": 65536}},
+    {"UserContentType": {"Report": [1025]}},
+    {"UserContentType": {"Report": [1025, "pdf"]}},
+])  # fmt: skip
+def test_names_and_numbers_that_are_none_are_refused(wrong):
+    with pytest.raises((InvalidConfigurationError, ValidationError)):
+        settings(**wrong)

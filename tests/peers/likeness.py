@@ -140,9 +140,9 @@ class Pair:
         assert found == sorted(KNOWN.get(known, {})), (known, theirs.text[:1000], ours.text[:1000])
 
 
-def pair_of(folder, *contents, more="", orthanc=None):
-    """Start both, with these files in them; end it with `stop`. `more` is hostd's configuration, `orthanc` Orthanc's."""
-    pair = Pair(Orthanc(folder / "orthanc", more=orthanc).start(), LiveNode(folder / "hostd", more=more))
+def pair_of(folder, *contents, more="", orthanc=None, http=""):
+    """Start both, with these files in them; end it with `stop`. `more` is hostd's configuration, `http` of it what is in `[http]`, `orthanc` Orthanc's."""
+    pair = Pair(Orthanc(folder / "orthanc", more=orthanc).start(), LiveNode(folder / "hostd", more=more, http=http))
     for content in contents:
         stored = pair.store(content)
         pair.names = {

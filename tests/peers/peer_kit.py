@@ -62,7 +62,7 @@ def until(condition, what, timeout=PATIENCE_S):
 class LiveNode:
     """A node with its configuration on disk, as a user would write it."""
 
-    def __init__(self, folder, scripts=None, more="", aet="HOSTD", run_scripts=True, port=0, dicom=""):
+    def __init__(self, folder, scripts=None, more="", aet="HOSTD", run_scripts=True, port=0, dicom="", http=""):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         (folder / "scripts").mkdir(mode=0o700, exist_ok=True)
         for name, source in (scripts or {}).items():
@@ -80,6 +80,7 @@ aets = ["{aet}"]
 {dicom}
 [http]
 port = 0
+{http}
 [delivery]
 first_retry_s = 0.2
 max_retry_s = 1.0

@@ -185,10 +185,27 @@ def _queries(draft: Draft) -> None:
         draft.put(("http", "queries"), draft.number("QueryRetrieveSize") or _ANY_NUMBER, "QueryRetrieveSize")
 
 
+def _noted(draft: Draft) -> None:
+    draft.move("CheckRevisions", "http", "check_revisions")
+    for name, number in draft.table("UserMetadata").items():
+        draft.put(("http", "metadata_numbers", name), number, f"UserMetadata.{name}")
+    for name, given in draft.table("UserContentType").items():
+        option = f"UserContentType.{name}"
+        match given:
+            case [number, str(media_type)]:
+                draft.put(("http", "attachment_numbers", name), number, option)
+                draft.put(("http", "attachment_types", name), media_type, option)
+            case [*_]:
+                draft.problem(option, "should be a number, or a number and a media type")
+            case _:
+                draft.put(("http", "attachment_numbers", name), given, option)
+
+
 def _http(draft: Draft, hashed: Callable[[str, str], str]) -> None:
     draft.move("HttpServerEnabled", "http", "enabled")
     draft.move("HttpPort", "http", "port")
     _queries(draft)
+    _noted(draft)
     is_remote = draft.flag("RemoteAccessAllowed", default=False)
     users = draft.table("RegisteredUsers")
     is_open = not draft.flag("AuthenticationEnabled", default=is_remote)
