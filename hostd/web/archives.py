@@ -178,7 +178,7 @@ class _Asking:
             elsewhere = job.node not in (None, self._archive.node)
             where = f": the node {job.node} has it" if elsewhere else ""
             raise WebError(404, INEXISTENT_ITEM, f"Job has no such output: {key}{where}") from error
-        return file_response(file, media_type="application/zip", headers=disposition(f"{job.id}.zip"))
+        return file_response(file, media_type="application/zip", headers=disposition("archive.zip"))
 
     def delete_output(self, job_id: str, key: str) -> Response:
         """Remove it. Raises `WebError`."""
