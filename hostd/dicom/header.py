@@ -21,7 +21,7 @@ from hostd.dicom.identity import Identity, is_uid
 from hostd.dicom.parsed_header import ElementReader, parse
 from hostd.dicom.part10 import data_set_offset
 from hostd.dicom.plain_header import Form
-from hostd.dicom.recalled_header import Memory
+from hostd.dicom.recalled_header import Memory, Recollection
 from hostd.dicom.syntaxes import TransferSyntax
 from hostd.dicom.truncation import missing_bytes
 from hostd.errors import UnparsableError
@@ -127,7 +127,7 @@ def _read_plain(
     *,
     max_value: int = MAX_VALUE,
     max_elements: int = MAX_ELEMENTS,
-    memory: Memory | None = None,
+    memory: Recollection | None = None,
 ) -> tuple[Elements, bool] | None:
     """Read a header of the usual form, and leave the file at the pixel data; None for any other."""
     if syntax.is_deflated or not syntax.is_little_endian:
@@ -164,15 +164,21 @@ def read_file_header(path: Path, memory: Memory | None = None) -> Header:
 
 
 def read_elements(
-    file: BinaryIO, *, offset: int, transfer_syntax: str, max_value: int, max_elements: int
+    file: BinaryIO,
+    *,
+    offset: int,
+    transfer_syntax: str,
+    max_value: int,
+    max_elements: int,
+    memory: Recollection | None = None,
 ) -> tuple[Elements, bool]:
     """Return all elements of the data set that begins at `offset`, and whether it has pixel data, which is not among them.
 
-    Values of more than `max_value` bytes are None, and so are those that come after `max_elements` bytes of values in all. Raises
+    What is as in the header that `memory` has in mind is not read again. Values of more than `max_value` bytes are None, and so are those that come after `max_elements` bytes of values in all. Raises
     `UnparsableError`.
     """
     syntax = syntaxes.by_uid(transfer_syntax)
-    plain = _read_plain(file, offset, syntax, max_value=max_value, max_elements=max_elements)
+    plain = _read_plain(file, offset, syntax, max_value=max_value, max_elements=max_elements, memory=memory)
     if plain is not None:
         return plain
     dataset, has_pixels = parse(file, offset, transfer_syntax)

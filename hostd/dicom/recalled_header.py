@@ -26,8 +26,8 @@ runs; but those that headers of many unlike series have parted would stay so, un
 parts the header into as many, joining gains nothing."""
 
 
-class Memory(threading.local):
-    """What each thread read last, in which form and within which limits."""
+class Recollection:
+    """What was read last, in which form and within which limits. For one thread at a time."""
 
     def __init__(self) -> None:
         self.form: Form | None = None
@@ -42,7 +42,11 @@ class Memory(threading.local):
         """The last one is not in mind, as it was too large, and the next is not compared either."""
 
 
-def read(data: bytes, form: Form, memory: Memory) -> Found | None:
+class Memory(threading.local, Recollection):
+    """What each thread read last."""
+
+
+def read(data: bytes, form: Form, memory: Recollection) -> Found | None:
     """Do as `plain_header.read` does, and keep in mind what was read.
 
     A header of more than half of `max_elements` bytes is not: there elements may have been left out for want of room.
@@ -160,7 +164,7 @@ class _Walk:
         self.end, self._last = end, tag
         return True
 
-    def read(self, memory: Memory, reader: Reader) -> Found:
+    def read(self, memory: Recollection, reader: Reader) -> Found:
         """Read what is not in mind, and keep all in mind. Raises `UnusualError`."""
         if not memory.runs:
             memory.encodings, memory.signed = reader.manner(self._fresh, DEFAULT_ENCODINGS)

@@ -12,6 +12,7 @@ from hostd.dicom import header, plain_header
 from hostd.dicom.element_values import Elements
 from hostd.dicom.part10 import PREAMBLE_LENGTH, PREFIX, data_set_offset
 from hostd.dicom.plain_header import Form
+from hostd.dicom.recalled_header import Recollection
 
 _LONGEST = 256
 """Characters of a text that are shown; what is longer is `TooLong`, with no value."""
@@ -65,8 +66,11 @@ _MODULES = {
 }
 
 
-def read_elements(file: BinaryIO) -> Elements:
-    """Read all elements up to the pixel data, which is there without a value. Raises `UnparsableError`."""
+def read_elements(file: BinaryIO, lately: Recollection | None = None) -> Elements:
+    """Read all elements up to the pixel data, which is there without a value. Raises `UnparsableError`.
+
+    What is as in `lately` is not read again, and is then the same object.
+    """
     start = data_set_offset(file)
     elements, has_pixels = header.read_elements(
         file,
@@ -74,6 +78,7 @@ def read_elements(file: BinaryIO) -> Elements:
         transfer_syntax=start.transfer_syntax_uid,
         max_value=4 * _LONGEST,
         max_elements=_READ_LIMIT,
+        memory=lately,
     )
     return elements | {_PIXEL_DATA: ("OW", None)} if has_pixels else elements
 

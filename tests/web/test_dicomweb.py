@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom.encaps import get_frame
+from pydicom.uid import generate_uid
 from web_support import Face, changed, dicom_file, is_orthanc_error, open_files_of
 
 from hostd.errors import StorageError
@@ -186,6 +187,38 @@ def test_metadata_are_what_pydicom_makes_of_the_same_file(client):
 
 XML = 'multipart/related; type="application/dicom+xml"'
 MODEL = {"n": "http://dicom.nema.org/PS3.19/models/NativeDICOM"}
+
+
+def test_metadata_of_a_series_are_those_of_each_instance_whatever_they_have_in_common(face, client):
+    """What is as in the instance before is not written anew; what says where a value is, also in an item, is of each alone."""
+    large = bytes(range(256)) * 8
+    study, series = generate_uid(), generate_uid()
+    contents = []
+    for number in range(6):
+        dataset = pydicom.dcmread(io.BytesIO(dicom_file("CT_small.dcm")))
+        dataset.StudyInstanceUID, dataset.SeriesInstanceUID, dataset.SOPInstanceUID = study, series, generate_uid()
+        dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+        dataset.InstanceNumber, dataset.PatientName = number, ("Döe^Jörg" if number % 2 else "Doe^John")
+        dataset.SpecificCharacterSet = "ISO_IR 192" if number % 3 else "ISO_IR 100"
+        item = pydicom.Dataset()
+        item.add_new(0x00420011, "OB", large)  # the same in each, and too large to stand there itself
+        dataset.add_new(0x00420011, "OB", large)
+        dataset.ContentSequence = [item]
+        if number != 3:
+            dataset.ImageComments = f"of {number // 2}"
+        if number == 4:
+            dataset.PixelRepresentation = 0
+        content = io.BytesIO()
+        dataset.save_as(content)
+        contents.append(content.getvalue())
+        assert client.post("/instances", content=contents[-1]).status_code == 200
+    alone = [client.get(url_of(content) + "/metadata").json()[0] for content in contents]
+    together = client.get(f"/dicom-web/studies/{study}/series/{series}/metadata").json()
+    assert sorted(together, key=str) == sorted(alone, key=str)
+    addresses = [one[tag]["BulkDataURI"] for one in together for tag in ("00420011", "7FE00010")]
+    addresses += [one["0040A730"]["Value"][0]["00420011"]["BulkDataURI"] for one in together]
+    assert len(set(addresses)) == 18
+    assert client.get(addresses[-1]).status_code == 200
 
 
 def test_metadata_are_given_in_xml_a_part_for_each_instance(client):

@@ -11,20 +11,19 @@ from starlette.responses import Response
 
 from hostd.archive.archive import Archive
 from hostd.archive.records import Instance
-from hostd.dicom.element_values import Elements
-from hostd.dicom.json_model import BulkUri, Path, to_json, to_xml
+from hostd.dicom.json_model import to_json, to_xml
 from hostd.dicom.media_types import DICOM, DICOM_JSON, DICOM_XML, OCTETS, frame_type
 from hostd.dicom.syntaxes import TransferSyntax
 from hostd.errors import CannotTranscodeError
 from hostd.transcoding import contents
 from hostd.transcoding.messages import Draw
 from hostd.transcoding.raw_frames import RawFrames
-from hostd.web import tags
 from hostd.web.accepting import preferred
 from hostd.web.dicomweb import choosing
 from hostd.web.dicomweb.choosing import MULTIPART, Form, not_acceptable
+from hostd.web.dicomweb.models import Models, read
 from hostd.web.dicomweb.multipart import Part, length_of, multipart_type, new_boundary, written, xml_part
-from hostd.web.dicomweb.resources import INSTANCE, SERIES, STUDY, named, one, root_url, url_of
+from hostd.web.dicomweb.resources import INSTANCE, SERIES, STUDY, named, one, root_url
 from hostd.web.errors import (
     INCOMPATIBLE_IMAGE_FORMAT,
     PARAMETER_OUT_OF_RANGE,
@@ -150,40 +149,23 @@ def _metadata(request: Request, archive: Archive, found: list[Instance]) -> Resp
     root = root_url(request)
     if form.is_multipart:
         boundary = new_boundary()
-        parts = (xml_part(*_elements(archive, instance, root)) for instance in found)
+        parts = (xml_part(*read(archive, instance, root)) for instance in found)
         return PiecesResponse(written(parts, boundary), media_type=multipart_type(DICOM_XML, boundary))
     if len(found) == 1:
         parses(found[0])
         if form.media_type == DICOM_XML:
-            return Response(to_xml(*_elements(archive, found[0], root)).encode(), media_type=DICOM_XML)
-        return Response(b"[" + _model(archive, found[0], root) + b"]", media_type=DICOM_JSON)
-    return PiecesResponse(_models(archive, found, root), media_type=DICOM_JSON)
+            return Response(to_xml(*read(archive, found[0], root)).encode(), media_type=DICOM_XML)
+        return Response(b"[" + encoded(to_json(*read(archive, found[0], root))) + b"]", media_type=DICOM_JSON)
+    return PiecesResponse(_models(Models(archive, root), found), media_type=DICOM_JSON)
 
 
-def _models(archive: Archive, found: list[Instance], root: str) -> Iterator[bytes]:
+def _models(models: Models, found: list[Instance]) -> Iterator[bytes]:
     """Yield one JSON array as it is read, so that of many instances one at a time is in memory."""
     before = b"["
     for instance in found:
-        yield before + _model(archive, instance, root)
+        yield before + models.model(instance)
         before = b","
     yield b"]"
-
-
-def _model(archive: Archive, instance: Instance, root: str) -> bytes:
-    return encoded(to_json(*_elements(archive, instance, root)))
-
-
-def _elements(archive: Archive, instance: Instance, root: str) -> tuple[Elements, BulkUri]:
-    """Return what a file holds, and where its large values can be had."""
-    with opened(archive, instance) as file:
-        elements = tags.read_elements(file)
-    own = url_of(root, instance)
-
-    def bulk_uri(path: Path) -> str:
-        parts = (str(part) if number % 2 else f"{part:08X}" for number, part in enumerate(path))
-        return f"{own}/bulkdata/{'/'.join(parts)}"
-
-    return elements, bulk_uri
 
 
 # -- frames and pictures ----------------------------------------------------------------------------------------------
