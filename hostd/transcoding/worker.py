@@ -126,15 +126,21 @@ def _answer(sock: socket.socket, channel: Channel, others: Others | None, leisur
     )
     if len(descriptors) != len(modes):
         raise FrameError(f"{len(descriptors)} descriptors came with a job that needs {len(modes)}")
-    with contextlib.ExitStack() as files:
-        opened = [
-            cast("BinaryIO", files.enter_context(os.fdopen(descriptor, mode)))
-            for descriptor, mode in zip(descriptors, modes, strict=True)
-        ]
-        if isinstance(job, Job) and job.at_leisure:
-            reply = leisure.do(lambda: _done(job, others, *opened))
-        else:
-            reply = _done(job, others, *opened)
+    reply = None
+    try:
+        with contextlib.ExitStack() as files:
+            opened = [
+                cast("BinaryIO", files.enter_context(os.fdopen(descriptor, mode)))
+                for descriptor, mode in zip(descriptors, modes, strict=True)
+            ]
+            if isinstance(job, Job) and job.at_leisure:
+                reply = leisure.do(lambda: _done(job, others, *opened))
+            else:
+                reply = _done(job, others, *opened)
+    except OSError:
+        if not isinstance(reply, Failed):
+            raise
+        # What the system refused to write it refuses once more as the file is closed.
     channel.send(reply)
     if isinstance(reply, Failed) and reply.kind in ("memory", "defect"):
         sys.exit(1)  # what else is broken in this process is not known

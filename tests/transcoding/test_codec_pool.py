@@ -436,3 +436,20 @@ def test_memory_stays_bounded_whatever_the_size_of_the_file(source, tmp_path):
 def test_importing_the_pool_loads_no_codec():
     check = "import sys, hostd.transcoding.pool; print([m for m in ('numpy', 'imagecodecs', 'openjpeg', 'pydicom') if m in sys.modules])"
     assert subprocess.check_output([sys.executable, "-c", check], text=True).strip() == "[]"
+
+
+def test_what_fills_an_open_file_is_the_same_and_the_system_bounds_it_for_that_job_only(pool, source, tmp_path):
+    pool.transcode(source, RLE_LOSSLESS, tmp_path / "rle")
+    pool.transcode(tmp_path / "rle", EXPLICIT_LE, tmp_path / "native")
+    size = (tmp_path / "native").stat().st_size
+    for most, name in ((size, "fits"), (size - 1, "too large")):
+        with (tmp_path / name).open("w+b") as result:
+            if name == "fits":
+                receipt = pool.in_passing().fill(tmp_path / "rle", EXPLICIT_LE, result.fileno(), most)
+                assert (receipt.bytes_after, receipt.result_sha256) == (size, "")
+            else:
+                with pytest.raises(OSError, match="File too large"):
+                    pool.in_passing().fill(tmp_path / "rle", EXPLICIT_LE, result.fileno(), most)
+    assert (tmp_path / "fits").read_bytes() == (tmp_path / "native").read_bytes()
+    (tmp_path / "native").unlink()
+    assert pool.transcode(tmp_path / "rle", EXPLICIT_LE, tmp_path / "native").bytes_after == size
