@@ -551,9 +551,8 @@ class Node:
     def _in_passing(self, pool: CodecPool, products: Products) -> tuple[Passing, Transcoder]:
         """Return what makes instances for whoever retrieves them: it replaces nothing, and nobody keeps it, so that it needs no receipt."""
         builtin = self.settings.transcoding.builtin
-        codecs = pool.in_passing()
-        transcoder = Transcoder(codecs, self._tools, builtin, may_be_unverified=True)
-        passing = Passing(self.archive, transcoder, products, codecs if builtin == "before" else None)
+        transcoder = Transcoder(pool.in_passing(), self._tools, builtin, may_be_unverified=True)
+        passing = Passing(self.archive, transcoder, products)
         self._undo.append(("what was made to be retrieved", passing.stop))
         return passing, transcoder
 

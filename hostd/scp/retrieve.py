@@ -172,10 +172,8 @@ class Retriever:
                 outgoing = {one: self._outgoing(way, found) for one, found in there.items()}
                 for place, instance in enumerate(some):
                     exchange.heed()
-                    ahead.prepare(outgoing[soon] for soon in some[place : place + _AHEAD] if soon in outgoing)
-                    # Taken out, so that what was made of it is held by nobody any more.
-                    one = outgoing.pop(instance, None)
-                    sent = self._send(way, one) if one else self._gone(instance)
+                    ahead.prepare(outgoing[one] for one in some[place : place + _AHEAD] if one in outgoing)
+                    sent = self._send(way, outgoing[instance]) if instance in outgoing else self._gone(instance)
                     record.add(sent)
                     progress.add(sent)
                     if progress.remaining and time.monotonic() >= told_at + _PENDING_S:

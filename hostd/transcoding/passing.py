@@ -1,7 +1,7 @@
 """Products for whoever retrieves: files of the archive in another transfer syntax, without loss, kept for the next minute only.
 
-Nothing is decided by them, so that they have no receipt and no row, and are not put on stable storage: they are in memory as long as
-there is room, or else in the archive's folder. What a crash leaves of those has no row, and the sweep at the next start removes it.
+Nothing is decided by them, so that they have no receipt and no row, and are not put on stable storage. What a crash leaves of
+them has no row, and the sweep at the next start removes it.
 """
 
 from __future__ import annotations
@@ -11,21 +11,16 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Protocol
 
 import structlog
 
 from hostd.archive import occurrences
 from hostd.archive.archive import Archive
+from hostd.archive.blobs import Vacancy
 from hostd.archive.records import Delivery
 from hostd.dicom import syntaxes
-from hostd.dicom.syntaxes import TransferSyntax
-from hostd.errors import CannotTranscodeError, InstanceFault, StorageError, TranscodeError
-from hostd.transcoding.memory import Memory, MemoryPath, descriptor_of
-from hostd.transcoding.options import EncodeOptions
+from hostd.errors import InstanceFault, StorageError, TranscodeError
 from hostd.transcoding.products import KeyedLocks, Products, Transcodes, transcode_twice
-from hostd.transcoding.receipt import Receipt
 from hostd.transcoding.sameness import require_same_instance
 from hostd.transcoding.stored import Product, Stored
 from hostd.transcoding.transform import Transcode, Transform
@@ -36,30 +31,14 @@ _MOST_BYTES = 4 << 30
 """Bytes that all of them have together, at most, but for the newest."""
 _NEWEST = 32
 """Those that are on their way now: as many as are made ahead, of a few retrievals."""
-_GROWS = 16
-"""Times as large as its source a product in memory is at most; one that is larger is made as a file."""
-_LEAST_ROOM = 4 << 20
-"""Bytes that it may have, however small its source is."""
-_MOST_ROOM = 64 << 20
-_LARGE_SOURCE = 24 << 20
-"""Bytes of a source of which what is made has hardly room in memory."""
 
 _log = structlog.get_logger(__name__)
-
-
-class Fills(Protocol):
-    """What makes results in open files: `hostd.transcoding.pool.InPassing`."""
-
-    def fill(self, source: Path, target: TransferSyntax, result: int, most_bytes: int) -> Receipt:
-        """Do as `CodecPool.fill` does, and raise likewise."""
-        ...
 
 
 class Passing:
     """Makes them, each once. For any number of threads.
 
     `pool` makes results that need no receipt; `products` makes whatever is more than a change of the transfer syntax, and stops first.
-    `codecs` are asked before `pool` and make results in memory, None where that is not to be.
     """
 
     def __init__(
@@ -67,18 +46,14 @@ class Passing:
         archive: Archive,
         pool: Transcodes,
         products: Products,
-        codecs: Fills | None = None,
         *,
-        memory: Memory | None = None,
         now: Callable[[], float] = time.monotonic,
         most_bytes: int = _MOST_BYTES,
         newest: int = _NEWEST,
     ) -> None:
         self._archive = archive
-        self.pool = pool
+        self._pool = pool
         self._products = products
-        self._codecs = codecs
-        self._memory = memory or Memory()
         self._now = now
         self._most_bytes = most_bytes
         self._newest = newest
@@ -130,13 +105,9 @@ class Passing:
     def _make(self, key: tuple[str, str], stored: Stored, source: Product) -> Product:
         target = syntaxes.by_uid(key[1])
         spare = self._archive.blobs.vacant()
-        first = _InMemory(self)
         try:
-            receipt = transcode_twice(
-                first, source.path, target, spare.path, give_up=self._products.is_stopping, again=self.pool
-            )
-            path = first.made or spare.path
-            require_same_instance(path, stored.sop_instance_uid)
+            receipt = transcode_twice(self._pool, source.path, target, spare.path, give_up=self._products.is_stopping)
+            require_same_instance(spare.path, stored.sop_instance_uid)
         except TranscodeError as error:
             spare.path.unlink(missing_ok=True)
             if self._products.is_stopping():
@@ -150,31 +121,14 @@ class Passing:
         except BaseException:
             spare.path.unlink(missing_ok=True)
             raise
-        product = Product(path, receipt.result_syntax, spare.name, stored.sop_instance_uid)
-        self._keep(key, _Kept(product, receipt.bytes_after, self._now() + _KEPT_S))
+        product = Product(spare.path, receipt.result_syntax, spare.name, stored.sop_instance_uid)
+        self._keep(key, _Kept(product, spare, receipt.bytes_after, self._now() + _KEPT_S))
         return product
-
-    def in_memory(self, source: Path, target: TransferSyntax) -> tuple[MemoryPath, Receipt] | None:
-        """Make a result in memory; None where there is no room for it, or somebody else is to try. Raises `TranscodeError`."""
-        if self._codecs is None or (room := _room_for(source.stat().st_size)) == 0:
-            return None
-        while (path := self._memory.file(room)) is None:
-            if not self._let_go():
-                return None
-        try:
-            receipt = self._codecs.fill(source, target, descriptor_of(path), room)
-        except (
-            CannotTranscodeError,
-            OSError,
-        ):  # it is larger than was thought, perhaps; what it is, the other way says
-            return None
-        self._memory.seal(path)
-        return path, receipt
 
     def _keep(self, key: tuple[str, str], kept: _Kept) -> None:
         with self._lock:
             if self._stopped:
-                kept.remove(self._archive)
+                self._archive.blobs.unlink(kept.spare.name)
                 raise StorageError("nothing is made any more, as the node stops")
             if (before := self._kept.pop(key, None)) is not None:
                 self._bytes -= before.size
@@ -192,61 +146,20 @@ class Passing:
             self._kept.popitem(last=False)
             self._bytes -= oldest.size
             try:
-                oldest.remove(self._archive)
+                self._archive.blobs.unlink(oldest.spare.name)
             except OSError as error:
                 _log.warning(
-                    "what was made could not be removed; the sweep will", file=oldest.product.blob, reason=str(error)
+                    "what was made could not be removed; the sweep will", file=oldest.spare.name, reason=str(error)
                 )
-
-    def _let_go(self) -> bool:
-        """Forget the oldest in memory, which goes when it is sent; tell whether there was one that is not on its way now."""
-        with self._lock:
-            for key, kept in list(self._kept.items())[: -self._newest or None]:
-                if kept.is_in_memory:
-                    del self._kept[key]
-                    self._bytes -= kept.size
-                    return True
-        return False
 
 
 @dataclass(slots=True)
 class _Kept:
     product: Product
+    spare: Vacancy
     size: int
     until: float
     """By the monotonic clock."""
-
-    @property
-    def is_in_memory(self) -> bool:
-        return isinstance(self.product.path, MemoryPath)
-
-    def remove(self, archive: Archive) -> None:
-        """Remove the file; one in memory goes when nobody holds it."""
-        if not self.is_in_memory:
-            archive.blobs.unlink(self.product.blob)
-
-
-class _InMemory:
-    """Makes one product: in memory, or else where it is told."""
-
-    def __init__(self, passing: Passing) -> None:
-        self._passing = passing
-        self.made: MemoryPath | None = None
-
-    def transcode(
-        self, source: Path, target: TransferSyntax, result: Path, options: EncodeOptions | None = None
-    ) -> Receipt:
-        """Do as `Transcodes.transcode` does; where the result is in memory, `made` is its place."""
-        filled = self._passing.in_memory(source, target) if options is None else None
-        if filled is None:
-            return self._passing.pool.transcode(source, target, result, options)
-        self.made, receipt = filled
-        return receipt
-
-
-def _room_for(size: int) -> int:
-    """Return how many bytes a product in memory may have, 0: it is to be a file. `size` is that of its source."""
-    return 0 if size > _LARGE_SOURCE else min(max(size * _GROWS, _LEAST_ROOM), _MOST_ROOM)
 
 
 def _only_step(transform: Transform | None) -> Transcode | None:

@@ -1,10 +1,7 @@
 """What is made for whoever retrieves is made once a minute, verified, and leaves nothing behind."""
 
-import gc
 import hashlib
-import os
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 from transcoding_images import EXPLICIT, J2K, instance_file
@@ -15,7 +12,6 @@ from hostd.archive.records import Blob, Delivery
 from hostd.dicom.part10 import file_header
 from hostd.errors import CannotTranscodeError, CodecCrashedError, InstanceFault, StorageError
 from hostd.testing.clock import ManualClock
-from hostd.transcoding.memory import Memory
 from hostd.transcoding.passing import Passing
 from hostd.transcoding.products import Products
 from hostd.transcoding.receipt import Receipt
@@ -32,26 +28,12 @@ class Codecs:
         self.calls, self.failures, self.gives, self.size = 0, [], "1.2.3", 0
 
     def transcode(self, source, target, result, options=None):
-        content = self._content(target)
-        result.write_bytes(content)
-        return self._receipt(target, content)
-
-    def fill(self, source, target, result, most_bytes):
-        content = self._content(target)
-        if len(content) > most_bytes:
-            raise OSError(27, "File too large")
-        os.write(result, content)
-        return self._receipt(target, content)
-
-    def _content(self, target):
         self.calls += 1
         if self.failures:
             raise self.failures.pop(0)
         content = instance_file(self.gives, target.uid)
+        result.write_bytes(content)
         self.size = len(content)
-        return content
-
-    def _receipt(self, target, content):
         return Receipt("made", "", "", "", EXPLICIT, target.uid, bytes_before=1, bytes_after=len(content))
 
 
@@ -192,151 +174,3 @@ def test_what_is_more_than_a_change_of_syntax_has_its_receipt_as_ever(passing, a
         assert connection.exec_driver_sql("SELECT count(*) FROM receipt").scalar_one() == 1
     assert passing.obtain(delivery, Transform()).blob == delivery.blob
     assert passing.obtain(delivery, Transform.into(EXPLICIT, or_original=False)).blob == delivery.blob
-
-
-in_memory_only_here = pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="the system has no files in memory")
-ROOM = 4 << 20
-"""Bytes that what is made of a small file may have."""
-
-
-def in_memory(archive, codecs, memory, **given):
-    given.setdefault("now", archive.clock.now)
-    return Passing(archive, codecs, Products(archive, codecs), codecs, memory=memory, **given)
-
-
-def open_memory_files():
-    gc.collect()
-    found = set()
-    for place in Path("/proc/self/fd").iterdir():
-        try:
-            if str(place.readlink()).startswith("/memfd:hostd"):
-                found.add(place.name)
-        except FileNotFoundError:
-            pass  # that of the listing
-    return found
-
-
-@in_memory_only_here
-def test_what_is_in_memory_is_no_file_of_the_archive_and_goes_after_a_minute(archive, codecs):
-    delivery, before, memory = asked(archive), open_memory_files(), Memory()
-    passing = in_memory(archive, codecs, memory)
-    made = passing.obtain(delivery, TO_J2K)
-    assert made.path.read_bytes() == instance_file("1.2.3", J2K)
-    assert passing.obtain(delivery, TO_J2K) is made
-    assert (files(archive), codecs.calls, memory.sizes) == ({delivery.blob}, 1, [codecs.size])
-    archive.clock.advance(61)
-    passing.tidy()
-    del made
-    assert (open_memory_files(), memory.sizes) == (before, [])
-
-
-@in_memory_only_here
-def test_nobody_changes_what_was_verified_even_by_a_descriptor_of_before(archive, codecs):
-    kept = []
-
-    def fill(source, target, result, most_bytes, fill=codecs.fill):
-        kept.append(os.dup(result))
-        return fill(source, target, result, most_bytes)
-
-    codecs.fill = fill
-    made = in_memory(archive, codecs, Memory()).obtain(asked(archive), TO_J2K)
-    try:
-        for change in (lambda: os.pwrite(kept[0], b"x", 0), lambda: os.ftruncate(kept[0], 0)):
-            with pytest.raises(PermissionError):
-                change()
-    finally:
-        os.close(kept[0])
-    assert made.path.read_bytes() == instance_file("1.2.3", J2K)
-
-
-@in_memory_only_here
-def test_what_is_being_sent_stays_the_same_file_when_it_has_to_make_room(archive, codecs):
-    memory = Memory(most_bytes=ROOM)
-    passing = in_memory(archive, codecs, memory, newest=0)
-    first = passing.obtain(asked(archive), TO_J2K)
-    place = str(first.path)
-    stored = files(archive)
-    other = asked(archive)
-    second = passing.obtain(other, TO_J2K)
-    assert files(archive) - stored == {other.blob, second.blob}, "the first still has the room, so the second is a file"
-    assert first.path.read_bytes() == instance_file("1.2.3", J2K)
-    assert str(second.path) != place
-    del first
-    assert memory.sizes == []
-    third = passing.obtain(asked(archive), TO_J2K)
-    assert third.path.read_bytes() == instance_file("1.2.3", J2K)
-    assert memory.sizes == [codecs.size]
-
-
-@in_memory_only_here
-def test_a_place_never_comes_to_be_another_file_while_anybody_has_it(archive, codecs):
-    passing = in_memory(archive, codecs, Memory(most_files=2), newest=0)
-    sending = passing.obtain(asked(archive), TO_J2K).path  # the place alone
-    identity = sending.stat().st_ino
-    places = {str(passing.obtain(asked(archive), TO_J2K).path) for _ in range(6)}
-    assert str(sending) not in places
-    assert sending.stat().st_ino == identity
-
-
-@in_memory_only_here
-def test_the_oldest_in_memory_go_first_and_descriptors_stay_few(archive, codecs):
-    before, memory = open_memory_files(), Memory(most_files=3)
-    passing = in_memory(archive, codecs, memory, newest=0)
-    deliveries = [asked(archive) for _ in range(8)]
-    for delivery in deliveries:
-        passing.obtain(delivery, TO_J2K)
-        assert len(open_memory_files() - before) <= 3
-    assert files(archive) == {delivery.blob for delivery in deliveries}
-    for delivery in deliveries[5:]:
-        passing.obtain(delivery, TO_J2K)
-    assert codecs.calls == 8, "the last three are there still"
-    passing.stop()
-    assert open_memory_files() == before
-
-
-@in_memory_only_here
-@pytest.mark.parametrize("reason", ["no room", "those on their way", "too large", "cannot"])
-def test_what_memory_does_not_take_is_a_file(archive, codecs, reason):
-    before, memory = open_memory_files(), Memory(most_bytes=ROOM)
-    passing = in_memory(archive, codecs, memory)
-    if reason == "no room":
-        memory = Memory(most_bytes=ROOM - 1)
-        passing = in_memory(archive, codecs, memory)
-    elif reason == "those on their way":
-        passing.obtain(asked(archive), TO_J2K)
-    else:
-        codecs.failures.append(OSError(27, "File too large") if reason == "too large" else CannotTranscodeError("no"))
-    taken = memory.sizes
-    made = passing.obtain(asked(archive), TO_J2K)
-    assert made.path == archive.blobs.path(made.blob)
-    assert made.path.read_bytes() == instance_file("1.2.3", J2K)
-    assert memory.sizes == taken
-    passing.stop()
-    assert made.blob not in files(archive)
-    assert open_memory_files() == before
-
-
-@in_memory_only_here
-def test_a_codec_that_crashed_in_memory_gets_one_more_try_and_no_third(archive, codecs):
-    passing = in_memory(archive, codecs, Memory())
-    codecs.failures += [CodecCrashedError("died")] * 2
-    with pytest.raises(InstanceFault, match="died"):
-        passing.obtain(asked(archive), TO_J2K)
-    assert codecs.calls == 2
-
-
-@in_memory_only_here
-def test_another_instance_in_memory_is_not_sent_and_not_kept(archive, codecs):
-    memory = Memory()
-    passing = in_memory(archive, codecs, memory)
-    codecs.gives = "1.2.4"
-    with pytest.raises(InstanceFault, match="another instance than it was asked for"):
-        passing.obtain(asked(archive), TO_J2K)
-    gc.collect()
-    assert memory.sizes == []
-
-
-def test_where_the_system_has_no_files_in_memory_it_is_a_file(archive, codecs, monkeypatch):
-    monkeypatch.delattr(os, "memfd_create", raising=False)
-    made = in_memory(archive, codecs, Memory()).obtain(asked(archive), TO_J2K)
-    assert made.path == archive.blobs.path(made.blob)
