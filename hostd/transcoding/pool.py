@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -140,11 +139,9 @@ class CodecPool:
         job = Job(target.uid, options, verify, at_leisure, has_receipt)
         is_new = options is not None
         receipt = self.carry_out(job, source, result, is_new_instance=is_new, has_receipt=has_receipt)
-        try:
-            _require_syntax(receipt, target)
-        except WrongPixelsError:
+        if receipt.result_syntax != target.uid:
             result.unlink()
-            raise
+            raise WrongPixelsError(f"the codec worker wrote {receipt.result_syntax[:64]!r} when {target} was asked for")
         return receipt
 
     def at_leisure(self) -> Leisurely:
@@ -168,67 +165,47 @@ class CodecPool:
 
         With `is_new_instance` the receipt names the SOP instance that the result is; `has_receipt` as of `transcode`.
         """
-        with _opened(source) as (original, source_syntax):
+        with source.open("rb") as original:
+            try:
+                source_syntax = part10.data_set_offset(original).transfer_syntax_uid
+            except UnparsableError as error:
+                raise CannotTranscodeError(f"{source.name}: {error}") from error
             made = os.open(result, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             try:
-                return self._carry_out(job, original, source_syntax, made, is_new_instance, has_receipt)
+                with self._worker() as worker:
+                    began = time.monotonic()
+                    worker.begin(job, [original.fileno(), made], self._time_limit_s)
+                    # While the worker has the file too.
+                    source_sha256 = _sha256(original.fileno()) if has_receipt else ""
+                    reply = worker.finish()
+                # The worker goes on with another job while this result is synced and hashed.
+                if not isinstance(reply, Made):
+                    raise CodecCrashedError("the codec worker gave an answer to another question")
+                result_sha256 = _synced(made) if has_receipt else ""
+                facts = reply.facts
+                return Receipt(
+                    outcome="made",
+                    reason="",
+                    source_sha256=source_sha256,
+                    result_sha256=result_sha256,
+                    source_syntax=source_syntax,
+                    result_syntax=_syntax(made),
+                    pixel_hash_before=facts.pixel_hash_before,
+                    pixel_hash_after=facts.pixel_hash_after,
+                    codec=facts.codec,
+                    codec_version=facts.codec_version,
+                    verified_by=facts.verified_by,
+                    note=facts.note,
+                    sop_instance_uid=_sop_instance_uid(made) if is_new_instance else "",
+                    bytes_before=os.fstat(original.fileno()).st_size,
+                    bytes_after=os.fstat(made).st_size,
+                    milliseconds=round(1000 * (time.monotonic() - began)),
+                )
             except BaseException:
                 result.unlink(missing_ok=True)
                 raise
             finally:
                 os.close(made)
-
-    def fill(self, source: Path, target: TransferSyntax, result: int, most_bytes: int) -> Receipt:
-        """Write the image of `source` in the target syntax to an empty open file, without loss, and return its receipt, which has no hashes.
-
-        Of more than `most_bytes` the system does not let a worker write it. Raises as `transcode` does; the file is worth nothing then.
-        """
-        job = Job(target.uid, None, verify=True, has_receipt=False)
-        with _opened(source) as (original, syntax):
-            receipt = self._carry_out(job, original, syntax, result, False, False, most_bytes)
-        _require_syntax(receipt, target)
-        return receipt
-
-    def _carry_out(
-        self,
-        job: msgspec.Struct,
-        original: BinaryIO,
-        source_syntax: str,
-        made: int,
-        is_new_instance: bool,
-        has_receipt: bool,
-        most_bytes: int | None = None,
-    ) -> Receipt:
-        with self._worker() as worker:
-            began = time.monotonic()
-            worker.may_write(most_bytes)
-            worker.begin(job, [original.fileno(), made], self._time_limit_s)
-            # While the worker has the file too.
-            source_sha256 = _sha256(original.fileno()) if has_receipt else ""
-            reply = worker.finish()
-        # The worker goes on with another job while this result is synced and hashed.
-        if not isinstance(reply, Made):
-            raise CodecCrashedError("the codec worker gave an answer to another question")
-        result_sha256 = _synced(made) if has_receipt else ""
-        facts = reply.facts
-        return Receipt(
-            outcome="made",
-            reason="",
-            source_sha256=source_sha256,
-            result_sha256=result_sha256,
-            source_syntax=source_syntax,
-            result_syntax=_syntax(made),
-            pixel_hash_before=facts.pixel_hash_before,
-            pixel_hash_after=facts.pixel_hash_after,
-            codec=facts.codec,
-            codec_version=facts.codec_version,
-            verified_by=facts.verified_by,
-            note=facts.note,
-            sop_instance_uid=_sop_instance_uid(made) if is_new_instance else "",
-            bytes_before=os.fstat(original.fileno()).st_size,
-            bytes_after=os.fstat(made).st_size,
-            milliseconds=round(1000 * (time.monotonic() - began)),
-        )
 
     def pixel_hash(self, source: Path) -> str:
         """Return the pixel hash of a file (`hostd.transcoding.pixels`). Raises as `transcode` does."""
@@ -252,7 +229,6 @@ class CodecPool:
             made = os.open(result, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             try:
                 with self._worker() as worker:
-                    worker.may_write(None)
                     reply = worker.run(job, [original.fileno(), made], self._time_limit_s)
                 if not isinstance(reply, Drawn):
                     raise CodecCrashedError("the codec worker gave an answer to another question")
@@ -265,7 +241,6 @@ class CodecPool:
     def read_picture(self, source: BinaryIO, job: ReadPicture, result: BinaryIO) -> Picture:
         """Write the samples of a picture that is no DICOM into an open file; return what they are. Raises as `transcode` does."""
         with self._worker() as worker:
-            worker.may_write(None)
             reply = worker.run(job, [source.fileno(), result.fileno()], self._time_limit_s)
         if not isinstance(reply, Picture):
             raise CodecCrashedError("the codec worker gave an answer to another question")
@@ -390,10 +365,6 @@ class InPassing:
         """Make `result`; as `CodecPool.transcode` does without `has_receipt`, and raises likewise."""
         return self._pool.transcode(source, target, result, options, has_receipt=False)
 
-    def fill(self, source: Path, target: TransferSyntax, result: int, most_bytes: int) -> Receipt:
-        """Write to an open file; as `CodecPool.fill` does, and raises likewise."""
-        return self._pool.fill(source, target, result, most_bytes)
-
 
 class _Worker:
     """One codec process; not for use by several threads, except `kill`."""
@@ -415,7 +386,6 @@ class _Worker:
             self.end()
             raise
         self.is_usable = True
-        self._most_bytes: int | None = None
 
     @property
     def pid(self) -> int:
@@ -423,19 +393,6 @@ class _Worker:
 
     def is_alive(self) -> bool:
         return self._process.poll() is None
-
-    def may_write(self, most_bytes: int | None) -> None:
-        """Bound the files that it writes, None: as it does itself. Only between jobs. Raises `CodecCrashedError`."""
-        if most_bytes == self._most_bytes:
-            return
-        try:
-            _, hard = resource.prlimit(self.pid, resource.RLIMIT_FSIZE)
-            soft = hard if most_bytes is None else most_bytes
-            resource.prlimit(self.pid, resource.RLIMIT_FSIZE, (soft, hard))
-        except ProcessLookupError as error:
-            self.is_usable = False
-            raise CodecCrashedError(f"the codec worker is gone ({self._ending()}); nothing was done") from error
-        self._most_bytes = most_bytes
 
     def run(
         self, job: msgspec.Struct, descriptors: list[int], time_limit_s: float
@@ -505,22 +462,6 @@ class _Worker:
         with contextlib.suppress(ValueError):
             return f"ended by {signal.Signals(-status).name}"
         return f"ended by signal {-status}"
-
-
-@contextlib.contextmanager
-def _opened(source: Path) -> Iterator[tuple[BinaryIO, str]]:
-    """Open a file; yield its transfer syntax (UID) too. Raises `CannotTranscodeError`."""
-    with source.open("rb") as original:
-        try:
-            syntax = part10.data_set_offset(original).transfer_syntax_uid
-        except UnparsableError as error:
-            raise CannotTranscodeError(f"{source.name}: {error}") from error
-        yield original, syntax
-
-
-def _require_syntax(receipt: Receipt, target: TransferSyntax) -> None:
-    if receipt.result_syntax != target.uid:
-        raise WrongPixelsError(f"the codec worker wrote {receipt.result_syntax[:64]!r} when {target} was asked for")
 
 
 def _error(failed: Failed) -> Exception:
