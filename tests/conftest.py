@@ -1,4 +1,4 @@
-"""What all tests share. Its folder is on the path, for `ports` and `databases`."""
+"""What all tests share. Its folder is on the path, for `ports`, `processes` and `databases`."""
 
 # ruff: noqa: E402 - what follows the imports of Python itself is to hold for all others
 import compileall

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from processes import is_alive
 
 from hostd.archive.database import bring_up_to_date, open_engine
 from hostd.archive.tables import metadata
@@ -75,7 +76,7 @@ class Server:
             found = connection.exec_driver_sql("SELECT datname FROM pg_database").scalars().all()
         for name in found:
             pid = name.removeprefix(_PREFIX).partition("_")[0]
-            if name.startswith(_PREFIX) and pid.isdecimal() and not Path(f"/proc/{pid}").exists():
+            if name.startswith(_PREFIX) and pid.isdecimal() and not is_alive(pid):
                 self.drop(name)
 
     def _run(self, statement):

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from processes import has_ended, is_alive, parent_of
 from structlog.testing import capture_logs
 
 from hostd import launcher as module
@@ -64,24 +65,6 @@ def zygote_of(launcher):
     return launcher._zygote._process
 
 
-def parent_of(pid):
-    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-
-
-def is_there(pid):
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
-
-
-def gone(pid):
-    ends = time.monotonic() + PATIENCE_S
-    while is_there(pid) and time.monotonic() < ends:
-        time.sleep(0.01)
-    return not is_there(pid)
-
-
 def test_workers_are_forked_off_one_process_and_end_with_their_own_status(launcher):
     one, other, killed = Worker(launcher), Worker(launcher), Worker(launcher)
     zygote = zygote_of(launcher).pid
@@ -97,7 +80,7 @@ def test_workers_are_forked_off_one_process_and_end_with_their_own_status(launch
     killed.process.kill()
     assert killed.process.wait(PATIENCE_S) == -signal.SIGKILL
     killed.process.kill()  # it is gone, and its number may be another's
-    assert all(gone(worker.process.pid) for worker in (one, other, killed))
+    assert all(has_ended(worker.process.pid) for worker in (one, other, killed))
 
 
 def test_a_worker_has_its_memory_limit_a_session_of_its_own_and_nothing_of_another(launcher, monkeypatch):
@@ -149,7 +132,7 @@ def test_where_the_zygote_was_killed_its_workers_go_on_and_another_takes_its_pla
         UNKNOWN,
         -signal.SIGKILL,
     )  # the latter where this process takes over orphans
-    assert gone(before.process.pid)
+    assert has_ended(before.process.pid)
 
 
 def test_a_zygote_that_hangs_holds_up_nobody_for_long_and_is_replaced(launcher, monkeypatch):
@@ -237,6 +220,6 @@ def test_no_worker_outlives_a_host_that_was_killed_even_one_that_never_looks_at_
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as running:
         pids = [int(pid) for pid in running.stdout.readline().split()]
         assert len(pids) == 3
-        assert all(map(is_there, pids))
+        assert all(map(is_alive, pids))
         running.kill()
-    assert all(map(gone, pids))
+    assert all(map(has_ended, pids))

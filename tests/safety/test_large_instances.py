@@ -6,12 +6,12 @@ import re
 import shutil
 import subprocess
 import zipfile
-from pathlib import Path
 
 import numpy as np
 import pytest
 import requests
 from node_kit import NodeProcess, Place
+from processes import descendants_of, peak_bytes
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian, MultiFrameGrayscaleByteSecondaryCaptureImageStorage, generate_uid
 
@@ -61,13 +61,8 @@ def pieces_of(path):
 
 
 def peak(pid):
-    """Return the most memory that a process or one of its children has had so far, in bytes."""
-    children = [
-        int(one) for task in Path(f"/proc/{pid}/task").iterdir() for one in (task / "children").read_text().split()
-    ]
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    own = 1024 * int(next(line for line in lines if line.startswith("VmHWM")).split()[1])
-    return max([own, *map(peak, children)])
+    """Return the most memory that a process or one of those it has started had so far, in bytes."""
+    return max(peak_bytes(pid), *(peak_bytes(one) or 0 for one in descendants_of(pid)))
 
 
 @pytest.mark.large

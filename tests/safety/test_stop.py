@@ -26,6 +26,7 @@ from node_kit import (
     wait_until,
 )
 from ports import free_port
+from processes import descendants_of, is_alive
 from pynetdicom import AE, evt
 
 from hostd.archive import tables as t
@@ -46,25 +47,9 @@ def hostd_run(place):
     return [sys.executable, "-u", "-m", "hostd", "run", str(place.config)]
 
 
-def children(pid):
-    """Return the processes that a process has started, and those that they have."""
-    found = set()
-    for listing in Path(f"/proc/{pid}/task").glob("*/children"):
-        for child in map(int, listing.read_text().split()):
-            found |= {child} | children(child)
-    return found
-
-
-def is_alive(pid):
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
-
-
 def end_by(node, number, *, within_s=GRACE_S + SLACK_S):
     """Signal the node; it must end with exit code 0 within that time, and its workers with it."""
-    workers = children(node.pid)
+    workers = descendants_of(node.pid)
     began = time.monotonic()
     node.tell(number)
     code = node.wait(within_s)
@@ -323,8 +308,8 @@ def test_nothing_that_a_node_has_started_outlives_it_when_it_is_killed(tmp_path)
         with connect(place) as association:
             assert store(association, made) == 0
         # What workers of scripts and of codecs are forked off, and the script's worker, in its endless loop.
-        wait_until("all are there", lambda: len(children(node.pid)) >= 3)
-        started = children(node.pid)
+        wait_until("all are there", lambda: len(descendants_of(node.pid)) >= 3)
+        started = descendants_of(node.pid)
         node.kill()
     wait_until("the end of all of them", lambda: not any(map(is_alive, started)))
 

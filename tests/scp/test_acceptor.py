@@ -1,14 +1,13 @@
 """Associations as a peer may begin, break and end them, and the row that each leaves."""
 
-import os
 import socket
 import struct
 import threading
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
+from processes import resident_bytes
 
 from hostd.dimse import commands
 from hostd.dimse.associate import decode_acceptance
@@ -358,7 +357,7 @@ def test_without_room_who_would_store_is_rejected_as_transient_and_who_only_asks
 
 def test_two_hundred_associations_at_one_time_are_served_in_bounded_memory_and_one_more_is_refused(kit):
     kit.listen(replace(kit.QUICK, associations=200, idle_s=600))
-    before = resident()
+    before = resident_bytes("self")
     wires = [kit.associated() for _ in range(200)]
     kit.until(lambda: kit.listener.open_associations == 200)
     one_more = kit.wire()
@@ -369,14 +368,9 @@ def test_two_hundred_associations_at_one_time_are_served_in_bounded_memory_and_o
     for wire in wires:
         wire.send(request)
     assert [wire.response()[0] for wire in wires] == [0] * 200
-    assert resident() - before < 200 * (1 << 20)
+    assert resident_bytes("self") - before < 200 * (1 << 20)
     for wire in wires:
         wire.send(RELEASE_RQ)
     assert all(wire.pdu() == (6, RELEASE_RP[6:]) for wire in wires)
     kit.until(lambda: kit.listener.open_associations == 0)
     assert kit.wire().associate()[0] == 2
-
-
-def resident():
-    """Return the resident memory of this process, in bytes."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -4,9 +4,9 @@ import hashlib
 import os
 import time
 from concurrent.futures import Future
-from pathlib import Path
 
 import pytest
+from processes import is_alive, parent_of
 from scripts_kit import FORWARD, Fails, handler
 
 from hostd.archive import scripts
@@ -427,11 +427,7 @@ def test_workers_end_with_the_host(bench):
     pid = bench.until(lambda: bench.host._runners["a.py"]._running).worker.pid
     assert bench.host.layers["seccomp"]
     bench.stop()
-    assert not os.path.exists(f"/proc/{pid}")  # noqa: PTH110 - not a file of ours
-
-
-def parent_of(pid):
-    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    assert not is_alive(pid)
 
 
 def test_the_workers_of_all_scripts_are_forked_off_one_process_that_is_warm_already(bench):

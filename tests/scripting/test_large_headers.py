@@ -2,9 +2,9 @@
 
 import struct
 import tracemalloc
-from pathlib import Path
 
 import pytest
+from processes import peak_bytes
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.uid import ExplicitVRLittleEndian
@@ -54,12 +54,6 @@ def pieces():
         yield frame
 
 
-def resident(pid):
-    """Return the most that a process had in memory, in bytes."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    return 1024 * next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:"))
-
-
 @pytest.fixture
 def traced():
     tracemalloc.start()
@@ -88,11 +82,11 @@ def run(archive, text):
     assert len(event.header) < 64 << 10
     worker = ScriptWorker.start(load_frame("a.py", text, Script(), Names(), str))
     try:
-        before = resident(worker.pid)
+        before = peak_bytes(worker.pid)
         (plan, _), most = peak(
             lambda: execute(archive, worker, event, Rules(20.0, 1, Means(str)), script="a.py", version="1")
         )
-        return plan, most, resident(worker.pid) - before
+        return plan, most, peak_bytes(worker.pid) - before
     finally:
         worker.stop()
 

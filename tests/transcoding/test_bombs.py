@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import struct
 import zlib
-from pathlib import Path
 
 import imagecodecs
 import numpy as np
 import pytest
+from processes import peak_bytes
 from transcoding_images import done, image, pixels_of, saved, with_codestreams
 
 from hostd.dicom.syntaxes import EXPLICIT_LE, JPEG_LS_LOSSLESS
@@ -78,12 +78,6 @@ def pool():
     made.close()
 
 
-def most_memory(pid):
-    """Return the largest resident size that a process ever had, in bytes."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")) << 10
-
-
 @pytest.mark.parametrize("uid", BOMBS, ids=lambda uid: uid.removeprefix(ROOT))
 def test_a_bomb_is_an_error_in_bounded_memory_and_the_next_file_is_done(uid, pool, tmp_path):
     ds = image(SMALL[None], allocated=8, stored=8)
@@ -92,14 +86,14 @@ def test_a_bomb_is_an_error_in_bounded_memory_and_the_next_file_is_done(uid, poo
     assert len(stream) < 4 << 20
     source, result = tmp_path / "bomb.dcm", tmp_path / "result.dcm"
     source.write_bytes(with_codestreams(ds, [stream], syntax=uid))
-    before = most_memory("self")
+    before = peak_bytes("self")
     with pytest.raises(TranscodeError) as caught:
         pool.transcode(source, EXPLICIT_LE, result)
     assert not result.exists()
-    assert most_memory("self") - before < 64 << 20, "the host itself took memory for it"
+    assert peak_bytes("self") - before < 64 << 20, "the host itself took memory for it"
     assert "should not" not in str(caught.value)
     for worker in pool._idle:  # none where it needed more than it may have, see the error
-        assert most_memory(worker.pid) < MEMORY_BYTES // 2, caught.value
+        assert peak_bytes(worker.pid) < MEMORY_BYTES // 2, caught.value
     good = tmp_path / "good.dcm"
     good.write_bytes(done(saved(image(SMALL[None], allocated=8, stored=8)), JPEG_LS_LOSSLESS)[0])
     pool.transcode(good, EXPLICIT_LE, result)

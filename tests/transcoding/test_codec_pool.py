@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import signal
@@ -13,6 +14,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from processes import has_ended, parent_of, peak_bytes, resident_bytes, threads_of
 from transcoding_images import image, pixels_of, saved
 
 from hostd.dicom.syntaxes import ALL, EXPLICIT_LE, IMPLICIT_LE, JPEG2000_LOSSLESS, RLE_LOSSLESS
@@ -60,15 +62,6 @@ def odd(monkeypatch, tmp_path):
 
 def idle_pids(pool):
     return [worker.pid for worker in pool._idle]
-
-
-def gone(pid, within=60.0):
-    deadline = time.monotonic() + within
-    while time.monotonic() < deadline:
-        if not Path(f"/proc/{pid}").exists():
-            return True
-        time.sleep(0.02)
-    return False
 
 
 def test_a_transcode_there_and_back_with_its_receipts(pool, source, tmp_path):
@@ -198,7 +191,7 @@ def test_a_worker_killed_in_the_middle_of_a_job_costs_that_job_only(odd, source,
     with pytest.raises(CodecCrashedError, match="SIGKILL"):
         pool.transcode(source, JPEG2000_LOSSLESS, tmp_path / "result")
     killer.join()
-    assert gone(killed[0])
+    assert has_ended(killed[0])
     pool.marker.unlink()
     assert pool.transcode(source, JPEG2000_LOSSLESS, tmp_path / "result").outcome == "made"
 
@@ -221,7 +214,7 @@ def test_an_idle_worker_leaves(source):
     while idle_pids(pool) and time.monotonic() < deadline:
         time.sleep(0.02)
     assert not idle_pids(pool)
-    assert all(gone(pid) for pid in pids)
+    assert all(has_ended(pid) for pid in pids)
     assert pool.pixel_hash(source)
     pool.close()
 
@@ -239,12 +232,8 @@ def test_only_workers_that_had_no_work_for_long_enough_leave(source):
     pool._leave()
     assert not idle_pids(pool)
     assert not pool._leaving
-    assert gone(pid)
+    assert has_ended(pid)
     pool.close()
-
-
-def parent_of(pid):
-    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
 def test_workers_are_forked_off_a_process_of_one_thread_that_has_loaded_all_codecs(source):
@@ -253,12 +242,12 @@ def test_workers_are_forked_off_a_process_of_one_thread_that_has_loaded_all_code
     (pid,) = idle_pids(pool)
     zygote = parent_of(pid)
     assert zygote == pool._launcher._zygote._process.pid
-    assert len(list(Path(f"/proc/{zygote}/task").iterdir())) == 1
+    assert len(threads_of(zygote)) == 1
     assert os.getpriority(os.PRIO_PROCESS, pid) == os.getpriority(os.PRIO_PROCESS, zygote) > 0
     assert os.getsid(pid) == os.getsid(0), "niceness may be regarded within a session only"
     pool.close()
-    assert gone(pid)
-    assert gone(zygote)
+    assert has_ended(pid)
+    assert has_ended(zygote)
 
 
 @pytest.mark.parametrize("stays_warm", [False, True])
@@ -348,7 +337,11 @@ def test_the_jail_of_a_worker_has_all_its_layers_here(pool, source):
 
 def policies(pid):
     """Return the scheduling policy of each thread of a process."""
-    return {int(task.name): os.sched_getscheduler(int(task.name)) for task in Path(f"/proc/{pid}/task").iterdir()}
+    found = {}
+    for thread in threads_of(pid):
+        with contextlib.suppress(ProcessLookupError):  # it ended meanwhile
+            found[thread] = os.sched_getscheduler(thread)
+    return found
 
 
 @pytest.mark.skipif(
@@ -404,15 +397,7 @@ def test_memory_stays_bounded_whatever_the_size_of_the_file(source, tmp_path):
     pool = CodecPool(workers=1)
     pool.pixel_hash(source)
     (pid,) = idle_pids(pool)
-
-    def resident(what):
-        return int(
-            next(
-                line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith(what)
-            ).split()[1]
-        )
-
-    before = resident("VmRSS")
+    before = resident_bytes(pid)
     frames, side = 1600, 360
     small = image(rows=side, columns=side, stored=16, frames=2)
     small.NumberOfFrames = frames
@@ -431,7 +416,7 @@ def test_memory_stays_bounded_whatever_the_size_of_the_file(source, tmp_path):
     facts = pool.measure(large)
     assert (facts.is_blank, facts.histogram) == (True, (frames * side * side,))
     assert idle_pids(pool) == [pid]
-    assert resident("VmHWM") - before < 150 << 10
+    assert peak_bytes(pid) - before < 150 << 20
     pool.close()
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import struct
 import zlib
 from array import array
-from pathlib import Path
 
 import pytest
+from processes import peak_bytes, resident_bytes
 from transcoding_images import image, saved
 
 from hostd.dicom import part10
@@ -19,11 +19,6 @@ from hostd.transcoding.pool import CodecPool
 SIDE = 1024
 FRAMES = 4200
 BOUND = 300 << 20
-
-
-def resident(pid, what):
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return 1024 * int(next(line for line in lines if line.startswith(what)).split()[1])
 
 
 def small_file_of_many_frames(path):
@@ -54,13 +49,13 @@ def test_over_4_gib_is_written_and_read_with_64_bit_offsets_in_bounded_memory(tm
     with pytest.raises(CannotTranscodeError, match="over the 4 GiB"):
         pool.transcode(source, EXPLICIT_LE, tmp_path / "too large")
     (worker,) = pool._idle
-    idle = resident(worker.pid, "VmRSS")
+    idle = resident_bytes(worker.pid)
     forth = pool.transcode(source, ENCAPSULATED_UNCOMPRESSED, large)
     assert large.stat().st_size > 1 << 32
     assert_frames_are_where_their_table_says(large)
     again = pool.transcode(large, DEFLATED_FRAMES, back)
     assert forth.pixel_hash_before == forth.pixel_hash_after == again.pixel_hash_before == again.pixel_hash_after
-    assert resident(worker.pid, "VmHWM") - idle < BOUND
+    assert peak_bytes(worker.pid) - idle < BOUND
     pool.close()
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pydicom
 import pytest
+from processes import is_alive
 from transcoding_images import image, pixels_of, saved
 
 import hostd
@@ -270,7 +271,7 @@ def test_the_codec_processes_end_with_the_program(file):
         print(*[worker.pid for worker in public._shared.pool()._idle])
     """
     (pid,) = python(script, file)
-    assert not Path(f"/proc/{pid}").exists()
+    assert not is_alive(pid)
 
 
 def test_a_forked_process_has_codec_processes_of_its_own(file):

@@ -3,11 +3,10 @@
 import os
 import socket
 import threading
-import time
-from pathlib import Path
 
 import pydicom
 import pytest
+from processes import has_ended
 from pydicom.uid import generate_uid
 from transcoding_images import EXPLICIT, J2K, shipped
 
@@ -107,13 +106,6 @@ def other_pixels(ds):
     ds.PixelData = bytes([ds.PixelData[0] ^ 1]) + ds.PixelData[1:]
 
 
-def is_gone(pid):
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except FileNotFoundError:
-        return True
-
-
 # -- as a codec
 
 
@@ -200,10 +192,7 @@ def test_children_are_ended_with_the_tool_also_when_it_ends_well(bench):
     with pytest.raises(ToolError, match="exit status 3") as caught:
         bench.recode("sleep 600 & echo child=$!; exit 3")
     child = int(str(caught.value).rpartition("child=")[2])
-    ends = time.monotonic() + 60  # of 600: it was told to end, and the kernel takes its time
-    while not is_gone(child) and time.monotonic() < ends:
-        time.sleep(0.01)
-    assert is_gone(child)
+    assert has_ended(child)  # it was told to end in 600 s
 
 
 def test_a_child_cannot_leave_the_group_that_is_ended(bench):

@@ -4,10 +4,10 @@ import gc
 import resource
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 import requests
+from processes import resident_bytes
 from web_support import FailingReception, dicom_file
 
 from hostd.intake.reception import Received
@@ -75,10 +75,7 @@ def test_a_request_that_fails_or_is_cut_gives_its_place_back(make_face):
 
 
 def resident_mb():
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmRSS"):
-            return int(line.split()[1]) / 1024
-    raise AssertionError
+    return resident_bytes("self") / (1 << 20)
 
 
 @pytest.mark.load
