@@ -53,6 +53,16 @@ def threads_of(pid):
     return set()
 
 
+def open_files_of(pid):
+    """Return what a process holds open, as paths; a file that was deleted ends in ` (deleted)`."""
+    found = []
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        for link in (_PROCESSES / str(pid) / "fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+                found.append(link.readlink())
+    return found
+
+
 def peak_bytes(pid):
     """Return the most memory that a process has had at a time, or None where it has ended."""
     return _memory(pid, "VmHWM:")

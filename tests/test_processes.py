@@ -12,6 +12,7 @@ from processes import (
     has_ended,
     is_alive,
     is_there,
+    open_files_of,
     parent_of,
     peak_bytes,
     resident_bytes,
@@ -50,6 +51,18 @@ def test_a_process_has_a_parent_threads_memory_and_descendants_until_it_ends():
     assert_gone(parent.pid)
 
 
+def test_open_files_are_told_also_when_they_are_deleted_or_closed_meanwhile(tmp_path, monkeypatch):
+    with (tmp_path / "kept").open("w"), (tmp_path / "gone").open("w"):
+        (tmp_path / "gone").unlink()
+        assert {tmp_path / "kept", tmp_path / "gone (deleted)"} <= set(open_files_of("self"))
+    assert not [path for path in open_files_of("self") if path.is_relative_to(tmp_path)]
+    monkeypatch.setattr(processes, "_PROCESSES", tmp_path)
+    (tmp_path / "10" / "fd").mkdir(parents=True)
+    (tmp_path / "10" / "fd" / "3").symlink_to("/dev/null")
+    monkeypatch.setattr(Path, "iterdir", lambda folder: iter([folder / "3", folder / "4"]))
+    assert open_files_of(10) == [Path("/dev/null")]
+
+
 def test_what_ends_while_it_is_looked_at_has_ended(tmp_path, monkeypatch):
     monkeypatch.setattr(processes, "_PROCESSES", tmp_path)
     (tmp_path / "meminfo").touch()
@@ -82,3 +95,4 @@ def assert_gone(pid):
     assert not is_alive(pid)
     assert (parent_of(pid), peak_bytes(pid), resident_bytes(pid)) == (None, None, None)
     assert threads_of(pid) == set()
+    assert open_files_of(pid) == []

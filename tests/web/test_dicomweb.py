@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom.encaps import get_frame
 from pydicom.uid import generate_uid
-from web_support import Face, changed, dicom_file, is_orthanc_error, open_files_of
+from web_support import Face, changed, dicom_file, is_orthanc_error, open_files_below
 
 from hostd.errors import StorageError
 from hostd.intake.intake import Intake
@@ -143,7 +143,7 @@ def test_the_transfer_syntax_is_the_one_that_is_accepted(client, accept, syntax)
 def test_what_cannot_be_given_without_loss_is_406(face, client, accept):
     (content,) = stored(client, "CT_small.dcm")
     assert is_orthanc_error(client.get(url_of(content), headers={"Accept": accept}), 406, 34)
-    assert open_files_of(face.archive.data / "blobs") == []
+    assert open_files_below(face.archive.data / "blobs") == []
 
 
 def test_what_was_deleted_is_not_there(client):

@@ -7,7 +7,7 @@ import imagecodecs
 import pydicom
 import pytest
 from pydicom.encaps import get_frame
-from web_support import Face, dicom_file, is_orthanc_error, open_files_of
+from web_support import Face, dicom_file, is_orthanc_error, open_files_below
 
 from hostd.transcoding.pool import CodecPool
 
@@ -70,7 +70,7 @@ def test_pictures_are_drawn_in_the_form_that_is_accepted(face, client):
     assert client.get(f"{path}/preview", headers={"Accept": "image/x-portable-arbitrarymap"}).content[:3] == b"P7\n"
     assert is_orthanc_error(client.get(f"{path}/preview", headers={"Accept": "text/html"}), 406, 34)
     assert is_orthanc_error(client.get(f"{path}/image-uint16", headers={"Accept": "image/jpeg"}), 415, 23)
-    assert open_files_of(face.archive.data / "blobs") == []
+    assert open_files_below(face.archive.data / "blobs") == []
 
 
 def test_a_rendered_picture_has_the_window_and_size_that_are_asked_for(client):

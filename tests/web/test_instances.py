@@ -1,7 +1,7 @@
 """/instances and below: listing, describing, deleting."""
 
 import pytest
-from web_support import changed, dicom_file, is_orthanc_error, open_files_of
+from web_support import changed, dicom_file, is_orthanc_error, open_files_below
 
 CT = "f689ddd2-662f8fe1-8b18180d-ec2a2cee-937917af"
 
@@ -146,7 +146,7 @@ def test_no_file_stays_open_after_it_was_read(face, client):
     path = client.post("/instances", content=dicom_file()).json()["Path"]
     for below in ("/file", "/tags", "/simplified-tags"):
         assert client.get(path + below).status_code == 200
-    assert open_files_of(face.archive.data / "blobs") == []
+    assert open_files_below(face.archive.data / "blobs") == []
 
 
 # -- tags ---------------------------------------------------------------------------------------------------------------

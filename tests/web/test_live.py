@@ -12,7 +12,7 @@ from email.utils import parsedate_to_datetime
 
 import pytest
 import requests
-from web_support import LIMIT, FailingReception, OneReception, changed, dicom_file, open_files_of, user
+from web_support import LIMIT, FailingReception, OneReception, changed, dicom_file, open_files_below, user
 
 from hostd.errors import NodeError, StorageError
 from hostd.web import listener as listening
@@ -246,7 +246,7 @@ def test_an_end_of_the_client_in_the_middle_of_a_file_leaves_no_descriptor(face,
         wire.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         wire.sendall(f"GET {path}/file HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         assert wire.recv(1024).startswith(b"HTTP/1.1 200")
-    until(lambda: open_files_of(face.archive.data / "blobs") == [])
+    until(lambda: open_files_below(face.archive.data / "blobs") == [])
 
 
 def test_an_answer_does_not_wait_for_its_header_to_be_acknowledged(face):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pydicom
 from argon2 import PasswordHasher
+from processes import open_files_of
 from pydicom.data import get_testdata_file
 from starlette.testclient import TestClient
 
@@ -130,7 +131,6 @@ def is_orthanc_error(response, status, orthanc_status):
     return True
 
 
-def open_files_of(folder):
+def open_files_below(folder):
     """Return the files below a folder that this process holds open."""
-    links = Path("/proc/self/fd").iterdir()
-    return [link for link in links if link.is_symlink() and link.readlink().is_relative_to(folder)]
+    return [path for path in open_files_of("self") if path.is_relative_to(folder)]
