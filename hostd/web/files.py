@@ -15,9 +15,10 @@ from hostd.archive.records import Current, Instance
 from hostd.dicom import syntaxes
 from hostd.transcoding.contents import Value
 from hostd.web.errors import INEXISTENT_FILE, WebError
-from hostd.web.promptness import Repeatable, open_file, reads_promptly, takes_long
+from hostd.web.promptness import open_file, reads_promptly, takes_long
 from hostd.web.resources import existing
 from hostd.web.responses import PiecesResponse, WholeResponse
+from hostd.web.sending import PIECES
 
 AT_ONCE = 1 << 20
 """Bytes that are read at one time: an answer that has no more is read whole before it is sent."""
@@ -72,7 +73,12 @@ class _OpenResponse(PiecesResponse):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            await super().__call__(scope, receive, send)
+            if "content-length" in self.headers and PIECES in scope.get("extensions", ()):
+                await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+                await send({"type": PIECES, "pieces": self.pieces})
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+            else:
+                await super().__call__(scope, receive, send)
         finally:
             self._file.close()
 
@@ -107,29 +113,16 @@ def part_response(file: BinaryIO, part: Value, *, media_type: str) -> Response:
     return open_response(file, pieces(part.file, part.at, part.length), media_type=media_type, headers=length)
 
 
-class _Pieces(Repeatable[bytes]):
-    """Yields a part of a file."""
-
-    def __init__(self, file: BinaryIO, at: int, length: int) -> None:
-        self._file = file
-        self._at = at
-        self._left = length
-        self.repeats = reads_promptly(file)
-
-    def __next__(self) -> bytes:
-        if self._left <= 0:
-            raise StopIteration
-        if not self.repeats:
-            takes_long()
-        self._file.seek(self._at)
-        # No more is asked for than there is: room for more, which is given back, costs more than reading does.
-        piece = self._file.read(min(AT_ONCE, self._left))
-        if not piece:
-            raise EOFError("the file ends inside of a value")
-        self._at, self._left = self._at + len(piece), self._left - len(piece)
-        return piece
-
-
 def pieces(file: BinaryIO, at: int, length: int) -> Iterator[bytes]:
     """Yield a part of a file. Raises `EOFError` when the file ends in it."""
-    return _Pieces(file, at, length)
+    left = length
+    while left > 0:
+        if not reads_promptly(file):
+            takes_long()
+        file.seek(at + length - left)
+        # No more is asked for than there is: room for more, which is given back, costs more than reading does.
+        piece = file.read(min(AT_ONCE, left))
+        if not piece:
+            raise EOFError("the file ends inside of a value")
+        left -= len(piece)
+        yield piece

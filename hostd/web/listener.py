@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hostd.dimse.tls import ServerTls, Shown
 from hostd.errors import NodeError
+from hostd.web.sending import Sending
 
 _log = structlog.get_logger(__name__)
 
@@ -46,7 +47,7 @@ class HttpListener:
             self._socket.setsockopt(socket.IPPROTO_TCP, _USER_TIMEOUT, max(1, round(idle_s * 1000)))
         self.port: int = self._socket.getsockname()[1]
         self._config = uvicorn.Config(
-            _dated(app),
+            Sending(_dated(app)),
             loop="asyncio",
             http="httptools",
             ws="none",

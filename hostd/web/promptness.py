@@ -11,7 +11,7 @@ import errno
 import io
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -54,18 +54,6 @@ def call_promptly(function: Callable[..., T], **values: Any) -> T:
         return function(**values)
     finally:
         _CALLS.are_prompt = False
-
-
-class Repeatable(Iterator[T]):
-    """An iterator of which the next may be asked for again where that raised `TakesLongError`: nothing has changed."""
-
-    repeats = True
-    """False of one that is not so after all."""
-
-
-def repeats(iterator: Iterator[Any]) -> bool:
-    """Tell whether an iterator is so."""
-    return isinstance(iterator, Repeatable) and iterator.repeats and bool(_NOWAIT)
 
 
 def takes_long() -> None:

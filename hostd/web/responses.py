@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import sys
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -14,12 +12,10 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from hostd.web.promptness import TakesLongError, call_promptly, repeats
+from hostd.web.sending import SMALL
 
 _SLICE = 1 << 18
 """Bytes that are handed to the network at one time."""
-_SMALL = 1 << 14
-"""Bytes below which a piece is rather copied than sent by itself."""
 
 
 def encoded(content: Any) -> bytes:
@@ -60,33 +56,20 @@ class WholeResponse(Response):
 
 
 class PiecesResponse(StreamingResponse):
-    """An answer of pieces that are made as it is sent: in another thread, as many at a time as make up for the change of threads.
-
-    Those that are `Repeatable` are made on the event loop, where that takes less than a change of threads.
-    """
+    """An answer of pieces that are made as it is sent: in another thread, as many at a time as make up for the change of threads."""
 
     def __init__(self, pieces: Iterable[bytes], *, media_type: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__((), media_type=media_type, headers=headers)
-        self._pieces = iter(pieces)
+        self.pieces = iter(pieces)
 
     async def stream_response(self, send: Send) -> None:
         """Send it."""
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         slices = _Slices()
-        while some := await self._some():
+        while some := await run_in_threadpool(_gathered, self.pieces, _SLICE):
             for one in slices.of(some):
                 await send({"type": "http.response.body", "body": one, "more_body": True})
         await send({"type": "http.response.body", "body": slices.rest(), "more_body": False})
-
-    async def _some(self) -> list[bytes]:
-        """Return the next pieces, none at the end."""
-        if repeats(self._pieces):
-            await asyncio.sleep(0)  # who takes as fast as is read would leave no time to others
-            try:
-                return call_promptly(_gathered_promptly, pieces=self._pieces)
-            except TakesLongError:
-                pass
-        return await run_in_threadpool(_gathered, self._pieces, _SLICE)
 
 
 def _gathered(pieces: Iterator[bytes], enough: int) -> list[bytes]:
@@ -96,7 +79,7 @@ def _gathered(pieces: Iterator[bytes], enough: int) -> list[bytes]:
     length = 0
     for piece in pieces:
         length += len(piece)
-        if len(piece) < _SMALL:
+        if len(piece) < SMALL:
             small.append(piece)
         else:
             found += [b"".join(small), piece] if small else [piece]
@@ -104,20 +87,6 @@ def _gathered(pieces: Iterator[bytes], enough: int) -> list[bytes]:
         if length >= enough:
             break
     return [*found, b"".join(small)] if small else found
-
-
-def _gathered_promptly(pieces: Iterator[bytes]) -> list[bytes]:
-    """Return the next pieces as `_gathered`, as many as can be had promptly. Raises `TakesLongError` where none can."""
-    found: list[bytes] = []
-    length = 0
-    try:
-        while length < _SLICE and (piece := next(pieces, None)) is not None:
-            found.append(piece)
-            length += len(piece)
-    except TakesLongError:
-        if not found:
-            raise
-    return _gathered(iter(found), sys.maxsize)
 
 
 class _Slices:
@@ -129,13 +98,13 @@ class _Slices:
     def of(self, pieces: Iterable[bytes]) -> Iterator[bytes | memoryview]:
         """Yield the slices of the next pieces."""
         for piece in pieces:
-            if len(piece) < _SMALL:
+            if len(piece) < SMALL:
                 self._small.append(piece)
                 continue
             if any(self._small):
                 yield self.rest()
             view = memoryview(piece)
-            end = len(view) % _SLICE if len(view) % _SLICE < _SMALL else 0
+            end = len(view) % _SLICE if len(view) % _SLICE < SMALL else 0
             for start in range(0, len(view) - end, _SLICE):
                 yield view[start : start + _SLICE]
             if end:

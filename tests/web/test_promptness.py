@@ -16,8 +16,8 @@ from starlette.testclient import TestClient
 from web_support import changed, dicom_file
 
 from hostd.web.direct import Direct
-from hostd.web.promptness import Repeatable, TakesLongError, call_promptly, open_file, prompt, takes_long
-from hostd.web.responses import PiecesResponse, WholeResponse
+from hostd.web.promptness import TakesLongError, call_promptly, open_file, prompt, takes_long
+from hostd.web.responses import WholeResponse
 
 READ = os.preadv
 CONTENT = bytes(range(256)) * 3000
@@ -195,53 +195,6 @@ def series_of(client, count):
         stored = client.post("/instances", content=content).json()["ID"]
     tags = client.get(f"/instances/{stored}/simplified-tags").json()
     return f"/dicom-web/studies/{tags['StudyInstanceUID']}/series/{tags['SeriesInstanceUID']}"
-
-
-@pytest.mark.parametrize("number", [1, 2, 3, 5])
-def test_a_series_is_the_same_whatever_of_it_is_in_memory(client, monkeypatch, number):
-    path = series_of(client, 6)
-
-    def ask():
-        answer = client.get(path, headers={"Accept": ACCEPT[""]})
-        assert answer.status_code == 200
-        return answer.content.replace(answer.headers["Content-Type"].rpartition("=")[2].encode(), b"")
-
-    before, reads, waited = ask(), [], []
-
-    def preadv(descriptor, buffers, at, flags):
-        reads.append(flags)
-        if flags and len(reads) % number == 0:
-            waited.append(flags)
-            raise BlockingIOError(errno.EAGAIN, "not now")
-        return READ(descriptor, buffers, at)
-
-    monkeypatch.setattr(os, "preadv", preadv)
-    assert ask() == before
-    assert waited
-
-
-def test_who_takes_an_answer_as_fast_as_it_is_read_leaves_time_to_others():
-    class Endless(Repeatable):
-        has_ended = False
-
-        def __next__(self):
-            if self.has_ended:
-                raise StopIteration
-            return CONTENT
-
-    async def both():
-        pieces, sent = Endless(), []
-
-        async def send(message):
-            sent.append(message["type"])
-
-        async def end():
-            pieces.has_ended = True
-
-        await asyncio.gather(PiecesResponse(pieces, media_type="text/plain").stream_response(send), end())
-        return sent
-
-    assert set(asyncio.run(both())) == {"http.response.start", "http.response.body"}
 
 
 @settings(deadline=None)

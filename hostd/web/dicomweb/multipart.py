@@ -11,7 +11,6 @@ from hostd.dicom.element_values import Elements
 from hostd.dicom.json_model import BulkUri, to_xml
 from hostd.dicom.media_types import DICOM_XML
 from hostd.errors import HostdError
-from hostd.web.promptness import Repeatable, repeats
 
 _MAX_HEADER = 8 << 10
 _MAX_PREAMBLE = 64 << 10
@@ -58,31 +57,12 @@ def new_boundary() -> str:
 
 def written(parts: Iterable[Part], boundary: str) -> Iterator[bytes]:
     """Yield a body of these parts, at least one."""
-    return _Written(parts, boundary)
-
-
-class _Written(Repeatable[bytes]):
-    def __init__(self, parts: Iterable[Part], boundary: str) -> None:
-        self._parts = iter(parts)
-        self._delimiter = f"\r\n--{boundary}"
-        self._before = f"--{boundary}\r\n".encode()
-        self._pieces: Iterator[bytes] = iter(())
-        self._has_ended = False
-        self.repeats = repeats(self._parts)
-
-    def __next__(self) -> bytes:
-        piece = next(self._pieces, None)
-        if piece is not None:
-            return piece
-        if self._has_ended:
-            raise StopIteration
-        part = next(self._parts, None)
-        if part is None:
-            self._has_ended = True
-            return f"{self._delimiter}--\r\n".encode()
-        head = self._before + part.head
-        self._pieces, self._before = iter(part.pieces), f"{self._delimiter}\r\n".encode()
-        return head
+    before = f"--{boundary}\r\n".encode()
+    for part in parts:
+        yield before + part.head
+        yield from part.pieces
+        before = f"\r\n--{boundary}\r\n".encode()
+    yield f"\r\n--{boundary}--\r\n".encode()
 
 
 def length_of(parts: Iterable[Part], boundary: str) -> int:

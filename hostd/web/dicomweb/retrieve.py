@@ -34,7 +34,7 @@ from hostd.web.errors import (
 )
 from hostd.web.files import file_response, open_response, opened, parses, part_response, pieces
 from hostd.web.frames import MAX_SIDE, Pictures, require_frame
-from hostd.web.promptness import Repeatable, prompt
+from hostd.web.promptness import prompt
 from hostd.web.requested import tag_of
 from hostd.web.responses import PiecesResponse, encoded
 from hostd.web.transcoded import Made
@@ -92,29 +92,28 @@ def _instances(request: Request, made: Made, found: list[Instance]) -> Response:
         sizes = (Part(DICOM, (), one.blob.size) for one in found)
         headers["Content-Length"] = str(length_of(sizes, boundary))
     files = _Files(made, found, form, first)
-    return open_response(files, written(files, boundary), media_type=multipart_type(DICOM, boundary), headers=headers)
+    return open_response(
+        files, written(files.parts(), boundary), media_type=multipart_type(DICOM, boundary), headers=headers
+    )
 
 
-class _Files(Repeatable[Part]):
-    """Yields the instances, each opened, and made, when its turn comes."""
+class _Files:
+    """The instances, each opened, and made, when its turn comes."""
 
     def __init__(self, made: Made, found: list[Instance], form: Form, first: BinaryIO) -> None:
         self._made = made
         self._found = found
         self._form = form
-        self._opened = 0
         self._file = first
 
-    def __next__(self) -> Part:
-        if self._opened == len(self._found):
-            raise StopIteration
-        if self._opened:
-            instance = self._found[self._opened]
+    def parts(self) -> Iterator[Part]:
+        """Yield each as a part."""
+        yield _file_part(self._file)
+        for instance in self._found[1:]:
             file = self._made.open(instance, self._form.target(instance.blob.transfer_syntax))
             self._file.close()
             self._file = file
-        self._opened += 1
-        return _file_part(self._file)
+            yield _file_part(file)
 
     def close(self) -> None:
         """Close the one that is open."""
