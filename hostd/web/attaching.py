@@ -254,17 +254,19 @@ class _Coming:
 
 def content_of(file: BinaryIO, attached: Attachment) -> Iterator[bytes]:
     """Yield what was attached, of its open file. Raises `WebError` where that is not what was stored."""
-    if not attached.is_compressed:
-        yield from pieces(file, 0, attached.size)
-        return
-    file.seek(_LENGTH.size)
-    inflater, left = zlib.decompressobj(), attached.size
     try:
-        while left > 0 and (piece := inflater.unconsumed_tail or file.read(AT_ONCE)):
-            inflated = inflater.decompress(piece, AT_ONCE)
-            left -= len(inflated)
-            yield inflated
-    except zlib.error as error:
+        yield from _inflated(file, attached.size) if attached.is_compressed else pieces(file, 0, attached.size)
+    except (EOFError, zlib.error) as error:
         raise WebError(500, CORRUPTED_FILE, "the file is not what was stored: the disk has changed it") from error
+
+
+def _inflated(file: BinaryIO, length: int) -> Iterator[bytes]:
+    """Yield so many bytes of compressed content. Raises `EOFError` where there are fewer, and `zlib.error`."""
+    file.seek(_LENGTH.size)
+    inflater, left = zlib.decompressobj(), length
+    while left > 0 and (piece := inflater.unconsumed_tail or file.read(AT_ONCE)):
+        inflated = inflater.decompress(piece, AT_ONCE)
+        left -= len(inflated)
+        yield inflated
     if left:
-        raise WebError(500, CORRUPTED_FILE, "the file is not what was stored: the disk has changed it")
+        raise EOFError("the file has another length")

@@ -133,8 +133,9 @@ def test_what_the_disk_has_changed_is_told(face, client, stored):
     path = path_of(stored)
     client.put(path, content=CONTENT)
     (blob,) = blobs(face)
-    face.archive.blobs.path(blob).write_bytes(CONTENT[:-1] + b"x")
-    assert is_orthanc_error(client.post(f"{path}/verify-md5"), 500, 20)
+    for changed_to in (CONTENT[:-1] + b"x", CONTENT[:-1], b""):
+        face.archive.blobs.path(blob).write_bytes(changed_to)
+        assert is_orthanc_error(client.post(f"{path}/verify-md5"), 500, 20)
     face.archive.blobs.path(blob).unlink()
     assert is_orthanc_error(client.get(f"{path}/data"), 500, 13)
 
