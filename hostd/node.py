@@ -44,7 +44,7 @@ from hostd.editing.making import Maker
 from hostd.editing.terms import Project
 from hostd.errors import NodeError
 from hostd.facts import Facts
-from hostd.intake.ingest import Policy, Rule
+from hostd.intake.configured import in_words, policy_of
 from hostd.intake.ingest_workers import IngestWorkers, Share
 from hostd.intake.intake import Intake
 from hostd.jobs import dealing, modifying, packing, sending
@@ -76,7 +76,6 @@ from hostd.scripting.filters import Filters, Reached
 from hostd.scripting.host import Limits as ScriptLimits
 from hostd.scripting.host import ScriptHost
 from hostd.scripting.loading import Names
-from hostd.transcoding import registry
 from hostd.transcoding.passing import Passing
 from hostd.transcoding.pool import CodecPool
 from hostd.transcoding.products import Products
@@ -228,7 +227,7 @@ class Node:
             self.archive,
             on_conflict=settings.ingest.on_conflict,
             name_sender=self._name_sender,
-            policy=self._policy(),
+            policy=policy_of(settings),
             workers=workers,
             ack_budget_s=settings.ingest.ack_budget_s,
             filters=self._filters,
@@ -534,7 +533,7 @@ class Node:
             scripts=self.settings.node.scripts if self._scripts else None,
             instances=count,
             layers=self._scripts.layers if self._scripts else {},
-            ingest=self._ingest_sentence(),
+            ingest=in_words(self.settings),
             dicom_tls=(self.settings.dicom.host, self.dicom.tls_port) if self.dicom and self.dicom.tls_port else None,
             is_https=self.settings.http.certificate_file is not None,
         )
@@ -569,45 +568,6 @@ class Node:
             if not tool.is_there:
                 _log.warning("a tool cannot be run until its program is there", tool=tool.name, program=tool.command[0])
         return tools
-
-    def _policy(self) -> Policy:
-        """Return what is transcoded on ingest, and warn of what can only end in kept originals."""
-        ingest = self.settings.ingest
-        if not self.settings.transcoding.enabled:
-            return Policy()
-        rules = tuple(
-            Rule(
-                rule.target, rule.calling_aet, rule.called_aet, rule.modality, rule.sop_class, rule.options,
-                ingest.keep_original if rule.keep_original is None else rule.keep_original,
-            )
-            for rule in ingest.rules
-        )  # fmt: skip
-        policy = Policy(
-            ingest.target, rules, ingest.of_uncompressed, ingest.of_compressed, ingest.options, ingest.keep_original
-        )
-        for target in policy.targets:
-            by_tool = any(target in tool.encodes for tool in configured(self.settings.tools).values())
-            by_codec = not target.is_encapsulated or registry.encoders(target)
-            if not by_tool and (not by_codec or self.settings.transcoding.builtin == "disabled"):
-                _log.warning(
-                    "no codec of this installation writes a transfer syntax of [ingest], and no tool does: what is to be brought to it is kept as received",
-                    transfer_syntax=str(target),
-                    install=registry.what_to_install(target) or "nothing that hostd knows of",
-                )
-        return policy
-
-    def _ingest_sentence(self) -> str:
-        """Say what is transcoded as it arrives; nothing where nothing is."""
-        ingest = self.settings.ingest
-        if ingest.target is None and not ingest.rules:
-            return ""
-        if not self.settings.transcoding.enabled:
-            return "[ingest] asks for transcoding, but [transcoding] enabled is false: everything is kept as received"
-        default = f"is brought to {ingest.target}" if ingest.target else "is kept as received"
-        if ingest.options is not None:
-            default += f" with loss ({ingest.options.in_words()}), each as an instance of its own; the originals are "
-            default += "kept as versions" if ingest.keep_original else "removed"
-        return f"what arrives {default}" + (", unless a rule of [ingest] says otherwise" if ingest.rules else "")
 
     def _name_sender(self, origin: Origin) -> str | None:
         """Return the modality that sends under this AE title; where several share it, the one at this address."""

@@ -12,6 +12,7 @@ from hostd.archive import instances
 from hostd.archive import tables as t
 from hostd.config.settings import Settings
 from hostd.dicom.loss import EncodeOptions
+from hostd.intake.configured import in_words, policy_of
 from hostd.node import Node
 from hostd.transcoding import registry
 
@@ -118,14 +119,14 @@ def test_a_lossy_result_is_the_instance_that_scripts_and_peers_see(run, budget):
     assert metadata["ModifiedFrom"] != made
 
 
-def test_each_rule_has_its_own_loss_and_its_own_word_on_the_original(tmp_path):
+def test_each_rule_has_its_own_loss_and_its_own_word_on_the_original():
     rules = [
         {"calling_aet": "A", "transcode_to": "JPEG2000", "ratio": 8.0, "keep_original": True},
         {"calling_aet": "B", "transcode_to": "JPEGBaseline8Bit", "quality": 80},
         {"calling_aet": "C", "transcode_to": "j2k"},
     ]
     ingest = {"transcode_to": "JPEGLSNearLossless", "near": 2, "keep_original": False, "rules": rules}
-    policy = Node(Settings(node={"data": tmp_path / "d", "scripts": tmp_path / "s"}, ingest=ingest))._policy()
+    policy = policy_of(Settings(ingest=ingest))
     assert (policy.options, policy.keep_original) == (EncodeOptions(near=2), False)
     assert [(rule.options, rule.keep_original) for rule in policy.rules] == [
         (EncodeOptions(ratio=8.0), True),
@@ -166,14 +167,13 @@ def test_with_transcoding_switched_off_everything_is_kept_and_the_start_line_say
         ),
     ],
 )
-def test_the_start_line_says_what_is_transcoded(tmp_path, ingest, said):
-    node = Node(Settings(node={"data": tmp_path / "d", "scripts": tmp_path / "s"}, ingest=ingest))
-    assert node._ingest_sentence() == (said or "")
+def test_the_start_line_says_what_is_transcoded(ingest, said):
+    assert in_words(Settings(ingest=ingest)) == (said or "")
 
 
-def test_a_target_that_nothing_writes_is_warned_of_at_start(tmp_path, capsys, monkeypatch):
+def test_a_target_that_nothing_writes_is_warned_of_at_start(capsys, monkeypatch):
     monkeypatch.setattr(registry, "encoders", lambda _: [])
-    Node(Settings(node={"data": tmp_path / "d", "scripts": tmp_path / "s"}, ingest={"transcode_to": "j2k"}))._policy()
+    policy_of(Settings(ingest={"transcode_to": "j2k"}))
     assert "no codec of this installation writes" in capsys.readouterr().out
 
 
