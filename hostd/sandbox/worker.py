@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 import msgspec
 
 from hostd.sandbox import facades, frames, jail, zygote
+from hostd.sandbox.channel import Channel, FrameError, encoded
 from hostd.sandbox.refusals import ValueTooLarge
 from hostd.sandbox.script import RefusedScriptError, Script
 
@@ -32,7 +33,7 @@ _M_ARENA_MAX = -8  # malloc.h
 class _Conversation:
     """The worker's side: frames in turn, and questions in the middle of a run."""
 
-    def __init__(self, channel: frames.Channel) -> None:
+    def __init__(self, channel: Channel) -> None:
         self._channel = channel
         self._questions = 0
 
@@ -80,14 +81,14 @@ class _Conversation:
 
 def _within_limit(result: frames.Result | frames.Verdict) -> bytes:
     """Return what is to be sent of a result, encoded: a failure where it is too large."""
-    body = frames.encoded(result)
+    body = encoded(result)
     if len(body) <= frames.MAX_RESULT:
         return body
     reason = f"what this run asked for takes {len(body)} bytes, over the limit of {frames.MAX_RESULT}"
     failure = frames.Failure("TooManyActions", reason)
     if isinstance(result, frames.Verdict):
-        return frames.encoded(frames.Verdict(result.id, "accept", [], [], failure=failure))
-    return frames.encoded(frames.Result(result.id, [], [], [], failure))
+        return encoded(frames.Verdict(result.id, "accept", [], [], failure=failure))
+    return encoded(frames.Result(result.id, [], [], [], failure))
 
 
 def _leave_with_the_host(descriptor: int) -> None:
@@ -104,7 +105,7 @@ def main(descriptor: int, what: str) -> NoReturn:
     warnings.simplefilter("ignore")  # showing one would open a file
     sys.unraisablehook = _say_nothing
     descriptor, memory_bytes = zygote.settle(descriptor, what)
-    channel = frames.Channel(socket.socket(fileno=descriptor), frames.FromHost, max_receive=frames.MAX_FRAME)
+    channel = Channel(socket.socket(fileno=descriptor), frames.FromHost, max_receive=frames.MAX_FRAME)
     # The C library would set 64 MiB of address space aside for the second thread, out of what the script may use.
     with contextlib.suppress(AttributeError):  # only glibc has it
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
@@ -119,7 +120,7 @@ def main(descriptor: int, what: str) -> NoReturn:
         code = _Conversation(channel).serve()
     except (EOFError, OSError):
         code = EXIT_DONE  # the host is gone or has closed: that is how a worker is told to leave
-    except frames.FrameError:
+    except FrameError:
         code = EXIT_PROTOCOL
     except MemoryError:
         reserve.clear()

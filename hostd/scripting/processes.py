@@ -10,6 +10,7 @@ from pathlib import Path
 from hostd.errors import ScriptError
 from hostd.launcher import Launcher, Process
 from hostd.sandbox import frames
+from hostd.sandbox.channel import Channel
 
 _BOOTSTRAP = (
     "import gc; gc.disable(); import sys; sys.path += sys.argv[3:]; sys.modules['typing_extensions'] = None; "
@@ -27,7 +28,7 @@ class WorkerProcess:
     """A process that runs `hostd.sandbox.worker`, and the connection to it; it waits for its script."""
 
     process: Process
-    channel: frames.Channel
+    channel: Channel
 
 
 def launcher() -> Launcher:
@@ -49,7 +50,7 @@ def start(name: str, memory_bytes: int, forked_by: Launcher | None = None) -> Wo
         process, ours = forked_by.start(memory_bytes) if forked_by else launcher().start_alone(memory_bytes)
     except OSError as error:
         raise WorkerLost(f"no worker could be started for {name}: {error}") from error
-    return WorkerProcess(process, frames.Channel(ours, frames.FromWorker, max_receive=frames.MAX_RESULT))
+    return WorkerProcess(process, Channel(ours, frames.FromWorker, max_receive=frames.MAX_RESULT))
 
 
 def _folders() -> list[str]:

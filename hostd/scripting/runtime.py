@@ -18,6 +18,7 @@ import msgspec
 from hostd.errors import ScriptError
 from hostd.launcher import Launcher
 from hostd.sandbox import api, filters, frames
+from hostd.sandbox.channel import FrameError, encoded
 from hostd.scripting import processes
 from hostd.scripting.honesty import dishonest, dishonest_question, dishonest_verdict
 from hostd.scripting.processes import WorkerLost, WorkerProcess
@@ -100,7 +101,7 @@ class ScriptWorker:
     ) -> frames.Result:
         """Run the handler of an event and return what came of it, a failure of the script included.
 
-        `body` is the event `frames.encoded`, where that was done for another script already.
+        `body` is the event `encoded`, where that was done for another script already.
 
         `answer` is called in this thread for what the script asks; the time it takes does not count against the script's.
         What it raises ends the worker and is passed on. An answer over `frames.MAX_VALUE`, or beyond `frames.MAX_VALUES`
@@ -142,7 +143,7 @@ class ScriptWorker:
         if self._lost is not None:
             raise WorkerLost(f"the worker of {self._load.name} is not running: {self._lost}")
         try:
-            return self._run(asked, limit_s, answer, frames.encoded(asked) if body is None else body)
+            return self._run(asked, limit_s, answer, encoded(asked) if body is None else body)
         except BaseException as error:
             self._lost = str(error)
             self._end()
@@ -164,7 +165,7 @@ class ScriptWorker:
 
     def _load_script(self, deadline: float, limit_s: float) -> None:
         self._lossy = {syntax.uid for syntax in self._load.syntaxes.values() if syntax.is_lossy}
-        self._send(frames.encoded(self._load))
+        self._send(encoded(self._load))
         reply = self._receive(deadline, limit_s)
         if isinstance(reply, frames.Refused):
             raise RefusedScriptError(self._load.name, reply.problems)
@@ -211,7 +212,7 @@ class ScriptWorker:
                 values_left -= size
             else:  # what the worker has looked at it may forget, so there is no limit on the whole
                 reply, _ = _limited(answer(message), message.id, frames.MAX_VALUE)
-            self._send(frames.encoded(reply))
+            self._send(encoded(reply))
             deadline += time.monotonic() - began
 
     def _check(self, question: frames.Question, asked: frames.Event | frames.Filter) -> None:
@@ -245,7 +246,7 @@ class ScriptWorker:
             return self._channel.receive(deadline=deadline)
         except TimeoutError:
             raise WorkerLost(f"{self._load.name} was killed after {limit_s:g} s: it had not ended") from None
-        except frames.FrameError as error:
+        except FrameError as error:
             raise WorkerLost(f"the worker of {self._load.name} sent garbage: {error}") from None
         except (EOFError, OSError):
             raise WorkerLost(self._why_it_died()) from None

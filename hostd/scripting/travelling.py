@@ -6,6 +6,7 @@ from functools import lru_cache
 
 from hostd.archive.records import Event
 from hostd.sandbox import frames
+from hostd.sandbox.channel import encoded
 from hostd.scripting.plan import as_frames_event
 
 _KEPT = 32
@@ -13,7 +14,7 @@ _KEPT = 32
 
 
 def travelling(event: Event) -> tuple[frames.Event, bytes]:
-    """Return an event as a worker gets it, and the same `frames.encoded`."""
+    """Return an event as a worker gets it, and the same `encoded`."""
     return _made(_Row(event))
 
 
@@ -35,4 +36,4 @@ class _Row:
 @lru_cache(maxsize=_KEPT)
 def _made(row: _Row) -> tuple[frames.Event, bytes]:
     made = as_frames_event(row.event)
-    return made, frames.encoded(made)
+    return made, encoded(made)

@@ -1,4 +1,4 @@
-"""What the host and a codec worker say to each other, in the frames of `hostd.sandbox.frames.Channel`.
+"""What the host and a codec worker say to each other, in frames of `hostd.sandbox.channel`.
 
 The descriptors of a job follow its frame as SCM_RIGHTS over the same socket, with one byte: source, then result if there is one.
 """

@@ -24,7 +24,8 @@ from hostd.dicom import part10
 from hostd.dicom.syntaxes import TransferSyntax
 from hostd.errors import CannotTranscodeError, CodecCrashedError, UnparsableError, WrongPixelsError
 from hostd.launcher import Launcher
-from hostd.sandbox.frames import Channel, FrameError, PixelFacts
+from hostd.sandbox.channel import Channel, FrameError
+from hostd.sandbox.frames import PixelFacts
 from hostd.transcoding.leisure import put_last
 from hostd.transcoding.messages import (
     MAX_MESSAGE,

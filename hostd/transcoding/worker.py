@@ -22,7 +22,7 @@ import msgspec
 from hostd.dicom import part10, syntaxes
 from hostd.errors import CannotTranscodeError, WrongPixelsError
 from hostd.sandbox import jail, zygote
-from hostd.sandbox.frames import Channel, FrameError
+from hostd.sandbox.channel import Channel, FrameError
 from hostd.transcoding import elements as el
 from hostd.transcoding import registry
 from hostd.transcoding import transcode as work

@@ -45,6 +45,7 @@ from hostd.sandbox import (
     values,
     views,
 )
+from hostd.sandbox.channel import Channel
 from hostd.sandbox.facades import facade, numbers, text
 from hostd.sandbox.orthanc import session, spelling, tables
 
@@ -350,7 +351,7 @@ def main(descriptor: int, how: str) -> None:
     sys.unraisablehook = lambda _: None
     namespace.Language.builtins = classmethod(lambda cls: ORIGINAL_BUILTINS() | {"got": got})
     weaken(how)
-    channel = frames.Channel(socket.socket(fileno=descriptor), Probe, max_receive=frames.MAX_FRAME)
+    channel = Channel(socket.socket(fileno=descriptor), Probe, max_receive=frames.MAX_FRAME)
     sys.addaudithook(watch)
     if how == WITHOUT_JAIL:
         resource.setrlimit(resource.RLIMIT_AS, (512 << 20, 512 << 20))  # for the machine's sake: it keeps nothing in

@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from hostd.sandbox import frames
+from hostd.sandbox.channel import Channel
 from hostd.scripting.processes import _folders
 from hostd.scripting.vocabulary import vocabulary
 
@@ -34,7 +35,7 @@ class Harness:
             self.process = subprocess.Popen(
                 command, env={}, cwd="/", pass_fds=(theirs.fileno(),), start_new_session=True
             )
-        self.channel = frames.Channel(ours, Verdict, max_receive=frames.MAX_FRAME)
+        self.channel = Channel(ours, Verdict, max_receive=frames.MAX_FRAME)
         self.channel.settimeout(60)
 
     def examine(self, source, **load) -> Verdict:

@@ -14,6 +14,7 @@ from hostd.archive.records import Blob, Event, Origin
 from hostd.dicom import syntaxes
 from hostd.errors import ConfigurationError, NotFoundError, ScriptError
 from hostd.sandbox import frames
+from hostd.sandbox.channel import encoded
 from hostd.scripting.plan import as_frames_event, resolve
 from hostd.scripting.travelling import travelling
 from hostd.testing.made import header
@@ -258,7 +259,7 @@ def test_hostile_actions_become_a_plan_about_this_instance_or_an_error(actions, 
 def test_an_event_is_encoded_once_for_all_scripts_and_anew_when_its_row_says_more():
     row = event()
     told, body = travelling(row)
-    assert (told, body) == (as_frames_event(row), frames.encoded(as_frames_event(row)))
+    assert (told, body) == (as_frames_event(row), encoded(as_frames_event(row)))
     assert travelling(row)[1] is body
     changed = replace(row, subject="another")
     assert travelling(changed)[0].instance.id == "another"

@@ -14,6 +14,7 @@ import pytest
 from processes import has_ended, is_there
 
 from hostd.sandbox import frames
+from hostd.sandbox.channel import Channel
 from hostd.scripting import processes, runtime
 from hostd.scripting.processes import WorkerLost
 from hostd.scripting.runtime import RefusedScriptError, ScriptWorker
@@ -220,9 +221,9 @@ def test_stop_ends_the_process(start):
 
 def test_a_worker_leaves_when_its_host_is_gone_even_from_an_endless_loop():
     program = (
-        "import sys\nfrom hostd.sandbox import frames\nfrom hostd.scripting.runtime import ScriptWorker\n"
+        "import sys\nfrom hostd.sandbox import frames\nfrom hostd.sandbox.channel import encoded\nfrom hostd.scripting.runtime import ScriptWorker\n"
         "w = ScriptWorker.start(frames.Load('x.py', 'def on_start(host):\\n while True: pass\\n', {}, {}, {}, [], [], []))\n"
-        "w._send(frames.encoded(frames.Event(1, 'on_start', 0.0)))\nprint(w.pid, flush=True)\nsys.stdin.read()\n"
+        "w._send(encoded(frames.Event(1, 'on_start', 0.0)))\nprint(w.pid, flush=True)\nsys.stdin.read()\n"
     )
     with subprocess.Popen(
         [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -248,8 +249,8 @@ def test_a_script_worker_is_refused_where_isolation_is_required_and_absent(monke
 def taken_over(monkeypatch, sends, may=("lossy",)):
     """Start a process that says hello and ready as a worker does, and then runs what it likes."""
     program = (
-        "import sys; sys.path += sys.argv[3:]\nimport socket, struct, time, msgspec\nfrom hostd.sandbox import frames\n"
-        "s = socket.socket(fileno=int(sys.argv[1]))\nc = frames.Channel(s, frames.FromHost, max_receive=frames.MAX_FRAME)\n"
+        "import sys; sys.path += sys.argv[3:]\nimport socket, struct, time, msgspec\nfrom hostd.sandbox import frames\nfrom hostd.sandbox.channel import Channel\n"
+        "s = socket.socket(fileno=int(sys.argv[1]))\nc = Channel(s, frames.FromHost, max_receive=frames.MAX_FRAME)\n"
         "c.send(frames.Hello({'landlock': 1, 'seccomp': 1}))\nc.receive()\nc.send(frames.Ready(['on_stored_instance'], []))\nc.receive()\n"
     )
     monkeypatch.setattr(processes, "_BOOTSTRAP", program + sends + "\ntime.sleep(30)")
@@ -321,7 +322,7 @@ def test_a_frame_that_is_not_read_does_not_hold_up_the_host(trickles):
     ours, theirs = socket.socketpair()
     with ours, theirs:
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
-        channel = frames.Channel(ours, frames.FromWorker, max_receive=frames.MAX_RESULT)
+        channel = Channel(ours, frames.FromWorker, max_receive=frames.MAX_RESULT)
         channel.settimeout(0.3)
         if trickles:
             threading.Thread(target=_read_slowly, args=(theirs,), daemon=True).start()
@@ -338,8 +339,8 @@ def _read_slowly(end):
 def test_frames_that_come_together_are_received_one_by_one():
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        sends = frames.Channel(theirs, frames.FromHost, max_receive=frames.MAX_FRAME)
-        channel = frames.Channel(ours, frames.Hello, max_receive=frames.MAX_RESULT)
+        sends = Channel(theirs, frames.FromHost, max_receive=frames.MAX_FRAME)
+        channel = Channel(ours, frames.Hello, max_receive=frames.MAX_RESULT)
         for number in range(3):
             sends.send(frames.Hello({"landlock": number}))
         assert [channel.receive(deadline=time.monotonic() + 60).layers["landlock"] for _ in range(3)] == [0, 1, 2]
