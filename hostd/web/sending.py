@@ -12,7 +12,7 @@ import socket
 import time
 from collections.abc import Iterable, Iterator
 
-from starlette.concurrency import run_in_threadpool
+import anyio.to_thread
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
@@ -24,6 +24,8 @@ An empty body must follow.
 SMALL = 1 << 14
 """Bytes below which a piece is sent with the one that follows."""
 
+_THREADS = 16
+"""Threads that send at one time, of all connections; they are not of those in which requests are worked on."""
 _TURN_S = 0.25
 """Seconds after which a thread serves others, if there are any."""
 _PATIENCE_MS = 20
@@ -37,6 +39,7 @@ class Sending:
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
+        self._threads = anyio.CapacityLimiter(_THREADS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: D102 - ASGI's
         cycle = getattr(send, "__self__", None)
@@ -46,30 +49,29 @@ class Sending:
 
         async def send_any(message: Message) -> None:
             if message["type"] == PIECES:
-                await _send_body(cycle, message["pieces"])
+                await self._send_body(cycle, message["pieces"])
             else:
                 await send(message)
 
         scope.setdefault("extensions", {})[PIECES] = {}
         await self._app(scope, receive, send_any)
 
-
-async def _send_body(cycle: RequestResponseCycle, pieces: Iterable[bytes]) -> None:
-    """Send a body. Raises what the pieces raise; what the client does is no error."""
-    await _flush(cycle)
-    if cycle.disconnected:
-        return
-    # A duplicate: the transport closes its own when the client has gone, and the number may be another connection's then.
-    with cycle.transport.get_extra_info("socket").dup() as connection:
-        body = _Body(connection, pieces)
-        try:
-            while not body.has_ended:
-                cycle.expected_content_length -= await run_in_threadpool(body.send)
-                if body.waits:
-                    await _until_writable(connection)
-        except _GoneError:
-            cycle.transport.abort()
-            await asyncio.sleep(0)  # uvicorn is told, and takes what follows for what nobody waits for
+    async def _send_body(self, cycle: RequestResponseCycle, pieces: Iterable[bytes]) -> None:
+        """Send a body. Raises what the pieces raise; what the client does is no error."""
+        await _flush(cycle)
+        if cycle.disconnected:
+            return
+        # A duplicate: the transport closes its own when the client has gone, and the number may be another connection's then.
+        with cycle.transport.get_extra_info("socket").dup() as connection:
+            body = _Body(connection, pieces)
+            try:
+                while not body.has_ended:
+                    cycle.expected_content_length -= await anyio.to_thread.run_sync(body.send, limiter=self._threads)
+                    if body.waits:
+                        await _until_writable(connection)
+            except _GoneError:
+                cycle.transport.abort()
+                await asyncio.sleep(0)  # uvicorn is told, and takes what follows for what nobody waits for
 
 
 async def _flush(cycle: RequestResponseCycle) -> None:

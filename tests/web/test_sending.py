@@ -22,7 +22,7 @@ from hostd.web.listener import HttpListener
 
 CONTENT = os.urandom(5 << 20)
 MANY = 60
-"""More than there are threads for requests."""
+"""More than there are threads, for requests and for sending together."""
 
 
 class Kept(io.BytesIO):
@@ -69,7 +69,7 @@ class App:
     def long(self, file, content, length):
         def noted():
             for piece in content:
-                self.senders.add(threading.current_thread().name)
+                self.senders.add(threading.current_thread())
                 yield piece
 
         headers = {"Content-Length": str(length)}
@@ -129,7 +129,7 @@ def test_a_long_answer_is_sent_by_a_thread_and_the_connection_is_kept(app, url):
             assert "transfer-encoding" not in found.headers
         assert session.get(f"{url}/word", timeout=60).text == "word"
     assert app.senders
-    assert "http" not in app.senders
+    assert "http" not in {sender.name for sender in app.senders}
     assert all(file.is_closed.is_set() for file in app.files)
 
 
@@ -201,6 +201,18 @@ def test_clients_that_take_nothing_hold_no_threads_and_get_everything_in_the_end
         for wire in (wires[0], wires[-1]):
             assert answer(wire) == CONTENT
     wait_until(lambda: all(file.is_closed.is_set() for file in app.files))
+
+
+def test_threads_that_all_wait_for_clients_leave_those_of_other_requests_alone(app, listener, url, monkeypatch):
+    monkeypatch.setattr(sending, "_PATIENCE_MS", 60_000)
+    with contextlib.ExitStack() as stack:
+        wires = [stack.enter_context(connect(listener, receives=4096)) for _ in range(sending._THREADS)]
+        for wire in wires:
+            ask(wire)
+        wait_until(lambda: len(app.senders) == len(wires))
+        assert requests.get(f"{url}/word", timeout=30).text == "word"
+        for wire in wires:
+            assert answer(wire) == CONTENT
 
 
 def test_a_client_that_goes_away_is_no_error_and_its_file_is_closed(app, listener, errors):
