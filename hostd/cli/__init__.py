@@ -9,6 +9,7 @@ import typer
 
 from hostd.cli.allocator import share_one_arena
 from hostd.cli.imports import import_libraries, without_collecting
+from hostd.cli.interning import keep_no_paths
 from hostd.cli.listing import help_of
 from hostd.errors import HostdError
 
@@ -96,6 +97,7 @@ def main() -> None:
 
 def _built() -> typer.Typer:
     share_one_arena()  # numpy, which pydicom imports, starts threads
+    keep_no_paths()
     import_libraries()
     return build(*sys.argv[1:2])
 
