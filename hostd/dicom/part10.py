@@ -30,6 +30,11 @@ _TEXT_TAGS = frozenset({
     META_SOURCE_AET, 0x00020017, 0x00020018,
 })  # fmt: skip
 _MAX_TEXT = 4096
+_LOOK = 1024
+"""Bytes that are read at once: as a rule there is no more file meta information."""
+_HEAD = struct.Struct("<HH2sH")
+_LONG_HEAD = 12
+"""Bytes of the head of an element whose VR has a long length."""
 
 
 class FileStart(NamedTuple):
@@ -73,7 +78,8 @@ def data_set_offset(file: BinaryIO) -> FileStart:
     `UnparsableError` for one that is cut off or names no transfer syntax.
     """
     file.seek(0)
-    head = file.read(PREAMBLE_LENGTH + len(PREFIX))
+    begin = file.read(_LOOK)
+    head = begin[: PREAMBLE_LENGTH + len(PREFIX)]
     if not head:
         raise NoDicomFileError("the file is empty")
     if head.startswith(_META_GROUP) and head[PREAMBLE_LENGTH:] != PREFIX:
@@ -84,7 +90,7 @@ def data_set_offset(file: BinaryIO) -> FileStart:
         position = len(head)
     else:
         raise NoDicomFileError("this is not a DICOM file: it has neither the prefix DICM nor file meta information")
-    position, meta = _read_meta(file, position)
+    position, meta = _plain_meta(begin, position) or _read_meta(file, position)
     syntax = meta.get(META_TRANSFER_SYNTAX)
     if not syntax:
         raise UnparsableError("the file meta information names no transfer syntax (0002,0010), so nothing can be read")
@@ -106,6 +112,26 @@ def _spaced(text: str) -> bytes:
     # An AE title that a peer sent may hold anything; the file must still be readable (AE and SH are of the default repertoire).
     value = text.encode("ascii", "replace")[:16]
     return value + b" " * (len(value) % 2)
+
+
+def _plain_meta(begin: bytes, position: int) -> tuple[int, dict[int, str]] | None:
+    """Read what is of the usual form, and all among the bytes that the file begins with; None for any other."""
+    meta: dict[int, str] = {}
+    last = len(begin) - _LONG_HEAD
+    while position <= last:
+        group, number, vr, length = _HEAD.unpack_from(begin, position)
+        if group != 2:
+            return position, meta
+        value_at = position + 8
+        if vr in _LONG_VRS:
+            length, value_at = int.from_bytes(begin[value_at : value_at + 4], "little"), value_at + 4
+        elif vr not in _VRS:
+            return None
+        position = value_at + length
+        if vr in _TEXT_VRS and length <= _MAX_TEXT:
+            value = begin[value_at:position]
+            meta[0x00020000 | number] = value.decode("ascii", "replace").rstrip("\0 ").lstrip(" ")
+    return None
 
 
 def _read_meta(file: BinaryIO, position: int) -> tuple[int, dict[int, str]]:

@@ -128,3 +128,20 @@ def test_noise_is_refused_or_read_but_never_breaks(noise):
         except UnparsableError:
             continue
         assert 0 < start.offset <= len(content)
+
+
+@given(
+    st.text("AB ", max_size=20),
+    st.integers(0, 400),
+    st.lists(st.tuples(st.integers(128, 360), st.binary(min_size=1, max_size=4)), max_size=3),
+    st.binary(max_size=40),
+)
+def test_file_meta_read_at_once_is_what_is_read_element_by_element(aet, end, changes, more):
+    content = bytearray(header(source_aet=aet) + b"\x08\0\x05\0CS\0\0")
+    for place, value in changes:
+        content[place : place + len(value)] = value
+    file = io.BytesIO(bytes(content[: len(content) - end if end < 200 else None]) + more)
+    begin = file.getvalue()[:1024]
+    at_once = part10._plain_meta(begin, 132)
+    if at_once is not None:
+        assert at_once == part10._read_meta(file, 132)
