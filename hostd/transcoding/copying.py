@@ -23,7 +23,7 @@ from hostd.transcoding.source import (
     open_frames,
     open_source,
 )
-from hostd.transcoding.writing import begin, end, pixel_vr, with_image, write_encapsulated_head
+from hostd.transcoding.writing import begin, end, pixel_vr, settle, with_image, write_encapsulated_head
 
 MAX_NATIVE = 0xFFFFFFFE
 """Bytes that the length field of uncompressed pixel data can say (PS3.5 §7.1)."""
@@ -49,7 +49,7 @@ def copy_pixels(source: Source, target: TransferSyntax, result: BinaryIO, *, ver
         output.write(chunk)
     output.write(bytes(pixel.length % 2))
     end(source, target, output, pixel.value_at + pixel.length)
-    result.flush()
+    settle(result)
     before = _native_hash(source)
     if not verify:
         return Facts(before, "", "none", "", NOT_VERIFIED, source.note)
@@ -85,7 +85,7 @@ def relabel(source: Source, target: TransferSyntax, result: BinaryIO, *, verify:
     header = el.without(source.header, EXTENDED_OFFSETS, EXTENDED_LENGTHS)
     _write_fragments(source, target, result, header, frames.pixels, made())
     end(source, target, result, frames.end)
-    result.flush()
+    settle(result)
     codec, version, how = "none", "", "codestreams unchanged"
     if JPEG_XL_RECOMPRESSION in (source.syntax, target):
         codec, version = jpegxl.NAME, registry.version(cast("Codec", jpegxl))
@@ -115,7 +115,7 @@ def reframe(source: Source, target: TransferSyntax, result: BinaryIO, *, verify:
         change = own_frames.deflate if target == DEFLATED_FRAMES else bytes
         _write_fragments(source, target, result, header, frames.pixels, map(change, frames.raws()))
         end(source, target, result, frames.end)
-    result.flush()
+    settle(result)
     before = _native_hash(source)
     if not verify:
         return Facts(before, "", "none", "", NOT_VERIFIED, frames.note)

@@ -35,6 +35,7 @@ _MAX_DEPTH = 64
 _HEAD, _HEAD_BIG = struct.Struct("<HH2sH"), struct.Struct(">HH2sH")
 """Group, element, VR and the length of a VR that has a short one (PS3.5 §7.1.2)."""
 _LENGTH = struct.Struct("<I")
+_UNDEFINED_LENGTH = _LENGTH.pack(UNDEFINED)
 _HEAD_LENGTH = 12
 """Of an element whose VR has a long one."""
 _PIXEL_GROUP = 0x7FE0
@@ -84,27 +85,48 @@ class Span:
 
 
 Elements = dict[int, Element]
+
+
+class WrittenElements(Elements):
+    """Elements as they were read, and as they stand in explicit VR little endian. What is made of them by the functions below are others."""
+
+    __slots__ = ("encoded",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoded = b""
+        """Empty where they do not stand as hostd would write them."""
+
+
 EditItem = Callable[[Elements], Elements]
 
 
 def read_until_pixels(
-    source: BinaryIO, *, implicit: bool, big_endian: bool = False
+    source: BinaryIO, *, implicit: bool, big_endian: bool = False, known: Elements | None = None
 ) -> tuple[Elements, PixelElement | None]:
     """Read the elements from where `source` stands up to the pixel data, if there is any.
 
-    Raises `CannotTranscodeError` when the data set is cut off or broken.
+    Where they stand as those that are `known` do, they are those. Raises `CannotTranscodeError` when the data set is cut off or broken.
     """
     reader = _Reader(source, big_endian=big_endian)
-    elements: Elements = {}
+    is_plain = not (implicit or big_endian)
+    begin, are_plain = reader.position, is_plain
+    elements = WrittenElements()
+    is_known = is_plain and isinstance(known, WrittenElements) and reader.follows(known.encoded)
+    if is_known:
+        elements.update(known or {})
     while True:
-        if not (implicit or big_endian):
+        if is_plain and not is_known:
             reader.plain(elements)
+        end = reader.position
         if reader.at_end():
             return elements, None
         tag, vr, length = reader.head(implicit=implicit)
         if tag in PIXEL_TAGS:
+            elements.encoded = reader.written(begin, end) if are_plain else b""
             return elements, PixelElement(tag, vr, length, reader.position)
         elements[tag] = reader.element(tag, vr, length)
+        are_plain = False
 
 
 def spans_until_pixels(source: BinaryIO, *, implicit: bool, big_endian: bool = False) -> tuple[list[Span], int]:
@@ -220,10 +242,11 @@ def _delimiter(tag: int) -> bytes:
 
 
 def _plain(block: bytes, position: int, elements: Elements) -> int:
-    """Enter the elements that are whole in a block, in explicit VR little endian and of a defined length; return where another begins."""
-    last = len(block) - _HEAD_LENGTH
+    """Enter the elements that are whole in a block, in explicit VR little endian, in order and as `encode` would write them; return where another begins."""
+    stop = len(block) - _HEAD_LENGTH
+    last = next(reversed(elements), -1)
     unpacked, length_of = _HEAD.unpack_from, _LENGTH.unpack_from
-    while position <= last:
+    while position <= stop:
         group, number, vr, length = unpacked(block, position)
         if group >= _PIXEL_GROUP:
             break
@@ -233,12 +256,16 @@ def _plain(block: bytes, position: int, elements: Elements) -> int:
                 break
             (length,) = length_of(block, begin)
             begin += 4
+            if vr == b"SQ" and _UNDEFINED_LENGTH in block[begin : begin + length]:  # of an item, perhaps
+                break
         end = begin + length
         if end > len(block):  # so has one of an undefined length
             break
         tag = group << 16 | number
+        if tag <= last or not number:  # what is out of order, or a group length
+            break
         elements[tag] = Element(tag, vr, block[begin:end])
-        position = end
+        position, last = end, tag
     return position
 
 
@@ -278,6 +305,21 @@ class _Reader:
                 break
             position = reached
         self._seek(position)
+
+    def written(self, begin: int, end: int) -> bytes:
+        """Return bytes that were read in one go; none where they were not."""
+        if not self._block_at <= begin < end <= self._block_at + len(self._block):
+            return b""
+        return self._block[begin - self._block_at : end - self._block_at]
+
+    def follows(self, written: bytes) -> bool:
+        """Pass over these bytes, and tell whether they were there."""
+        position = self.position
+        if written and self._source.read(len(written)) == written:
+            self.position += len(written)
+            return True
+        self._source.seek(position)
+        return False
 
     def head(self, *, implicit: bool) -> tuple[int, bytes | None, int]:
         head = self._read(8)
@@ -427,6 +469,8 @@ def with_bytes(elements: Elements, tag: int, vr: bytes, value: bytes) -> Element
 
 def without(elements: Elements, *tags: int) -> Elements:
     """Return the elements without these."""
+    if not any(tag in elements for tag in tags):
+        return elements
     return {tag: element for tag, element in elements.items() if tag not in tags}
 
 

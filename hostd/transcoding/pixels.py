@@ -244,7 +244,7 @@ class NativeWriter:
     def add(self, frame: Frame) -> bytes:
         """Return the bytes that are complete with that frame."""
         if self._pixels.bits_allocated > 1:
-            return frame.astype(self._pixels.container).tobytes()
+            return frame.astype(self._pixels.container, copy=False).tobytes()
         import numpy as np  # noqa: PLC0415 - importing this module must not load numpy in the host
 
         bits: Frame = np.concatenate([*self._left, frame.ravel()])

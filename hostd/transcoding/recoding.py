@@ -31,7 +31,7 @@ from hostd.transcoding.source import (
     open_frames,
     open_source,
 )
-from hostd.transcoding.writing import begin, end, pixel_vr, with_image, write_encapsulated_head
+from hostd.transcoding.writing import begin, end, pixel_vr, settle, with_image, write_encapsulated_head
 
 if TYPE_CHECKING:
     from hostd.transcoding.codecs import Frame
@@ -94,18 +94,18 @@ def decode(
         output.write(native.add(frame))
     output.write(native.close())
     end(source, target, output, frames.end)
-    result.flush()
+    settle(result)
     digest = before.hexdigest() if before is not None else ""
     if not verify:
         return Facts(digest, "", *_named(frames.codecs, used), NOT_VERIFIED, frames.note)
-    if not (_holds(result, described, frame) if is_single else _hash_of(result) == digest):
+    if not (_holds(result, header, described, frame) if is_single else _hash_of(result) == digest):
         raise WrongPixelsError("the pixels read back differ from those decoded; storage or memory is faulty")
     return Facts(digest, digest, *_named(frames.codecs, used), "; ".join(sorted(verified)), frames.note)
 
 
-def _holds(result: BinaryIO, described: Pixels, frame: Frame) -> bool:
-    """Tell whether a file's only frame is that one, so that its pixel hash is too."""
-    frames = NativeFrames(open_source(result))
+def _holds(result: BinaryIO, header: el.Elements, described: Pixels, frame: Frame) -> bool:
+    """Tell whether the only frame of a file, which was written below that header, is that one, so that its pixel hash is too."""
+    frames = NativeFrames(open_source(result, known=header))
     return pixels.hashed_facts(frames.decoded) == pixels.hashed_facts(described) and pixels.are_same(
         frames.frame(0), frame
     )
@@ -209,7 +209,7 @@ def write_native(
         output.write(native.add(frame))
     output.write(native.close())
     end(source, target, output, frames.end)
-    result.flush()
+    settle(result)
     return Facts(before.hexdigest(), before.hexdigest(), "none", "", "", frames.note)
 
 
@@ -224,7 +224,7 @@ def _write_encoded(source: Source, frames: Frames, result: BinaryIO, header: el.
     end(source, target, result, frames.end)
     if options is not None:
         _write_ratio(result, header, work)
-    result.flush()
+    settle(result)
     return Facts(
         work.before.hexdigest(),
         work.after.hexdigest() if work.verify else "",

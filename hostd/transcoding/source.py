@@ -123,8 +123,8 @@ class Source:
         return read
 
 
-def open_source(source: BinaryIO, *, must_decode: bool = True) -> Source:
-    """Read the header of a file.
+def open_source(source: BinaryIO, *, must_decode: bool = True, known: el.Elements | None = None) -> Source:
+    """Read the header of a file, which may well be the one that is `known`.
 
     Raises `CannotTranscodeError` when it cannot be read, or, where that `must` be, when nothing that is installed decodes its pixels.
     """
@@ -139,7 +139,9 @@ def open_source(source: BinaryIO, *, must_decode: bool = True) -> Source:
         )
     file = inflated(source, start.offset) if syntax.is_deflated else source
     file.seek(0 if syntax.is_deflated else start.offset)
-    header, pixel = el.read_until_pixels(file, implicit=syntax.is_implicit_vr, big_endian=not syntax.is_little_endian)
+    header, pixel = el.read_until_pixels(
+        file, implicit=syntax.is_implicit_vr, big_endian=not syntax.is_little_endian, known=known
+    )
     if pixel is not None and (pixel.length == el.UNDEFINED) != syntax.is_encapsulated:
         kind = "encapsulated" if pixel.length == el.UNDEFINED else "not encapsulated"
         raise CannotTranscodeError(f"the pixel data is {kind}, which contradicts the transfer syntax {syntax}")
@@ -222,6 +224,8 @@ class EncapsulatedFrames:
         self.codecs = registry.decoders(source.syntax)
         self.note = ""
         self._source = source.file
+        self._first: Stream | None = None
+        """The first codestream, until it is asked for: most have no other."""
         source.file.seek(source.pixel.value_at)
         self._index = fragments.index(
             source.file,
@@ -231,12 +235,13 @@ class EncapsulatedFrames:
             extended_lengths=_value(source.header, EXTENDED_LENGTHS),
         )
         self.end = self._index.end
-        first = self.stream(0)
+        first = self._first = self.stream(0)
         if self.pixels.overlays and not first.is_raw:
             raise CannotTranscodeError(
                 "an overlay is said to lie in unused bits of the samples, which this codestream does not have"
             )
-        self.is_reversible = first.is_reversible
+        self.is_reversible = self._is_first_reversible = first.is_reversible
+        self._is_colour_transformed = first.is_colour_transformed
         try:
             self.decoded = self.pixels.as_canonical(self.codecs[0].decoded_photometric(self.pixels.photometric, first))
         except CodecError as error:
@@ -249,16 +254,18 @@ class EncapsulatedFrames:
 
     def stream(self, number: int) -> Stream:
         """Return a frame's codestream, checked against the header."""
+        if number == 0 and self._first is not None:
+            first, self._first = self._first, None
+            return first
         return checked_stream(self.encoded(number), self.pixels, self.syntax, self.codecs[0], f"frame {number + 1}")
 
     def streams(self) -> Iterator[Stream]:
         """Yield the codestreams in order."""
-        first = self.stream(0)
         for number in range(self.pixels.frames):
             stream = self.stream(number)
-            if stream.is_colour_transformed != first.is_colour_transformed:
+            if stream.is_colour_transformed != self._is_colour_transformed:
                 raise CannotTranscodeError(f"frame {number + 1} holds other colours than frame 1")
-            if stream.is_reversible != first.is_reversible:
+            if stream.is_reversible != self._is_first_reversible:
                 self.is_reversible = False
             yield stream
 

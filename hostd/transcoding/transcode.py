@@ -27,7 +27,7 @@ from hostd.transcoding.options import EncodeOptions
 from hostd.transcoding.pixels import PixelHash
 from hostd.transcoding.receipt import Facts
 from hostd.transcoding.source import NATIVE, RAW_FRAMES, READ_NATIVE, Source, open_frames, open_source, unsupported
-from hostd.transcoding.writing import begin, end
+from hostd.transcoding.writing import begin, end, settle
 
 SUBSETS = {(JPEG_LOSSLESS_SV1, JPEG_LOSSLESS), (HTJ2K_LOSSLESS_RPCL, HTJ2K_LOSSLESS)}
 """(From, to): every codestream of the one is one of the other too."""
@@ -187,4 +187,5 @@ def _refuse_without_pixels(source: Source, target: TransferSyntax) -> None:
 
 def _reencode_header(source: Source, target: TransferSyntax, result: BinaryIO) -> Facts:
     end(source, target, begin(source, target, result, source.header), None)
+    settle(result)
     return Facts("", "", "none", "", "no pixel data")

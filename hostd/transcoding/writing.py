@@ -74,6 +74,15 @@ def end(source: Source, target: TransferSyntax, output: Output, position: int | 
         output.close()
 
 
+def settle(result: BinaryIO) -> None:
+    """End the file where the last byte was written: what it is written over may have been longer."""
+    stop = result.tell()
+    if result.seek(0, io.SEEK_END) > stop:
+        result.truncate(stop)
+    result.flush()
+    result.seek(stop)
+
+
 def write_encapsulated_head(
     source: Source, target: TransferSyntax, result: BinaryIO, header: el.Elements, extended_frames: int
 ) -> tuple[int, int] | None:
@@ -95,6 +104,8 @@ def _encoded(elements: el.Elements, target: TransferSyntax) -> bytes:
     """Encode elements for the target; in an uncompressed result no item's pixel data may be encapsulated."""
     if target not in NATIVE:
         return el.encode(elements, implicit=False)
+    if isinstance(elements, el.WrittenElements) and elements.encoded and not target.is_implicit_vr:
+        return elements.encoded
     return el.encode(_without_fragments(elements), implicit=target.is_implicit_vr, edit_item=_uncompressed_item)
 
 

@@ -16,6 +16,7 @@ from pydicom.sequence import Sequence
 from hostd.errors import CannotTranscodeError
 from hostd.transcoding import elements as el
 
+PIXELS = el.pixel_head(el.PIXEL_DATA, b"OW", 2, implicit=False) + b"\1\2"
 TEXTS = st.text("abc", max_size=40)
 
 
@@ -66,6 +67,29 @@ def test_whatever_is_read_in_one_go_is_what_is_read_one_by_one(texts, large, ite
     content = data_set(texts, large + b"\0" * (len(large) % 2), items, undefined)[:end] + more
     at_once, one_by_one = both(content, block)
     assert at_once == one_by_one
+
+
+@settings(deadline=None)
+@given(
+    texts=st.tuples(TEXTS, TEXTS),
+    large=st.binary(max_size=300),
+    items=st.integers(0, 2),
+    undefined=st.booleans(),
+    changes=st.lists(st.tuples(st.integers(0, 300), st.binary(min_size=1, max_size=8)), max_size=2),
+)
+def test_elements_that_are_written_again_as_they_stand_are_what_is_encoded(texts, large, items, undefined, changes):
+    content = bytearray(data_set(texts, large + b"\0" * (len(large) % 2), items, undefined) + PIXELS)
+    for place, value in changes:
+        content[place : place + len(value)] = value
+    found = read(bytes(content))
+    if isinstance(found, tuple) and (encoded := found[0].encoded):
+        assert encoded == el.encode(dict(found[0]), implicit=False)
+        assert read(encoded + PIXELS)[0] == found[0]
+        with io.BytesIO(encoded + PIXELS) as file:
+            again, pixel = el.read_until_pixels(file, implicit=False, known=found[0])
+        assert (again, again.encoded, pixel.tag) == (found[0], b"", el.PIXEL_DATA)
+    else:
+        assert changes or undefined
 
 
 @pytest.mark.parametrize("name", ["CT_small.dcm", "MR_small.dcm", "JPEG2000.dcm", "rtplan.dcm"])

@@ -33,6 +33,8 @@ from transcoding_images import (
 from hostd.dicom import part10
 from hostd.dicom.syntaxes import (
     ALL,
+    DEFLATED,
+    ENCAPSULATED_UNCOMPRESSED,
     EXPLICIT_BE,
     EXPLICIT_LE,
     IMPLICIT_LE,
@@ -394,6 +396,24 @@ def test_fragments_that_are_no_pixel_data_are_refused_in_an_uncompressed_result(
 
 
 # -- codestreams -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "target"),
+    [
+        ("MR_small.dcm", IMPLICIT_LE),
+        ("MR_small.dcm", DEFLATED),
+        ("MR_small.dcm", JPEG2000_LOSSLESS),
+        ("MR_small.dcm", ENCAPSULATED_UNCOMPRESSED),
+        ("MR_small_RLE.dcm", EXPLICIT_LE),
+        ("rtplan.dcm", EXPLICIT_LE),
+    ],
+)
+def test_what_is_written_over_a_longer_file_is_all_that_there_is(name, target):
+    content = shipped(name).read_bytes()
+    result = io.BytesIO(b"\x08\0\x18\0UI\4\x001.2\0" * 100_000)
+    transcode(io.BytesIO(content), target, result)
+    assert result.getvalue() == done(content, target)[0]
 
 
 def test_jp2_boxes_are_stripped():
