@@ -82,6 +82,7 @@ from hostd.transcoding.products import Products
 from hostd.transcoding.tool import Tool, configured, step_of
 from hostd.transcoding.tools import Tools
 from hostd.transcoding.transcoder import Transcoder
+from hostd.transcoding.used_files import UsedFiles
 
 if TYPE_CHECKING:
     from hostd.web.listener import HttpListener
@@ -550,8 +551,9 @@ class Node:
     def _in_passing(self, pool: CodecPool, products: Products) -> tuple[Passing, Transcoder]:
         """Return what makes instances for whoever retrieves them: it replaces nothing, and nobody keeps it, so that it needs no receipt."""
         builtin = self.settings.transcoding.builtin
-        transcoder = Transcoder(pool.in_passing(), self._tools, builtin, may_be_unverified=True)
-        passing = Passing(self.archive, transcoder, products)
+        used = UsedFiles()
+        transcoder = Transcoder(pool.in_passing(used), self._tools, builtin, may_be_unverified=True)
+        passing = Passing(self.archive, transcoder, products, used)
         self._undo.append(("what was made to be retrieved", passing.stop))
         return passing, transcoder
 

@@ -24,11 +24,12 @@ from hostd.transcoding.products import KeyedLocks, Products, Transcodes, transco
 from hostd.transcoding.sameness import require_same_instance
 from hostd.transcoding.stored import Product, Stored
 from hostd.transcoding.transform import Transcode, Transform
+from hostd.transcoding.used_files import UsedFiles
 
 _KEPT_S = 60.0
 """Seconds for which a product serves who asks for it, from when it was last asked for."""
-_MOST_BYTES = 4 << 30
-"""Bytes that all of them have together, at most, but for the newest."""
+_MOST_BYTES = 256 << 20
+"""Bytes that all of them have together, at most, but for the newest; little enough that they are written over while they are in memory."""
 _NEWEST = 32
 """Those that are on their way now: as many as are made ahead, of a few retrievals."""
 
@@ -38,7 +39,8 @@ _log = structlog.get_logger(__name__)
 class Passing:
     """Makes them, each once. For any number of threads.
 
-    `pool` makes results that need no receipt; `products` makes whatever is more than a change of the transfer syntax, and stops first.
+    `pool` makes results that need no receipt, and may write over what is `used` up; `products` makes whatever is more than a change of the
+    transfer syntax, and stops first.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class Passing:
         archive: Archive,
         pool: Transcodes,
         products: Products,
+        used: UsedFiles,
         *,
         now: Callable[[], float] = time.monotonic,
         most_bytes: int = _MOST_BYTES,
@@ -54,6 +57,7 @@ class Passing:
         self._archive = archive
         self._pool = pool
         self._products = products
+        self._used = used
         self._now = now
         self._most_bytes = most_bytes
         self._newest = newest
@@ -86,11 +90,13 @@ class Passing:
         """Remove those that nobody has asked for lately."""
         with self._lock:
             self._drop(lambda oldest: oldest.until <= self._now())
+        self._used.clear()
 
     def stop(self) -> None:
         """Remove all of them; no other is made."""
         with self._lock:
             self._stopped = True
+            self._used.close()
             self._drop(lambda _: True)
 
     def _known(self, key: tuple[str, str]) -> Product | None:
@@ -146,7 +152,7 @@ class Passing:
             self._kept.popitem(last=False)
             self._bytes -= oldest.size
             try:
-                self._archive.blobs.unlink(oldest.spare.name)
+                self._used.give(oldest.product.path, oldest.size)
             except OSError as error:
                 _log.warning(
                     "what was made could not be removed; the sweep will", file=oldest.spare.name, reason=str(error)

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -46,6 +46,7 @@ from hostd.transcoding.messages import (
 )
 from hostd.transcoding.options import EncodeOptions
 from hostd.transcoding.receipt import Receipt
+from hostd.transcoding.used_files import UsedFiles, create
 
 _CODE = str(Path(__file__).resolve().parents[2])
 _BOOTSTRAP = (
@@ -124,6 +125,7 @@ class CodecPool:
         verify: bool = True,
         at_leisure: bool = False,
         has_receipt: bool = True,
+        open_result: Callable[[Path], int] = create,
     ) -> Receipt:
         """Make `result`, the image of `source` in the target syntax, and return its receipt.
 
@@ -139,7 +141,9 @@ class CodecPool:
         """
         job = Job(target.uid, options, verify, at_leisure, has_receipt)
         is_new = options is not None
-        receipt = self.carry_out(job, source, result, is_new_instance=is_new, has_receipt=has_receipt)
+        receipt = self.carry_out(
+            job, source, result, is_new_instance=is_new, has_receipt=has_receipt, open_result=open_result
+        )
         if receipt.result_syntax != target.uid:
             result.unlink()
             raise WrongPixelsError(f"the codec worker wrote {receipt.result_syntax[:64]!r} when {target} was asked for")
@@ -149,9 +153,9 @@ class CodecPool:
         """Return this pool for what nobody waits for."""
         return Leisurely(self)
 
-    def in_passing(self) -> InPassing:
-        """Return this pool for what is sent, and then kept by nobody."""
-        return InPassing(self)
+    def in_passing(self, used: UsedFiles) -> InPassing:
+        """Return this pool for what is sent, and then kept by nobody; it writes over files that are used up."""
+        return InPassing(self, used)
 
     def carry_out(
         self,
@@ -161,6 +165,7 @@ class CodecPool:
         *,
         is_new_instance: bool = False,
         has_receipt: bool = True,
+        open_result: Callable[[Path], int] = create,
     ) -> Receipt:
         """Make `result` of `source` by a job that the worker knows. Raises as `transcode` does.
 
@@ -171,7 +176,7 @@ class CodecPool:
                 source_syntax = part10.data_set_offset(original).transfer_syntax_uid
             except UnparsableError as error:
                 raise CannotTranscodeError(f"{source.name}: {error}") from error
-            made = os.open(result, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            made = open_result(result)
             try:
                 with self._worker() as worker:
                     began = time.monotonic()
@@ -227,7 +232,7 @@ class CodecPool:
     def draw(self, source: Path, job: Draw, result: Path) -> None:
         """Write a picture of a frame to `result`, which must not exist. Raises as `transcode` does; then there is none."""
         with source.open("rb") as original:
-            made = os.open(result, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            made = create(result)
             try:
                 with self._worker() as worker:
                     reply = worker.run(job, [original.fileno(), made], self._time_limit_s)
@@ -357,14 +362,15 @@ class Leisurely:
 class InPassing:
     """A pool whose results have no receipt."""
 
-    def __init__(self, pool: CodecPool) -> None:
+    def __init__(self, pool: CodecPool, used: UsedFiles) -> None:
         self._pool = pool
+        self._used = used
 
     def transcode(
         self, source: Path, target: TransferSyntax, result: Path, options: EncodeOptions | None = None
     ) -> Receipt:
         """Make `result`; as `CodecPool.transcode` does without `has_receipt`, and raises likewise."""
-        return self._pool.transcode(source, target, result, options, has_receipt=False)
+        return self._pool.transcode(source, target, result, options, has_receipt=False, open_result=self._used.open)
 
 
 class _Worker:

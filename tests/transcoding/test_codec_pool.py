@@ -25,6 +25,7 @@ from hostd.transcoding.leisure import put_last
 from hostd.transcoding.options import EncodeOptions
 from hostd.transcoding.pool import CodecPool
 from hostd.transcoding.receipt import Receipt
+from hostd.transcoding.used_files import UsedFiles
 
 
 @pytest.fixture(scope="module")
@@ -369,13 +370,27 @@ def test_what_is_made_at_leisure_is_what_is_made_in_a_hurry(pool, source, tmp_pa
 def test_what_is_made_in_passing_is_the_same_verified_and_not_hashed(pool, source, tmp_path):
     kept = pool.transcode(source, JPEG2000_LOSSLESS, tmp_path / "kept")
     pool.transcode(source, RLE_LOSSLESS, tmp_path / "rle")
+    used = UsedFiles()
     for compressed in ("kept", "rle"):
         recorded = pool.transcode(tmp_path / compressed, EXPLICIT_LE, tmp_path / f"{compressed}.one")
-        other = pool.in_passing().transcode(tmp_path / compressed, EXPLICIT_LE, tmp_path / f"{compressed}.other")
+        (tmp_path / "used").write_bytes(b"longer than what is made" * 100_000)
+        used.give(tmp_path / "used", 2_400_000)
+        other = pool.in_passing(used).transcode(tmp_path / compressed, EXPLICIT_LE, tmp_path / f"{compressed}.other")
         assert (tmp_path / f"{compressed}.one").read_bytes() == (tmp_path / f"{compressed}.other").read_bytes()
         assert other.verified_by == recorded.verified_by
         assert recorded.pixel_hash_before == recorded.pixel_hash_after == kept.pixel_hash_before
+        assert not (tmp_path / "used").exists()
         assert (other.source_sha256, other.result_sha256, other.pixel_hash_before) == ("", "", "")
+
+
+def test_what_was_half_written_over_in_passing_is_used_no_more(odd, source, tmp_path):
+    pool, used = odd("crash"), UsedFiles()
+    (tmp_path / "used").write_bytes(b"of another")
+    used.give(tmp_path / "used", 10)
+    with pytest.raises(CodecCrashedError):
+        pool.in_passing(used).transcode(source, JPEG2000_LOSSLESS, tmp_path / "result")
+    assert not (tmp_path / "used").exists()
+    assert not (tmp_path / "result").exists()
 
 
 @pytest.mark.parametrize("behaviour", ["crash", "eat"])

@@ -1,6 +1,7 @@
 """What is made for whoever retrieves is made once a minute, verified, and leaves nothing behind."""
 
 import hashlib
+import os
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -16,6 +17,7 @@ from hostd.transcoding.passing import Passing
 from hostd.transcoding.products import Products
 from hostd.transcoding.receipt import Receipt
 from hostd.transcoding.transform import Transcode, Transform
+from hostd.transcoding.used_files import UsedFiles
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
 TO_J2K = Transform.into(J2K, or_original=False)
@@ -56,7 +58,7 @@ def passing(archive, codecs):
 
 def started(archive, codecs, **given):
     given.setdefault("now", archive.clock.now)
-    return Passing(archive, codecs, Products(archive, codecs), **given)
+    return Passing(archive, codecs, Products(archive, codecs), given.pop("used", None) or UsedFiles(), **given)
 
 
 def asked(archive):
@@ -116,13 +118,28 @@ def test_it_has_no_row_so_that_the_next_start_removes_what_a_crash_leaves(tmp_pa
 def test_the_oldest_go_when_they_are_too_large_together_and_are_made_again(archive, codecs):
     first, second, third = (asked(archive) for _ in range(3))
     stored = files(archive)
-    passing = started(archive, codecs, most_bytes=1, newest=2)
+    passing = started(archive, codecs, most_bytes=1, newest=2, used=UsedFiles(most=0))
     made = [passing.obtain(each, TO_J2K) for each in (first, second)]
     passing.obtain(first, TO_J2K)  # the second is the one that was asked for longest ago now
     made.append(passing.obtain(third, TO_J2K))
     assert files(archive) - stored == {made[0].blob, made[2].blob}
     assert passing.obtain(second, TO_J2K).path.exists()
     assert codecs.calls == 4
+
+
+def test_what_makes_room_is_written_over_and_whoever_was_to_send_it_does_not_find_it(archive, codecs):
+    used, deliveries = UsedFiles(), [asked(archive) for _ in range(3)]
+    passing = started(archive, codecs, most_bytes=1, newest=1, used=used)
+    first, second = (passing.obtain(each, TO_J2K) for each in deliveries[:2])
+    descriptor = used.open(archive.blobs.vacant().path)
+    assert os.fstat(descriptor).st_size == codecs.size, "it is what was made first"
+    os.close(descriptor)
+    assert not first.path.exists()
+    assert second.path.exists()
+    passing.obtain(deliveries[2], TO_J2K)
+    assert second.path.exists(), "it waits to be written over"
+    passing.tidy()
+    assert not second.path.exists()
 
 
 def test_what_was_removed_by_somebody_else_is_made_again(passing, codecs, archive):
