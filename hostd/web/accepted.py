@@ -55,12 +55,12 @@ def accepted_routes(accepted: Accepted) -> APIRouter:
 
 def _names(text: str) -> list[str]:
     """Return the names in a body: a list in JSON, or one as it is. Raises `WebError`."""
-    if not text.startswith("["):
-        return [text.strip('"')]
     try:
         found = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise WebError(400, BAD_FILE_FORMAT, "a transfer syntax, or a list of them in JSON, is expected") from error
-    if not all(isinstance(one, str) for one in found):
+    except (ValueError, RecursionError):
+        found = text
+    if isinstance(found, str):
+        found = [found]
+    if not isinstance(found, list) or not all(isinstance(one, str) for one in found):
         raise WebError(400, BAD_FILE_FORMAT, "a transfer syntax, or a list of them in JSON, is expected")
-    return list(found)
+    return found

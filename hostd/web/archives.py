@@ -70,7 +70,7 @@ def _add_level(router: APIRouter, asking: _Asking, level: Level, path: str, *, i
     async def post(request: Request) -> Response:
         identifier = request.path_params[parameter]
         given = await _given(request)
-        asked = _packing(given, is_media=is_media, extended=bool(flag(given, "Extended")))
+        asked = _packing(given, is_media=is_media, extended=flag(given, "Extended"))
         return await asking.answer(given, asked, await asking.of_level(level, identifier), f"{identifier}.zip")
 
 
@@ -94,7 +94,7 @@ def _add_many(router: APIRouter, asking: _Asking, path: str, *, is_media: bool, 
         wanted = given.get("Resources")
         if not isinstance(wanted, list) or not all(isinstance(one, str) for one in wanted):
             raise WebError(400, BAD_FILE_FORMAT, "List of strings expected in field: Resources")
-        asked = _packing(given, is_media=is_media, extended=bool(flag(given, "Extended", default=extended)))
+        asked = _packing(given, is_media=is_media, extended=flag(given, "Extended", default=extended))
         return await asking.answer(given, asked, await asking.of_many(wanted), "Archive.zip")
 
 
@@ -140,12 +140,13 @@ class _Asking:
 
     async def answer(self, given: dict[str, Any], asked: Packing, ids: list[str], filename: str) -> Response:
         """Stream a ZIP, or answer with the job that packs it. Raises `WebError`."""
+        urgency = priority(given)
         if is_synchronous(given):
             return await self.stream(asked, ids, text(given, "Filename") or filename)
         content: dict[str, Any] = {"Description": "REST API", "InstancesCount": len(ids)}
         if asked.transcode is not None:
             content["Transcode"] = given["Transcode"]
-        now, urgency = self._archive.clock.now(), priority(given)
+        now = self._archive.clock.now()
 
         def submit(connection: Connection) -> str:
             return jobs.submit(
@@ -214,7 +215,7 @@ def _after(first: bytes, pieces: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def _transcode(name: str | None, quality: int | None) -> Transcode | None:
-    if not name:
+    if name is None:
         return None
     syntax = wanted_syntax(name)
     options = lossy_quality(syntax, quality)
@@ -229,10 +230,8 @@ def _packing(given: dict[str, Any], *, is_media: bool, extended: bool) -> Packin
 
 
 async def _given(request: Request) -> dict[str, Any]:
-    """Return the body, which may be empty, an object, or a list of identifiers. Raises `WebError`."""
+    """Return the body, an object or a list of identifiers. Raises `WebError`."""
     body = await small_body(request, _LARGEST)
-    if not body.strip():
-        return {}
     try:
         given = json.loads(body)
     except (ValueError, RecursionError) as error:

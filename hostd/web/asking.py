@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import Request
@@ -13,6 +14,8 @@ from hostd.archive import resources
 from hostd.web.body import small_body
 from hostd.web.errors import BAD_FILE_FORMAT, WebError, unknown_resource
 
+LONGEST_TIMEOUT_S = 86_400
+"""What a request may give a modality at most to answer in."""
 _LARGEST = 64 << 20
 _IDENTIFIER = re.compile(rb"\s*[0-9a-f]{8}(-[0-9a-f]{8}){4}\s*")
 
@@ -59,32 +62,43 @@ def members(connection: Connection, identifiers: list[str]) -> list[str]:
     return found
 
 
-def wrong(details: str) -> WebError:
+def wrong(details: str, orthanc_status: int = BAD_FILE_FORMAT) -> WebError:
     """Return the error of a body that says something else than it should."""
-    return WebError(400, BAD_FILE_FORMAT, details)
+    return WebError(400, orthanc_status, details)
 
 
-def text(given: dict[str, Any], name: str) -> str | None:
-    """Return a field that is a text, None where it is absent or empty. Raises `WebError`."""
-    found = given.get(name)
-    if found is not None and not isinstance(found, str):
-        raise wrong(f'"{name}" is no text')
-    return found or None
-
-
-def flag(given: dict[str, Any], name: str, *, default: bool | None = False) -> bool | None:
-    """Return a field that is true or false. Raises `WebError`."""
-    found = given.get(name, default)
-    if found is not default and not isinstance(found, bool):
-        raise wrong(f'"{name}" is not true or false')
-    return found if found is None else bool(found)
-
-
-def number(given: dict[str, Any], name: str, lowest: int, highest: int) -> int | None:
-    """Return a field that is a whole number, None where it is absent. Raises `WebError`."""
-    found = given.get(name)
-    if found is None:
+def text(given: Mapping[str, Any], name: str, *, orthanc_status: int = BAD_FILE_FORMAT) -> str | None:
+    """Return a field that is a text, None where it is absent. Raises `WebError`."""
+    if name not in given:
         return None
-    if isinstance(found, bool) or not isinstance(found, int) or not lowest <= found <= highest:
-        raise wrong(f'"{name}" is not a whole number from {lowest} to {highest}')
+    if not isinstance(found := given[name], str):
+        raise wrong(f'"{name}" is no text', orthanc_status)
+    return found
+
+
+def flag(given: Mapping[str, Any], name: str, *, default: bool = False, orthanc_status: int = BAD_FILE_FORMAT) -> bool:
+    """Return a field that is true or false. Raises `WebError` for anything else."""
+    found = given.get(name, default)
+    if not isinstance(found, bool):
+        raise wrong(f'"{name}" is not true or false', orthanc_status)
+    return found
+
+
+def number(
+    given: Mapping[str, Any],
+    name: str,
+    lowest: int,
+    highest: int,
+    *,
+    type_status: int = BAD_FILE_FORMAT,
+    range_status: int = BAD_FILE_FORMAT,
+) -> int | None:
+    """Return a field that is a whole number, None where it is absent. Raises `WebError`."""
+    if name not in given:
+        return None
+    found = given[name]
+    if isinstance(found, bool) or not isinstance(found, int):
+        raise wrong(f'"{name}" is not a whole number', type_status)
+    if not lowest <= found <= highest:
+        raise wrong(f'"{name}" is not a whole number from {lowest} to {highest}', range_status)
     return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import struct
 from typing import Any
 from uuid import uuid4
@@ -19,18 +18,16 @@ from hostd.delivery.remotes import Remotes
 from hostd.dicom import data_sets, identifiers, statuses
 from hostd.dicom.element_values import Elements
 from hostd.dimse import retrieval
-from hostd.dimse.errors import DimseError
+from hostd.dimse.errors import DimseError, NoContextError
 from hostd.errors import ConfigurationError, DestinationFault, UnparsableError
 from hostd.jobs.faults import NETWORK_PROTOCOL
 from hostd.web import tags
-from hostd.web.body import small_body
-from hostd.web.errors import BAD_FILE_FORMAT, WebError, bad_request
+from hostd.web.errors import BAD_FILE_FORMAT, FIND_UNAVAILABLE, WebError, bad_request
 from hostd.web.fields import json_object
 from hostd.web.json_data_sets import data_set_of
-from hostd.web.remotes import modality_of
+from hostd.web.remotes import described, modality_of, require_echo_terms
 from hostd.web.responses import JsonResponse
 
-_LARGEST = 64 << 10
 _WORKLIST = "1.2.840.10008.5.1.4.31"
 """Modality Worklist Information Model - FIND (PS3.4 Annex K)."""
 _MOST = 10_000
@@ -42,7 +39,7 @@ def asking_routes(remotes: Remotes) -> APIRouter:
 
     @router.post("/tools/dicom-echo", summary="Ask by C-ECHO whether a system answers that the body describes")
     async def echo(request: Request) -> Response:
-        destination = _described(remotes, await _given(request))
+        destination = _described(remotes, await described(request))
         try:
             await run_in_threadpool(destination.echo)
         except DestinationFault as fault:
@@ -52,7 +49,7 @@ def asking_routes(remotes: Remotes) -> APIRouter:
     @router.post("/modalities/{name}/find-worklist", summary="Ask a modality for its worklist (C-FIND)")
     async def find_worklist(request: Request, name: str) -> Response:
         destination = modality_of(remotes, name)
-        body = await json_object(request)
+        body = await json_object(request, orthanc_status=BAD_FILE_FORMAT)
         keys = body.get("Query", body)
         asked = data_set_of(keys if isinstance(keys, dict) else {})
         form = tags.full if body.get("Full") is True else tags.short if body.get("Short") is True else tags.simplified
@@ -61,16 +58,10 @@ def asking_routes(remotes: Remotes) -> APIRouter:
     return router
 
 
-async def _given(request: Request) -> Any:
-    try:
-        return json.loads(await small_body(request, _LARGEST))
-    except (ValueError, RecursionError) as error:
-        raise WebError(400, BAD_FILE_FORMAT, "The body must contain a JSON object, or an array") from error
-
-
 def _described(remotes: Remotes, given: Any) -> modalities.Modality:
     """Return what a body describes as a modality, with what `[delivery]` says for all. Raises `WebError`."""
     name = f"echo-{uuid4().hex}"
+    require_echo_terms(given)
     if isinstance(given, dict):
         given = {key: value for key, value in given.items() if key not in {"CheckFind", "Timeout"}} | {
             "Timeout": given.get("Timeout", 0)
@@ -101,5 +92,7 @@ def _worklist(destination: modalities.Modality, asked: Dataset) -> list[Elements
             said = retrieval.said(found.status, found.comment)
             raise WebError(500, NETWORK_PROTOCOL, f"the modality answered the query with {said}")
         return [identifiers.decode(match, found.syntax) for match in found.matches]
+    except NoContextError as error:
+        raise WebError(500, FIND_UNAVAILABLE, str(error)) from error
     except (DestinationFault, DimseError, UnparsableError) as error:
         raise WebError(500, NETWORK_PROTOCOL, str(error)) from error

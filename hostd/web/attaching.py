@@ -25,7 +25,7 @@ from hostd.archive.records import Blob
 from hostd.config.sections import Http
 from hostd.config.storage import Storage
 from hostd.errors import LimitReachedError
-from hostd.web.errors import CORRUPTED_FILE, INEXISTENT_FILE, INEXISTENT_ITEM, WebError, bad_request
+from hostd.web.errors import CORRUPTED_FILE, INEXISTENT_FILE, INEXISTENT_ITEM, UNKNOWN_RESOURCE, WebError, bad_request
 from hostd.web.files import AT_ONCE, pieces
 from hostd.web.naming import as_number, called, kept_as
 from hostd.web.resources import require
@@ -81,7 +81,9 @@ class Attaching:
             name = self._kept_as(connection, identifier, name)
             found = attachments.get(connection, self._subject, identifier, name)
         if found is None:
-            raise WebError(404, INEXISTENT_ITEM, f"no attachment is called {name[:64]!r}")
+            is_known = as_number(name) is not None or name in self._http().attachment_numbers
+            orthanc_status = UNKNOWN_RESOURCE if is_known else INEXISTENT_ITEM
+            raise WebError(404, orthanc_status, f"no attachment is called {name[:64]!r}")
         return found
 
     async def receive(self, request: Request, identifier: str, name: str) -> Attachment:

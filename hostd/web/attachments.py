@@ -17,7 +17,7 @@ from hostd.archive.records import Instance
 from hostd.config.sections import Http
 from hostd.config.storage import Storage
 from hostd.web.attaching import Attaching, content_of
-from hostd.web.errors import CORRUPTED_FILE, FORBIDDEN, WebError, bad_request
+from hostd.web.errors import CORRUPTED_FILE, FORBIDDEN, INEXISTENT_ITEM, WebError
 from hostd.web.files import disposition, file_response, open_response, opened
 from hostd.web.forms import PLURALS, file_uuid
 from hostd.web.marks import NAME
@@ -105,7 +105,8 @@ def _require_free(subject: Subject, name: str) -> None:
     if name in _OTHERS_OF_ORTHANC or name == _DICOM or (name.isdecimal() and not _FIRST_FREE <= int(name) <= _LAST):
         raise WebError(403, FORBIDDEN, f"{name[:64]} is no name that an attachment may have")
     if NAME.fullmatch(name) is None:
-        raise bad_request('an attachment has 1 to 64 letters, digits, "_", "." and "-" as its name')
+        said = 'an attachment has 1 to 64 letters, digits, "_", "." and "-" as its name'
+        raise WebError(404, INEXISTENT_ITEM, said)
 
 
 def _number(attaching: Attaching, name: str) -> int:

@@ -20,8 +20,9 @@ from hostd.archive.levels import LEVELS, Level
 from hostd.dicom.element_values import Elements
 from hostd.dicom.main_tags import main_keywords
 from hostd.web import tags
+from hostd.web.asking import flag, text, wrong
 from hostd.web.deletion import delete_resource
-from hostd.web.errors import BAD_FILE_FORMAT, UNKNOWN_RESOURCE, WebError
+from hostd.web.errors import PARAMETER_OUT_OF_RANGE, UNKNOWN_RESOURCE, WebError
 from hostd.web.fields import json_object, strings
 from hostd.web.forms import TYPES, metadata_of, metadata_of_level
 from hostd.web.resources import above, described, existing_instance, existing_level
@@ -51,24 +52,16 @@ def bulk_routes(archive: Archive) -> APIRouter:
     async def bulk_content(request: Request) -> Response:
         asked = await json_object(request)
         wanted = strings(asked, "Resources")
-        level = asked.get("Level")
+        level = text(asked, "Level")
         if level is not None and level not in _SUBJECTS:
-            raise WebError(400, BAD_FILE_FORMAT, "Level is Patient, Study, Series or Instance")
-        form = "full" if flag_of(asked, "Full") else "short" if flag_of(asked, "Short") else "simple"
+            raise wrong("Level is Patient, Study, Series or Instance", PARAMETER_OUT_OF_RANGE)
+        form = "full" if flag(asked, "Full") else "short" if flag(asked, "Short") else "simple"
         described = _described(
-            archive, wanted, _SUBJECTS.get(level or ""), form, metadata=flag_of(asked, "Metadata", default=True)
+            archive, wanted, _SUBJECTS.get(level or ""), form, metadata=flag(asked, "Metadata", default=True)
         )
         return PiecesResponse(json_list(described), media_type=JsonResponse.media_type)
 
     return router
-
-
-def flag_of(asked: dict[str, Any], name: str, *, default: bool = False) -> bool:
-    """Return a field that is true or false. Raises `WebError` for anything else."""
-    found = asked.get(name, default)
-    if not isinstance(found, bool):
-        raise WebError(400, BAD_FILE_FORMAT, f"{name} is true or false")
-    return found
 
 
 def _delete(archive: Archive, wanted: Sequence[str]) -> int:

@@ -22,8 +22,8 @@ from hostd.dicom.commitment import Reference
 from hostd.dicom.identity import is_uid
 from hostd.errors import DestinationFault
 from hostd.jobs.faults import NETWORK_PROTOCOL
-from hostd.web.asking import members, wrong
-from hostd.web.errors import BAD_SEQUENCE_OF_CALLS, FORBIDDEN, INEXISTENT_ITEM, WebError
+from hostd.web.asking import LONGEST_TIMEOUT_S, members, number, wrong
+from hostd.web.errors import BAD_FILE_FORMAT, BAD_SEQUENCE_OF_CALLS, FORBIDDEN, INEXISTENT_ITEM, WebError
 from hostd.web.fields import json_object, strings
 from hostd.web.remotes import modality_of
 from hostd.web.responses import JsonResponse
@@ -40,7 +40,7 @@ def commitment_routes(archive: Archive, remotes: Remotes) -> APIRouter:
     @router.post("/modalities/{name}/storage-commitment", summary="Ask a modality whether it commits to keep instances")
     async def ask(request: Request, name: str) -> Response:
         modality_of(remotes, name)
-        asked = await run_in_threadpool(_asked, archive, await json_object(request))
+        asked = await run_in_threadpool(_asked, archive, await json_object(request, orthanc_status=BAD_FILE_FORMAT))
         uid = await run_in_threadpool(_ask, archive, remotes, name, asked)
         return JsonResponse({"ID": uid, "Path": f"/storage-commitment/{uid}"})
 
@@ -79,6 +79,7 @@ def _asked(archive: Archive, given: dict[str, Any]) -> list[Asked]:
         raise wrong(
             'Empty storage commitment request, one of these fields is mandatory: "Resources" or "DicomInstances"'
         )
+    number(given, "Timeout", 0, LONGEST_TIMEOUT_S)
     with archive.read() as connection:
         found = members(connection, strings(given, "Resources")) if "Resources" in given else []
         asked = _stored(connection, found)

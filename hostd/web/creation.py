@@ -34,6 +34,7 @@ from hostd.web.asking import flag, text
 from hostd.web.creation_bodies import PIXEL_DATA, in_full, reading, use_content
 from hostd.web.errors import (
     BAD_FILE_FORMAT,
+    BAD_REQUEST,
     NO_DATA_URI,
     NO_PARENT,
     NOT_IMPLEMENTED,
@@ -140,8 +141,8 @@ class _Making:
     def _described(self, given: dict[str, Any], wanted: dict[str, Any]) -> Dataset:
         """Return what all instances have in common: what is asked for, and what comes from the parent."""
         made = data_set_of(wanted, reading(given))
-        level, inherited = self._inherited(text(given, "Parent"))
-        force = bool(flag(given, "Force"))
+        level, inherited = self._inherited(text(given, "Parent", orthanc_status=NO_PARENT))
+        force = flag(given, "Force", orthanc_status=BAD_REQUEST)
         levels = _LEVELS[: _LEVELS.index(level) + 1] if level else ()
         for element in made:
             keyword = element.keyword
@@ -202,7 +203,7 @@ class _Making:
         if content is not None:
             if not isinstance(content, str):
                 raise WebError(400, NO_DATA_URI, '"Content" is a data URI')
-            self._fill(made, *data_uri(content), is_encapsulated=bool(flag(given, "Encapsulate")))
+            self._fill(made, *data_uri(content), is_encapsulated=flag(given, "Encapsulate"))
         made.setdefault("SOPClassUID", _element("SOPClassUID", _SECONDARY_CAPTURE))
         made.setdefault("Modality", _element("Modality", "OT"))
         if made.SOPClassUID in {_SECONDARY_CAPTURE, _ENCAPSULATED_PDF}:

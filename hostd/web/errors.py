@@ -56,6 +56,7 @@ NOT_ACCEPTABLE = 34
 REVISION = 43
 FORBIDDEN = 45
 DUPLICATE_RESOURCE = 46
+FIND_UNAVAILABLE = 2016
 OVERRIDES_PARENT = 2020
 USE_CONTENT = 2021
 NO_DATA_URI = 2023
@@ -86,6 +87,7 @@ _MEANINGS = {
     UNAUTHORIZED: "Bad credentials were provided to an HTTP request",
     FORBIDDEN: "Access to a resource is forbidden",
     DUPLICATE_RESOURCE: "Duplicate resource",
+    FIND_UNAVAILABLE: "DicomUserConnection: The C-FIND command is not supported by the remote SCP",
     NO_DATA_URI: "The content of the new DICOM instance must be specified by a data URI",
     OVERRIDES_PARENT: "Trying to override a value inherited from a parent module",
     USE_CONTENT: 'Use "Content" to inject an image into a new DICOM instance',
@@ -167,7 +169,8 @@ def problem_of(error: Exception) -> Problem:
         if isinstance(error, kind):
             return Problem(status, orthanc_status, str(error))
     if isinstance(error, RequestValidationError):
-        return Problem(400, BAD_PARAMETER_TYPE, _invalid(error))
+        is_no_frame = any(tuple(found["loc"]) == ("path", "frame") for found in error.errors())
+        return Problem(*((404, UNKNOWN_RESOURCE) if is_no_frame else (400, BAD_PARAMETER_TYPE)), _invalid(error))
     if isinstance(error, HTTPException) and error.status_code < 500:
         return _of_routing(error)
     return Problem(500, INTERNAL_ERROR)

@@ -8,7 +8,7 @@ from typing import Any
 from fastapi import Request
 
 from hostd.web.body import small_body
-from hostd.web.errors import BAD_FILE_FORMAT, WebError, bad_request
+from hostd.web.errors import BAD_FILE_FORMAT, BAD_REQUEST, WebError, bad_request
 
 _LARGEST = 64 << 20
 """Bytes of an object: a list of a million identifiers has 47 MB."""
@@ -32,22 +32,22 @@ async def flag(request: Request) -> bool:
     return _FLAGS[text]
 
 
-async def json_object(request: Request) -> dict[str, Any]:
-    """Return the body, an object in JSON. Raises `WebError` for anything else."""
+async def json_object(request: Request, *, orthanc_status: int = BAD_REQUEST) -> dict[str, Any]:
+    """Return the body, an object in JSON. Raises `WebError` for anything else, with the number that Orthanc gives it on that route."""
     try:
         found = json.loads(await small_body(request, _LARGEST), parse_constant=_no_number)
     except (ValueError, RecursionError) as error:
-        raise bad_request("The body must contain a JSON object") from error
+        raise WebError(400, orthanc_status, "The body must contain a JSON object") from error
     if not isinstance(found, dict):
-        raise bad_request("The body must contain a JSON object")
+        raise WebError(400, orthanc_status, "The body must contain a JSON object")
     return found
 
 
-def strings(fields: dict[str, Any], name: str) -> list[str]:
+def strings(fields: dict[str, Any], name: str, *, orthanc_status: int = BAD_FILE_FORMAT) -> list[str]:
     """Return a field that is a list of texts. Raises `WebError` where it is not there, or anything else."""
     found = fields.get(name)
     if not isinstance(found, list) or not all(isinstance(one, str) for one in found):
-        raise WebError(400, BAD_FILE_FORMAT, f"List of strings expected in field: {name}")
+        raise WebError(400, orthanc_status, f"List of strings expected in field: {name}")
     return found
 
 

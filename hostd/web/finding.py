@@ -20,9 +20,10 @@ from hostd.archive.labels import Subject
 from hostd.archive.queries import Found, Labelling
 from hostd.config.query import Query as Settings
 from hostd.dicom.element_values import known_vr
+from hostd.web.asking import flag
 from hostd.web.body import small_body
-from hostd.web.bulk import flag_of, spelled
-from hostd.web.errors import PARAMETER_OUT_OF_RANGE, WebError, bad_request
+from hostd.web.bulk import spelled
+from hostd.web.errors import BAD_REQUEST, PARAMETER_OUT_OF_RANGE, WebError, bad_request
 from hostd.web.fields import json_object
 from hostd.web.forms import PLURALS, TYPES, ancestor_form
 from hostd.web.listing import listed
@@ -109,7 +110,7 @@ def _wanted(fields: dict[str, Any], settings: Settings) -> _Wanted:
     query = fields.get("Query")
     if not isinstance(query, dict) or not all(isinstance(text, str) for text in query.values()):
         raise bad_request('Field "Query" is missing, or should be an object of strings')
-    is_exact = flag_of(fields, "CaseSensitive")
+    is_exact = flag(fields, "CaseSensitive", orthanc_status=BAD_REQUEST)
     labelling = fields.get("LabelsConstraint", "All")
     if labelling not in _LABELLINGS:
         raise WebError(400, PARAMETER_OUT_OF_RANGE, "LabelsConstraint is All, Any or None")
@@ -128,8 +129,8 @@ def _wanted(fields: dict[str, Any], settings: Settings) -> _Wanted:
         replace(asked, wanted=frozenset()),
         _number(fields, "Since"),
         min(limit, most) if limit and most else limit or most,
-        flag_of(fields, "Expand"),
-        "full" if flag_of(fields, "Full") else "short" if flag_of(fields, "Short") else "simple",
+        flag(fields, "Expand"),
+        "full" if flag(fields, "Full") else "short" if flag(fields, "Short") else "simple",
         tuple(tag_of(name) for name in _texts(fields, "RequestedTags")),
     )
 

@@ -23,6 +23,7 @@ from hostd.web.errors import (
     NOT_ACCEPTABLE,
     NOT_IMPLEMENTED,
     PARAMETER_OUT_OF_RANGE,
+    UNKNOWN_RESOURCE,
     WebError,
 )
 from hostd.web.files import file_response, open_response, opened, parses
@@ -67,7 +68,7 @@ class Pictures:
         """Return an open picture; it is gone when it is closed. Raises `WebError` where there is none."""
         if self._artist is None:
             raise WebError(501, NOT_IMPLEMENTED, "this node draws nothing")
-        require_frame(instance, job.frame)
+        require_frame(instance, job.frame, missing=(404, UNKNOWN_RESOURCE))
         takes_long()
         spare = self._archive.blobs.vacant()
         try:
@@ -88,10 +89,10 @@ def frame_count(instance: Instance) -> int:
     return int(text) if text.isascii() and text.isdigit() and int(text) > 0 else 1
 
 
-def require_frame(instance: Instance, frame: int) -> None:
-    """Raise `WebError` for a frame (from 0) that there is not."""
+def require_frame(instance: Instance, frame: int, *, missing: tuple[int, int] = (400, PARAMETER_OUT_OF_RANGE)) -> None:
+    """Raise `WebError` for a frame (from 0) that there is not, with that status and number of Orthanc's."""
     if frame >= (count := frame_count(instance)):
-        raise WebError(400, PARAMETER_OUT_OF_RANGE, f"the instance has {count} frames, counted from 0")
+        raise WebError(*missing, f"the instance has {count} frames, counted from 0")
 
 
 def frame_routes(archive: Archive, pictures: Pictures) -> APIRouter:
@@ -104,7 +105,7 @@ def frame_routes(archive: Archive, pictures: Pictures) -> APIRouter:
 
     @router.get("/frames/{frame}", summary="List what can be had of a frame")
     def operations(identifier: str, frame: Number) -> Response:
-        require_frame(existing(archive, identifier), frame)
+        require_frame(existing(archive, identifier), frame, missing=(404, UNKNOWN_RESOURCE))
         return JsonResponse(_OPERATIONS)
 
     @router.get("/frames/{frame}/raw", summary="Fetch the bytes of a frame as they are stored")

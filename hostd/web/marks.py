@@ -205,7 +205,8 @@ def _require_settable(name: str) -> None:
     if name in KEPT or (name.isascii() and name.isdigit() and not _FIRST_FREE <= int(name) <= LAST):
         raise WebError(403, FORBIDDEN, f"{name} is kept by hostd itself")
     if NAME.fullmatch(name) is None:
-        raise bad_request('a metadata has 1 to 64 letters, digits, "_", "." and "-" as its name')
+        said = 'a metadata has 1 to 64 letters, digits, "_", "." and "-" as its name'
+        raise WebError(404, INEXISTENT_ITEM, said)
 
 
 def _text(body: bytes) -> str:

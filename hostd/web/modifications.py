@@ -33,6 +33,7 @@ from hostd.web.errors import (
     NOT_IMPLEMENTED,
     PARAMETER_OUT_OF_RANGE,
     WebError,
+    bad_request,
     unknown_resource,
 )
 from hostd.web.fields import json_object, strings
@@ -55,6 +56,8 @@ _TAGS = {
     "SOPInstanceUID": 0x00080018,
 }
 _UNKNOWN_TAG = 27
+_FLAGS = ("Force", "Permissive")
+"""Fields that are true or false, and are looked at though nothing may depend on them."""
 _DICOM_VERSIONS = ("2008", "2017c", "2021b", "2023b")
 _PIECE = 1 << 20
 
@@ -107,7 +110,7 @@ class _Asking:
 
     async def level(self, request: Request, level: Level, identifier: str, *, is_anonymization: bool) -> Response:
         """Change all of something. Raises `WebError`."""
-        given = await json_object(request)
+        given = await json_object(request, orthanc_status=BAD_FILE_FORMAT)
         asked = _modification(request, given, level, is_anonymization=is_anonymization)
         items = await run_in_threadpool(self._read, lambda c: resources.instances_of(c, level, identifier))
         if not items:
@@ -116,12 +119,12 @@ class _Asking:
 
     async def bulk(self, request: Request, *, is_anonymization: bool) -> Response:
         """Change all of many things. Raises `WebError`."""
-        given = await json_object(request)
+        given = await json_object(request, orthanc_status=BAD_FILE_FORMAT)
         wanted = strings(given, "Resources")
-        word = text(given, "Level") or "Instance"
+        word = text(given, "Level") if "Level" in given else "Instance"
         level = next((level for level, name in WORDS.items() if name == word), None)
         if level is None:
-            raise wrong("Level is Patient, Study, Series or Instance")
+            raise wrong("Level is Patient, Study, Series or Instance", PARAMETER_OUT_OF_RANGE)
         asked = _modification(request, given, cast("Level", level), is_anonymization=is_anonymization, bulk=True)
         items = await run_in_threadpool(self._read, lambda c: _of_level(c, members(c, wanted), level))
         return await self._submit(given, asked, items)
@@ -154,7 +157,7 @@ class _Asking:
 
     async def file(self, request: Request, instance_id: str, *, is_anonymization: bool) -> Response:
         """Give the file that is made of one instance. Raises `WebError`."""
-        given = await json_object(request)
+        given = await json_object(request, orthanc_status=BAD_FILE_FORMAT)
         asked = _modification(request, given, "instance", is_anonymization=is_anonymization)
         if self._maker is None:
             raise WebError(501, NOT_IMPLEMENTED, "this node changes nothing")
@@ -204,6 +207,8 @@ def _modification(
 ) -> Modification:
     """Return what a body asks for. Raises `WebError`."""
     change: Modify | Anonymize
+    for name in _FLAGS:
+        flag(given, name)
     try:
         _check_forced(given, level)
         seed = str(uuid.uuid4())
@@ -219,7 +224,7 @@ def _modification(
         transcode=_transcode(given, strict=level == "instance" and not bulk),
         keep_source=(level == "instance" and not bulk) or keeps_source(request, given),
         bulk=bulk,
-        keep_labels=bool(flag(given, "KeepLabels")),
+        keep_labels=flag(given, "KeepLabels"),
         username=request.state.username,
         ip=client_ip(request),
     )
@@ -227,7 +232,7 @@ def _modification(
 
 def keeps_source(request: Request, given: dict[str, Any], *, default: bool = True) -> bool:
     """Tell whether the source stays. Raises `WebError` where it is to be deleted and who asks may not delete (`roles`)."""
-    keeps = bool(flag(given, "KeepSource", default=default))
+    keeps = flag(given, "KeepSource", default=default)
     if not keeps and not suffices(request.state.role, "admin"):
         raise WebError(403, FORBIDDEN, "\"KeepSource\" false deletes what is stored, which needs the role 'admin'")
     return keeps
@@ -303,7 +308,7 @@ def _anonymize(given: dict[str, Any], seed: str) -> Anonymize:
         keep=tuple(_named(name, given) for name in _list(given, "Keep")),
         remove=tuple(_named(name, given) for name in _list(given, "Remove")),
         replace={_named(name, given): value for name, value in replaced.items()},
-        allow_burned_in=bool(flag(given, "AllowBurnedIn")),
+        allow_burned_in=flag(given, "AllowBurnedIn"),
     )
     for name in (*project.keep, *project.remove, *project.replace):
         paths.parse(name)
@@ -317,18 +322,18 @@ def _anonymize(given: dict[str, Any], seed: str) -> Anonymize:
 def _table(given: dict[str, Any]) -> dict[str, Any]:
     found = given.get("Replace", {})
     if not isinstance(found, dict):
-        raise wrong('"Replace" must be an object')
+        raise bad_request('"Replace" must be an object')
     return found
 
 
 def _list(given: dict[str, Any], name: str) -> list[str]:
-    return strings(given, name) if name in given else []
+    return strings(given, name, orthanc_status=BAD_REQUEST) if name in given else []
 
 
 def _named(name: str, given: dict[str, Any]) -> str:
     """Return the one name of an attribute: Orthanc names a private creator apart."""
     path = paths.parse(name)
-    creator = text(given, "PrivateCreator")
+    creator = text(given, "PrivateCreator") or None
     if creator is not None and len(path) == 1 and path[0].creator is None and path[0].tag >> 16 & 1:
         return f'{path[0].tag >> 16:04X},xx{path[0].tag & 0xFF:02X},"{creator}"'
     return paths.shown(path)

@@ -14,9 +14,10 @@ from hostd.dicom.element_values import Elements
 from hostd.dicom.query import LEVELS, RETURN_KEYS, UNIQUE_KEYS, Level, Question, elements_of, tag_of
 from hostd.jobs.faults import NETWORK_PROTOCOL
 from hostd.web import tags
+from hostd.web.asking import flag, wrong
 from hostd.web.errors import BAD_REQUEST, WebError, unknown_resource
 from hostd.web.parameters import Expand, is_set
-from hostd.web.query_bodies import form_of, keys_of, level_of, object_of, shown_of, target_of, unique, value_of, wrong
+from hostd.web.query_bodies import form_of, keys_of, level_of, object_of, shown_of, target_of, unique, value_of
 from hostd.web.query_desk import Asked, Desk
 from hostd.web.responses import JsonResponse
 
@@ -47,9 +48,8 @@ def _add_asking(router: APIRouter, desk: Desk) -> None:
     @router.post("/modalities/{name}/query", summary="Ask a modality what it has (C-FIND), and remember its answers")
     async def query(request: Request, name: str) -> Response:
         body = await object_of(request)
-        if "Level" not in body:
-            raise wrong("The JSON body must contain field Level")
         desk.provider(name)
+        flag(body, "Normalize")
         return await desk.made(name, Question(level_of(body), keys_of(body.get("Query", {}))), body)
 
     def add_find(level: Level, route: str) -> None:
@@ -208,12 +208,11 @@ def _add_answers(router: APIRouter, desk: Desk) -> None:
             found = query.answer(index)
             if LEVELS.index(level) <= LEVELS.index(query.question.level):
                 raise unknown_resource(f"there are no {route} below that level")
-            body = await object_of(request, empty=True)
+            body = await object_of(request)
             above = unique(query.question.level, {tag: value_of(found, tag) for tag in found}).keys
             kept = {tag: text for tag, text in above.items() if text}
             question = Question(level, {**keys_of(body.get("Query", {})), **kept})
-            inherited = {"LocalAet": query.local_aet or "", "Timeout": query.timeout_s} | body
-            return await desk.made(query.modality, question, inherited)
+            return await desk.made(query.modality, question, query.manner | body)
 
     add_below("study", "studies")
     add_below("series", "series")
@@ -227,8 +226,7 @@ async def _retrieve(desk: Desk, query: Asked, answers: list[Elements], body: dic
     if any(not one.keys.get(key) for one in questions):
         raise WebError(500, NETWORK_PROTOCOL, f"an answer has no {UNIQUE_KEYS[level]}, by which it could be asked for")
     shown = [shown_of(level, found, body) for found in answers]
-    inherited = {"LocalAet": query.local_aet or "", "Timeout": query.timeout_s} | body
-    return await desk.retrieve(query.modality, questions, shown, inherited)
+    return await desk.retrieve(query.modality, questions, shown, query.manner | body)
 
 
 def all_of(query: Asked) -> list[Elements]:

@@ -14,8 +14,9 @@ from hostd.delivery.retrieve_jobs import GET, MOVE
 from hostd.dicom.element_values import Elements
 from hostd.dicom.query import LEVELS, UNIQUE_KEYS, Level, Question, tag_of
 from hostd.web import tags
+from hostd.web.asking import flag, wrong
 from hostd.web.body import small_body
-from hostd.web.errors import BAD_FILE_FORMAT, PARAMETER_OUT_OF_RANGE, WebError
+from hostd.web.errors import BAD_PARAMETER_TYPE, PARAMETER_OUT_OF_RANGE, WebError
 from hostd.web.parameters import is_set
 
 _LARGEST = 4 << 20
@@ -49,9 +50,8 @@ def shown_of(level: Level, found: Elements, body: Mapping[str, Any]) -> dict[str
         wanted.append(_ACCESSION_NUMBER)
     kept = {tag: ("", [value_of(found, tag)]) for tag in sorted(wanted) if tag in found}
     elements: Elements = dict(sorted((kept | {_QUERY_LEVEL: ("CS", [_WIRE_LEVELS[level]])}).items()))
-    if body.get("Simplify") is True:
-        return tags.simplified(elements)
-    return tags.full(elements) if body.get("Full") is True else tags.short(elements)
+    simplify, full = flag(body, "Simplify"), flag(body, "Full")
+    return (tags.simplified if simplify else tags.full if full else tags.short)(elements)
 
 
 def value_of(elements: Elements, tag: int) -> str:
@@ -79,8 +79,9 @@ def method_of(body: Mapping[str, Any], provider: Provider, *, has_target: bool) 
 
 def level_of(body: Mapping[str, Any]) -> Level:
     """Return the `Level` of a request. Raises `WebError`."""
-    name = body["Level"]
-    level = _LEVEL_OF.get(name.lower()) if isinstance(name, str) else None
+    if not isinstance(name := body.get("Level"), str):
+        raise wrong("The JSON body must contain field Level")
+    level = _LEVEL_OF.get(name.lower())
     if level is None:
         raise WebError(400, PARAMETER_OUT_OF_RANGE, "Level is Patient, Study, Series or Instance")
     return level
@@ -108,18 +109,24 @@ def _tag(name: str) -> int:
 async def target_of(request: Request) -> dict[str, Any]:
     """Return the body of a retrieve as an object: it may be the AE title to send to, as text, or nothing."""
     body = await small_body(request, _LARGEST)
-    if not body.lstrip().startswith(b"{"):
-        try:
-            return {"TargetAet": body.decode("ascii").strip().strip('"')}
-        except UnicodeDecodeError as error:
-            raise wrong("Must provide the AE title to send to, or a JSON object") from error
-    return _parsed(body)
+    if body.lstrip().startswith(b"{"):
+        return _parsed(body)
+    try:
+        text = body.decode("ascii").strip()
+    except UnicodeDecodeError as error:
+        raise wrong("Must provide the AE title to send to, or a JSON object") from error
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        found = text
+    if not isinstance(found, str):
+        raise wrong("Must provide the AE title to send to, or a JSON object")
+    return {"TargetAet": found}
 
 
-async def object_of(request: Request, *, empty: bool = False) -> dict[str, Any]:
-    """Return the body, an object in JSON; with `empty` it may be nothing. Raises `WebError`."""
-    body = await small_body(request, _LARGEST)
-    return {} if empty and not body.strip() else _parsed(body)
+async def object_of(request: Request) -> dict[str, Any]:
+    """Return the body, an object in JSON. Raises `WebError`."""
+    return _parsed(await small_body(request, _LARGEST))
 
 
 def _parsed(body: bytes) -> dict[str, Any]:
@@ -136,27 +143,24 @@ def _no_number(constant: str) -> NoReturn:
     raise ValueError(constant)
 
 
-def title_of(body: Mapping[str, Any], name: str) -> str:
+def title_of(body: Mapping[str, Any], name: str, *, orthanc_status: int = BAD_PARAMETER_TYPE) -> str:
     """Return an AE title that a request names, '' when it names none. Raises `WebError`."""
     value = body.get(name, "")
-    if not isinstance(value, str) or len(value.strip()) > 16 or not value.isascii() or "\\" in value:
+    if not isinstance(value, str):
+        raise wrong(f'"{name}" is a text', orthanc_status)
+    if len(value.strip()) > 16 or not value.isascii() or "\\" in value:
         raise wrong(f'"{name}" is an AE title: up to 16 characters of ASCII')
     return value.strip()
 
 
 def seconds_of(body: Mapping[str, Any]) -> float | None:
     """Return the `Timeout` of a request, None for that of the modality. Raises `WebError`."""
-    value = body.get("Timeout")
-    if value is None or value == 0:
+    value = body.get("Timeout", 0)
+    if value == 0 and not isinstance(value, bool):
         return None
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= 86_400:
         raise wrong('"Timeout" is a number of seconds, up to a day')
     return float(value)
-
-
-def wrong(details: str) -> WebError:
-    """Return the error of a body that says something else than it should."""
-    return WebError(400, BAD_FILE_FORMAT, details)
 
 
 def _wrong_keys() -> WebError:

@@ -52,16 +52,21 @@ class Asked:
     timeout_s: float | None
 
     @property
+    def manner(self) -> dict[str, Any]:
+        """How what follows is asked, where it does not say otherwise: as fields of a request."""
+        return {"LocalAet": self.local_aet or "", "Timeout": self.timeout_s or 0}
+
+    @property
     def size(self) -> int:
         """Bytes of the answers."""
         return sum(map(len, self.found.matches))
 
     def answer(self, index: str) -> Elements:
         """Return the answer of that number. Raises `WebError` when there is none."""
-        if not index.isascii() or not index.isdigit():
+        if not index.isascii() or not index.removeprefix("-").isdigit():
             raise WebError(400, BAD_PARAMETER_TYPE, "the number of an answer is a number")
         number = int(index) if len(index) < 10 else len(self.found.matches)
-        if number >= len(self.found.matches):
+        if not 0 <= number < len(self.found.matches):
             raise WebError(400, PARAMETER_OUT_OF_RANGE)
         return elements_of(self.found.matches[number], self.found.syntax)
 
@@ -125,7 +130,7 @@ class Desk:
     def ask(self, name: str, question: Question, body: Mapping[str, Any]) -> Asked:
         """Ask a modality. Raises `WebError`."""
         provider = self.provider(name)
-        local_aet, timeout_s = title_of(body, "LocalAet") or None, seconds_of(body)
+        local_aet, timeout_s = title_of(body, "LocalAet", orthanc_status=BAD_FILE_FORMAT) or None, seconds_of(body)
         try:
             found = provider.ask(
                 completed(question),

@@ -20,6 +20,7 @@ from hostd.delivery.http import why
 from hostd.delivery.remotes import NamedByFileError, Remotes
 from hostd.errors import ConfigurationError, DestinationFault, NotFoundError
 from hostd.jobs.faults import NETWORK_PROTOCOL
+from hostd.web.asking import LONGEST_TIMEOUT_S, flag, number, wrong
 from hostd.web.body import small_body
 from hostd.web.errors import BAD_FILE_FORMAT, DUPLICATE_RESOURCE, INEXISTENT_ITEM, UNKNOWN_RESOURCE, WebError
 from hostd.web.parameters import Expand, is_set
@@ -74,7 +75,7 @@ def _add_changes(router: APIRouter, remotes: Remotes, kind: Kind) -> None:
 
     @router.put(f"/{table}/{{name}}", summary=f"Keep a {kind}, in the place of what was put under that name")
     async def put(request: Request, name: str) -> Response:
-        given = await _given(request)
+        given = await described(request)
         try:
             await run_in_threadpool(remotes.put, kind, name, given, request.state.username or "this machine")
         except NamedByFileError as refused:
@@ -97,8 +98,10 @@ def _add_changes(router: APIRouter, remotes: Remotes, kind: Kind) -> None:
 def _add_echo(router: APIRouter, remotes: Remotes) -> None:
     @router.post("/modalities/{name}/echo", summary="Ask a modality by C-ECHO whether it answers")
     async def echo(request: Request, name: str) -> Response:
-        await small_body(request, _LARGEST)
+        body = await small_body(request, _LARGEST)
         destination = modality_of(remotes, name)
+        if body:
+            require_echo_terms(parsed(body))
         try:
             await run_in_threadpool(destination.echo)
         except DestinationFault as fault:
@@ -174,8 +177,21 @@ def peer_form(entry: Peer, remotes: Remotes) -> dict[str, Any]:
     }
 
 
-async def _given(request: Request) -> Any:
+async def described(request: Request) -> Any:
+    """Return the body that describes a modality or a peer: JSON. Raises `WebError`."""
+    return parsed(await small_body(request, _LARGEST))
+
+
+def parsed(body: bytes) -> Any:
+    """Return what a body says in JSON. Raises `WebError`."""
     try:
-        return json.loads(await small_body(request, _LARGEST))
+        return json.loads(body)
     except (ValueError, RecursionError) as error:
-        raise WebError(400, BAD_FILE_FORMAT, "The body must contain a JSON object, or an array") from error
+        raise wrong("The body must contain a JSON object, or an array") from error
+
+
+def require_echo_terms(given: Any) -> None:
+    """Raise `WebError` where a body says how to ask by C-ECHO, and says it wrongly."""
+    if isinstance(given, dict):
+        number(given, "Timeout", 0, LONGEST_TIMEOUT_S)
+        flag(given, "CheckFind")

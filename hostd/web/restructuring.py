@@ -25,8 +25,8 @@ from hostd.errors import CannotEditError
 from hostd.jobs.modifying import MERGE, SPLIT, Modification
 from hostd.transcoding.edits import Modify
 from hostd.web import tags
-from hostd.web.asking import flag, members
-from hostd.web.errors import UNKNOWN_TAG, WebError, bad_request, unknown_resource
+from hostd.web.asking import flag, members, wrong
+from hostd.web.errors import BAD_FILE_FORMAT, UNKNOWN_TAG, WebError, bad_request, unknown_resource
 from hostd.web.fields import json_object, strings
 from hostd.web.files import opened
 from hostd.web.guard import client_ip
@@ -62,12 +62,12 @@ def restructuring_routes(archive: Archive, submitting: Submitting) -> APIRouter:
 
     @router.post("/split", summary="Make a new study of series or instances of a study, as a job")
     async def split(request: Request, study_id: str) -> Response:
-        given = await json_object(request)
+        given = await json_object(request, orthanc_status=BAD_FILE_FORMAT)
         return await submit(request, given, await run_in_threadpool(read, _split, study_id, given))
 
     @router.post("/merge", summary="Make studies, series or instances part of a study, as a job")
     async def merge(request: Request, study_id: str) -> Response:
-        given = await json_object(request)
+        given = await json_object(request, orthanc_status=BAD_FILE_FORMAT)
         return await submit(request, given, await run_in_threadpool(read, _merge, study_id, given))
 
     async def submit(request: Request, given: dict[str, Any], wanted: _Wanted) -> Response:
@@ -76,7 +76,7 @@ def restructuring_routes(archive: Archive, submitting: Submitting) -> APIRouter:
             "series",
             str(uuid.uuid4()),
             keep_source=keeps_source(request, given, default=False),
-            keep_labels=bool(flag(given, "KeepLabels")),
+            keep_labels=flag(given, "KeepLabels"),
             is_restructured=True,
             username=request.state.username,
             ip=client_ip(request),
@@ -113,7 +113,7 @@ def _split(_archive: Archive, connection: Connection, study: str, given: dict[st
     chosen = _chosen(given, held)
     replaced = given.get("Replace", {})
     if not isinstance(replaced, dict):
-        raise bad_request('"Replace" must be an object')
+        raise wrong('"Replace" must be an object')
     removed = strings(given, "Remove") if "Remove" in given else []
     uid = str(generate_uid(prefix=None))
     patient_id = held[0].patient_id
@@ -133,8 +133,6 @@ def _split(_archive: Archive, connection: Connection, study: str, given: dict[st
 
 def _chosen(given: dict[str, Any], held: Sequence[Instance]) -> list[str]:
     """Return the instances of a study that a body names, by themselves or by their series. Raises `WebError`."""
-    if "Series" not in given and "Instances" not in given:
-        raise bad_request('Both the "Series" and the "Instances" fields are missing')
     chosen: dict[str, None] = {}
     for field, level in (("Series", "series"), ("Instances", "id")):
         for one in strings(given, field) if field in given else []:
@@ -143,6 +141,8 @@ def _chosen(given: dict[str, Any], held: Sequence[Instance]) -> list[str]:
                 noun = "series" if level == "series" else "instance"
                 raise unknown_resource(f"This {noun} does not belong to the study to be split: {one}")
             chosen |= dict.fromkeys(found)
+    if not chosen:
+        raise bad_request('Both the "Series" and the "Instances" fields are missing')
     return list(chosen)
 
 
@@ -158,7 +158,7 @@ def _merge(archive: Archive, connection: Connection, study: str, given: dict[str
     chosen = members(connection, wanted)
     there = {one.id for one in held}
     if any(one in there for one in chosen):
-        raise bad_request("what is to be merged is part of the target study already")
+        raise unknown_resource("Cannot merge into a study what is part of it already")
     described, missing = _description(archive, held[0])
     change = _change(given, described | {"StudyInstanceUID": held[0].study_instance_uid}, missing)
     return _Wanted(MERGE, change, chosen, study, held[0].study_instance_uid)

@@ -28,13 +28,13 @@ from hostd.dicom import loss
 from hostd.dicom.syntaxes import UnknownSyntaxError, lookup
 from hostd.jobs.sending import MODALITY, PEER, Sending
 from hostd.transcoding.transform import Transcode, Transform
-from hostd.web.asking import flag, members, named_resources, number, text, wrong
+from hostd.web.asking import LONGEST_TIMEOUT_S, flag, members, named_resources, number, text, wrong
+from hostd.web.errors import BAD_PARAMETER_TYPE, PARAMETER_OUT_OF_RANGE
 from hostd.web.jobs import Submitting, is_synchronous, priority
 from hostd.web.remotes import unknown
 from hostd.web.responses import JsonResponse
 from hostd.web.upload import spool
 
-_LONGEST_TIMEOUT_S = 86_400
 _ELSEWHERE = ("CalledAet", "Host", "Port")
 _DESCRIPTION = "REST API"
 _TYPES: dict[Kind, str] = {"modality": MODALITY, "peer": PEER}
@@ -121,7 +121,7 @@ class _Stores:
         is_waited_for, urgency = is_synchronous(given), priority(given)
         transform, is_in = _transform(given)
         way = Way(f"{kind}:{name}", transform, is_in, manner.canonical(), _urgency(urgency))
-        asked = Sending(way, permissive=bool(flag(given, "Permissive"))).to_json()
+        asked = Sending(way, permissive=flag(given, "Permissive")).to_json()
         items = await run_in_threadpool(self._members, given["Resources"])
         shown = content | {"Description": _DESCRIPTION, "FailedInstancesCount": 0, "InstancesCount": len(items)}
         if given["Resources"]:
@@ -175,25 +175,28 @@ def _to_modality(given: dict[str, Any], section: Modality) -> tuple[Manner, dict
         raise wrong(f'"{elsewhere[0]}" would send elsewhere than the modality is: PUT /modalities/NAME first')
     if flag(given, "StorageCommitment") and section.commitment_wait_s is None:
         raise wrong('"StorageCommitment" needs `commitment = true` of this modality in the configuration of hostd')
-    local = text(given, "LocalAet")
+    local = text(given, "LocalAet", orthanc_status=BAD_PARAMETER_TYPE)
     if local is not None and not (
         1 <= len(local) <= 16 and local.isascii() and local.isprintable() and "\\" not in local
     ):
         raise wrong('"LocalAet" is no AE title (PS3.5 §6.2)')
-    originator, message = text(given, "MoveOriginatorAet"), number(given, "MoveOriginatorID", 0, 0xFFFF)
+    originator = text(given, "MoveOriginatorAet", orthanc_status=BAD_PARAMETER_TYPE)
+    message = number(
+        given, "MoveOriginatorID", 0, 0xFFFF, type_status=BAD_PARAMETER_TYPE, range_status=PARAMETER_OUT_OF_RANGE
+    )
     if originator is not None and not (len(originator) <= 16 and originator.isascii() and originator.isprintable()):
         raise wrong('"MoveOriginatorAet" is no AE title (PS3.5 §6.2)')
     manner = Manner(
         calling_aet=local,
         move_originator=(originator, message or 0) if originator is not None else None,
-        timeout_s=number(given, "Timeout", 0, _LONGEST_TIMEOUT_S) or None,
+        timeout_s=number(given, "Timeout", 0, LONGEST_TIMEOUT_S) or None,
     )
     return manner, {"LocalAet": local or section.calling_aet, "RemoteAet": section.aet}
 
 
 def _to_peer(given: dict[str, Any], section: Peer) -> tuple[Manner, dict[str, Any]]:
     """Return how to send to a peer, and what is shown of it. Raises `WebError`."""
-    compress = flag(given, "Compress", default=None)
+    compress = flag(given, "Compress") if "Compress" in given else None
     manner = Manner(compress=compress)
     peer = [section.url, section.username, ""] if section.username is not None else [section.url]
     content = {"Compress": section.compress if compress is None else compress, "Peer": peer, "Size": "0", "SizeMB": 0}

@@ -16,6 +16,7 @@ import pytest
 import requests
 from known_differences import KNOWN
 from peer_kit import PATIENCE_S, LiveNode, Orthanc, sample
+from ports import free_port
 
 _SORTS = {bool: "flag", int: "number", float: "number", str: "text", type(None): "null"}
 
@@ -150,6 +151,20 @@ def pair_of(folder, *contents, more="", orthanc=None, http=""):
             "patient": stored["ParentPatient"], "nowhere": "0-0-0-0-0",
         }  # fmt: skip
     return pair
+
+
+def add_remotes(pair):
+    """Put a modality and a peer each that answers, `alive`, which is that Orthanc, and one each that does not, `dead`."""
+    dead = free_port()
+    pair.names |= {"alive": "alive", "nobody": "nobody"}
+    for url in pair.urls:
+        for path, body in (
+            ("modalities/alive", ["ORTHANC", "127.0.0.1", pair.orthanc.dicom_port]),
+            ("modalities/dead", ["DEAD", "127.0.0.1", dead]),
+            ("peers/alive", [pair.orthanc.url]),
+            ("peers/dead", [f"http://127.0.0.1:{dead}/"]),
+        ):
+            requests.put(f"{url}/{path}", json=body, timeout=PATIENCE_S).raise_for_status()
 
 
 def stop(pair):

@@ -4,9 +4,8 @@ import io
 
 import pytest
 import requests
-from likeness import compared, pair_of, stop
+from likeness import add_remotes, compared, pair_of, stop
 from peer_kit import PATIENCE_S, needs, sample, until
-from ports import free_port
 from pydicom import dcmread
 
 pytestmark = [pytest.mark.peers, needs("Orthanc")]
@@ -19,16 +18,7 @@ def pair(tmp_path_factory):
         tmp_path_factory.mktemp("remotes"), sample("MR_small.dcm").read_bytes(),
         orthanc={"LogExportedResources": True, "OrthancPeersInDatabase": True, "DicomModalitiesInDatabase": True, "SaveJobs": True},
     )  # fmt: skip
-    made.names |= {"alive": "alive", "nobody": "nobody"}
-    dead = free_port()
-    for url in made.urls:
-        for path, body in (
-            ("modalities/alive", ["ORTHANC", "127.0.0.1", made.orthanc.dicom_port]),
-            ("modalities/dead", ["DEAD", "127.0.0.1", dead]),
-            ("peers/alive", [made.orthanc.url]),
-            ("peers/dead", [f"http://127.0.0.1:{dead}/"]),
-        ):
-            requests.put(f"{url}/{path}", json=body, timeout=PATIENCE_S).raise_for_status()
+    add_remotes(made)
     yield made
     stop(made)
 

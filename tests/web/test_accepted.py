@@ -44,7 +44,9 @@ def test_other_transfer_syntaxes_count_at_once(client, accepted, body, syntaxes)
     assert accepted.syntaxes_of([IMPLICIT, EXPLICIT]) == [one for one in (IMPLICIT, EXPLICIT) if one in syntaxes]
 
 
-@pytest.mark.parametrize(("body", "number"), [("[1]", 15), ("[", 15), ("nonsense", 3), ("", 3), ('["x"]', 3)])
+@pytest.mark.parametrize(
+    ("body", "number"), [("[1]", 15), ("5", 15), ("{}", 15), ("[", 3), ("nonsense", 3), ("", 3), ('["x"]', 3)]
+)
 def test_what_is_no_transfer_syntax_changes_nothing(client, body, number):
     before = client.get("/tools/accepted-transfer-syntaxes").json()
     assert is_orthanc_error(client.put("/tools/accepted-transfer-syntaxes", content=body), 400, number)

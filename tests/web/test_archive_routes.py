@@ -70,3 +70,10 @@ def test_an_archive_is_one_of_what_is_stored(client):
     assert is_orthanc_error(client.post("/tools/create-archive", json={"Resources": 7}), 400, 15)
     assert is_orthanc_error(client.get("/jobs/nope/archive"), 404, 7)
     assert is_orthanc_error(client.delete("/jobs/nope/archive"), 404, 7)
+
+
+@pytest.mark.parametrize("body", ["", "5", '{"Priority": "high"}', '{"Synchronous": null}', '{"Transcode": null}'])
+def test_what_an_archive_is_asked_for_wrongly_is_refused(client, body):
+    stored = client.post("/instances", content=dicom_file()).json()
+    path = f"/studies/{stored['ParentStudy']}/archive"
+    assert is_orthanc_error(client.post(path, content=body), 400, 15)

@@ -102,9 +102,9 @@ def test_one_that_is_not_there_is_not_found(client):
 
 
 REFUSED = [
-    {"Host": "192.0.2.9"}, {"LocalAet": "much too long for one"}, {"LocalAet": 7}, {"Timeout": "7"}, {"Permissive": 1},
-    {"StorageCommitment": True}, {"MoveOriginatorAet": "A", "MoveOriginatorID": 70000}, {"Priority": "high"}, {"Synchronous": 1},
-    {"Transcode": "nothing"}, {"Transcode": "JPEG2000", "LossyQuality": 101},
+    {"Host": "192.0.2.9"}, {"LocalAet": "much too long for one"}, {"Timeout": "7"}, {"Permissive": 1},
+    {"StorageCommitment": True}, {"Priority": "high"}, {"Synchronous": 1}, {"Transcode": "nothing"}, {"Transcode": None},
+    {"Transcode": "JPEG2000", "LossyQuality": 101},
 ]  # fmt: skip
 
 
@@ -112,4 +112,30 @@ REFUSED = [
 def test_what_a_store_says_besides_must_make_sense(client, more):
     answer = client.post("/modalities/archive/store", json={"Resources": []} | more)
     assert is_orthanc_error(answer, 400, 15)
+
+
+@pytest.mark.parametrize(
+    ("more", "number"), [({"LocalAet": 7}, 5), ({"MoveOriginatorAet": "A", "MoveOriginatorID": 70000}, 3)]
+)
+def test_what_a_store_says_of_its_association_must_make_sense(client, more, number):
+    answer = client.post("/modalities/archive/store", json={"Resources": []} | more)
+    assert is_orthanc_error(answer, 400, number)
     assert client.get("/jobs").json() == []
+
+
+@pytest.mark.parametrize(("path", "more"), [
+    ("modalities/x", {"AllowEcho": None}), ("modalities/x", {"UseDicomTls": "true"}), ("modalities/x", {"LocalAet": []}),
+    ("modalities/x", {"Timeout": True}), ("peers/x", {"HttpHeaders": ""}), ("peers/x", {"Timeout": "5"}), ("peers/x", {"Password": "hush"}),
+])  # fmt: skip
+def test_options_have_the_kind_that_orthanc_demands(client, path, more):
+    given = {"Url": "http://h/"} if path.startswith("peers") else {"AET": "A", "Host": "h", "Port": 1}
+    answer = client.put(f"/{path}", json=given | more)
+    assert is_orthanc_error(answer, 400, 15)
+    assert "hush" not in answer.text
+    assert client.put(f"/{path}", json=given).status_code == 200
+
+
+@pytest.mark.parametrize("body", ["nonsense", '{"Timeout": "5"}', '{"Timeout": -1}', '{"CheckFind": 1}'])
+def test_an_echo_is_asked_for_in_words_that_make_sense(client, body):
+    client.put("/modalities/gone", json=["GONE", "127.0.0.1", free_port()])
+    assert is_orthanc_error(client.post("/modalities/gone/echo", content=body), 400, 15)

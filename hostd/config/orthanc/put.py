@@ -9,12 +9,22 @@ from pydantic import TypeAdapter, ValidationError
 
 from hostd.config.orthanc import destinations
 from hostd.config.orthanc.draft import Draft
+from hostd.config.orthanc.options import MODALITY_RIGHTS
 from hostd.config.sections import Modality, Peer
 from hostd.config.values import DestinationName
 from hostd.errors import ConfigurationError
 
 _NAME: TypeAdapter[str] = TypeAdapter(DestinationName)
 _ROOT = Path("/")
+_FLAGS = ("AllowStorageCommitment", "AllowTranscoding", "Pkcs11", "UseDicomTls", *MODALITY_RIGHTS)
+_TEXTS = ("LocalAet", "Manufacturer", "Username", "Password", "CertificateFile", "CertificateKeyFile")
+_TYPES: dict[str, tuple[type, str]] = {
+    **dict.fromkeys(_FLAGS, (bool, "true or false")),
+    **dict.fromkeys(_TEXTS, (str, "a text")),
+    "HttpHeaders": (dict, "an object"),
+    "Timeout": (int, "a number of seconds"),
+}
+"""What options are, and how that is said. A configuration may leave one empty (null), what is put may not."""
 
 
 def entry(kind: Literal["modality", "peer"], name: str, given: Any) -> Modality | Peer:
@@ -23,6 +33,7 @@ def entry(kind: Literal["modality", "peer"], name: str, given: Any) -> Modality 
         "modality": ("DicomModalities", "modalities", destinations.modalities),
         "peer": ("OrthancPeers", "peers", destinations.peers),
     }[kind]
+    _require_types(kind, given)
     draft = Draft({option: {name: given}}, _ROOT)
     put(draft)
     values = draft.converted().values.get(table, {}).get(name, {})
@@ -36,3 +47,12 @@ def entry(kind: Literal["modality", "peer"], name: str, given: Any) -> Modality 
     if missing := [str(path) for path in found.files.values() if not path.is_file()]:
         raise ConfigurationError(f"the {kind} {name} cannot be used: there is no file {missing[0]}")
     return found
+
+
+def _require_types(kind: str, given: Any) -> None:
+    if isinstance(given, dict) and given.get("Password") and not given.get("Username"):
+        raise ConfigurationError(f"the {kind} cannot be used: there is a Password without a Username")
+    for option, value in given.items() if isinstance(given, dict) else ():
+        expected, noun = _TYPES.get(option, (object, ""))
+        if not isinstance(value, expected) or (expected is int and isinstance(value, bool)):
+            raise ConfigurationError(f"the {kind} cannot be used: {option} should be {noun}")
