@@ -7,7 +7,8 @@ back. Each is recorded with the answer to it all the same (`archive.retrievals`)
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterable, Sequence
+from collections import deque
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
@@ -47,6 +48,8 @@ _AHEAD = 8
 _MAKERS = 3
 _UNCOMPRESSED = (EXPLICIT_LE.uid, IMPLICIT_LE.uid)
 _AS_STORED = Transform(())
+_Upcoming = tuple[str, "Outgoing | None"]
+"""The id of an instance, and what is to be sent of it; None where it is there no more."""
 
 
 class Way(Protocol):
@@ -164,21 +167,23 @@ class Retriever:
         self, exchange: Exchange, way: Way, ids: Sequence[str], progress: _Progress, record: _Record
     ) -> Generator[Response]:
         told_at = -_PENDING_S
-        with _Ahead(way) as ahead:
-            for start in range(0, len(ids), _AT_ONCE):
-                some = ids[start : start + _AT_ONCE]
-                with self._archive.read() as connection:
-                    there = retrievals.current(connection, some)
-                outgoing = {one: self._outgoing(way, found) for one, found in there.items()}
-                for place, instance in enumerate(some):
-                    exchange.heed()
-                    ahead.prepare(outgoing[one] for one in some[place : place + _AHEAD] if one in outgoing)
-                    sent = self._send(way, outgoing[instance]) if instance in outgoing else self._gone(instance)
-                    record.add(sent)
-                    progress.add(sent)
-                    if progress.remaining and time.monotonic() >= told_at + _PENDING_S:
-                        yield Response(statuses.PENDING, sub_operations=progress.counted(with_remaining=True))
-                        told_at = time.monotonic()
+        with _Ahead(way, self._looked_up(way, ids)) as ahead:
+            for instance, outgoing in ahead:
+                exchange.heed()
+                sent = self._send(way, outgoing) if outgoing is not None else self._gone(instance)
+                record.add(sent)
+                progress.add(sent)
+                if progress.remaining and time.monotonic() >= told_at + _PENDING_S:
+                    yield Response(statuses.PENDING, sub_operations=progress.counted(with_remaining=True))
+                    told_at = time.monotonic()
+
+    def _looked_up(self, way: Way, ids: Sequence[str]) -> Iterator[_Upcoming]:
+        for start in range(0, len(ids), _AT_ONCE):
+            some = ids[start : start + _AT_ONCE]
+            with self._archive.read() as connection:
+                there = retrievals.current(connection, some)
+            for one in some:
+                yield one, self._outgoing(way, there[one]) if one in there else None
 
     def _gone(self, instance: str) -> Sent:
         return Sent(instance, "", "failed", "it was deleted before its turn came", self._archive.clock.now())
@@ -260,10 +265,10 @@ class _Obtained:
 class _Ahead:
     """Makes what the next instances need while one is sent: transcoding goes on while the line is used, in as many codec processes as may work."""
 
-    def __init__(self, way: Way) -> None:
+    def __init__(self, way: Way, upcoming: Iterator[_Upcoming]) -> None:
         self._way = way
+        self._upcoming = upcoming
         self._executor: ThreadPoolExecutor | None = None
-        self._under_way: dict[str, Future[None]] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -273,17 +278,27 @@ class _Ahead:
             # Who has cancelled does not wait for what is being made: it ends by itself, and by its time limit.
             self._executor.shutdown(wait=False, cancel_futures=True)
 
-    def prepare(self, upcoming: Iterable[Outgoing]) -> None:
-        """Begin with those that are to be made, and wait for the first."""
-        for place, outgoing in enumerate(upcoming):
-            blob = outgoing.delivery.blob
-            if outgoing.own_syntax in _UNCOMPRESSED:
-                continue  # nothing, or next to nothing, is to be made of it
-            if blob not in self._under_way:
-                self._executor = self._executor or ThreadPoolExecutor(_MAKERS, "retrieval")
-                self._under_way[blob] = self._executor.submit(self._way.prepare, outgoing)
-            if place == 0 and (error := self._under_way.pop(blob).exception()) is not None:
-                _LOG.warning("what is to be sent could not be made ahead", blob=blob, reason=str(error))
+    def __iter__(self) -> Iterator[_Upcoming]:
+        """Yield each as its turn comes, when what is to be made of it has been made."""
+        begun: deque[tuple[_Upcoming, Future[None] | None]] = deque()
+        for one in self._upcoming:
+            begun.append((one, self._begin(one[1])))
+            if len(begun) == _AHEAD:
+                yield _waited(*begun.popleft())
+        while begun:
+            yield _waited(*begun.popleft())
+
+    def _begin(self, outgoing: Outgoing | None) -> Future[None] | None:
+        if outgoing is None or outgoing.own_syntax in _UNCOMPRESSED:
+            return None  # nothing, or next to nothing, is to be made of it
+        self._executor = self._executor or ThreadPoolExecutor(_MAKERS, "retrieval")
+        return self._executor.submit(self._way.prepare, outgoing)
+
+
+def _waited(one: _Upcoming, making: Future[None] | None) -> _Upcoming:
+    if making is not None and (error := making.exception()) is not None:
+        _LOG.warning("what is to be sent could not be made ahead", instance=one[0], reason=str(error))
+    return one
 
 
 class _Record:

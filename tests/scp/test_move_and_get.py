@@ -12,6 +12,7 @@ from retrieving_kit import CT, EXPLICIT, IMPLICIT, J2K, JPEG, STUDY, Asker, Hold
 from hostd.dicom.retrieve import PATIENT_ROOT_MOVE, STUDY_ROOT_GET, STUDY_ROOT_MOVE
 from hostd.dimse import commands
 from hostd.scp import retrieve
+from hostd.transcoding.passing import Passing
 from hostd.transcoding.public import transcode
 
 
@@ -276,6 +277,26 @@ def test_what_is_not_accepted_is_decompressed_on_the_way_out_and_the_pixels_are_
     syntax, data, _ = asker.got[uid]
     assert syntax == IMPLICIT
     assert dcmread(io.BytesIO(content)).PixelData in data
+
+
+def test_those_that_follow_are_made_while_one_is_sent_however_few_are_looked_up_at_once(hold, asks, monkeypatch):
+    monkeypatch.setattr(retrieve, "_AT_ONCE", 1)
+    asked, all_asked = set(), threading.Event()
+
+    def obtain(passing, delivery, transform=None, obtain=Passing.obtain):
+        asked.add(delivery.sop_instance_uid)
+        if len(asked) == 3:
+            all_asked.set()
+        return obtain(passing, delivery, transform)
+
+    monkeypatch.setattr(Passing, "obtain", obtain)
+    holder = hold(0)
+    uids = holder.store(*(compressed(file_of(number)) for number in (1, 2, 3)))
+    asker = asks(holder, sop_class=STUDY_ROOT_GET, storage=[[IMPLICIT]])
+    asker.status = lambda uid: 0 if all_asked.wait(60) else 0xA700
+    asker.ask(identifier(StudyInstanceUID=STUDY))
+    assert asker.ended()[0][-1] == (0, None, 3, 0, 0)
+    assert asker.got.keys() == set(uids)
 
 
 def test_nothing_is_brought_to_a_syntax_that_loses_information_nor_to_any_where_that_is_off(hold, asks):
