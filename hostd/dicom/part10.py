@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import os
 import struct
+from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from hostd.errors import NoDicomFileError, UnparsableError
@@ -96,6 +100,26 @@ def data_set_offset(file: BinaryIO) -> FileStart:
         raise UnparsableError("the file meta information names no transfer syntax (0002,0010), so nothing can be read")
     file.seek(position)
     return FileStart(position, syntax, meta)
+
+
+def start_of(descriptor: int) -> FileStart:
+    """Do as `data_set_offset` does with an open descriptor, and raise likewise: mostly in one system call, which leaves its position alone."""
+    begin = os.pread(descriptor, _LOOK, 0)
+    with contextlib.suppress(UnparsableError):
+        start = data_set_offset(io.BytesIO(begin))
+        if start.offset <= len(begin) - _HEAD.size:  # what follows is no file meta information, and was seen
+            return start
+    with os.fdopen(descriptor, "rb", closefd=False) as file:
+        return data_set_offset(file)
+
+
+def start_at(path: Path) -> FileStart:
+    """Do as `data_set_offset` does with the file at that path. Raises likewise, and `OSError` where it cannot be read."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return start_of(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _element(number: int, vr: bytes, value: bytes) -> bytes:

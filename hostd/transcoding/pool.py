@@ -171,39 +171,39 @@ class CodecPool:
 
         With `is_new_instance` the receipt names the SOP instance that the result is; `has_receipt` as of `transcode`.
         """
-        with source.open("rb") as original:
+        with _opened(source) as original:
             try:
-                source_syntax = part10.data_set_offset(original).transfer_syntax_uid
+                source_syntax = part10.start_of(original).transfer_syntax_uid
             except UnparsableError as error:
                 raise CannotTranscodeError(f"{source.name}: {error}") from error
             made = open_result(result)
             try:
                 with self._worker() as worker:
                     began = time.monotonic()
-                    worker.begin(job, [original.fileno(), made], self._time_limit_s)
+                    worker.begin(job, [original, made], self._time_limit_s)
                     # While the worker has the file too.
-                    source_sha256 = _sha256(original.fileno()) if has_receipt else ""
+                    source_sha256 = _sha256(original) if has_receipt else ""
                     reply = worker.finish()
                 # The worker goes on with another job while this result is synced and hashed.
                 if not isinstance(reply, Made):
                     raise CodecCrashedError("the codec worker gave an answer to another question")
                 result_sha256 = _synced(made) if has_receipt else ""
-                facts = reply.facts
+                facts, start = reply.facts, _start(made)
                 return Receipt(
                     outcome="made",
                     reason="",
                     source_sha256=source_sha256,
                     result_sha256=result_sha256,
                     source_syntax=source_syntax,
-                    result_syntax=_syntax(made),
+                    result_syntax=start.transfer_syntax_uid,
                     pixel_hash_before=facts.pixel_hash_before,
                     pixel_hash_after=facts.pixel_hash_after,
                     codec=facts.codec,
                     codec_version=facts.codec_version,
                     verified_by=facts.verified_by,
                     note=facts.note,
-                    sop_instance_uid=_sop_instance_uid(made) if is_new_instance else "",
-                    bytes_before=os.fstat(original.fileno()).st_size,
+                    sop_instance_uid=start.meta.get(part10.META_INSTANCE, "") if is_new_instance else "",
+                    bytes_before=os.fstat(original).st_size,
                     bytes_after=os.fstat(made).st_size,
                     milliseconds=round(1000 * (time.monotonic() - began)),
                 )
@@ -485,21 +485,20 @@ def _error(failed: Failed) -> Exception:
             return CodecCrashedError(f"the codec worker failed in a way that it should not: {failed.message}")
 
 
-def _sop_instance_uid(descriptor: int) -> str:
-    with os.fdopen(os.dup(descriptor), "rb") as file:
-        file.seek(0)
-        try:
-            return part10.data_set_offset(file).meta.get(part10.META_INSTANCE, "")
-        except UnparsableError as error:
-            raise WrongPixelsError(f"the codec worker made what is no DICOM file: {error}") from error
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[int]:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
-def _syntax(descriptor: int) -> str:
-    with os.fdopen(os.dup(descriptor), "rb") as file:
-        try:
-            return part10.data_set_offset(file).transfer_syntax_uid
-        except UnparsableError as error:
-            raise WrongPixelsError(f"what the codec worker wrote cannot be read: {error}") from error
+def _start(made: int) -> part10.FileStart:
+    try:
+        return part10.start_of(made)
+    except UnparsableError as error:
+        raise WrongPixelsError(f"what the codec worker wrote cannot be read: {error}") from error
 
 
 def _synced(descriptor: int) -> str:

@@ -168,8 +168,7 @@ class Products:
         blob = stored.blob
         path = self._archive.blobs.path(blob)
         try:
-            with path.open("rb") as file:
-                uid = part10.data_set_offset(file).transfer_syntax_uid
+            uid = part10.start_at(path).transfer_syntax_uid
         except FileNotFoundError as error:
             raise InstanceFault(f"the file {blob} of the instance is missing from the archive") from error
         except UnparsableError as error:
@@ -325,8 +324,7 @@ def _kept(source: Product, reason: str) -> Product:
 
 def _named_in(file: Path) -> str:
     """Return the SOP Instance UID that a file's meta information names."""
-    with file.open("rb") as opened:
-        return part10.data_set_offset(opened).meta.get(part10.META_INSTANCE, "")
+    return part10.start_at(file).meta.get(part10.META_INSTANCE, "")
 
 
 class KeyedLocks:

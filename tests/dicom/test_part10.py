@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import tempfile
 from pathlib import Path
 
 import pydicom
@@ -145,3 +146,26 @@ def test_file_meta_read_at_once_is_what_is_read_element_by_element(aet, end, cha
     at_once = part10._plain_meta(begin, 132)
     if at_once is not None:
         assert at_once == part10._read_meta(file, 132)
+
+
+@given(
+    st.sampled_from([0, 700, 860, 880, 1020, 5000]),
+    st.integers(0, 40),
+    st.integers(0, 60),
+    st.lists(st.tuples(st.integers(0, 400), st.binary(min_size=1, max_size=4)), max_size=2),
+)
+def test_what_is_said_of_a_descriptor_is_what_is_said_of_a_file(private, more, end, changes):
+    meta = header() + b"\x02\0\x02\1OB\0\0" + struct.pack("<I", private) + bytes(private)
+    content = bytearray(meta + bytes(range(8, 8 + more)))
+    for place, value in changes:
+        content[place : place + len(value)] = value
+    with tempfile.TemporaryFile() as file:
+        file.write(content[: len(content) - end])
+        file.flush()
+        said = []
+        for ask in (lambda: part10.start_of(file.fileno()), lambda: part10.data_set_offset(file)):
+            try:
+                said.append(ask())
+            except UnparsableError as error:
+                said.append((type(error), str(error)))
+    assert said[0] == said[1]

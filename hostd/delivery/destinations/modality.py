@@ -363,7 +363,7 @@ class ModalitySession:
 
     def _store(self, outgoing: Outgoing, product: Product) -> Answer:
         delivery = outgoing.delivery
-        with product.path.open("rb") as file:
+        with product.path.open("rb", buffering=0) as file:
             start = part10.data_set_offset(file)
             length = file.seek(0, 2) - start.offset
             file.seek(start.offset)
