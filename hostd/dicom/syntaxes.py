@@ -36,6 +36,9 @@ class TransferSyntax:
     def __str__(self) -> str:
         return f"{self.name} ({self.uid})"
 
+    def __hash__(self) -> int:
+        return hash(self.uid)  # that of all fields takes ten times as long, and is asked for at every turn
+
 
 def _native(suffix: str, keyword: str, name: str, **facts: bool | str | None) -> TransferSyntax:
     return TransferSyntax(_ROOT + suffix, keyword, name, **facts)  # type: ignore[arg-type]  # keywords are the fields'

@@ -101,7 +101,7 @@ class DeflatingFile:
         self._begin = file.tell()
         self._deflater = zlib.compressobj(wbits=-zlib.MAX_WBITS)
 
-    def write(self, content: bytes) -> int:
+    def write(self, content: bytes | memoryview) -> int:
         """Deflate and write."""
         self._file.write(self._deflater.compress(content))
         return len(content)

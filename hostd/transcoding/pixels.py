@@ -223,7 +223,11 @@ def are_same(one: Frame, other: Frame) -> bool:
     """Tell whether two canonical frames are the same: in shape, in type and in every sample."""
     import numpy as np  # noqa: PLC0415 - importing this module must not load numpy in the host
 
-    return one.dtype == other.dtype and np.array_equal(one, other)
+    if one.dtype != other.dtype or one.shape != other.shape:
+        return False
+    if one.nbytes % 8 == 0 and one.flags.c_contiguous and other.flags.c_contiguous:
+        one, other = (frame.reshape(-1).view("u8") for frame in (one, other))  # several samples at once
+    return np.array_equal(one, other)
 
 
 def overlay_bits(arranged: Frame, bit: int) -> Frame:
@@ -241,10 +245,10 @@ class NativeWriter:
         self._pixels = pixels
         self._left: list[Frame] = []
 
-    def add(self, frame: Frame) -> bytes:
-        """Return the bytes that are complete with that frame."""
+    def add(self, frame: Frame) -> bytes | memoryview:
+        """Return the bytes that are complete with that frame; they may be the frame's own."""
         if self._pixels.bits_allocated > 1:
-            return frame.astype(self._pixels.container, copy=False).tobytes()
+            return frame.astype(self._pixels.container, order="C", copy=False).reshape(-1).view("u1").data
         import numpy as np  # noqa: PLC0415 - importing this module must not load numpy in the host
 
         bits: Frame = np.concatenate([*self._left, frame.ravel()])

@@ -22,7 +22,7 @@ from hostd.transcoding.source import EXTENDED_LENGTHS, EXTENDED_OFFSETS, NATIVE,
 class Output(Protocol):
     """What a data set is written to: the result itself, or what deflates into it."""
 
-    def write(self, content: bytes, /) -> int:
+    def write(self, content: bytes | memoryview, /) -> int:
         """Write the content."""
         ...
 
@@ -129,7 +129,7 @@ def _uncompressed_item(item: el.Elements) -> el.Elements:
         shape = described.as_canonical(photometric)
         frame, _ = decode_with(stream, described, codecs)
         native = pixels.NativeWriter(shape)
-        value = native.add(frame) + native.close()
+        value = b"".join((native.add(frame), native.close()))
         return _without_fragments(el.with_bytes(with_image(item, shape), el.PIXEL_DATA, pixel_vr(shape), value))
     raise CannotTranscodeError("an icon image inside the header is compressed in a way that this release cannot decode")
 
