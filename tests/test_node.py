@@ -136,7 +136,8 @@ def test_users_destinations_and_scripts_change_while_it_runs_and_the_log_names_w
     node.start()
     try:
         modality = {"aet": "A", "host": "127.0.0.1", "port": 1}
-        wanted = settings(tmp_path, modalities={"archive": modality}, dicom={"port": 0, "aets": ["OTHER"]})
+        http = {"port": 0, "max_requests": 7}
+        wanted = settings(tmp_path, modalities={"archive": modality}, dicom={"port": 0, "aets": ["OTHER"]}, http=http)
         with capture_logs() as logs:
             node.reconfigure(wanted)
         assert node.settings.destination_names() == ("archive",)
@@ -144,7 +145,7 @@ def test_users_destinations_and_scripts_change_while_it_runs_and_the_log_names_w
         assert list(node._couriers.health()) == ["modality:archive"]
         shown = requests.get(f"http://127.0.0.1:{node.http.port}/destinations", timeout=60).json()
         assert [(one["Destination"], one["Configured"]) for one in shown] == [("modality:archive", True)]
-        assert [line["settings"] for line in logs if "next start" in line["event"]] == [["dicom.aets"]]
+        assert [line["settings"] for line in logs if "next start" in line["event"]] == [["dicom.aets", "http.max_requests"]]
         node.reconfigure(settings(tmp_path))
         assert node._couriers.health() == {}
     finally:

@@ -46,6 +46,26 @@ def test_what_waits_for_a_start_can_be_named(name):
     assert isinstance(getattr(Settings(), name), Section)
 
 
+WAITING = [
+    f"{section}.{name}"
+    for section in sorted(Settings.model_fields.keys() - changes.RELOADED)
+    for name in sorted(
+        type(getattr(Settings(), section)).model_fields.keys() - changes.RELOADED_OF.get(section, frozenset())
+    )
+]
+
+
+@pytest.mark.parametrize("setting", WAITING)
+def test_each_setting_that_is_not_taken_over_is_named_as_waiting(setting):
+    section, _, name = setting.partition(".")
+    now = Settings()
+    other = getattr(now, section).model_copy(update={name: "other"})
+    wanted = now.model_copy(update={section: other})
+    assert changes.sections(now, wanted) == []
+    assert changes.waiting(now, wanted) == [setting]
+    assert changes.taken(now, wanted) == now
+
+
 def test_the_page_says_which_sections_are_taken_over(pytestconfig):
     page = (pytestconfig.rootpath / "docs" / "configuration.md").read_text()
     (line,) = [line for line in page.splitlines() if "A running node takes over" in line]
