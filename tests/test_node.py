@@ -145,7 +145,9 @@ def test_users_destinations_and_scripts_change_while_it_runs_and_the_log_names_w
         assert list(node._couriers.health()) == ["modality:archive"]
         shown = requests.get(f"http://127.0.0.1:{node.http.port}/destinations", timeout=60).json()
         assert [(one["Destination"], one["Configured"]) for one in shown] == [("modality:archive", True)]
-        assert [line["settings"] for line in logs if "next start" in line["event"]] == [["dicom.aets", "http.max_requests"]]
+        assert [line["settings"] for line in logs if "next start" in line["event"]] == [
+            ["dicom.aets", "http.max_requests"]
+        ]
         node.reconfigure(settings(tmp_path))
         assert node._couriers.health() == {}
     finally:

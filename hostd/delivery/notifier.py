@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import random
-import threading
-import time
 from collections.abc import Mapping
 
 import structlog
@@ -13,6 +11,7 @@ from sqlalchemy import Connection
 from hostd.archive import leases, notices
 from hostd.archive.archive import Archive
 from hostd.archive.notices import Notification
+from hostd.archive.turning import Turning, stopped
 from hostd.clock import Clock
 from hostd.delivery.channels import Channel, ChannelError, Message
 from hostd.delivery.retry import Waits
@@ -25,49 +24,28 @@ _LONGEST_WAIT_S = 3600.0
 _log = structlog.get_logger(__name__)
 
 
-class Notifier:
+class Notifier(Turning):
     """Carries out the notifications of one channel, one after another, until it is asked to stop.
 
     The channel may be replaced by another of the same name; it is looked at once a notification.
     """
 
     def __init__(self, archive: Archive, channel: Channel, policy: Waits, clock: Clock, node_name: str) -> None:
+        super().__init__(archive.bulletin, TOPIC, f"notifier {channel.name}")
         self._archive = archive
         self.channel = channel
         self._policy = policy
         self._clock = clock
         self._node_name = node_name
         self._lease = f"channel:{channel.name}"
-        self._closing = threading.Event()
         self._log = _log.bind(channel=channel.name)
-        self._thread = threading.Thread(target=self._serve, name=f"notifier {channel.name}", daemon=True)
 
-    def start(self) -> None:
-        """Begin."""
-        self._thread.start()
+    def failed(self) -> float:
+        """Log it; what was not recorded is sent again."""
+        self._log.exception("the notifier failed; it goes on after a pause")
+        return self._policy.first_s
 
-    def ask_to_stop(self) -> None:
-        """Have it end after what it is sending; the bulletin must be rung for it to notice."""
-        self._closing.set()
-
-    def join(self, seconds: float) -> bool:
-        """Wait for it to end; return whether it has."""
-        self._thread.join(seconds)
-        return not self._thread.is_alive()
-
-    def _serve(self) -> None:
-        while not self._closing.is_set():
-            seen = self._archive.bulletin.seen(TOPIC)
-            try:
-                pause = self._turn()
-            except Exception:  # noqa: BLE001 - a thread that must not end; what was not recorded is sent again
-                self._log.exception("the notifier failed; it goes on after a pause")
-                self._closing.wait(self._policy.first_s)
-                continue
-            if pause is None or pause > 0:
-                self._archive.bulletin.wait(TOPIC, seen, pause)
-
-    def _turn(self) -> float | None:
+    def turn(self) -> float | None:
         """Send one notification if one is due; return for how many seconds there is nothing to do, None for until it is rung."""
         with self._archive.read() as connection:
             one = notices.next_waiting(connection, self.channel.name)
@@ -154,13 +132,7 @@ class Notifiers:
 
     def stop(self, grace_s: float) -> None:
         """End after what is being sent; what waits is carried out after the next start."""
-        ending = [*self._serving.values(), *self._leaving]
-        for one in ending:
-            one.ask_to_stop()
-        self._archive.bulletin.ring(TOPIC)
-        end = time.monotonic() + grace_s
-        late = [one for one in ending if not one.join(max(0.0, end - time.monotonic()))]
-        if late:
+        if late := stopped(self._archive.bulletin, TOPIC, [*self._serving.values(), *self._leaving], grace_s):
             _log.warning("notifications are still being sent and are left behind", count=len(late))
 
 

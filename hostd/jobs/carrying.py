@@ -16,8 +16,6 @@ How a verb gets here, in three steps:
 from __future__ import annotations
 
 import random
-import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -28,6 +26,7 @@ from sqlalchemy import Connection
 from hostd.archive import leases, occurrences, tasks
 from hostd.archive.archive import Archive
 from hostd.archive.tasks import TOPIC, Task
+from hostd.archive.turning import Turning, stopped
 from hostd.archive.writer import Write
 from hostd.errors import ActionFault, InstanceFault, LimitReachedError, TranscodeError
 
@@ -88,10 +87,11 @@ class LostError(Exception):
     """Another node carries out the tasks of this queue now."""
 
 
-class Carrier:
-    """Carries out the tasks of one queue, in a thread of its own, until `stop`."""
+class Carrier(Turning):
+    """Carries out the tasks of one queue, in a thread of its own, until it is asked to stop."""
 
     def __init__(self, archive: Archive, queue: str, executor: Executor, waits: Waits) -> None:
+        super().__init__(archive.bulletin, TOPIC, f"actions {queue}")
         self.queue = queue
         self._archive = archive
         self.executor = executor
@@ -99,40 +99,24 @@ class Carrier:
         self._waits = waits
         self._lease = f"actions:{queue}"
         self._token: int | None = None
-        self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._serve, name=f"actions {queue}", daemon=True)
         self._log = _log.bind(queue=queue)
 
-    def start(self) -> None:
-        """Begin, with what an earlier node left."""
-        self._thread.start()
-
-    def ask_to_stop(self) -> None:
-        """Have it end after the task that is being carried out."""
-        self._closing.set()
-
-    def join(self, seconds: float) -> bool:
-        """Wait for it to end; return whether it has."""
-        self._thread.join(seconds)
-        return not self._thread.is_alive()
-
-    def _serve(self) -> None:
-        while not self._closing.is_set():
-            seen = self._archive.bulletin.seen(TOPIC)
-            try:
-                pause = self.turn()
-            except LostError:
-                self._log.warning("another node has taken over these actions")
-                self._token, pause = None, leases.LOOK_S
-            except Exception:  # noqa: BLE001 - a thread that must not end; what was under way is recovered
-                self._log.exception("actions could not be carried out; hostd goes on after a pause")
-                self._token = None
-                self._closing.wait(_FIRST_PAUSE_S)
-                continue
-            if (pause is None or pause > 0) and not self._closing.is_set():
-                self._archive.bulletin.wait(TOPIC, seen, pause)
+    def failed(self) -> float:
+        """Log it; what was under way is recovered."""
+        self._log.exception("actions could not be carried out; hostd goes on after a pause")
+        self._token = None
+        return _FIRST_PAUSE_S
 
     def turn(self) -> float | None:
+        """Carry out one task if one is due, where no other node does; return for how long there is nothing to do."""
+        try:
+            return self._turn()
+        except LostError:
+            self._log.warning("another node has taken over these actions")
+            self._token = None
+            return leases.LOOK_S
+
+    def _turn(self) -> float | None:
         """Carry out one task if one is due; return for how many seconds there is nothing to do, None for until it is rung."""
         if self._token is None and not self._own():
             return leases.LOOK_S
@@ -272,11 +256,7 @@ class Carriers:
 
     def stop(self, grace_s: float) -> list[str]:
         """End after the tasks that are being carried out; return the queues that had not ended within `grace_s` seconds."""
-        for carrier in self._carriers.values():
-            carrier.ask_to_stop()
-        self._archive.bulletin.ring(TOPIC)
-        end = time.monotonic() + grace_s
-        late = [one.queue for one in self._carriers.values() if not one.join(max(0.0, end - time.monotonic()))]
+        late = [one.queue for one in stopped(self._archive.bulletin, TOPIC, self._carriers.values(), grace_s)]
         if late:
             _log.warning("actions are still being carried out and are left behind", queues=late)
         return late

@@ -1,8 +1,9 @@
 """What people decide of deliveries: recorded, only where it may be, and never at the price of what was promised (P3, P4)."""
 
 import pytest
+from waiting_kit import delete_that_waits
 
-from hostd.archive import deliveries, delivery_orders, instances, removal, rows
+from hostd.archive import deliveries, delivery_orders, instances, removal
 from hostd.archive import tables as t
 from hostd.archive.delivery_orders import Matching, Order
 from hostd.archive.records import Attempt, Blob
@@ -133,39 +134,13 @@ def test_a_redirect_to_where_it_goes_anyway_or_of_what_has_no_file_is_left(archi
     assert get(archive, waiting[0]).state == "waiting"
 
 
-def waiting_delete(archive, delivery):
-    """Have a delete wait for a delivery; return the action."""
-
-    def unit(connection):
-        run = rows.insert(
-            connection,
-            t.run,
-            script="d.py",
-            version="v",
-            event=1,
-            outcome="done",
-            tags_read=[],
-            log=[],
-            at=1.0,
-            seconds=0.1,
-        )
-        action = rows.insert(
-            connection, t.action, run=run, script="d.py", event=1, position=0, verb="delete",
-            inputs={"instance": "ia", "content": "a", "after": "delivered"}, state="open",
-        )  # fmt: skip
-        connection.execute(t.waiting_delete.insert().values(action=action, delivery=delivery))
-        return action
-
-    return archive.writer.do(unit)
-
-
 def state_of(archive, action):
     with archive.read() as connection:
         return connection.execute(t.action.select().where(t.action.c.id == action)).one()
 
 
 def test_a_delete_after_delivery_does_not_follow_a_discard(archive, waiting):
-    action = waiting_delete(archive, waiting[0])
+    action = delete_that_waits(archive, waiting[0])
     decide(archive, "discard", waiting[0], why="x")
     row = state_of(archive, action)
     assert row.state == "held"
@@ -173,7 +148,7 @@ def test_a_delete_after_delivery_does_not_follow_a_discard(archive, waiting):
 
 
 def test_a_delete_waits_for_what_a_redirect_made(archive, waiting):
-    action = waiting_delete(archive, waiting[0])
+    action = delete_that_waits(archive, waiting[0])
     made = decide(archive, "redirect", waiting[0], to=BUFFER).made[waiting[0]]
     assert state_of(archive, action).state == "open"
     with archive.read() as connection:

@@ -2,6 +2,7 @@
 
 import pytest
 import sqlalchemy as sa
+from waiting_kit import delete_that_waits
 
 from hostd.archive import commitments, deliveries, figures, finished, instances, rows
 from hostd.archive import tables as t
@@ -104,26 +105,7 @@ def test_what_says_something_stays_whatever_its_age(archive, blob):
     young = deliver(archive, "y", at=5000.0)
     old = deliver(archive, "o", at=100.0)
     waited_for = deliver(archive, "w", at=100.0)
-
-    def wait(connection):
-        run = rows.insert(
-            connection,
-            t.run,
-            script="d.py",
-            version="v",
-            event=1,
-            outcome="done",
-            tags_read=[],
-            log=[],
-            at=1.0,
-            seconds=0.1,
-        )
-        action = rows.insert(
-            connection, t.action, run=run, script="d.py", event=1, position=0, verb="delete", inputs={}, state="held"
-        )
-        connection.execute(t.waiting_delete.insert().values(action=action, delivery=waited_for))
-
-    archive.writer.do(wait)
+    delete_that_waits(archive, waited_for)
     reckon(archive)
     assert purge(archive, "deliveries", 2000.0) == 1
     assert numbers(archive) == sorted({of_what_is_stored, failed, young, waited_for})

@@ -163,6 +163,18 @@ def test_a_move_to_who_is_unknown_fails_with_the_number_that_clients_look_at(wor
     assert ask(world[0].url, "POST", "/modalities/pacs/move", {**named, "TargetAet": "NOWHERE"}).status_code == 500
 
 
+def test_a_move_by_who_does_not_answer_is_a_job_that_fails_and_is_refused_by_orthanc(world):
+    node, _ = world
+    body = {"Level": "Study", "Resources": [{"StudyInstanceUID": STUDY}], "TargetAet": "ORTHANC", "Asynchronous": True}
+    ours, theirs = both(world, "POST", "/modalities/dead/move", body)
+    assert (theirs.status_code, theirs.json()["OrthancStatus"]) == (500, 9)
+    path = node.url + ours.json()["Path"]
+    job = until(
+        lambda: (found := requests.get(path, timeout=60).json())["State"] == "Failure" and found, "the job fails"
+    )
+    assert job["ErrorCode"] == 9
+
+
 def test_named_resources_are_moved_and_got(world):
     node, _ = world
     uid = dcmread(sample("CT_small.dcm")).SOPInstanceUID

@@ -143,6 +143,18 @@ def test_what_has_ended_can_be_neither_paused_nor_cancelled_and_only_what_failed
         ended(paths)
 
 
+def test_what_a_peer_did_not_take_counts_as_sent_by_orthanc_only(pair):
+    answers = ended(submitted(pair, "POST /peers/dead/store", Resources=[pair.names["instance"]]))
+    theirs, ours = [int(one.json()["Content"]["Size"]) for one in answers]
+    assert theirs > ours == 0
+
+
+@pytest.mark.parametrize("path", ["", "/data", "/md5"])
+def test_what_is_told_of_a_dicom_file_has_a_revision_by_orthanc_only(pair, path):
+    theirs, ours = pair.assert_alike(f"GET /instances/{{instance}}/attachments/dicom{path}")
+    assert ("ETag" in theirs.headers, "ETag" in ours.headers) == (True, False)
+
+
 @pytest.mark.parametrize("table", ["modalities", "peers"])
 def test_nobody_is_sent_anything(pair, table):
     pair.assert_alike(f"POST /{table}/nobody/store", json=[pair.names["instance"]])
