@@ -13,15 +13,11 @@ from pathlib import Path
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
-# pynetdicom's programs have the names of DCMTK's, and an activated environment puts them first.
-if sys.prefix != sys.base_prefix:
-    own = Path(sys.executable).parent
-    os.environ["PATH"] = os.pathsep.join(folder for folder in os.get_exec_path() if Path(folder) != own)
-
 import hypothesis
 import pytest
 import structlog
 
+import benchmarks  # noqa: F401 - it leaves pynetdicom's programs off the PATH, which have the names of DCMTK's
 from hostd.archive.archive import Archive
 from hostd.archive.database import INDEX
 from hostd.testing.clock import ManualClock
