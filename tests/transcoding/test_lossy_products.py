@@ -50,13 +50,6 @@ class Forger:
 
 
 @pytest.fixture
-def archive(tmp_path):
-    opened = Archive(tmp_path, "node", ManualClock())
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
 def forger(codecs):
     return Forger(codecs)
 

@@ -1,16 +1,14 @@
 """What is made for whoever retrieves is made once a minute, verified, and leaves nothing behind."""
 
-import hashlib
 import os
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from transcoding_images import EXPLICIT, J2K, instance_file
+from products_kit import store
+from transcoding_images import CT, EXPLICIT, J2K, instance_file
 
 from hostd.archive.archive import Archive
-from hostd.archive.instances import add_blob
-from hostd.archive.records import Blob, Delivery
-from hostd.dicom.part10 import file_header
+from hostd.archive.records import Delivery
 from hostd.errors import CannotTranscodeError, CodecCrashedError, InstanceFault, StorageError
 from hostd.testing.clock import ManualClock
 from hostd.transcoding.passing import Passing
@@ -19,7 +17,6 @@ from hostd.transcoding.receipt import Receipt
 from hostd.transcoding.transform import Transcode, Transform
 from hostd.transcoding.used_files import UsedFiles
 
-CT = "1.2.840.10008.5.1.4.1.1.2"
 TO_J2K = Transform.into(J2K, or_original=False)
 
 
@@ -40,13 +37,6 @@ class Codecs:
 
 
 @pytest.fixture
-def archive(tmp_path, prepared):
-    opened = Archive(prepared(tmp_path), "node", ManualClock())
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
 def codecs():
     return Codecs()
 
@@ -63,16 +53,9 @@ def started(archive, codecs, **given):
 
 def asked(archive):
     """Store a file; return a delivery of it as a retrieval has it."""
-    content = file_header(CT, "1.2.3", EXPLICIT) + b"source"
-    file = archive.blobs.create()
-    file.write(content)
-    file.seal()
-    file.close()
-    blob = Blob(file.name, len(content), hashlib.sha256(content).hexdigest(), EXPLICIT)
-    archive.writer.do(lambda c: add_blob(c, blob, 0.0), blobs=[file.name])
     return Delivery(
         id=0, instance="i", sop_instance_uid="1.2.3", sop_class_uid=CT, destination="modality:x", content="content",
-        blob=file.name, transform="", priority=0, state="sending", attempts=0, not_before=0, next_attempt_at=0,
+        blob=store(archive), transform="", priority=0, state="sending", attempts=0, not_before=0, next_attempt_at=0,
         last_error=None, possible_doubles=0, created_at=0, finished_at=None, script=None,
     )  # fmt: skip
 

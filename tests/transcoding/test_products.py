@@ -7,23 +7,18 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from products_kit import source, store
 from pydicom import dcmread
-from transcoding_images import EXPLICIT, J2K, instance_file, shipped
+from transcoding_images import CT, EXPLICIT, J2K, instance_file, shipped
 
 from hostd.archive import deliveries, receipts
-from hostd.archive.archive import Archive
-from hostd.archive.instances import add_blob
-from hostd.archive.records import Blob
-from hostd.dicom.part10 import file_header
 from hostd.errors import CannotTranscodeError, CodecCrashedError, InstanceFault, WrongPixelsError
-from hostd.testing.clock import ManualClock
 from hostd.transcoding.pool import CodecPool
 from hostd.transcoding.products import Products
 from hostd.transcoding.receipt import Receipt
 from hostd.transcoding.stored import Stored
 from hostd.transcoding.transform import Transcode, Transform
 
-CT = "1.2.840.10008.5.1.4.1.1.2"
 J2K91 = "1.2.840.10008.1.2.4.91"
 TO_J2K = Transform.into(J2K)
 
@@ -53,13 +48,6 @@ class FakePool:
 
 
 @pytest.fixture
-def archive(tmp_path, prepared):
-    opened = Archive(prepared(tmp_path), "node", ManualClock())
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
 def pool():
     return FakePool()
 
@@ -67,21 +55,6 @@ def pool():
 @pytest.fixture
 def products(archive, pool):
     return Products(archive, pool)
-
-
-@pytest.fixture
-def blob(archive):
-    return stored(archive, file_header(CT, "1.2.3", EXPLICIT) + b"source")
-
-
-def stored(archive, content, syntax=EXPLICIT):
-    file = archive.blobs.create()
-    file.write(content)
-    file.seal()
-    file.close()
-    made = Blob(file.name, len(content), hashlib.sha256(content).hexdigest(), syntax)
-    archive.writer.do(lambda c: add_blob(c, made, 0.0), blobs=[file.name])
-    return file.name
 
 
 def of(blob):
@@ -136,7 +109,7 @@ def test_two_couriers_that_ask_at_the_same_time_make_one_transcode(products, poo
 
 
 def test_one_transcode_does_not_wait_for_another_of_another_file(products, pool, archive, blob):
-    other = stored(archive, file_header(CT, "1.2.4", EXPLICIT) + b"other")
+    other = store(archive, source("1.2.4"))
     pool.gate.clear()
     threads = [threading.Thread(target=products.bring, args=(of(name), TO_J2K)) for name in (blob, other)]
     for thread in threads:
@@ -231,7 +204,7 @@ def test_a_product_whose_file_is_gone_is_made_again(products, pool, archive, blo
 
 def test_a_missing_or_unreadable_source_is_the_instances_fault(products, archive, blob):
     with pytest.raises(InstanceFault, match="cannot be read"):
-        products.source(of(stored(archive, b"this is no DICOM file at all")))
+        products.source(of(store(archive, b"this is no DICOM file at all")))
     archive.blobs.unlink(blob)
     with pytest.raises(InstanceFault, match="missing"):
         products.bring(of(blob), TO_J2K)
@@ -256,7 +229,7 @@ def test_the_codecs_make_a_product_of_a_real_image(archive):
     try:
         products = Products(archive, pool)
         source = shipped("CT_small.dcm")
-        blob = stored(archive, source.read_bytes())
+        blob = store(archive, source.read_bytes())
         uid = str(dcmread(source, stop_before_pixels=True).SOPInstanceUID)
         product = products.bring(Stored(blob, uid, "content"), TO_J2K)
         assert (product.kept_original, product.transfer_syntax) == (False, J2K)

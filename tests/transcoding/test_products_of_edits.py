@@ -3,22 +3,17 @@
 import hashlib
 
 import pytest
+from products_kit import source, store
 from transcoding_images import EXPLICIT, J2K, instance_file
 
 from hostd.archive import receipts
-from hostd.archive.archive import Archive
-from hostd.archive.instances import add_blob
-from hostd.archive.records import Blob
-from hostd.dicom.part10 import file_header
 from hostd.errors import CannotEditError, CodecCrashedError, InstanceFault
-from hostd.testing.clock import ManualClock
 from hostd.transcoding.edits import Anonymize, Modify, Redact
 from hostd.transcoding.products import Products
 from hostd.transcoding.receipt import Receipt
 from hostd.transcoding.stored import Stored
 from hostd.transcoding.transform import Transcode, Transform
 
-CT = "1.2.840.10008.5.1.4.1.1.2"
 TRIAL = Transform((Anonymize("TRIAL7"),))
 STORED_UID, MADE_UID = "1.2.3", "2.25.7"
 
@@ -49,13 +44,6 @@ class FakeEditor:
 
 
 @pytest.fixture
-def archive(tmp_path):
-    opened = Archive(tmp_path, "node", ManualClock())
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
 def editor():
     return FakeEditor()
 
@@ -67,14 +55,7 @@ def products(archive, editor):
 
 @pytest.fixture
 def stored(archive):
-    content = file_header(CT, STORED_UID, EXPLICIT) + b"source"
-    file = archive.blobs.create()
-    file.write(content)
-    file.seal()
-    file.close()
-    made = Blob(file.name, len(content), hashlib.sha256(content).hexdigest(), EXPLICIT)
-    archive.writer.do(lambda c: add_blob(c, made, 0.0), blobs=[file.name])
-    return Stored(file.name, STORED_UID, "c")
+    return Stored(store(archive, source(STORED_UID)), STORED_UID, "c")
 
 
 def test_the_product_is_made_once_and_has_its_own_uid(products, editor, stored):

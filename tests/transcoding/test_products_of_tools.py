@@ -6,18 +6,12 @@ import pytest
 from transcoding_images import EXPLICIT, J2K, instance_file
 
 from hostd.archive import receipts
-from hostd.archive.archive import Archive
-from hostd.archive.instances import add_blob
-from hostd.archive.records import Blob
-from hostd.dicom.part10 import file_header
 from hostd.errors import InstanceFault, ToolError
-from hostd.testing.clock import ManualClock
 from hostd.transcoding.products import Products
 from hostd.transcoding.receipt import Receipt
 from hostd.transcoding.stored import Stored
 from hostd.transcoding.transform import RunTool, Transcode, Transform
 
-CT = "1.2.840.10008.5.1.4.1.1.2"
 CROP = Transform((RunTool("crop", ("17",)),))
 
 
@@ -56,13 +50,6 @@ class FakeMaker:
 
 
 @pytest.fixture
-def archive(tmp_path):
-    opened = Archive(tmp_path, "node", ManualClock())
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
 def maker():
     return FakeMaker()
 
@@ -70,18 +57,6 @@ def maker():
 @pytest.fixture
 def products(archive, maker):
     return Products(archive, maker, maker)
-
-
-@pytest.fixture
-def blob(archive):
-    content = file_header(CT, "1.2.3", EXPLICIT) + b"source"
-    file = archive.blobs.create()
-    file.write(content)
-    file.seal()
-    file.close()
-    made = Blob(file.name, len(content), hashlib.sha256(content).hexdigest(), EXPLICIT)
-    archive.writer.do(lambda c: add_blob(c, made, 0.0), blobs=[file.name])
-    return file.name
 
 
 def test_the_product_has_its_own_uid_also_when_it_is_found_again(products, maker, blob):
