@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
-from typing import TypeVar
+from collections.abc import Sequence
+from typing import Protocol, TypeVar
 
 from hostd.archive.bulletin import Bulletin
 
@@ -53,12 +53,22 @@ class Turning(ABC):
                 self._bulletin.wait(self._topic, seen, pause)
 
 
-_T = TypeVar("_T", bound=Turning)
+class Ending(Protocol):
+    """What can be asked to stop, as a `Turning`."""
+
+    def ask_to_stop(self) -> None:
+        """Have it end; the topic must be rung for it to notice."""
+
+    def join(self, seconds: float) -> bool:
+        """Wait for it to end; return whether it has."""
+        ...
 
 
-def stopped(bulletin: Bulletin, topic: str, turning: Iterable[_T], grace_s: float) -> Sequence[_T]:
-    """Have all of a topic end after their turns; return those that have not within `grace_s` seconds."""
-    ending = list(turning)
+_E = TypeVar("_E", bound=Ending)
+
+
+def stopped(bulletin: Bulletin, topic: str, ending: Sequence[_E], grace_s: float) -> list[_E]:
+    """Have all these end, who wait for a topic; return those that have not within `grace_s` seconds."""
     for one in ending:
         one.ask_to_stop()
     bulletin.ring(topic)

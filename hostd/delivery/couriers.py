@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Collection, Mapping
 
 import structlog
@@ -12,6 +11,7 @@ from sqlalchemy import Connection
 from hostd.archive import deliveries
 from hostd.archive.archive import Archive
 from hostd.archive.tables import OPEN_STATES
+from hostd.archive.turning import stopped
 from hostd.clock import Clock
 from hostd.delivery.courier import TOPIC, AskFilters, Courier, Health, unfiltered
 from hostd.delivery.destinations import Destination
@@ -77,11 +77,7 @@ class Couriers:
             ending = [*self._couriers.values(), *self._leaving]
             self._couriers.clear()
             self._leaving.clear()
-        for courier in ending:
-            courier.ask_to_stop()
-        self._archive.bulletin.ring(TOPIC)
-        end = time.monotonic() + grace_s
-        late = [courier.destination.name for courier in ending if not courier.join(max(0.0, end - time.monotonic()))]
+        late = [one.destination.name for one in stopped(self._archive.bulletin, TOPIC, ending, grace_s)]
         if late:
             _log.warning("couriers are still sending and are left behind", destinations=late)
         return late

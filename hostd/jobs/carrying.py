@@ -256,7 +256,7 @@ class Carriers:
 
     def stop(self, grace_s: float) -> list[str]:
         """End after the tasks that are being carried out; return the queues that had not ended within `grace_s` seconds."""
-        late = [one.queue for one in stopped(self._archive.bulletin, TOPIC, self._carriers.values(), grace_s)]
+        late = [one.queue for one in stopped(self._archive.bulletin, TOPIC, [*self._carriers.values()], grace_s)]
         if late:
             _log.warning("actions are still being carried out and are left behind", queues=late)
         return late
