@@ -401,7 +401,9 @@ class Node:
                         ask_filters=self._filters.find,
                     ),
                     *retrieving(
-                        Retriever(self.archive, self._passing, self._filters.outgoing),
+                        Retriever(
+                            self.archive, self._passing, self._filters.outgoing, makers=settings.transcoding.workers
+                        ),
                         self._callers,
                         self._couriers.destinations,
                         lambda: self.settings,

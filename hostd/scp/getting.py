@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -92,9 +93,9 @@ class _OnAssociation:
         request = commands.store_request(
             message_id=self._message_id, sop_class_uid=sop_class, sop_instance_uid=product.sop_instance_uid, priority=0
         )
-        with product.path.open("rb") as file:
-            start = part10.data_set_offset(file)
-            length = file.seek(0, 2) - start.offset
+        with product.path.open("rb", buffering=0) as file:
+            start = part10.start_of(file.fileno())
+            length = os.fstat(file.fileno()).st_size - start.offset
             file.seek(start.offset)
             reader = DataSetReader(file, length, product.sop_instance_uid)
             self._association.send_data_set(context, reader.readinto, command=request)

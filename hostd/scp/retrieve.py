@@ -45,7 +45,7 @@ _RECORD_S = 2.0
 """Seconds after which what was sent is recorded."""
 _AHEAD = 8
 """Instances that are looked at ahead of their turn: something may have to be made of them."""
-_MAKERS = 3
+_MOST_MAKERS = 3
 _UNCOMPRESSED = (EXPLICIT_LE.uid, IMPLICIT_LE.uid)
 _AS_STORED = Transform(())
 _Upcoming = tuple[str, "Outgoing | None"]
@@ -105,9 +105,10 @@ class _Progress:
 
 
 class Retriever:
-    """Carries out what was asked for, over the way that it is given."""
+    """Carries out what was asked for, over the way that it is given. Of one retrieval, `makers` instances may be made at one time, and no more than three."""
 
-    def __init__(self, archive: Archive, products: Products, ask_filters: AskFilters) -> None:
+    def __init__(self, archive: Archive, products: Products, ask_filters: AskFilters, *, makers: int) -> None:
+        self._makers = min(makers, _MOST_MAKERS)
         self._archive = archive
         self._products = products
         self._ask_filters = ask_filters
@@ -167,7 +168,7 @@ class Retriever:
         self, exchange: Exchange, way: Way, ids: Sequence[str], progress: _Progress, record: _Record
     ) -> Generator[Response]:
         told_at = -_PENDING_S
-        with _Ahead(way, self._looked_up(way, ids)) as ahead:
+        with _Ahead(way, self._looked_up(way, ids), self._makers) as ahead:
             for instance, outgoing in ahead:
                 exchange.heed()
                 sent = self._send(way, outgoing) if outgoing is not None else self._gone(instance)
@@ -265,7 +266,8 @@ class _Obtained:
 class _Ahead:
     """Makes what the next instances need while one is sent: transcoding goes on while the line is used, in as many codec processes as may work."""
 
-    def __init__(self, way: Way, upcoming: Iterator[_Upcoming]) -> None:
+    def __init__(self, way: Way, upcoming: Iterator[_Upcoming], makers: int) -> None:
+        self._makers = makers
         self._way = way
         self._upcoming = upcoming
         self._executor: ThreadPoolExecutor | None = None
@@ -291,7 +293,7 @@ class _Ahead:
     def _begin(self, outgoing: Outgoing | None) -> Future[None] | None:
         if outgoing is None or outgoing.own_syntax in _UNCOMPRESSED:
             return None  # nothing, or next to nothing, is to be made of it
-        self._executor = self._executor or ThreadPoolExecutor(_MAKERS, "retrieval")
+        self._executor = self._executor or ThreadPoolExecutor(self._makers, "retrieval")
         return self._executor.submit(self._way.prepare, outgoing)
 
 

@@ -70,7 +70,7 @@ class Others:
 
 def main(others: Others | None = None) -> None:
     """Warm up, enter the jail, and do jobs until the host closes the connection; or be what workers are forked off (`zygote.settle`)."""
-    os.nice(_NICENESS)
+    _yield_to_others()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the host's to handle
     logging.disable()
     warnings.simplefilter("ignore")
@@ -87,6 +87,13 @@ def main(others: Others | None = None) -> None:
         channel.send(Ready(layers, leisure.thread))
         while True:
             _answer(sock, channel, others, leisure)
+
+
+def _yield_to_others() -> None:
+    """Have less of the processors than others, and, as what calculates for long, take none away from whoever has one."""
+    os.nice(_NICENESS)
+    with contextlib.suppress(AttributeError, OSError):  # where there is no such policy, or it is not allowed
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
 def warm_up() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -364,8 +365,8 @@ class ModalitySession:
     def _store(self, outgoing: Outgoing, product: Product) -> Answer:
         delivery = outgoing.delivery
         with product.path.open("rb", buffering=0) as file:
-            start = part10.data_set_offset(file)
-            length = file.seek(0, 2) - start.offset
+            start = part10.start_of(file.fileno())
+            length = os.fstat(file.fileno()).st_size - start.offset
             file.seek(start.offset)
             try:
                 answer = self._association.store(
