@@ -28,13 +28,15 @@ def pair(tmp_path_factory):
             "UserContentType": {"note": 1024}, "DicomAlwaysAllowFind": True, "DicomAlwaysAllowMove": True,
         },
     )  # fmt: skip
-    add_remotes(made)
-    caller = ["HOSTD", "127.0.0.1", made.node.port]  # whom Orthanc must know to commit to it, and to send to it
-    requests.put(f"{made.orthanc.url}/modalities/caller", json=caller, timeout=PATIENCE_S).raise_for_status()
-    made.names |= {"new": "new", "other": made.store(CT)["ParentSeries"]}
-    made.own = [set_up(made, url) for url in made.urls]
-    yield made
-    stop(made)
+    try:
+        add_remotes(made)
+        caller = ["HOSTD", "127.0.0.1", made.node.port]  # whom Orthanc must know to commit to it, and to send to it
+        requests.put(f"{made.orthanc.url}/modalities/caller", json=caller, timeout=PATIENCE_S).raise_for_status()
+        made.names |= {"new": "new", "other": made.store(CT)["ParentSeries"]}
+        made.own = [set_up(made, url) for url in made.urls]
+        yield made
+    finally:
+        stop(made)
 
 
 def set_up(pair, url):

@@ -21,16 +21,18 @@ ATTEMPTS = 20
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory):
     made = pair_of(tmp_path_factory.mktemp("running"))
-    image = dcmread(sample("MR_small.dcm"))
-    uid = image.SOPInstanceUID
-    for number in range(INSTANCES):
-        image.SOPInstanceUID = image.file_meta.MediaStorageSOPInstanceUID = f"{uid}.{number}"
-        out = io.BytesIO()
-        image.save_as(out)
-        stored = made.store(out.getvalue())
-    made.names["study"] = stored["ParentStudy"]
-    yield made
-    stop(made)
+    try:
+        image = dcmread(sample("MR_small.dcm"))
+        uid = image.SOPInstanceUID
+        for number in range(INSTANCES):
+            image.SOPInstanceUID = image.file_meta.MediaStorageSOPInstanceUID = f"{uid}.{number}"
+            out = io.BytesIO()
+            image.save_as(out)
+            stored = made.store(out.getvalue())
+        made.names["study"] = stored["ParentStudy"]
+        yield made
+    finally:
+        stop(made)
 
 
 def resting(url, request, body):
