@@ -45,6 +45,7 @@ RELOADED_OF = {
     ),
     "scripting": frozenset({"forget_after_days", "attempts", "park_after", "max_hops", "filter_time_limit_s"}),
     "jobs": frozenset({"keep_days"}),
+    "http": frozenset({"check_revisions", "metadata_numbers", "attachment_numbers", "attachment_types"}),
 }
 """Of other sections, the settings that may change while the node runs."""
 

@@ -115,7 +115,8 @@ this machine only.
   `node.allow_insecure_permissions` says otherwise.
 - A running node takes over {_listed(RELOADED)} when the file changes, or at once on SIGHUP;
   of `[dicom]`, what is accepted of whom: the settings whose names begin with `accept`, `rejected_`, `always_allow_`, and `check_modality_host`, `strict_aet_comparison` and `transcode`;
-  of `[node]` {_of("node")}; of `[scripting]` {_of("scripting")}; of `[jobs]` {_of("jobs")}.
+  of `[node]` {_of("node")}; of `[scripting]` {_of("scripting")}; of `[jobs]` {_of("jobs")};
+  of `[http]` {_of("http")}.
   A change of anything else takes effect with the next start; the log names the settings that wait for it. A file with a problem changes
   nothing.
 - `hostd config check` lists all problems, `hostd config show` all values and where each comes from, and

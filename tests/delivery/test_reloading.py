@@ -103,17 +103,23 @@ def test_how_long_and_how_much_changes_while_the_node_runs(tmp_path):
         until(lambda: count(node, t.run) > 1)
         assert not parked(node)
         base = {"data": tmp_path / "data", "scripts": tmp_path / "scripts", "name": "n"}
+        http = node.settings.http.model_dump(exclude_unset=True)
         with capture_logs() as logs:
             node.reconfigure(
                 settings(
                     tmp_path, node={**base, "trash_days": 3, "refuse_below_mb": 7}, stable={"quiet_s": 0.01},
                     scripting={"attempts": 1, "filter_time_limit_s": 7}, jobs={"keep_days": 1},
+                    http={**http, "metadata_numbers": {"Reviewer": 1024}, "check_revisions": True},
                 )
             )  # fmt: skip
         assert not [line for line in logs if "next start" in line["event"]]
         until(lambda: parked(node))
         assert (node.settings.node.trash_days, node._filters.time_limit_s) == (3, 7)
         assert node._room.refuse_below_mb == 7
+        assert requests.get(where.replace("instances", "system"), timeout=60).json()["CheckRevisions"] is True
+        assert requests.get(where.replace("instances", "system"), timeout=60).json()["UserMetadata"] == {
+            "Reviewer": 1024
+        }
         assert requests.post(where, data=small_file(), timeout=60).status_code == 200
         until(lambda: "stable_study" in kinds(node))
     finally:
