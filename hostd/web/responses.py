@@ -66,14 +66,14 @@ class PiecesResponse(StreamingResponse):
         """Send it."""
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         slices = _Slices()
-        while some := await run_in_threadpool(_gathered, self.pieces, _SLICE):
+        while some := await run_in_threadpool(_gathered, self.pieces):
             for one in slices.of(some):
                 await send({"type": "http.response.body", "body": one, "more_body": True})
         await send({"type": "http.response.body", "body": slices.rest(), "more_body": False})
 
 
-def _gathered(pieces: Iterator[bytes], enough: int) -> list[bytes]:
-    """Return the next pieces, up to so many bytes and small ones joined; none at the end."""
+def _gathered(pieces: Iterator[bytes]) -> list[bytes]:
+    """Return the next pieces, a slice of them or more, with small ones joined; none at the end."""
     found: list[bytes] = []
     small: list[bytes] = []
     length = 0
@@ -84,7 +84,7 @@ def _gathered(pieces: Iterator[bytes], enough: int) -> list[bytes]:
         else:
             found += [b"".join(small), piece] if small else [piece]
             small = []
-        if length >= enough:
+        if length >= _SLICE:
             break
     return [*found, b"".join(small)] if small else found
 
