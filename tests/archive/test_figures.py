@@ -2,15 +2,13 @@
 
 import pytest
 import sqlalchemy as sa
-from waiting_kit import delete_that_waits
+from waiting_kit import delete_that_waits, run_with_action
 
 from hostd.archive import commitments, deliveries, figures, finished, instances, rows
 from hostd.archive import tables as t
 from hostd.archive.records import Attempt, Blob
 from hostd.dicom.commitment import Report
 from hostd.testing.made import arrive
-
-BOTH_DATABASES = True
 
 BOTH_DATABASES = True
 
@@ -115,26 +113,8 @@ def test_what_says_something_stays_whatever_its_age(archive, blob):
     assert of_what_is_stored not in numbers(archive)
 
 
-def ran(archive, outcome="done", at=1.0, event=1, state="done"):
-    def unit(connection):
-        run = rows.insert(
-            connection,
-            t.run,
-            script="d.py",
-            version="v",
-            event=event,
-            outcome=outcome,
-            tags_read=[],
-            log=[],
-            at=at,
-            seconds=0.1,
-        )
-        action = rows.insert(
-            connection, t.action, run=run, script="d.py", event=event, position=0, verb="label", inputs={}, state=state
-        )
-        return run, action
-
-    return archive.writer.do(unit)
+def ran(archive, state="done", **run):
+    return archive.writer.do(lambda c: run_with_action(c, verb="label", inputs={}, state=state, **run))
 
 
 def test_runs_go_with_their_actions_but_not_before_what_they_asked_for(archive, blob):

@@ -1,29 +1,23 @@
-"""Actions that wait, as scripts leave them."""
+"""Actions, as runs of scripts leave them."""
 
 from hostd.archive import rows
 from hostd.archive import tables as t
+
+
+def run_with_action(connection, *, outcome="done", at=1.0, event=1, **action):
+    """Enter a run of a script, and an action that it asked for; return both."""
+    run = rows.insert(
+        connection, t.run, script="d.py", version="v", event=event, outcome=outcome, tags_read=[], log=[], at=at, seconds=0.1
+    )  # fmt: skip
+    return run, rows.insert(connection, t.action, run=run, script="d.py", event=event, position=0, **action)
 
 
 def delete_that_waits(archive, delivery):
     """Have a script's delete wait for a delivery; return the action."""
 
     def unit(connection):
-        run = rows.insert(
-            connection,
-            t.run,
-            script="d.py",
-            version="v",
-            event=1,
-            outcome="done",
-            tags_read=[],
-            log=[],
-            at=1.0,
-            seconds=0.1,
-        )
-        action = rows.insert(
-            connection, t.action, run=run, script="d.py", event=1, position=0, verb="delete",
-            inputs={"instance": "ia", "content": "a", "after": "delivered"}, state="open",
-        )  # fmt: skip
+        inputs = {"instance": "ia", "content": "a", "after": "delivered"}
+        _, action = run_with_action(connection, verb="delete", inputs=inputs, state="open")
         connection.execute(t.waiting_delete.insert().values(action=action, delivery=delivery))
         return action
 
