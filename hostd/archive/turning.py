@@ -49,7 +49,8 @@ class Turning(ABC):
             except Exception:  # noqa: BLE001 - a thread that must not end; what was under way is done again
                 self._closing.wait(self.failed())
                 continue
-            if pause is None or pause > 0:
+            # It may have been asked before `seen`: then nothing rings any more.
+            if (pause is None or pause > 0) and not self._closing.is_set():
                 self._bulletin.wait(self._topic, seen, pause)
 
 

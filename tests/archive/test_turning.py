@@ -88,3 +88,18 @@ def test_several_end_together_and_who_does_not_is_told(bulletin):
     assert stopped(bulletin, "topic", [stuck, *others], 0.01) == [stuck]
     held.set()
     assert stuck.join(PATIENCE_S)
+
+
+def test_one_that_is_asked_to_stop_just_before_it_looks_whether_its_topic_was_rung_ends():
+    class Late(Bulletin):
+        def seen(self, topic):
+            late.ask_to_stop()
+            self.ring(topic)
+            return super().seen(topic)
+
+    late = Counting(Late())
+    late.start()
+    try:
+        assert late.join(PATIENCE_S)
+    finally:
+        late._bulletin.ring("topic")
