@@ -87,7 +87,7 @@ class Commissioner:
                 self._log.exception("asking for storage commitment failed; it goes on after a pause")
                 closing.wait(self._policy.first_s)
                 continue
-            if pause is None or pause > 0:
+            if (pause is None or pause > 0) and not closing.is_set():
                 bulletin.wait(TOPIC, seen, pause)
 
     def _turn(self) -> float | None:

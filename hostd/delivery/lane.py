@@ -153,7 +153,7 @@ class Lane:
                 self._log.exception("the courier failed; unless the node is stopping it goes on after a pause")
                 shared.closing.wait(shared.retry_s)
                 continue
-            if pause is None or pause > 0:
+            if (pause is None or pause > 0) and not shared.closing.is_set():
                 bulletin.wait(TOPIC, seen, pause)
 
     def _turn(self) -> float | None:

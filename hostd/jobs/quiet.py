@@ -62,7 +62,8 @@ class QuietTime:
                 _log.exception("stable series, studies and patients could not be told; hostd tries again")
                 self._stopping.wait(_AGAIN_S)
                 continue
-            self._archive.bulletin.wait(TOPIC, seen, pause)
+            if not self._stopping.is_set():
+                self._archive.bulletin.wait(TOPIC, seen, pause)
 
     def _pause(self) -> float:
         with self._archive.read() as connection:

@@ -65,7 +65,8 @@ class Schedules:
                 _log.exception("schedules could not be told; hostd tries again")
                 self._stopping.wait(_AGAIN_S)
                 continue
-            self._archive.bulletin.wait(schedules.TOPIC, seen, pause)
+            if not self._stopping.is_set():
+                self._archive.bulletin.wait(schedules.TOPIC, seen, pause)
 
     def _pause(self) -> float:
         now = self._archive.clock.now()

@@ -159,7 +159,8 @@ class ScriptHost:
             if decided != followed:
                 self._watch.look_again()
             followed = decided
-            self._archive.bulletin.wait("script", seen, None)
+            if not self._stopping:
+                self._archive.bulletin.wait("script", seen, None)
 
     def _decisions(self) -> Sequence[object]:
         """Return what people decided, and what was uploaded on any node, to be compared with what it was."""
