@@ -554,8 +554,10 @@ class Node:
         """Return what makes instances for whoever retrieves them: it replaces nothing, and nobody keeps it, so that it needs no receipt."""
         builtin = self.settings.transcoding.builtin
         used = UsedFiles()
-        transcoder = Transcoder(pool.in_passing(used), self._tools, builtin, may_be_unverified=True)
-        passing = Passing(self.archive, transcoder, products, used)
+        codecs = pool.in_passing(used)
+        transcoder = Transcoder(codecs, self._tools, builtin, may_be_unverified=True)
+        several = codecs if builtin == "before" else None
+        passing = Passing(self.archive, transcoder, products, used, several=several)
         self._undo.append(("what was made to be retrieved", passing.stop))
         return passing, transcoder
 

@@ -32,6 +32,8 @@ class Found:
     blob: str
     content: str
     transfer_syntax: str
+    size: int
+    """Bytes of the file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +107,7 @@ def current(connection: Connection, ids: Sequence[str]) -> dict[str, Found]:
         t.instance.c.blob,
         t.instance.c.received_sha256,
         t.blob.c.transfer_syntax,
+        t.blob.c.size,
     ).join(t.blob, t.blob.c.name == t.instance.c.blob)
     return {row.id: Found(*row) for row in connection.execute(query.where(t.instance.c.id.in_(ids)))}
 

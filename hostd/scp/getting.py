@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from hostd.delivery import faults
 from hostd.delivery.destinations import Answer, Outgoing, deviation
-from hostd.delivery.destinations.modality import fitting
+from hostd.delivery.destinations.modality import fitting, foreseen
 from hostd.delivery.negotiation import UNCOMPRESSED
 from hostd.dicom import data_sets, part10
 from hostd.dicom.retrieve import GETS
@@ -21,6 +20,7 @@ from hostd.errors import InstanceFault
 from hostd.scp.access import Act
 from hostd.scp.retrieve import Retriever
 from hostd.scp.services import Exchange, Response
+from hostd.transcoding.transform import Transform
 
 _MESSAGE_IDS = 0xFFFF
 
@@ -72,12 +72,10 @@ class _OnAssociation:
         """Nothing is to be opened."""
         yield
 
-    def prepare(self, outgoing: Outgoing) -> None:
-        """Make what would be sent."""
+    def foresee(self, outgoing: Outgoing) -> Transform | None:
+        """Return what would have to be made to send it."""
         accepted = self._contexts.get(outgoing.delivery.sop_class_uid, {})
-        if accepted and outgoing.own_syntax not in accepted:
-            with contextlib.suppress(InstanceFault):
-                fitting(outgoing, accepted, self._fallbacks(accepted))
+        return foreseen(outgoing, accepted, self._fallbacks(accepted))
 
     def send(self, outgoing: Outgoing) -> Answer:
         """Send one instance by C-STORE, and wait for the answer."""

@@ -15,6 +15,7 @@ from hostd.errors import DestinationFault, NoCommonSyntaxError
 from hostd.scp.access import Act
 from hostd.scp.retrieve import Retriever
 from hostd.scp.services import Exchange, Refusal, Response
+from hostd.transcoding.transform import Transform
 
 FindModality = Callable[[str], Modality | None]
 """AE title → the configured modality of it, None when there is none."""
@@ -73,11 +74,9 @@ class _ToModality:
         if session is not None:
             session.__exit__(kind, error, None)
 
-    def prepare(self, outgoing: Outgoing) -> None:
-        """Make what the association that there is would send."""
-        session = self._session
-        if session is not None:
-            session.prepare(outgoing)
+    def foresee(self, outgoing: Outgoing) -> Transform | None:
+        """Return what would have to be made to send it on the association that there is."""
+        return self._session.foresee(outgoing) if self._session is not None else None
 
     def send(self, outgoing: Outgoing) -> Answer:
         """Send one instance; where the association has broken, or does not have what it needs, over another."""

@@ -7,12 +7,11 @@ back. Each is recorded with the answer to it all the same (`archive.retrievals`)
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Generator, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
-from typing import Protocol, Self
+from typing import Protocol
 
 import structlog
 from sqlalchemy import Connection
@@ -28,9 +27,9 @@ from hostd.delivery.lane import AskFilters
 from hostd.dicom import retrieve, statuses
 from hostd.dicom.identifiers import IdentifierError
 from hostd.dicom.retrieve import Wanted
-from hostd.dicom.syntaxes import EXPLICIT_LE, IMPLICIT_LE
 from hostd.dimse.commands import SubOperations
 from hostd.errors import DestinationFault, InstanceFault, StorageError, UnparsableError
+from hostd.scp.ahead import Ahead, MakesAhead, Upcoming
 from hostd.scp.services import Cancelled, Exchange, Refusal, Response
 from hostd.transcoding.stored import Product, Stored
 from hostd.transcoding.transform import Transform
@@ -43,13 +42,7 @@ _PENDING_S = 0.1
 """Seconds between two pending responses, at least: who asks for a thousand small images reads no thousand of them."""
 _RECORD_S = 2.0
 """Seconds after which what was sent is recorded."""
-_AHEAD = 8
-"""Instances that are looked at ahead of their turn: something may have to be made of them."""
-_MOST_MAKERS = 3
-_UNCOMPRESSED = (EXPLICIT_LE.uid, IMPLICIT_LE.uid)
 _AS_STORED = Transform(())
-_Upcoming = tuple[str, "Outgoing | None"]
-"""The id of an instance, and what is to be sent of it; None where it is there no more."""
 
 
 class Way(Protocol):
@@ -64,8 +57,8 @@ class Way(Protocol):
         """Make ready for these, one of each kind. Raises `DestinationFault`."""
         ...
 
-    def prepare(self, outgoing: Outgoing) -> None:
-        """Make what would be sent of an instance, if it cannot go as it is, ahead of its turn and in another thread. Raises nothing of the instance's."""
+    def foresee(self, outgoing: Outgoing) -> Transform | None:
+        """Return what would have to be made of an instance to send it; None where it can go as it is, or that cannot be told."""
         ...
 
     def send(self, outgoing: Outgoing) -> Answer:
@@ -105,10 +98,10 @@ class _Progress:
 
 
 class Retriever:
-    """Carries out what was asked for, over the way that it is given. Of one retrieval, `makers` instances may be made at one time, and no more than three."""
+    """Carries out what was asked for, over the way that it is given; `makers` as of `Ahead`."""
 
-    def __init__(self, archive: Archive, products: Products, ask_filters: AskFilters, *, makers: int) -> None:
-        self._makers = min(makers, _MOST_MAKERS)
+    def __init__(self, archive: Archive, products: MakesAhead, ask_filters: AskFilters, *, makers: int) -> None:
+        self._makers = makers
         self._archive = archive
         self._products = products
         self._ask_filters = ask_filters
@@ -168,23 +161,24 @@ class Retriever:
         self, exchange: Exchange, way: Way, ids: Sequence[str], progress: _Progress, record: _Record
     ) -> Generator[Response]:
         told_at = -_PENDING_S
-        with _Ahead(way, self._looked_up(way, ids), self._makers) as ahead:
-            for instance, outgoing in ahead:
+        with Ahead(self._looked_up(way, ids), way.foresee, self._products, self._makers) as ahead:
+            for one in ahead:
                 exchange.heed()
-                sent = self._send(way, outgoing) if outgoing is not None else self._gone(instance)
+                sent = self._send(way, one.outgoing) if one.outgoing is not None else self._gone(one.instance)
                 record.add(sent)
                 progress.add(sent)
                 if progress.remaining and time.monotonic() >= told_at + _PENDING_S:
                     yield Response(statuses.PENDING, sub_operations=progress.counted(with_remaining=True))
                     told_at = time.monotonic()
 
-    def _looked_up(self, way: Way, ids: Sequence[str]) -> Iterator[_Upcoming]:
+    def _looked_up(self, way: Way, ids: Sequence[str]) -> Iterator[Upcoming]:
         for start in range(0, len(ids), _AT_ONCE):
             some = ids[start : start + _AT_ONCE]
             with self._archive.read() as connection:
                 there = retrievals.current(connection, some)
             for one in some:
-                yield one, self._outgoing(way, there[one]) if one in there else None
+                found = there.get(one)
+                yield Upcoming(one, self._outgoing(way, found), found.size) if found else Upcoming(one, None, 0)
 
     def _gone(self, instance: str) -> Sent:
         return Sent(instance, "", "failed", "it was deleted before its turn came", self._archive.clock.now())
@@ -261,46 +255,6 @@ class _Obtained:
     def source(self, stored: Stored) -> Product:
         """Do as `Products.source` does."""
         return self._products.source(stored)
-
-
-class _Ahead:
-    """Makes what the next instances need while one is sent: transcoding goes on while the line is used, in as many codec processes as may work."""
-
-    def __init__(self, way: Way, upcoming: Iterator[_Upcoming], makers: int) -> None:
-        self._makers = makers
-        self._way = way
-        self._upcoming = upcoming
-        self._executor: ThreadPoolExecutor | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._executor is not None:
-            # Who has cancelled does not wait for what is being made: it ends by itself, and by its time limit.
-            self._executor.shutdown(wait=False, cancel_futures=True)
-
-    def __iter__(self) -> Iterator[_Upcoming]:
-        """Yield each as its turn comes, when what is to be made of it has been made."""
-        begun: deque[tuple[_Upcoming, Future[None] | None]] = deque()
-        for one in self._upcoming:
-            begun.append((one, self._begin(one[1])))
-            if len(begun) == _AHEAD:
-                yield _waited(*begun.popleft())
-        while begun:
-            yield _waited(*begun.popleft())
-
-    def _begin(self, outgoing: Outgoing | None) -> Future[None] | None:
-        if outgoing is None or outgoing.own_syntax in _UNCOMPRESSED:
-            return None  # nothing, or next to nothing, is to be made of it
-        self._executor = self._executor or ThreadPoolExecutor(self._makers, "retrieval")
-        return self._executor.submit(self._way.prepare, outgoing)
-
-
-def _waited(one: _Upcoming, making: Future[None] | None) -> _Upcoming:
-    if making is not None and (error := making.exception()) is not None:
-        _LOG.warning("what is to be sent could not be made ahead", instance=one[0], reason=str(error))
-    return one
 
 
 class _Record:

@@ -1,11 +1,12 @@
 """What the host and a codec worker say to each other, in frames of `hostd.sandbox.channel`.
 
-The descriptors of a job follow its frame as SCM_RIGHTS over the same socket, with one byte: source, then result if there is one.
+The descriptors of a job follow its frame as SCM_RIGHTS over the same socket, with one byte: source, then result if there is one;
+of several, one pair after the other.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -15,6 +16,8 @@ from hostd.transcoding.receipt import Facts
 
 MAX_MESSAGE = 1 << 16
 """Bytes of one frame, in both directions."""
+MOST_AT_ONCE = 8
+"""Images that one job may be about."""
 
 
 class Job(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="job"):
@@ -28,6 +31,13 @@ class Job(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="job"):
     """Do it when nothing else wants the processor: nobody waits for it."""
     has_receipt: bool = True
     """Work out the pixel hashes that a receipt has; those of the facts may be empty otherwise."""
+
+
+class Several(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="several"):
+    """Transcode so many images to `target` (UID) without loss, each verified; none of them gets a receipt."""
+
+    target: str
+    count: Annotated[int, msgspec.Meta(ge=1, le=MOST_AT_ONCE)]
 
 
 class Compare(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="compare"):
@@ -91,6 +101,17 @@ class Made(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="made"):
     facts: Facts
 
 
+class MadeSeveral(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="made several"):
+    """What became of each of several, in their order; of those after the last nothing was done."""
+
+    outcomes: tuple[Made | Failed, ...]
+
+    @property
+    def leaves_usable(self) -> bool:
+        """Whether the worker is what it was before."""
+        return all(isinstance(outcome, Made) or outcome.leaves_usable for outcome in self.outcomes)
+
+
 class Hash(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="hash"):
     """The pixel hash."""
 
@@ -127,6 +148,11 @@ class Failed(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="faile
     message: str
     number: int = 0
 
+    @property
+    def leaves_usable(self) -> bool:
+        """Whether the worker is what it was before; otherwise it ends itself."""
+        return self.kind not in ("memory", "defect")
 
-ToWorker = Job | Compare | Measure | Draw | ReadPicture
-FromWorker = Ready | Made | Hash | Measured | Compared | Drawn | Picture | Failed
+
+ToWorker = Job | Several | Compare | Measure | Draw | ReadPicture
+FromWorker = Ready | Made | MadeSeveral | Hash | Measured | Compared | Drawn | Picture | Failed

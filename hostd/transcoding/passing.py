@@ -9,8 +9,11 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
 
 import structlog
 
@@ -19,8 +22,11 @@ from hostd.archive.archive import Archive
 from hostd.archive.blobs import Vacancy
 from hostd.archive.records import Delivery
 from hostd.dicom import syntaxes
+from hostd.dicom.syntaxes import TransferSyntax
 from hostd.errors import InstanceFault, StorageError, TranscodeError
+from hostd.transcoding.messages import MOST_AT_ONCE
 from hostd.transcoding.products import KeyedLocks, Products, Transcodes, transcode_twice
+from hostd.transcoding.receipt import Receipt
 from hostd.transcoding.sameness import require_same_instance
 from hostd.transcoding.stored import Product, Stored
 from hostd.transcoding.transform import Transcode, Transform
@@ -36,11 +42,19 @@ _NEWEST = 32
 _log = structlog.get_logger(__name__)
 
 
+class MakesSeveral(Protocol):
+    """What makes several results in one job: `hostd.transcoding.pool.InPassing`."""
+
+    def transcode_several(self, target: TransferSyntax, pairs: Sequence[tuple[Path, Path]]) -> list[Receipt | None]:
+        """Write each result, which must not exist, of the source beside it; None for one that was not. Raises `TranscodeError` or `OSError`."""
+        ...
+
+
 class Passing:
     """Makes them, each once. For any number of threads.
 
-    `pool` makes results that need no receipt, and may write over what is `used` up; `products` makes whatever is more than a change of the
-    transfer syntax, and stops first.
+    `pool` makes results that need no receipt, and may write over what is `used` up; `several`, where it is asked before anybody else, makes
+    the same in one job. `products` makes whatever is more than a change of the transfer syntax, and stops first.
     """
 
     def __init__(
@@ -50,6 +64,7 @@ class Passing:
         products: Products,
         used: UsedFiles,
         *,
+        several: MakesSeveral | None = None,
         now: Callable[[], float] = time.monotonic,
         most_bytes: int = _MOST_BYTES,
         newest: int = _NEWEST,
@@ -58,6 +73,7 @@ class Passing:
         self._pool = pool
         self._products = products
         self._used = used
+        self._several = several
         self._now = now
         self._most_bytes = most_bytes
         self._newest = newest
@@ -75,12 +91,57 @@ class Passing:
         if step is None:
             return self._products.obtain(delivery, transform)
         stored = Stored.of(delivery)
+        key = stored.blob, step.to
+        if (known := self._known(key)) is not None:
+            return known
         source = self._products.source(stored)
         if step.to == source.transfer_syntax:
             return source
-        key = stored.blob, step.to
         with self._making.holding(key):
             return self._known(key) or self._make(key, stored, source)
+
+    def obtain_ahead(self, asked: Sequence[tuple[Delivery, Transform]]) -> None:
+        """Make what will be asked for, as much as can be in one job of a codec. Raises nothing: `obtain` tells what is wrong with what was not made."""
+        by_target: dict[str, list[_Wanted]] = {}
+        for delivery, transform in asked:
+            step, stored = _only_step(transform), Stored.of(delivery)
+            if step is not None and self._several is not None:
+                by_target.setdefault(step.to, []).append(_Wanted((stored.blob, step.to), stored))
+        for target, wanted in by_target.items():
+            for start in range(0, len(wanted), MOST_AT_ONCE):
+                self._make_several(target, wanted[start : start + MOST_AT_ONCE])
+
+    def _make_several(self, target: str, wanted: Sequence[_Wanted]) -> None:
+        assert self._several is not None
+        with ExitStack() as locks:
+            # In one order, so that of two who are about the same none waits for the other for ever.
+            for key in sorted({one.key for one in wanted}):
+                locks.enter_context(self._making.holding(key))
+            missing = list({one.key: one for one in wanted if self._known(one.key) is None}.values())
+            spares = [self._archive.blobs.vacant() for _ in missing]
+            blobs = self._archive.blobs
+            pairs = [(blobs.path(one.stored.blob), spare.path) for one, spare in zip(missing, spares, strict=True)]
+            try:
+                receipts = self._several.transcode_several(syntaxes.by_uid(target), pairs) if pairs else []
+            except (TranscodeError, OSError) as error:
+                if self._products.is_stopping():
+                    return
+                _log.warning("several could not be made at one time; each is made alone", to=target, reason=str(error))
+                return
+            for one, spare, receipt in zip(missing, spares, receipts, strict=True):
+                if receipt is not None:
+                    self._take(one, spare, receipt)
+
+    def _take(self, one: _Wanted, spare: Vacancy, receipt: Receipt) -> None:
+        """Keep one of several, if it is what it should be."""
+        uid = one.stored.sop_instance_uid
+        try:
+            require_same_instance(spare.path, uid)
+            product = Product(spare.path, receipt.result_syntax, spare.name, uid)
+            self._keep(one.key, _Kept(product, spare, receipt.bytes_after, self._now() + _KEPT_S))
+        except (TranscodeError, StorageError, OSError) as error:
+            spare.path.unlink(missing_ok=True)
+            _log.warning("what was made with others is made again alone", sop_instance_uid=uid, reason=str(error))
 
     def source(self, stored: Stored) -> Product:
         """Do as `Products.source` does."""
@@ -166,6 +227,12 @@ class _Kept:
     size: int
     until: float
     """By the monotonic clock."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    key: tuple[str, str]
+    stored: Stored
 
 
 def _only_step(transform: Transform | None) -> Transcode | None:

@@ -8,12 +8,10 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import signal
-import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -24,28 +22,25 @@ from hostd.dicom import part10
 from hostd.dicom.syntaxes import TransferSyntax
 from hostd.errors import CannotTranscodeError, CodecCrashedError, UnparsableError, WrongPixelsError
 from hostd.launcher import Launcher
-from hostd.sandbox.channel import Channel, FrameError
 from hostd.sandbox.frames import PixelFacts
-from hostd.transcoding.leisure import put_last
+from hostd.transcoding.codec_worker import CodecWorker
 from hostd.transcoding.messages import (
-    MAX_MESSAGE,
     Compare,
     Compared,
     Draw,
     Drawn,
-    Failed,
-    FromWorker,
     Hash,
     Job,
     Made,
+    MadeSeveral,
     Measure,
     Measured,
     Picture,
     ReadPicture,
-    Ready,
+    Several,
 )
 from hostd.transcoding.options import EncodeOptions
-from hostd.transcoding.receipt import Receipt
+from hostd.transcoding.receipt import Facts, Receipt
 from hostd.transcoding.used_files import UsedFiles, create
 
 _CODE = str(Path(__file__).resolve().parents[2])
@@ -59,7 +54,7 @@ MEMORY_BYTES = 2 << 30
 """What a codec process may use unless it is said otherwise."""
 TIME_LIMIT_S = 600.0
 """Seconds that a job may take unless it is said otherwise."""
-_START_LIMIT_S = 60.0
+_ANOTHER_ANSWER = "the codec worker gave an answer to another question"
 _PIECE = 256 << 10
 """Bytes that are hashed at once."""
 ENVIRONMENT = {
@@ -99,11 +94,11 @@ class CodecPool:
         self._idle_s = idle_s
         self._turns = threading.BoundedSemaphore(workers)
         self._lock = threading.Lock()
-        self._idle: dict[_Worker, float] = {}
+        self._idle: dict[CodecWorker, float] = {}
         """When each leaves, in seconds of the monotonic clock."""
         self._leaving: threading.Timer | None = None
         """One for all: a thread for every job would cost as much as a small job does."""
-        self._busy: set[_Worker] = set()
+        self._busy: set[CodecWorker] = set()
         self._starting = 0
         self._closed = False
 
@@ -171,54 +166,61 @@ class CodecPool:
 
         With `is_new_instance` the receipt names the SOP instance that the result is; `has_receipt` as of `transcode`.
         """
-        with _opened(source) as original:
-            try:
-                source_syntax = part10.start_of(original).transfer_syntax_uid
-            except UnparsableError as error:
-                raise CannotTranscodeError(f"{source.name}: {error}") from error
-            made = open_result(result)
-            try:
-                with self._worker() as worker:
-                    began = time.monotonic()
-                    worker.begin(job, [original, made], self._time_limit_s)
-                    # While the worker has the file too.
-                    source_sha256 = _sha256(original) if has_receipt else ""
-                    reply = worker.finish()
-                # The worker goes on with another job while this result is synced and hashed.
-                if not isinstance(reply, Made):
-                    raise CodecCrashedError("the codec worker gave an answer to another question")
-                result_sha256 = _synced(made) if has_receipt else ""
-                facts, start = reply.facts, _start(made)
-                return Receipt(
-                    outcome="made",
-                    reason="",
-                    source_sha256=source_sha256,
-                    result_sha256=result_sha256,
-                    source_syntax=source_syntax,
-                    result_syntax=start.transfer_syntax_uid,
-                    pixel_hash_before=facts.pixel_hash_before,
-                    pixel_hash_after=facts.pixel_hash_after,
-                    codec=facts.codec,
-                    codec_version=facts.codec_version,
-                    verified_by=facts.verified_by,
-                    note=facts.note,
-                    sop_instance_uid=start.meta.get(part10.META_INSTANCE, "") if is_new_instance else "",
-                    bytes_before=os.fstat(original).st_size,
-                    bytes_after=os.fstat(made).st_size,
-                    milliseconds=round(1000 * (time.monotonic() - began)),
-                )
-            except BaseException:
-                result.unlink(missing_ok=True)
-                raise
-            finally:
-                os.close(made)
+        with _opened(source) as original, _created(result, open_result) as made:
+            source_syntax = _syntax_of(original, source)
+            with self._worker() as worker:
+                began = time.monotonic()
+                worker.begin(job, [original, made], self._time_limit_s)
+                # While the worker has the file too.
+                source_sha256 = _sha256(original) if has_receipt else ""
+                reply = worker.finish()
+            # The worker goes on with another job while this result is synced and hashed.
+            if not isinstance(reply, Made):
+                raise CodecCrashedError(_ANOTHER_ANSWER)
+            hashes = (source_sha256, _synced(made)) if has_receipt else ("", "")
+            return _receipt(original, source_syntax, made, reply.facts, began, hashes, is_new_instance=is_new_instance)
+
+    def transcode_several(
+        self, target: TransferSyntax, pairs: Sequence[tuple[Path, Path]], *, open_result: Callable[[Path], int] = create
+    ) -> list[Receipt | None]:
+        """Make several results in one job, each of the source beside it, as `transcode` does without `has_receipt`; at most `MOST_AT_ONCE`.
+
+        None stands for one that was not made, and is not there: who asks for that alone learns why. Raises as `transcode` does, where none
+        was made, which is so already when one of the sources cannot be read.
+        """
+        with contextlib.ExitStack() as files:
+            opened = [
+                (files.enter_context(_opened(source)), files.enter_context(_created(result, open_result)))
+                for source, result in pairs
+            ]
+            source_syntaxes = [
+                _syntax_of(original, source) for (original, _), (source, _) in zip(opened, pairs, strict=True)
+            ]
+            with self._worker() as worker:
+                began = time.monotonic()
+                job = Several(target.uid, len(pairs))
+                reply = worker.run(job, [descriptor for pair in opened for descriptor in pair], self._time_limit_s)
+            if not isinstance(reply, MadeSeveral) or len(reply.outcomes) > len(pairs):
+                raise CodecCrashedError(_ANOTHER_ANSWER)
+            receipts: list[Receipt | None] = []
+            for place, (original, made) in enumerate(opened):
+                outcome = reply.outcomes[place] if place < len(reply.outcomes) else None
+                receipt = None
+                if isinstance(outcome, Made):
+                    with contextlib.suppress(WrongPixelsError):
+                        receipt = _receipt(original, source_syntaxes[place], made, outcome.facts, began)
+                if receipt is None or receipt.result_syntax != target.uid:
+                    pairs[place][1].unlink(missing_ok=True)
+                    receipt = None
+                receipts.append(receipt)
+            return receipts
 
     def pixel_hash(self, source: Path) -> str:
         """Return the pixel hash of a file (`hostd.transcoding.pixels`). Raises as `transcode` does."""
         with self._worker() as worker, source.open("rb") as original:
             reply = worker.run(Job(None), [original.fileno()], self._time_limit_s)
             if not isinstance(reply, Hash):
-                raise CodecCrashedError("the codec worker gave an answer to another question")
+                raise CodecCrashedError(_ANOTHER_ANSWER)
             return reply.value
 
     def measure(self, source: Path) -> PixelFacts:
@@ -226,7 +228,7 @@ class CodecPool:
         with self._worker() as worker, source.open("rb") as original:
             reply = worker.run(Measure(), [original.fileno()], self._time_limit_s)
             if not isinstance(reply, Measured):
-                raise CodecCrashedError("the codec worker gave an answer to another question")
+                raise CodecCrashedError(_ANOTHER_ANSWER)
             return reply.facts
 
     def draw(self, source: Path, job: Draw, result: Path) -> None:
@@ -237,7 +239,7 @@ class CodecPool:
                 with self._worker() as worker:
                     reply = worker.run(job, [original.fileno(), made], self._time_limit_s)
                 if not isinstance(reply, Drawn):
-                    raise CodecCrashedError("the codec worker gave an answer to another question")
+                    raise CodecCrashedError(_ANOTHER_ANSWER)
             except BaseException:
                 result.unlink(missing_ok=True)
                 raise
@@ -249,7 +251,7 @@ class CodecPool:
         with self._worker() as worker:
             reply = worker.run(job, [source.fileno(), result.fileno()], self._time_limit_s)
         if not isinstance(reply, Picture):
-            raise CodecCrashedError("the codec worker gave an answer to another question")
+            raise CodecCrashedError(_ANOTHER_ANSWER)
         return reply
 
     def compare(self, source: Path, result: Path) -> Compared:
@@ -257,7 +259,7 @@ class CodecPool:
         with self._worker() as worker, source.open("rb") as before, result.open("rb") as after:
             reply = worker.run(Compare(), [before.fileno(), after.fileno()], self._time_limit_s)
             if not isinstance(reply, Compared):
-                raise CodecCrashedError("the codec worker gave an answer to another question")
+                raise CodecCrashedError(_ANOTHER_ANSWER)
             return reply
 
     def close(self) -> None:
@@ -275,7 +277,7 @@ class CodecPool:
         self._launcher.close()
 
     @contextlib.contextmanager
-    def _worker(self) -> Iterator[_Worker]:
+    def _worker(self) -> Iterator[CodecWorker]:
         """Lend a worker for one job."""
         with self._turns:
             worker = self._take()
@@ -284,7 +286,7 @@ class CodecPool:
             finally:
                 self._give_back(worker)
 
-    def _take(self) -> _Worker:
+    def _take(self) -> CodecWorker:
         with self._lock:
             self._refuse_when_closed()
             while self._idle:
@@ -295,7 +297,7 @@ class CodecPool:
                 worker.end()
             self._starting += 1
         try:
-            worker = _Worker(self._launcher, self._memory_bytes)
+            worker = CodecWorker(self._launcher, self._memory_bytes)
         except OSError:
             self._refuse_when_closed()  # meanwhile, so that none can be started
             raise
@@ -309,7 +311,7 @@ class CodecPool:
         worker.end()
         raise CodecCrashedError("the codec workers were ended because the node stops")
 
-    def _give_back(self, worker: _Worker) -> None:
+    def _give_back(self, worker: CodecWorker) -> None:
         with self._lock:
             self._busy.discard(worker)
             if worker.is_usable and not self._closed:
@@ -372,117 +374,9 @@ class InPassing:
         """Make `result`; as `CodecPool.transcode` does without `has_receipt`, and raises likewise."""
         return self._pool.transcode(source, target, result, options, has_receipt=False, open_result=self._used.open)
 
-
-class _Worker:
-    """One codec process; not for use by several threads, except `kill`."""
-
-    def __init__(self, launcher: Launcher, memory_bytes: int) -> None:
-        self._process, connection = launcher.start(memory_bytes)
-        self._channel = Channel(connection, FromWorker, max_receive=MAX_MESSAGE)
-        self.is_usable = False
-        self._deadline = 0.0
-        """By when the job that was begun has to be done, by the monotonic clock."""
-        self.layers: dict[str, int] = {}
-        try:
-            reply = self._reply(time.monotonic() + _START_LIMIT_S)
-            if not isinstance(reply, Ready):
-                raise CodecCrashedError("the codec worker did not start as it should")
-            self.layers = reply.layers
-            put_last(self._process.pid, reply.leisure)
-        except BaseException:
-            self.end()
-            raise
-        self.is_usable = True
-
-    @property
-    def pid(self) -> int:
-        return self._process.pid
-
-    def is_alive(self) -> bool:
-        return self._process.poll() is None
-
-    def run(
-        self, job: msgspec.Struct, descriptors: list[int], time_limit_s: float
-    ) -> Made | Hash | Measured | Compared | Drawn | Picture:
-        """Do one job. Raises what the worker reports; after `CodecCrashedError` the worker is not usable."""
-        self.begin(job, descriptors, time_limit_s)
-        return self.finish()
-
-    def begin(self, job: msgspec.Struct, descriptors: list[int], time_limit_s: float) -> None:
-        """Have the worker begin with a job, which `finish` waits for: at most so long from now. Raises `CodecCrashedError`."""
-        self.is_usable = False  # until it is known how this job ended
-        self._deadline = time.monotonic() + time_limit_s
-        self._channel.settimeout(time_limit_s)
-        try:
-            self._channel.send(job)
-            self._channel.send_descriptors(descriptors)
-        except TimeoutError as error:
-            raise self._too_long() from error
-        except OSError as error:
-            raise CodecCrashedError(f"the codec worker is gone ({self._ending()}); nothing was done") from error
-
-    def finish(self) -> Made | Hash | Measured | Compared | Drawn | Picture:
-        """Return how the job that was begun ended. Raises as `run` does."""
-        reply = self._reply(self._deadline)
-        if isinstance(reply, Failed):
-            self.is_usable = reply.kind in ("cannot", "wrong", "system")
-            raise _error(reply)
-        if isinstance(reply, Ready):
-            raise CodecCrashedError("the codec worker gave an answer to another question")
-        self.is_usable = True
-        return reply
-
-    def kill(self) -> None:
-        """End the process at once, from any thread."""
-        self._process.kill()
-
-    def end(self) -> None:
-        """Close the connection, end the process and take its exit status."""
-        self._channel.close()
-        self._process.kill()
-        self._process.wait()
-
-    def _reply(self, deadline: float) -> FromWorker:
-        """Return what the worker says by the deadline (seconds of the monotonic clock), and end it when it has not."""
-        try:
-            reply: FromWorker = self._channel.receive(deadline=deadline)
-        except FrameError as error:
-            self._process.kill()
-            raise CodecCrashedError(f"the codec worker sent what it should not: {error}") from error
-        except TimeoutError as error:
-            raise self._too_long() from error
-        except (EOFError, OSError) as error:
-            raise CodecCrashedError(f"the codec worker died on this file ({self._ending()})") from error
-        return reply
-
-    def _too_long(self) -> CodecCrashedError:
-        self._process.kill()
-        return CodecCrashedError("the codec took longer than it may, and was ended")
-
-    def _ending(self) -> str:
-        try:
-            status = self._process.wait(5)
-        except subprocess.TimeoutExpired:
-            return "it closed the connection"
-        if status >= 0:
-            return f"exit status {status}"
-        with contextlib.suppress(ValueError):
-            return f"ended by {signal.Signals(-status).name}"
-        return f"ended by signal {-status}"
-
-
-def _error(failed: Failed) -> Exception:
-    match failed.kind:
-        case "cannot":
-            return CannotTranscodeError(failed.message)
-        case "wrong":
-            return WrongPixelsError(failed.message)
-        case "memory":
-            return CodecCrashedError(failed.message)
-        case "system":
-            return OSError(failed.number, failed.message)
-        case "defect":
-            return CodecCrashedError(f"the codec worker failed in a way that it should not: {failed.message}")
+    def transcode_several(self, target: TransferSyntax, pairs: Sequence[tuple[Path, Path]]) -> list[Receipt | None]:
+        """Make several results in one job; as `CodecPool.transcode_several` does, and raises likewise."""
+        return self._pool.transcode_several(target, pairs, open_result=self._used.open)
 
 
 @contextlib.contextmanager
@@ -494,11 +388,59 @@ def _opened(path: Path) -> Iterator[int]:
         os.close(descriptor)
 
 
-def _start(made: int) -> part10.FileStart:
+@contextlib.contextmanager
+def _created(path: Path, open_result: Callable[[Path], int]) -> Iterator[int]:
+    """Open a result that is to be written; what is left of it goes where something was raised."""
+    descriptor = open_result(path)
     try:
-        return part10.start_of(made)
+        yield descriptor
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+    finally:
+        os.close(descriptor)
+
+
+def _syntax_of(descriptor: int, path: Path) -> str:
+    try:
+        return part10.start_of(descriptor).transfer_syntax_uid
+    except UnparsableError as error:
+        raise CannotTranscodeError(f"{path.name}: {error}") from error
+
+
+def _receipt(
+    original: int,
+    source_syntax: str,
+    made: int,
+    facts: Facts,
+    began: float,
+    hashes: tuple[str, str] = ("", ""),
+    *,
+    is_new_instance: bool = False,
+) -> Receipt:
+    """Return the receipt of a result, with the hashes of both files; `began` in seconds of the monotonic clock. Raises `WrongPixelsError`."""
+    try:
+        start = part10.start_of(made)
     except UnparsableError as error:
         raise WrongPixelsError(f"what the codec worker wrote cannot be read: {error}") from error
+    return Receipt(
+        outcome="made",
+        reason="",
+        source_sha256=hashes[0],
+        result_sha256=hashes[1],
+        source_syntax=source_syntax,
+        result_syntax=start.transfer_syntax_uid,
+        pixel_hash_before=facts.pixel_hash_before,
+        pixel_hash_after=facts.pixel_hash_after,
+        codec=facts.codec,
+        codec_version=facts.codec_version,
+        verified_by=facts.verified_by,
+        note=facts.note,
+        sop_instance_uid=start.meta.get(part10.META_INSTANCE, "") if is_new_instance else "",
+        bytes_before=os.fstat(original).st_size,
+        bytes_after=os.fstat(made).st_size,
+        milliseconds=round(1000 * (time.monotonic() - began)),
+    )
 
 
 def _synced(descriptor: int) -> str:

@@ -37,14 +37,17 @@ from hostd.transcoding.messages import (
     Draw,
     Drawn,
     Failed,
+    FromWorker,
     Hash,
     Job,
     Made,
+    MadeSeveral,
     Measure,
     Measured,
     Picture,
     ReadPicture,
     Ready,
+    Several,
     ToWorker,
 )
 from hostd.transcoding.options import EncodeOptions
@@ -56,6 +59,7 @@ _OPEN_FILES = 32
 _FILE_BYTES = 1 << 40
 _CALLS = ("recvmsg", "pwrite64", "ftruncate", "clone", "set_robust_list", "sched_getaffinity", "fcntl")
 _MESSAGE_CHARACTERS = 2000
+_SOURCE_AND_RESULT = ("rb", "w+b")
 _FORMS: tuple[Literal["png", "jpeg"], ...] = ("png", "jpeg")
 
 
@@ -123,16 +127,55 @@ def warm_up() -> None:
 
 def _answer(sock: socket.socket, channel: Channel, others: Others | None, leisure: Leisure) -> None:
     job = channel.receive()
-    _, descriptors, _, _ = socket.recv_fds(sock, 1, 2)
-    modes = (
-        ("rb", "rb")
-        if isinstance(job, Compare)
-        else ("rb",)
-        if isinstance(job, Measure) or (isinstance(job, Job) and job.target is None)
-        else ("rb", "w+b")
-    )
+    modes = _modes(job)
+    _, descriptors, _, _ = socket.recv_fds(sock, 1, len(modes))
     if len(descriptors) != len(modes):
         raise FrameError(f"{len(descriptors)} descriptors came with a job that needs {len(modes)}")
+    reply: FromWorker
+    if isinstance(job, Several):
+        reply = _several(job, others, descriptors)
+    else:
+        is_at_leisure = isinstance(job, Job) and job.at_leisure
+        reply = _carried_out(job, others, descriptors, modes, leisure if is_at_leisure else None)
+    channel.send(reply)
+    if isinstance(reply, (Failed, MadeSeveral)) and not reply.leaves_usable:
+        sys.exit(1)  # what else is broken in this process is not known
+
+
+def _modes(job: ToWorker | msgspec.Struct) -> tuple[str, ...]:
+    """Return how each descriptor is used that comes with a job."""
+    match job:
+        case Several():
+            return _SOURCE_AND_RESULT * job.count
+        case Compare():
+            return "rb", "rb"
+        case Measure() | Job(target=None):
+            return ("rb",)
+        case _:
+            return _SOURCE_AND_RESULT
+
+
+def _several(job: Several, others: Others | None, descriptors: list[int]) -> MadeSeveral:
+    """Do one after the other, as long as this process is what it should be."""
+    outcomes: list[Made | Failed] = []
+    each = Job(job.target, has_receipt=False)
+    for pair in zip(descriptors[::2], descriptors[1::2], strict=True):
+        outcome = _carried_out(each, others, list(pair), _SOURCE_AND_RESULT)
+        assert isinstance(outcome, (Made, Failed))
+        outcomes.append(outcome)
+        if not MadeSeveral((outcome,)).leaves_usable:
+            break
+    return MadeSeveral(tuple(outcomes))
+
+
+def _carried_out(
+    job: ToWorker | msgspec.Struct,
+    others: Others | None,
+    descriptors: list[int],
+    modes: tuple[str, ...],
+    leisure: Leisure | None = None,
+) -> Made | Hash | Measured | Compared | Drawn | Picture | Failed:
+    """Do a job with its descriptors, and close them."""
     reply = None
     try:
         with contextlib.ExitStack() as files:
@@ -140,17 +183,12 @@ def _answer(sock: socket.socket, channel: Channel, others: Others | None, leisur
                 cast("BinaryIO", files.enter_context(os.fdopen(descriptor, mode)))
                 for descriptor, mode in zip(descriptors, modes, strict=True)
             ]
-            if isinstance(job, Job) and job.at_leisure:
-                reply = leisure.do(lambda: _done(job, others, *opened))
-            else:
-                reply = _done(job, others, *opened)
+            reply = leisure.do(lambda: _done(job, others, *opened)) if leisure else _done(job, others, *opened)
     except OSError:
         if not isinstance(reply, Failed):
             raise
         # What the system refused to write it refuses once more as the file is closed.
-    channel.send(reply)
-    if isinstance(reply, Failed) and reply.kind in ("memory", "defect"):
-        sys.exit(1)  # what else is broken in this process is not known
+    return reply
 
 
 def _done(

@@ -88,8 +88,11 @@ class Outgoing:
 
     def in_syntax(self, uid: str) -> Product:
         """Return the same in another transfer syntax, without loss. Raises `InstanceFault` when that cannot be done."""
-        transform = self.transform.required.then(Transcode(uid, or_original=False))
-        return self._handing(self.products.obtain(self.delivery, transform))
+        return self._handing(self.products.obtain(self.delivery, self.to_syntax(uid)))
+
+    def to_syntax(self, uid: str) -> Transform:
+        """Return what is to be done to have the instance in another transfer syntax, without loss."""
+        return self.transform.required.then(Transcode(uid, or_original=False))
 
     def _handing(self, product: Product) -> Product:
         self._made.append(product)

@@ -38,6 +38,7 @@ from hostd.dimse.reports import report_status
 from hostd.dimse.tls import Tls
 from hostd.errors import AssociationError, ConfigurationError, DestinationFault, InstanceFault, NoCommonSyntaxError
 from hostd.transcoding.stored import Product
+from hostd.transcoding.transform import Transform
 
 _REPORT_WAIT_S = 2.0
 """Seconds for which the association of a request is kept for its report; most peers report on one of their own."""
@@ -219,6 +220,10 @@ class Modality:
         """Return what to send of an instance to a peer that accepts these transfer syntaxes for its SOP class; see `fitting`."""
         return fitting(outgoing, accepted, self._fallbacks, self._require)
 
+    def foresee(self, outgoing: Outgoing, accepted: Collection[str]) -> Transform | None:
+        """Return what `product` would have to make first; see `foreseen`."""
+        return foreseen(outgoing, accepted, self._fallbacks, self._require)
+
 
 def fitting(
     outgoing: Outgoing, accepted: Collection[str], fallbacks: Sequence[str], require: str | None = None
@@ -244,6 +249,16 @@ def fitting(
         hindrances.append(product.reason or f"what was made of it is in {named(product.transfer_syntax)}")
     text = no_common_syntax(outgoing, accepted, hindrances, require)
     raise InstanceFault(text) if hindrances else NoCommonSyntaxError(text)
+
+
+def foreseen(
+    outgoing: Outgoing, accepted: Collection[str], fallbacks: Sequence[str], require: str | None = None
+) -> Transform | None:
+    """Return what `fitting` would ask for first, None where that is nothing, or no more than what the delivery itself asks for."""
+    syntax = next((one for one in candidates(outgoing, fallbacks, require) if one in accepted), None)
+    if syntax in (None, outgoing.own_syntax, outgoing.wanted_syntax):
+        return None
+    return outgoing.to_syntax(syntax)
 
 
 def configured(name: str, section: Section) -> Modality:
@@ -330,12 +345,9 @@ class ModalitySession:
             raise
         return self._store(outgoing, product)
 
-    def prepare(self, outgoing: Outgoing) -> None:
-        """Make what is to be sent of an instance ahead of its turn, where it cannot go as it is. For any thread; what is wrong shows when it is sent."""
-        accepted = self._accepted(outgoing)
-        if outgoing.own_syntax not in accepted:
-            with contextlib.suppress(InstanceFault):
-                self._modality.product(outgoing, accepted)
+    def foresee(self, outgoing: Outgoing) -> Transform | None:
+        """Return what would have to be made of an instance to send it on this association."""
+        return self._modality.foresee(outgoing, self._accepted(outgoing))
 
     def _accepted(self, outgoing: Outgoing) -> list[str]:
         sop_class = outgoing.delivery.sop_class_uid

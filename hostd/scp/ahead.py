@@ -1,0 +1,138 @@
+"""Making what a retrieval will send before its turn comes: transcoding goes on while the line is used, in as many codec processes as may work.
+
+Small instances are made several in one job: of a CT image from RLE, to tell a codec process and to hear of it costs as much as to decode it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Protocol, Self
+
+import structlog
+
+from hostd.archive.records import Delivery
+from hostd.delivery.destinations import Outgoing, Products
+from hostd.errors import InstanceFault, StorageError
+from hostd.transcoding.messages import MOST_AT_ONCE
+from hostd.transcoding.transform import Transform
+
+_LOG = structlog.get_logger(__name__)
+
+_MOST_MAKERS = 3
+_GROUP_BYTES = 4 << 20
+"""What is made in one job is stored in so many bytes at most, or is one instance."""
+_AHEAD = 3 * MOST_AT_ONCE
+"""Instances that are looked at ahead of their turn, at most: a group in the making for each of two codec processes, and one that was made."""
+_AHEAD_BYTES = 32 << 20
+_LEAST_AHEAD = 8
+"""Instances that are looked at ahead however large they are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Upcoming:
+    """An instance whose turn comes: what is to be sent of it, None where it is there no more, and the size of its file in bytes."""
+
+    instance: str
+    outgoing: Outgoing | None
+    size: int
+
+
+class MakesAhead(Products, Protocol):
+    """What makes products: `hostd.transcoding.passing.Passing`."""
+
+    def obtain_ahead(self, asked: Sequence[tuple[Delivery, Transform]]) -> None:
+        """Make what will be asked for, as much as can be in one job. Raises nothing of the instances'."""
+        ...
+
+
+class Ahead:
+    """Gives what is `upcoming` in its order, each when what it needs has been made.
+
+    `foresee` tells what is to be made of an instance, None where it can go as it is. Up to `makers` jobs go on at one time, and no more than three.
+    """
+
+    def __init__(
+        self,
+        upcoming: Iterator[Upcoming],
+        foresee: Callable[[Outgoing], Transform | None],
+        products: MakesAhead,
+        makers: int,
+    ) -> None:
+        self._upcoming = upcoming
+        self._foresee = foresee
+        self._products = products
+        self._makers = min(makers, _MOST_MAKERS)
+        self._executor: ThreadPoolExecutor | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._executor is not None:
+            # Who has cancelled does not wait for what is being made: it ends by itself, and by its time limit.
+            self._executor.shutdown(wait=False, cancel_futures=True)
+
+    def __iter__(self) -> Iterator[Upcoming]:
+        """Yield each as its turn comes."""
+        begun: deque[tuple[Upcoming, Future[None] | None]] = deque()
+        size = 0
+        for group in self._groups():
+            making = self._begin(group)
+            begun.extend((one, making) for one in group)
+            size += sum(one.size for one in group)
+            while len(begun) >= _AHEAD or (len(begun) >= _LEAST_AHEAD and size > _AHEAD_BYTES):
+                one = _waited(*begun.popleft())
+                size -= one.size
+                yield one
+        while begun:
+            yield _waited(*begun.popleft())
+
+    def _groups(self) -> Iterator[list[Upcoming]]:
+        """Yield those that are made together: few at first, so that whoever asked soon gets something."""
+        group: list[Upcoming] = []
+        begun = 0
+        for one in self._upcoming:
+            if group and (
+                len(group) >= min(1 + begun // 2, MOST_AT_ONCE)
+                or sum(each.size for each in group) + one.size > _GROUP_BYTES
+            ):
+                yield group
+                begun += len(group)
+                group = []
+            group.append(one)
+        if group:
+            yield group
+
+    def _begin(self, group: list[Upcoming]) -> Future[None] | None:
+        wanted = [
+            (one.outgoing, transform)
+            for one in group
+            if one.outgoing is not None and (transform := self._foresee(one.outgoing)) is not None
+        ]
+        if not wanted:
+            return None
+        self._executor = self._executor or ThreadPoolExecutor(self._makers, "retrieval")
+        return self._executor.submit(self._make, wanted)
+
+    def _make(self, wanted: list[tuple[Outgoing, Transform]]) -> None:
+        if len(wanted) > 1:
+            self._products.obtain_ahead([(outgoing.delivery, transform) for outgoing, transform in wanted])
+        for outgoing, transform in wanted:
+            try:
+                outgoing.products.obtain(outgoing.delivery, transform)
+            except InstanceFault:
+                pass  # it shows when it is sent
+            except (OSError, StorageError) as error:
+                _LOG.warning(
+                    "what is to be sent could not be made ahead",
+                    instance=outgoing.delivery.instance, reason=str(error),
+                )  # fmt: skip
+
+
+def _waited(one: Upcoming, making: Future[None] | None) -> Upcoming:
+    if making is not None and (error := making.exception()) is not None:
+        _LOG.warning("what is to be sent could not be made ahead", instance=one.instance, reason=str(error))
+    return one
