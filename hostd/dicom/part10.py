@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import os
 import struct
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import BinaryIO, NamedTuple
 
 from hostd.errors import NoDicomFileError, UnparsableError
@@ -36,6 +39,8 @@ _TEXT_TAGS = frozenset({
 _MAX_TEXT = 4096
 _LOOK = 1024
 """Bytes that are read at once: as a rule there is no more file meta information."""
+_RECALLED = 64
+"""Files whose beginnings are known still."""
 _HEAD = struct.Struct("<HH2sH")
 _LONG_HEAD = 12
 """Bytes of the head of an element whose VR has a long length."""
@@ -47,7 +52,7 @@ class FileStart(NamedTuple):
     offset: int
     """Where the data set begins, in bytes from the beginning of the file."""
     transfer_syntax_uid: str
-    meta: dict[int, str]
+    meta: Mapping[int, str]
     """The text elements of the file meta information: tag → value without padding."""
 
 
@@ -104,13 +109,21 @@ def data_set_offset(file: BinaryIO) -> FileStart:
 
 def start_of(descriptor: int) -> FileStart:
     """Do as `data_set_offset` does with an open descriptor, and raise likewise: mostly in one system call, which leaves its position alone."""
-    begin = os.pread(descriptor, _LOOK, 0)
+    start = _start_in(os.pread(descriptor, _LOOK, 0))
+    if start is not None:
+        return start
+    with os.fdopen(descriptor, "rb", closefd=False) as file:
+        return data_set_offset(file)
+
+
+@functools.lru_cache(maxsize=_RECALLED)
+def _start_in(begin: bytes) -> FileStart | None:
+    """Return what the first bytes of a file say; None where they are not enough. A file that is made and sent is looked at again and again."""
     with contextlib.suppress(UnparsableError):
         start = data_set_offset(io.BytesIO(begin))
         if start.offset <= len(begin) - _HEAD.size:  # what follows is no file meta information, and was seen
-            return start
-    with os.fdopen(descriptor, "rb", closefd=False) as file:
-        return data_set_offset(file)
+            return start._replace(meta=MappingProxyType(start.meta))
+    return None
 
 
 def start_at(path: Path) -> FileStart:

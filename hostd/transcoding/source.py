@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, BinaryIO
@@ -49,7 +49,7 @@ class Source:
     file: BinaryIO
     """The file itself, or its deflated data set as if it were not deflated: positions are those of this."""
     syntax: TransferSyntax
-    meta: dict[int, str]
+    meta: Mapping[int, str]
     header: el.Elements
     pixel: el.PixelElement | None
 
