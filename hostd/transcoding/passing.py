@@ -36,8 +36,8 @@ _KEPT_S = 60.0
 """Seconds for which a product serves who asks for it, from when it was last asked for."""
 _MOST_BYTES = 192 << 20
 """Bytes that all of them have together, at most, but for the newest; little enough that they are written over while they are in memory."""
-_NEWEST = 32
-"""Those that are on their way now: as many as are made ahead, of a few retrievals."""
+_NEWEST = 96
+"""Those that are on their way now: as many as are made ahead, of four retrievals."""
 
 _log = structlog.get_logger(__name__)
 
