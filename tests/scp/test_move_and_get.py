@@ -299,6 +299,26 @@ def test_those_that_follow_are_made_while_one_is_sent_however_few_are_looked_up_
     assert asker.got.keys() == set(uids)
 
 
+def test_of_many_that_are_made_several_at_one_time_a_broken_one_costs_no_other(hold, asks):
+    holder = hold(0)
+    files = [compressed(file_of(number)) for number in range(1, 31)]
+    broken = files[12]
+    at = broken.index(b"\xff\x4f\xff\x51")  # SOC and SIZ, with which a codestream begins
+    files[12] = broken[:at] + b"no codestream" + broken[at + 13 :]
+    uids = holder.store(*files)
+    asker = asks(holder, sop_class=STUDY_ROOT_GET, storage=[[EXPLICIT]])
+    asker.ask(identifier(StudyInstanceUID=STUDY))
+    responses, failed, _ = asker.ended()
+    assert responses[-1] == (0xB000, None, 29, 1, 0)
+    assert failed == [uids[12]]
+    for number, uid in enumerate(uids, 1):
+        if uid != uids[12]:
+            assert dcmread(io.BytesIO(file_of(number))).PixelData in asker.got[uid][1]
+    ((_, sent),) = holder.retrievals()
+    (said,) = [one.answer for one in sent if one.sop_instance_uid == uids[12]]
+    assert "could not be brought to" in said
+
+
 def test_nothing_is_brought_to_a_syntax_that_loses_information_nor_to_any_where_that_is_off(hold, asks):
     holder = hold(0, dicom={"transcode": False})
     (uid,) = holder.store(compressed(file_of(1)))

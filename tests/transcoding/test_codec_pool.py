@@ -22,6 +22,7 @@ from hostd.errors import CannotTranscodeError, CodecCrashedError, WrongPixelsErr
 from hostd.transcoding import pool as module
 from hostd.transcoding import registry
 from hostd.transcoding.leisure import put_last
+from hostd.transcoding.messages import MOST_AT_ONCE
 from hostd.transcoding.options import EncodeOptions
 from hostd.transcoding.pool import CodecPool
 from hostd.transcoding.receipt import Receipt
@@ -453,3 +454,104 @@ def test_a_worker_lives_on_when_the_system_refuses_what_it_writes(source, tmp_pa
         resource.prlimit(worker, resource.RLIMIT_FSIZE, limits)
         pool.transcode(tmp_path / "rle", EXPLICIT_LE, tmp_path / "native")
         assert idle_pids(pool) == [worker]
+
+
+# -- several in one job --------------------------------------------------------------------------------------------------
+
+
+def pairs_of(sources, folder):
+    return [(one, folder / f"made {number}") for number, one in enumerate(sources)]
+
+
+@pytest.fixture
+def sources(tmp_path):
+    """Write as many files of different images as one job may be about."""
+    made = [tmp_path / f"{number}.dcm" for number in range(MOST_AT_ONCE)]
+    for number, path in enumerate(made):
+        path.write_bytes(saved(image(rows=30 + number, columns=40)))
+    return made
+
+
+def test_several_are_made_as_each_alone_is(pool, sources, tmp_path):
+    pairs, used = pairs_of(sources, tmp_path), UsedFiles()
+    (tmp_path / "used").write_bytes(b"longer than what is made" * 100_000)
+    used.give(tmp_path / "used", 2_400_000)
+    for (source, result), receipt in zip(
+        pairs, pool.in_passing(used).transcode_several(RLE_LOSSLESS, pairs), strict=True
+    ):
+        alone = pool.in_passing(used).transcode(source, RLE_LOSSLESS, tmp_path / "alone")
+        assert (tmp_path / "alone").read_bytes() == result.read_bytes()
+        (tmp_path / "alone").unlink()
+        assert (receipt.verified_by, receipt.codec) == (alone.verified_by, alone.codec)
+        assert (receipt.source_syntax, receipt.result_syntax) == (EXPLICIT_LE.uid, RLE_LOSSLESS.uid)
+        assert (receipt.bytes_before, receipt.bytes_after) == (source.stat().st_size, result.stat().st_size)
+    assert not (tmp_path / "used").exists()
+
+
+def test_one_of_several_that_cannot_be_made_costs_no_other(pool, sources, tmp_path):
+    pool.pixel_hash(sources[0])
+    before = set(idle_pids(pool))
+    sources[1].write_bytes(saved(image(HighBit=17)))
+    pairs = pairs_of(sources[:3], tmp_path)
+    first, second, third = pool.transcode_several(RLE_LOSSLESS, pairs)
+    assert (first is not None, second, third is not None) == (True, None, True)
+    assert [result.exists() for _, result in pairs] == [True, False, True]
+    assert set(idle_pids(pool)) == before
+    with pytest.raises(CannotTranscodeError, match="HighBit"):
+        pool.transcode(*pairs[1][:1], RLE_LOSSLESS, pairs[1][1])
+
+
+@pytest.mark.parametrize("unreadable", [b"no DICOM", None])
+def test_of_several_with_a_source_that_cannot_be_read_none_is_left(pool, sources, tmp_path, unreadable):
+    sources[1].unlink()
+    if unreadable is not None:
+        sources[1].write_bytes(unreadable)
+    pairs = pairs_of(sources[:3], tmp_path)
+    with pytest.raises((CannotTranscodeError, FileNotFoundError)):
+        pool.transcode_several(RLE_LOSSLESS, pairs)
+    assert not any(result.exists() for _, result in pairs)
+    assert pool.transcode(sources[0], RLE_LOSSLESS, pairs[0][1]).outcome == "made"
+
+
+@pytest.mark.parametrize(("behaviour", "says"), [("crash", "SIGSEGV"), ("hang", "longer than it may")])
+def test_a_worker_that_dies_of_one_of_several_leaves_none(odd, sources, tmp_path, behaviour, says):
+    pool, pairs = odd(behaviour, time_limit_s=1 if behaviour == "hang" else 60), pairs_of(sources[:3], tmp_path)
+    with pytest.raises(CodecCrashedError, match=says):
+        pool.transcode_several(JPEG2000_LOSSLESS, pairs)
+    assert not any(result.exists() for _, result in pairs)
+    pool.marker.unlink()
+    assert all(pool.transcode_several(JPEG2000_LOSSLESS, pairs))
+
+
+@pytest.mark.parametrize("behaviour", ["eat", "look", "lie", "relabel"])
+def test_nothing_of_a_worker_that_fails_or_lies_is_left_and_the_next_job_is_done(odd, sources, tmp_path, behaviour):
+    pool, pairs = odd(behaviour), pairs_of(sources[:3], tmp_path)
+    assert pool.transcode_several(JPEG2000_LOSSLESS, pairs) == [None] * 3
+    assert not any(result.exists() for _, result in pairs)
+    workers = idle_pids(pool)
+    assert bool(workers) == (behaviour in ("lie", "relabel")), "what has failed in a way that it should not is ended"
+    pool.marker.unlink()
+    for worker in list(pool._idle):
+        worker.end()
+    assert all(pool.transcode_several(JPEG2000_LOSSLESS, pairs))
+
+
+def test_what_cannot_be_written_of_several_costs_no_other(pool, sources, tmp_path):
+    full = Path("/dev/full")
+    if not full.exists():
+        pytest.skip("this system has no /dev/full")
+    pairs = pairs_of(sources[:2], tmp_path)
+
+    def open_result(path):
+        return os.open(full if path == pairs[0][1] else path, os.O_RDWR | os.O_CREAT)
+
+    first, second = pool.transcode_several(RLE_LOSSLESS, pairs, open_result=open_result)
+    assert (first, second is not None) == (None, True)
+    assert pairs[1][1].exists()
+
+
+def test_more_than_a_job_may_be_about_is_refused_by_the_worker(pool, sources, tmp_path):
+    pairs = pairs_of([*sources, sources[0]], tmp_path)
+    with pytest.raises(CodecCrashedError):
+        pool.transcode_several(RLE_LOSSLESS, pairs)
+    assert not any(result.exists() for _, result in pairs)

@@ -11,12 +11,14 @@ from hostd.archive.archive import Archive
 from hostd.archive.records import Delivery
 from hostd.errors import CannotTranscodeError, CodecCrashedError, InstanceFault, StorageError
 from hostd.testing.clock import ManualClock
+from hostd.transcoding.messages import MOST_AT_ONCE
 from hostd.transcoding.passing import Passing
 from hostd.transcoding.products import Products
 from hostd.transcoding.receipt import Receipt
 from hostd.transcoding.transform import Transcode, Transform
 from hostd.transcoding.used_files import UsedFiles
 
+RLE = "1.2.840.10008.1.2.5"
 TO_J2K = Transform.into(J2K, or_original=False)
 
 
@@ -25,6 +27,8 @@ class Codecs:
 
     def __init__(self):
         self.calls, self.failures, self.gives, self.size = 0, [], "1.2.3", 0
+        self.together, self.wrong = [], {}
+        """How many were asked for at one time each, and what comes of those whose turn it is then: None, or another instance's UID."""
 
     def transcode(self, source, target, result, options=None):
         self.calls += 1
@@ -34,6 +38,18 @@ class Codecs:
         result.write_bytes(content)
         self.size = len(content)
         return Receipt("made", "", "", "", EXPLICIT, target.uid, bytes_before=1, bytes_after=len(content))
+
+    def transcode_several(self, target, pairs):
+        self.together.append(len(pairs))
+        if self.failures:
+            raise self.failures.pop(0)
+        receipts = []
+        for place, (_, result) in enumerate(pairs):
+            uid = self.wrong.get(place, self.gives)
+            if uid is not None:
+                result.write_bytes(instance_file(uid, target.uid))
+            receipts.append(uid and Receipt("made", "", "", "", EXPLICIT, target.uid, bytes_before=1, bytes_after=1))
+        return receipts
 
 
 @pytest.fixture
@@ -47,6 +63,7 @@ def passing(archive, codecs):
 
 
 def started(archive, codecs, **given):
+    given.setdefault("several", codecs)
     given.setdefault("now", archive.clock.now)
     return Passing(archive, codecs, Products(archive, codecs), given.pop("used", None) or UsedFiles(), **given)
 
@@ -174,3 +191,76 @@ def test_what_is_more_than_a_change_of_syntax_has_its_receipt_as_ever(passing, a
         assert connection.exec_driver_sql("SELECT count(*) FROM receipt").scalar_one() == 1
     assert passing.obtain(delivery, Transform()).blob == delivery.blob
     assert passing.obtain(delivery, Transform.into(EXPLICIT, or_original=False)).blob == delivery.blob
+
+
+# -- several at one time -------------------------------------------------------------------------------------------------
+
+
+def test_what_will_be_asked_for_is_made_in_as_few_jobs_as_it_can_be(passing, codecs, archive):
+    deliveries = [asked(archive) for _ in range(MOST_AT_ONCE + 2)]
+    passing.obtain(deliveries[0], TO_J2K)
+    passing.obtain_ahead([(each, TO_J2K) for each in (*deliveries, deliveries[1])])
+    made = [passing.obtain(each, TO_J2K) for each in deliveries]
+    assert len({one.path for one in made if one.path.exists()}) == len(deliveries)
+    assert (sum(codecs.together), codecs.calls) == (len(deliveries) - 1, 1)
+    assert max(codecs.together) <= MOST_AT_ONCE
+
+
+def test_each_target_and_what_is_more_than_a_change_of_syntax_is_apart(passing, codecs, archive):
+    first, second, third = (asked(archive) for _ in range(3))
+    to_rle = Transform.into(RLE, or_original=False)
+    passing.obtain_ahead([(first, TO_J2K), (second, to_rle), (third, Transform((Transcode(J2K),)))])
+    assert codecs.together == [1, 1]
+    assert passing.obtain(second, to_rle).transfer_syntax == RLE
+
+
+def test_one_that_was_not_made_with_the_others_is_made_alone_and_tells_what_is_wrong(passing, codecs, archive):
+    deliveries = [asked(archive) for _ in range(3)]
+    codecs.wrong[1] = None
+    passing.obtain_ahead([(each, TO_J2K) for each in deliveries])
+    codecs.failures.append(CannotTranscodeError("the codestream is broken"))
+    with pytest.raises(InstanceFault, match="the codestream is broken"):
+        passing.obtain(deliveries[1], TO_J2K)
+    assert all(passing.obtain(deliveries[n], TO_J2K).path.exists() for n in (0, 2))
+    assert codecs.calls == 1
+
+
+def test_another_instance_among_several_is_not_taken(passing, codecs, archive):
+    deliveries = [asked(archive) for _ in range(2)]
+    codecs.wrong[0] = "1.2.4"
+    passing.obtain_ahead([(each, TO_J2K) for each in deliveries])
+    assert len(files(archive)) == 3, "the stored ones, and the one that is what it should be"
+    codecs.gives = "1.2.4"
+    with pytest.raises(InstanceFault, match="another instance than it was asked for"):
+        passing.obtain(deliveries[0], TO_J2K)
+
+
+@pytest.mark.parametrize("failure", [CodecCrashedError("died"), OSError(28, "No space left on device")])
+def test_what_fails_altogether_is_made_one_by_one(passing, codecs, archive, failure):
+    deliveries = [asked(archive) for _ in range(2)]
+    codecs.failures.append(failure)
+    passing.obtain_ahead([(each, TO_J2K) for each in deliveries])
+    assert files(archive) == {each.blob for each in deliveries}
+    assert all(passing.obtain(each, TO_J2K).path.exists() for each in deliveries)
+    assert codecs.calls == 2
+
+
+def test_those_who_ask_for_the_same_in_another_order_do_not_wait_for_each_other_for_ever(passing, codecs, archive):
+    wanted = [(asked(archive), TO_J2K) for _ in range(MOST_AT_ONCE)]
+    with ThreadPoolExecutor(4) as pool:
+        for asking in [pool.submit(passing.obtain_ahead, wanted[::step]) for step in (1, -1) * 10]:
+            asking.result(60)
+    assert sum(codecs.together) == len(wanted)
+
+
+def test_where_tools_come_first_nothing_is_made_several_at_one_time(archive, codecs):
+    passing, delivery = started(archive, codecs, several=None), asked(archive)
+    passing.obtain_ahead([(delivery, TO_J2K)])
+    assert files(archive) == {delivery.blob}
+
+
+def test_nothing_is_made_ahead_by_a_node_that_stops(passing, archive):
+    one, other = asked(archive), asked(archive)
+    passing.stop()
+    passing.obtain_ahead([(one, TO_J2K), (other, TO_J2K)])
+    assert files(archive) == {one.blob, other.blob}
