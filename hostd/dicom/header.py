@@ -19,7 +19,7 @@ from hostd.dicom.element_values import (
 )
 from hostd.dicom.identity import Identity, is_uid
 from hostd.dicom.parsed_header import ElementReader, parse
-from hostd.dicom.part10 import data_set_offset
+from hostd.dicom.part10 import start_of
 from hostd.dicom.plain_header import Form
 from hostd.dicom.recalled_header import Memory, Recollection
 from hostd.dicom.syntaxes import TransferSyntax
@@ -156,7 +156,7 @@ def _read_any(file: BinaryIO, offset: int, syntax: TransferSyntax) -> tuple[Elem
 def read_file_header(path: Path, memory: Memory | None = None) -> Header:
     """Read the header of a DICOM file, with `memory` as `read_header` does. Raises `UnparsableError`, and `OSError` for one that cannot be read."""
     with path.open("rb") as file:
-        start = data_set_offset(file)
+        start = start_of(file.fileno())
         size = os.fstat(file.fileno()).st_size
         return read_header(
             file, offset=start.offset, transfer_syntax=start.transfer_syntax_uid, size=size, memory=memory

@@ -126,7 +126,8 @@ def describe(header: Elements, *, encapsulated: bool) -> Pixels:
     _refuse_geometry(pixels, values["PixelRepresentation"])
     _refuse_bits(pixels, values["HighBit"])
     _refuse_photometric(pixels, encapsulated=encapsulated)
-    return replace(pixels, overlays=_embedded_overlays(header, pixels))
+    overlays = _embedded_overlays(header, pixels)
+    return replace(pixels, overlays=overlays) if overlays else pixels
 
 
 def from_container(raw: bytes, pixels: Pixels) -> Frame:
@@ -385,7 +386,9 @@ def _embedded_overlays(header: Elements, pixels: Pixels) -> tuple[tuple[int, int
     found = []
     for group in range(0x6000, 0x6020, 2):
         base = group << 16
-        if _number(header, "OverlayBitsAllocated", base | 0x0100, 1) <= 1 or base | 0x3000 in header:
+        if base | 0x0100 not in header or base | 0x3000 in header:
+            continue
+        if _number(header, "OverlayBitsAllocated", base | 0x0100, 1) <= 1:
             continue
         bit = _number(header, "OverlayBitPosition", base | 0x0102, 0)
         rows = _number(header, "OverlayRows", base | 0x0010, pixels.rows)

@@ -54,6 +54,8 @@ MEMORY_BYTES = 2 << 30
 """What a codec process may use unless it is said otherwise."""
 TIME_LIMIT_S = 600.0
 """Seconds that a job may take unless it is said otherwise."""
+_SEVERAL_LIMIT_S = 30.0
+"""Seconds that a job about several may take: they are small, and each that takes longer is made alone then."""
 _ANOTHER_ANSWER = "the codec worker gave an answer to another question"
 _PIECE = 256 << 10
 """Bytes that are hashed at once."""
@@ -199,7 +201,8 @@ class CodecPool:
             with self._worker() as worker:
                 began = time.monotonic()
                 job = Several(target.uid, len(pairs))
-                reply = worker.run(job, [descriptor for pair in opened for descriptor in pair], self._time_limit_s)
+                limit_s = min(self._time_limit_s, _SEVERAL_LIMIT_S)
+                reply = worker.run(job, [descriptor for pair in opened for descriptor in pair], limit_s)
             if not isinstance(reply, MadeSeveral) or len(reply.outcomes) > len(pairs):
                 raise CodecCrashedError(_ANOTHER_ANSWER)
             receipts: list[Receipt | None] = []

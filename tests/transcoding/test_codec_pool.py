@@ -523,6 +523,12 @@ def test_a_worker_that_dies_of_one_of_several_leaves_none(odd, sources, tmp_path
     assert all(pool.transcode_several(JPEG2000_LOSSLESS, pairs))
 
 
+def test_several_may_take_no_longer_than_what_is_small_takes(odd, sources, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "_SEVERAL_LIMIT_S", 1)
+    with pytest.raises(CodecCrashedError, match="longer than it may"):
+        odd("hang").transcode_several(JPEG2000_LOSSLESS, pairs_of(sources[:2], tmp_path))
+
+
 @pytest.mark.parametrize("behaviour", ["eat", "look", "lie", "relabel"])
 def test_nothing_of_a_worker_that_fails_or_lies_is_left_and_the_next_job_is_done(odd, sources, tmp_path, behaviour):
     pool, pairs = odd(behaviour), pairs_of(sources[:3], tmp_path)
