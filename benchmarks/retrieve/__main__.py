@@ -53,7 +53,7 @@ def section(found: Turns, cases: Sequence[Case]) -> Section:
         how="""A series of CT images is asked for by DCMTK's movescu, which has it sent to
 a storescp, or by getscu; each server has its turn in each round; medians, and in brackets the smallest and the largest. "From RLE": the images are stored
 compressed, and who gets them takes uncompressed ones only; what hostd makes of them the first time, compared sample by sample, serves whoever
-asks for them in the next minute, where Orthanc makes it each time; once there are 192 MB of it, from the second round on, the oldest files are written over. The first time is of another series in each round.""",
+asks for them in the next minutes, where Orthanc makes it each time; once there are 192 MB of it, from the second round on, the oldest files are written over. The first time is of another series in each round.""",
         targets=[Target.none_slower("every retrieval", {row: ratio for row, _, ratio in points})],
         picture=Dots(points, "times as fast as Orthanc (right of 1: faster); bars from the least to the most"),
         caption="How many times as fast as Orthanc",

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import Event
 from typing import Protocol, Self
 
 import structlog
 
 from hostd.archive.records import Delivery
 from hostd.delivery.destinations import Outgoing, Products
-from hostd.errors import InstanceFault, StorageError
+from hostd.errors import InstanceFault
 from hostd.transcoding.messages import MOST_AT_ONCE
 from hostd.transcoding.transform import Transform
 
@@ -25,8 +27,9 @@ _MOST_MAKERS = 3
 _GROUP_BYTES = 4 << 20
 """What is made in one job is stored in so many bytes at most, or is one instance."""
 _AHEAD = 3 * MOST_AT_ONCE
-"""Instances that are looked at ahead of their turn, at most: a group in the making for each of two codec processes, and one that was made."""
+"""Instances that are looked at ahead of their turn, until no other group is begun: one in the making for each of two codec processes, and one that was made."""
 _AHEAD_BYTES = 32 << 20
+"""Bytes that their files have, likewise."""
 _LEAST_AHEAD = 8
 """Instances that are looked at ahead however large they are."""
 
@@ -49,9 +52,9 @@ class MakesAhead(Products, Protocol):
 
 
 class Ahead:
-    """Gives what is `upcoming` in its order, each when what it needs has been made.
+    """Gives what is `upcoming` in its order, each when what was foreseen has been made of it.
 
-    `foresee` tells what is to be made of an instance, None where it can go as it is. Up to `makers` jobs go on at one time, and no more than three.
+    `foresee` tells what that is, None where an instance can go as it is. Up to `makers` jobs go on at one time, and no more than three.
     """
 
     def __init__(
@@ -66,22 +69,23 @@ class Ahead:
         self._products = products
         self._makers = min(makers, _MOST_MAKERS)
         self._executor: ThreadPoolExecutor | None = None
+        self._was_left = False
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._was_left = True
         if self._executor is not None:
             # Who has cancelled does not wait for what is being made: it ends by itself, and by its time limit.
             self._executor.shutdown(wait=False, cancel_futures=True)
 
     def __iter__(self) -> Iterator[Upcoming]:
         """Yield each as its turn comes."""
-        begun: deque[tuple[Upcoming, Future[None] | None]] = deque()
+        begun: deque[tuple[Upcoming, Event | None]] = deque()
         size = 0
         for group in self._groups():
-            making = self._begin(group)
-            begun.extend((one, making) for one in group)
+            begun.extend(zip(group, self._begin(group), strict=True))
             size += sum(one.size for one in group)
             while len(begun) >= _AHEAD or (len(begun) >= _LEAST_AHEAD and size > _AHEAD_BYTES):
                 one = _waited(*begun.popleft())
@@ -106,33 +110,59 @@ class Ahead:
         if group:
             yield group
 
-    def _begin(self, group: list[Upcoming]) -> Future[None] | None:
-        wanted = [
-            (one.outgoing, transform)
-            for one in group
-            if one.outgoing is not None and (transform := self._foresee(one.outgoing)) is not None
-        ]
-        if not wanted:
-            return None
-        self._executor = self._executor or ThreadPoolExecutor(self._makers, "retrieval")
-        return self._executor.submit(self._make, wanted)
+    def _begin(self, group: list[Upcoming]) -> list[Event | None]:
+        """Have a group made; return for each what tells that it was, None where nothing is to be made."""
+        begun: list[Event | None] = []
+        works: list[_Work] = []
+        for one in group:
+            transform = self._foresee(one.outgoing) if one.outgoing is not None else None
+            if one.outgoing is None or transform is None:
+                begun.append(None)
+                continue
+            works.append(_Work(one.outgoing, transform, Event()))
+            begun.append(works[-1].is_done)
+        if works:
+            self._executor = self._executor or ThreadPoolExecutor(self._makers, "retrieval")
+            self._executor.submit(self._make, works)
+        return begun
 
-    def _make(self, wanted: list[tuple[Outgoing, Transform]]) -> None:
-        if len(wanted) > 1:
-            self._products.obtain_ahead([(outgoing.delivery, transform) for outgoing, transform in wanted])
-        for outgoing, transform in wanted:
-            try:
-                outgoing.products.obtain(outgoing.delivery, transform)
-            except InstanceFault:
-                pass  # it shows when it is sent
-            except (OSError, StorageError) as error:
-                _LOG.warning(
-                    "what is to be sent could not be made ahead",
-                    instance=outgoing.delivery.instance, reason=str(error),
-                )  # fmt: skip
+    def _make(self, works: list[_Work]) -> None:
+        try:
+            if len(works) > 1:
+                with _told_of(works[0]):
+                    self._products.obtain_ahead([(work.outgoing.delivery, work.transform) for work in works])
+            for work in works:
+                if self._was_left:
+                    return
+                with _told_of(work):
+                    work.outgoing.products.obtain(work.outgoing.delivery, work.transform)
+                work.is_done.set()
+        finally:  # whatever happens, nobody waits for ever
+            for work in works:
+                work.is_done.set()
 
 
-def _waited(one: Upcoming, making: Future[None] | None) -> Upcoming:
-    if making is not None and (error := making.exception()) is not None:
-        _LOG.warning("what is to be sent could not be made ahead", instance=one.instance, reason=str(error))
+@dataclass(frozen=True, slots=True)
+class _Work:
+    outgoing: Outgoing
+    transform: Transform
+    is_done: Event
+
+
+@contextmanager
+def _told_of(work: _Work) -> Iterator[None]:
+    """Log what goes wrong as something is made: where it matters it shows when the instance is sent."""
+    try:
+        yield
+    except InstanceFault:
+        pass
+    except Exception as error:  # noqa: BLE001 - whatever it is, others wait for what comes after
+        _LOG.warning(
+            "what is to be sent could not be made ahead", instance=work.outgoing.delivery.instance, reason=str(error)
+        )
+
+
+def _waited(one: Upcoming, is_done: Event | None) -> Upcoming:
+    if is_done is not None:
+        is_done.wait()
     return one

@@ -6,6 +6,7 @@ import contextlib
 import signal
 import subprocess
 import time
+from typing import TypeVar
 
 import msgspec
 
@@ -28,7 +29,7 @@ from hostd.transcoding.messages import (
 )
 
 _START_LIMIT_S = 60.0
-Done = Made | MadeSeveral | Hash | Measured | Compared | Drawn | Picture
+Done = TypeVar("Done", Made, MadeSeveral, Hash, Measured, Compared, Drawn, Picture)
 """How a job ends that did not fail."""
 
 
@@ -62,10 +63,10 @@ class CodecWorker:
         """Tell whether the process runs."""
         return self._process.poll() is None
 
-    def run(self, job: msgspec.Struct, descriptors: list[int], time_limit_s: float) -> Done:
-        """Do one job. Raises what the worker reports; after `CodecCrashedError` the worker is not usable."""
+    def run(self, job: msgspec.Struct, descriptors: list[int], time_limit_s: float, answer: type[Done]) -> Done:
+        """Do one job, and return its answer, which is of that type. Raises what the worker reports; after `CodecCrashedError` the worker is not usable."""
         self.begin(job, descriptors, time_limit_s)
-        return self.finish()
+        return self.finish(answer)
 
     def begin(self, job: msgspec.Struct, descriptors: list[int], time_limit_s: float) -> None:
         """Have the worker begin with a job, which `finish` waits for: at most so long from now. Raises `CodecCrashedError`."""
@@ -80,13 +81,13 @@ class CodecWorker:
         except OSError as error:
             raise CodecCrashedError(f"the codec worker is gone ({self._ending()}); nothing was done") from error
 
-    def finish(self) -> Done:
+    def finish(self, answer: type[Done]) -> Done:
         """Return how the job that was begun ended. Raises as `run` does."""
         reply = self._reply(self._deadline)
         if isinstance(reply, Failed):
             self.is_usable = reply.leaves_usable
-            raise error_of(reply)
-        if isinstance(reply, Ready):
+            raise _error_of(reply)
+        if not isinstance(reply, answer):
             raise CodecCrashedError("the codec worker gave an answer to another question")
         self.is_usable = not isinstance(reply, MadeSeveral) or reply.leaves_usable
         return reply
@@ -130,7 +131,7 @@ class CodecWorker:
         return f"ended by signal {-status}"
 
 
-def error_of(failed: Failed) -> Exception:
+def _error_of(failed: Failed) -> Exception:
     """Return what is to be raised for what a worker says."""
     match failed.kind:
         case "cannot":

@@ -1,4 +1,4 @@
-"""Products for whoever retrieves: files of the archive in another transfer syntax, without loss, kept for the next minute only.
+"""Products for whoever retrieves: files of the archive in another transfer syntax, without loss, kept for the next minutes only.
 
 Nothing is decided by them, so that they have no receipt and no row, and are not put on stable storage. What a crash leaves of
 them has no row, and the sweep at the next start removes it.
@@ -10,7 +10,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -32,12 +32,14 @@ from hostd.transcoding.stored import Product, Stored
 from hostd.transcoding.transform import Transcode, Transform
 from hostd.transcoding.used_files import UsedFiles
 
-_KEPT_S = 60.0
-"""Seconds for which a product serves who asks for it, from when it was last asked for."""
+_KEPT_S = 300.0
+"""Seconds for which a product serves who asks for it, from when it was last asked for: long enough that what is made ahead is there when its turn comes, over a slow line."""
 _MOST_BYTES = 192 << 20
 """Bytes that all of them have together, at most, but for the newest; little enough that they are written over while they are in memory."""
-_NEWEST = 96
+_NEWEST = 128
 """Those that are on their way now: as many as are made ahead, of four retrievals."""
+_NEWEST_BYTES = 1 << 30
+"""Bytes that they have together, at most, but for a quarter of them: of what is large less is made ahead."""
 
 _log = structlog.get_logger(__name__)
 
@@ -101,18 +103,19 @@ class Passing:
             return self._known(key) or self._make(key, stored, source)
 
     def obtain_ahead(self, asked: Sequence[tuple[Delivery, Transform]]) -> None:
-        """Make what will be asked for, as much as can be in one job of a codec. Raises nothing: `obtain` tells what is wrong with what was not made."""
+        """Make what will be asked for, as much as can be in one job of a codec. Raises nothing of the instances': `obtain` tells what is wrong with what was not made."""
+        if self._several is None:
+            return
         by_target: dict[str, list[_Wanted]] = {}
         for delivery, transform in asked:
             step, stored = _only_step(transform), Stored.of(delivery)
-            if step is not None and self._several is not None:
+            if step is not None:
                 by_target.setdefault(step.to, []).append(_Wanted((stored.blob, step.to), stored))
         for target, wanted in by_target.items():
             for start in range(0, len(wanted), MOST_AT_ONCE):
-                self._make_several(target, wanted[start : start + MOST_AT_ONCE])
+                self._make_several(self._several, target, wanted[start : start + MOST_AT_ONCE])
 
-    def _make_several(self, target: str, wanted: Sequence[_Wanted]) -> None:
-        assert self._several is not None
+    def _make_several(self, several: MakesSeveral, target: str, wanted: Sequence[_Wanted]) -> None:
         with ExitStack() as locks:
             # In one order, so that of two who are about the same none waits for the other for ever.
             for key in sorted({one.key for one in wanted}):
@@ -122,26 +125,34 @@ class Passing:
             blobs = self._archive.blobs
             pairs = [(blobs.path(one.stored.blob), spare.path) for one, spare in zip(missing, spares, strict=True)]
             try:
-                receipts = self._several.transcode_several(syntaxes.by_uid(target), pairs) if pairs else []
+                receipts = several.transcode_several(syntaxes.by_uid(target), pairs) if pairs else []
             except (TranscodeError, OSError) as error:
                 if self._products.is_stopping():
                     return
                 _log.warning("several could not be made at one time; each is made alone", to=target, reason=str(error))
                 return
-            for one, spare, receipt in zip(missing, spares, receipts, strict=True):
-                if receipt is not None:
-                    self._take(one, spare, receipt)
+            left = {spare.path for spare, receipt in zip(spares, receipts, strict=True) if receipt is not None}
+            try:
+                for one, spare, receipt in zip(missing, spares, receipts, strict=True):
+                    if receipt is not None and self._take(one, spare, receipt):
+                        left.remove(spare.path)
+            finally:
+                for path in left:
+                    with suppress(OSError):  # it is left to the sweep
+                        path.unlink(missing_ok=True)
 
-    def _take(self, one: _Wanted, spare: Vacancy, receipt: Receipt) -> None:
-        """Keep one of several, if it is what it should be."""
+    def _take(self, one: _Wanted, spare: Vacancy, receipt: Receipt) -> bool:
+        """Keep one of several, if it is what it should be; tell whether it was."""
         uid = one.stored.sop_instance_uid
         try:
             require_same_instance(spare.path, uid)
             product = Product(spare.path, receipt.result_syntax, spare.name, uid)
             self._keep(one.key, _Kept(product, spare, receipt.bytes_after, self._now() + _KEPT_S))
         except (TranscodeError, StorageError, OSError) as error:
-            spare.path.unlink(missing_ok=True)
-            _log.warning("what was made with others is made again alone", sop_instance_uid=uid, reason=str(error))
+            if not self._products.is_stopping():
+                _log.warning("what was made with others is made again alone", sop_instance_uid=uid, reason=str(error))
+            return False
+        return True
 
     def source(self, stored: Stored) -> Product:
         """Do as `Products.source` does."""
@@ -201,11 +212,11 @@ class Passing:
                 self._bytes -= before.size
             self._kept[key] = kept
             self._bytes += kept.size
-            self._drop(
-                lambda oldest: (
-                    oldest.until <= self._now() or (self._bytes > self._most_bytes and len(self._kept) > self._newest)
-                )
-            )
+            self._drop(lambda oldest: oldest.until <= self._now() or self._is_too_much())
+
+    def _is_too_much(self) -> bool:
+        newest = self._newest if self._bytes <= _NEWEST_BYTES else self._newest // 4
+        return self._bytes > self._most_bytes and len(self._kept) > newest
 
     def _drop(self, is_due: Callable[[_Kept], bool]) -> None:
         """Remove the oldest as long as they are due."""

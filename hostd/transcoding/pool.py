@@ -56,7 +56,6 @@ TIME_LIMIT_S = 600.0
 """Seconds that a job may take unless it is said otherwise."""
 _SEVERAL_LIMIT_S = 30.0
 """Seconds that a job about several may take: they are small, and each that takes longer is made alone then."""
-_ANOTHER_ANSWER = "the codec worker gave an answer to another question"
 _PIECE = 256 << 10
 """Bytes that are hashed at once."""
 ENVIRONMENT = {
@@ -175,10 +174,8 @@ class CodecPool:
                 worker.begin(job, [original, made], self._time_limit_s)
                 # While the worker has the file too.
                 source_sha256 = _sha256(original) if has_receipt else ""
-                reply = worker.finish()
+                reply = worker.finish(Made)
             # The worker goes on with another job while this result is synced and hashed.
-            if not isinstance(reply, Made):
-                raise CodecCrashedError(_ANOTHER_ANSWER)
             hashes = (source_sha256, _synced(made)) if has_receipt else ("", "")
             return _receipt(original, source_syntax, made, reply.facts, began, hashes, is_new_instance=is_new_instance)
 
@@ -191,20 +188,21 @@ class CodecPool:
         was made, which is so already when one of the sources cannot be read.
         """
         with contextlib.ExitStack() as files:
-            opened = [
-                (files.enter_context(_opened(source)), files.enter_context(_created(result, open_result)))
-                for source, result in pairs
-            ]
-            source_syntaxes = [
-                _syntax_of(original, source) for (original, _), (source, _) in zip(opened, pairs, strict=True)
-            ]
             with self._worker() as worker:
-                began = time.monotonic()
-                job = Several(target.uid, len(pairs))
-                limit_s = min(self._time_limit_s, _SEVERAL_LIMIT_S)
-                reply = worker.run(job, [descriptor for pair in opened for descriptor in pair], limit_s)
-            if not isinstance(reply, MadeSeveral) or len(reply.outcomes) > len(pairs):
-                raise CodecCrashedError(_ANOTHER_ANSWER)
+                # No sooner: those who wait for their turn may be many, and have nothing open meanwhile.
+                opened = [
+                    (files.enter_context(_opened(source)), files.enter_context(_created(result, open_result)))
+                    for source, result in pairs
+                ]
+                source_syntaxes = [
+                    _syntax_of(original, source) for (original, _), (source, _) in zip(opened, pairs, strict=True)
+                ]
+                began, limit_s = time.monotonic(), min(self._time_limit_s, _SEVERAL_LIMIT_S)
+                descriptors = [descriptor for pair in opened for descriptor in pair]
+                reply = worker.run(Several(target.uid, len(pairs)), descriptors, limit_s, MadeSeveral)
+                if len(reply.outcomes) > len(pairs):
+                    worker.is_usable = False
+                    raise CodecCrashedError("the codec worker says that it made more than it was asked for")
             receipts: list[Receipt | None] = []
             for place, (original, made) in enumerate(opened):
                 outcome = reply.outcomes[place] if place < len(reply.outcomes) else None
@@ -221,49 +219,27 @@ class CodecPool:
     def pixel_hash(self, source: Path) -> str:
         """Return the pixel hash of a file (`hostd.transcoding.pixels`). Raises as `transcode` does."""
         with self._worker() as worker, source.open("rb") as original:
-            reply = worker.run(Job(None), [original.fileno()], self._time_limit_s)
-            if not isinstance(reply, Hash):
-                raise CodecCrashedError(_ANOTHER_ANSWER)
-            return reply.value
+            return worker.run(Job(None), [original.fileno()], self._time_limit_s, Hash).value
 
     def measure(self, source: Path) -> PixelFacts:
         """Return what the samples of a file come to. Raises as `transcode` does."""
         with self._worker() as worker, source.open("rb") as original:
-            reply = worker.run(Measure(), [original.fileno()], self._time_limit_s)
-            if not isinstance(reply, Measured):
-                raise CodecCrashedError(_ANOTHER_ANSWER)
-            return reply.facts
+            return worker.run(Measure(), [original.fileno()], self._time_limit_s, Measured).facts
 
     def draw(self, source: Path, job: Draw, result: Path) -> None:
         """Write a picture of a frame to `result`, which must not exist. Raises as `transcode` does; then there is none."""
-        with source.open("rb") as original:
-            made = create(result)
-            try:
-                with self._worker() as worker:
-                    reply = worker.run(job, [original.fileno(), made], self._time_limit_s)
-                if not isinstance(reply, Drawn):
-                    raise CodecCrashedError(_ANOTHER_ANSWER)
-            except BaseException:
-                result.unlink(missing_ok=True)
-                raise
-            finally:
-                os.close(made)
+        with _opened(source) as original, _created(result, create) as made, self._worker() as worker:
+            worker.run(job, [original, made], self._time_limit_s, Drawn)
 
     def read_picture(self, source: BinaryIO, job: ReadPicture, result: BinaryIO) -> Picture:
         """Write the samples of a picture that is no DICOM into an open file; return what they are. Raises as `transcode` does."""
         with self._worker() as worker:
-            reply = worker.run(job, [source.fileno(), result.fileno()], self._time_limit_s)
-        if not isinstance(reply, Picture):
-            raise CodecCrashedError(_ANOTHER_ANSWER)
-        return reply
+            return worker.run(job, [source.fileno(), result.fileno()], self._time_limit_s, Picture)
 
     def compare(self, source: Path, result: Path) -> Compared:
         """Return what distinguishes the second file from the first, beyond their transfer syntax. Raises as `transcode` does."""
         with self._worker() as worker, source.open("rb") as before, result.open("rb") as after:
-            reply = worker.run(Compare(), [before.fileno(), after.fileno()], self._time_limit_s)
-            if not isinstance(reply, Compared):
-                raise CodecCrashedError(_ANOTHER_ANSWER)
-            return reply
+            return worker.run(Compare(), [before.fileno(), after.fileno()], self._time_limit_s, Compared)
 
     def close(self) -> None:
         """End all workers; a job that is still running fails with `CodecCrashedError`. Later calls fail too."""

@@ -12,6 +12,7 @@ import os
 import signal
 import socket
 import sys
+import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ from hostd.transcoding.leisure import Leisure
 from hostd.transcoding.measuring import measure
 from hostd.transcoding.messages import (
     MAX_MESSAGE,
+    MOST_AT_ONCE,
     Compare,
     Compared,
     Draw,
@@ -55,7 +57,9 @@ from hostd.transcoding.pictures import read_picture
 from hostd.transcoding.receipt import Facts
 
 _NICENESS = 10
-_OPEN_FILES = 32
+_OPEN_FILES = 16 + 2 * MOST_AT_ONCE
+_SEVERAL_S = 2.0
+"""Seconds after which none more of several is begun: what takes so long gains nothing by it, and the first are waited for."""
 _FILE_BYTES = 1 << 40
 _CALLS = ("recvmsg", "pwrite64", "ftruncate", "clone", "set_robust_list", "sched_getaffinity", "fcntl")
 _MESSAGE_CHARACTERS = 2000
@@ -156,14 +160,15 @@ def _modes(job: ToWorker | msgspec.Struct) -> tuple[str, ...]:
 
 
 def _several(job: Several, others: Others | None, descriptors: list[int]) -> MadeSeveral:
-    """Do one after the other, as long as this process is what it should be."""
+    """Do one after the other, as long as it takes little time, and this process is what it should be."""
+    until = time.monotonic() + _SEVERAL_S
     outcomes: list[Made | Failed] = []
     each = Job(job.target, has_receipt=False)
     for pair in zip(descriptors[::2], descriptors[1::2], strict=True):
         outcome = _carried_out(each, others, list(pair), _SOURCE_AND_RESULT)
         assert isinstance(outcome, (Made, Failed))
         outcomes.append(outcome)
-        if not MadeSeveral((outcome,)).leaves_usable:
+        if time.monotonic() >= until or not MadeSeveral((outcome,)).leaves_usable:
             break
     return MadeSeveral(tuple(outcomes))
 

@@ -2,6 +2,7 @@
 
 import socket
 import threading
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pydicom
@@ -14,11 +15,12 @@ from ports import free_port
 
 from hostd.archive.deliveries import PRIORITIES
 from hostd.delivery.destinations import Outgoing
-from hostd.delivery.destinations.modality import Modality, _dimse_priority
+from hostd.delivery.destinations.modality import Modality, _dimse_priority, fitting, foreseen
 from hostd.delivery.negotiation import candidates, contexts_of, plan_associations
 from hostd.delivery.terms import Terms
 from hostd.dimse import scu
 from hostd.dimse.associate import Answered, decode_request, encode_acceptance
+from hostd.errors import InstanceFault
 from hostd.transcoding.pool import CodecPool
 from hostd.transcoding.transform import Transform
 
@@ -47,6 +49,28 @@ def test_what_may_be_sent_is_tried_in_the_order_of_least_change():
     assert candidates(outgoing(RLE, Transform.into(J2K)), FALLBACKS) == (J2K, RLE, EXPLICIT, IMPLICIT)
     assert candidates(outgoing(RLE, Transform.into(J2K, or_original=False)), FALLBACKS) == (J2K,)
     assert candidates(outgoing(J2K), ()) == (J2K,)
+
+
+@pytest.mark.parametrize("require", [None, J2K, IMPLICIT])
+@pytest.mark.parametrize(
+    "accepted", [(IMPLICIT,), (IMPLICIT, EXPLICIT), (J2K, IMPLICIT), (RLE, EXPLICIT), (MPEG4,), ()]
+)
+@pytest.mark.parametrize("fallbacks", [FALLBACKS, ()])
+@pytest.mark.parametrize("transform", [Transform(), Transform.into(J2K), Transform.into(J2K, or_original=False)])
+def test_what_is_foreseen_is_what_is_asked_for_first(transform, fallbacks, accepted, require):
+    asked = []
+
+    class Products:
+        def obtain(self, delivery, transform=None):
+            asked.append(transform)
+            raise InstanceFault("it is only asked")
+
+    one = replace(outgoing(RLE, transform), products=Products())
+    with pytest.raises(InstanceFault):
+        fitting(one, accepted, fallbacks, require)
+    theirs = (None, one.transform.required)  # what the delivery itself asks for
+    first = asked[0] if asked else None
+    assert foreseen(one, accepted, fallbacks, require) == (None if first in theirs else first)
 
 
 def test_each_compressed_syntax_has_a_context_of_its_own():

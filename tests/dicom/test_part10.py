@@ -169,3 +169,21 @@ def test_what_is_said_of_a_descriptor_is_what_is_said_of_a_file(private, more, e
             except UnparsableError as error:
                 said.append((type(error), str(error)))
     assert said[0] == said[1]
+
+
+def test_files_that_begin_alike_are_told_apart_by_what_follows(tmp_path):
+    meta = header() + b"\x02\0\x02\1OB\0\0" + struct.pack("<I", 2000) + bytes(2000)
+    texts = [b"\x02\0\x00\1UI\x04\x00" + uid for uid in (b"1.2\0", b"1.3\0")]  # (0002,0100) of either, after 2000 bytes
+    starts = []
+    for number, text in enumerate(texts):
+        (tmp_path / f"{number}").write_bytes(meta + text + b"\x08\0\x05\0CS\0\0")
+        starts.append(part10.start_at(tmp_path / f"{number}"))
+    assert [start.meta[0x00020100] for start in starts] == ["1.2", "1.3"]
+
+
+def test_what_is_recalled_of_a_file_cannot_be_changed_for_another(tmp_path):
+    (tmp_path / "file").write_bytes(header() + bytes(range(8, 48)))
+    start = part10.start_at(tmp_path / "file")
+    with pytest.raises(TypeError):
+        start.meta[part10.META_INSTANCE] = "1.2.3"
+    assert part10.start_at(tmp_path / "file").meta[part10.META_INSTANCE] == "1.2.3.4"

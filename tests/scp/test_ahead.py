@@ -17,21 +17,23 @@ TO_EXPLICIT = Transform.into(EXPLICIT, or_original=False)
 
 
 class Makes:
-    """Remembers what was asked for, and fails as told."""
+    """Remembers what was asked for, waits where it is told, and fails as told."""
 
     def __init__(self):
-        self.groups, self.asked, self.fails = [], [], {}
-        self.may_go_on = threading.Event()
-        self.may_go_on.set()
+        self.groups, self.asked, self.fails, self.fails_together = [], [], {}, None
+        self.waits_at, self.may_go_on, self.is_waiting = None, threading.Event(), threading.Event()
 
     def obtain_ahead(self, asked):
-        assert self.may_go_on.wait(60)
+        if self.fails_together:
+            raise self.fails_together
         self.groups.append([delivery.instance for delivery, _ in asked])
 
     def obtain(self, delivery, transform=None):
         assert transform == TO_EXPLICIT
-        assert self.may_go_on.wait(60)
         self.asked.append(delivery.instance)
+        if delivery.instance == self.waits_at:
+            self.is_waiting.set()
+            assert self.may_go_on.wait(60)
         if delivery.instance in self.fails:
             raise self.fails[delivery.instance]
 
@@ -117,16 +119,30 @@ def test_what_is_gone_keeps_its_place(makes):
 def test_what_cannot_be_made_is_given_all_the_same_as_the_others_are(makes, failure):
     makes.fails["3"] = failure
     assert taken(makes, upcoming(makes, 20)) == [f"{number}" for number in range(20)]
-    if not isinstance(failure, ValueError):
-        assert len(makes.asked) == 20
+    assert len(makes.asked) == 20
+
+
+def test_the_first_of_a_group_does_not_wait_for_the_last(makes):
+    makes.waits_at = "9"
+    with Ahead(upcoming(makes, 12), foresee, makes, 2) as ahead:
+        for one in ahead:
+            if one.instance == "8":
+                makes.may_go_on.set()
+    assert len(makes.asked) == 12
+
+
+def test_what_fails_as_several_is_made_one_by_one(makes):
+    makes.fails_together = MemoryError()
+    assert len(taken(makes, upcoming(makes, 20))) == 20
+    assert len(makes.asked) == 20
 
 
 def test_who_leaves_waits_for_nothing_that_is_being_made_and_nothing_more_is_begun(makes):
+    makes.waits_at = "1"
     with Ahead(upcoming(makes, 100), foresee, makes, 1) as ahead:
-        makes.may_go_on.set()
-        next(iter(ahead))
-        makes.may_go_on.clear()
-    begun = len(makes.asked)
+        assert next(iter(ahead)).instance == "0"
+        assert makes.is_waiting.wait(60)
+    assert not makes.may_go_on.is_set(), "it was left while something was being made"
     makes.may_go_on.set()
     ahead._executor.shutdown(wait=True)
-    assert len(makes.asked) - begun <= MOST_AT_ONCE
+    assert makes.asked == ["0", "1"]

@@ -6,6 +6,7 @@ It misbehaves as long as the file MARKER exists when it starts.
 from __future__ import annotations
 
 import ctypes
+import itertools
 import os
 import socket
 import sys
@@ -52,6 +53,13 @@ def hang_decoding(stream):
         time.sleep(1)
 
 
+numbers = itertools.count(1)
+
+
+def eat_second(frame, options):
+    return bytearray(1 << 40) if next(numbers) == 2 else honest(frame, options)
+
+
 def look(frame, options):
     """Fail, saying what of the world can be reached."""
     reached = []
@@ -88,9 +96,26 @@ def relabel():
     worker.work.transcode = lambda source, target, *rest, **more: true(source, other, *rest, **more)
 
 
+def surplus():
+    """Have more made of several than were asked for."""
+    true = worker._several
+
+    def more(job, others, descriptors):
+        outcomes = true(job, others, descriptors).outcomes
+        return worker.MadeSeveral((*outcomes, outcomes[0]))
+
+    worker._several = more
+
+
+def confuse():
+    """Answer to several as to one."""
+    true = worker._several
+    worker._several = lambda job, others, descriptors: true(job, others, descriptors).outcomes[0]
+
+
 def misbehave():
-    if behaviour == "relabel":
-        relabel()
+    if behaviour in ("relabel", "surplus", "confuse"):
+        globals()[behaviour]()
     elif behaviour.endswith("decoding"):
         for codec in registry.decoders(syntaxes.JPEG2000_LOSSLESS):
             codec.decode = globals()[behaviour]

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -21,8 +22,9 @@ from hostd.dicom.syntaxes import ALL, EXPLICIT_LE, IMPLICIT_LE, JPEG2000_LOSSLES
 from hostd.errors import CannotTranscodeError, CodecCrashedError, WrongPixelsError
 from hostd.transcoding import pool as module
 from hostd.transcoding import registry
+from hostd.transcoding import worker as codec_process
 from hostd.transcoding.leisure import put_last
-from hostd.transcoding.messages import MOST_AT_ONCE
+from hostd.transcoding.messages import MOST_AT_ONCE, Several
 from hostd.transcoding.options import EncodeOptions
 from hostd.transcoding.pool import CodecPool
 from hostd.transcoding.receipt import Receipt
@@ -540,6 +542,65 @@ def test_nothing_of_a_worker_that_fails_or_lies_is_left_and_the_next_job_is_done
     for worker in list(pool._idle):
         worker.end()
     assert all(pool.transcode_several(JPEG2000_LOSSLESS, pairs))
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "says"), [("surplus", "more than it was asked"), ("confuse", "another question")]
+)
+def test_a_worker_that_answers_what_was_not_asked_is_used_no_more(odd, sources, tmp_path, behaviour, says):
+    pool, pairs = odd(behaviour), pairs_of(sources[:2], tmp_path)
+    with pytest.raises(CodecCrashedError, match=says):
+        pool.transcode_several(JPEG2000_LOSSLESS, pairs)
+    assert not any(result.exists() for _, result in pairs)
+    assert not idle_pids(pool)
+
+
+def test_what_was_made_before_a_worker_had_no_more_memory_is_kept(odd, sources, tmp_path):
+    pool, pairs = odd("eat_second"), pairs_of(sources[:3], tmp_path)
+    receipts = pool.transcode_several(JPEG2000_LOSSLESS, pairs)
+    assert [receipt is not None for receipt in receipts] == [True, False, False]
+    assert [result.exists() for _, result in pairs] == [True, False, False]
+    assert not idle_pids(pool)
+
+
+def test_no_descriptor_is_left_open_whatever_becomes_of_several(pool, odd, sources, tmp_path):
+    def open_files():
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    pairs = pairs_of(sources, tmp_path)
+    pool.transcode_several(RLE_LOSSLESS, pairs[:1])
+    before = open_files()
+    pool.transcode_several(RLE_LOSSLESS, pairs[1:])
+    sources[3].write_bytes(b"no DICOM")
+    for _, result in pairs:
+        result.unlink()
+    with pytest.raises(CannotTranscodeError):
+        pool.transcode_several(RLE_LOSSLESS, pairs)
+    assert open_files() == before
+
+
+def test_who_waits_for_a_worker_has_nothing_open_meanwhile(sources, tmp_path):
+    pairs, opened = pairs_of(sources, tmp_path), []
+
+    def open_result(path):
+        opened.append(path)
+        return os.open(path, os.O_RDWR | os.O_CREAT)
+
+    with closing(CodecPool(workers=1)) as pool, ThreadPoolExecutor(1) as executor:
+        with pool._worker():
+            making = executor.submit(pool.transcode_several, RLE_LOSSLESS, pairs, open_result=open_result)
+            time.sleep(0.2)
+            assert not opened
+        assert all(making.result(60))
+
+
+def test_of_what_takes_long_no_other_is_begun(sources, tmp_path, monkeypatch):
+    monkeypatch.setattr(codec_process, "_SEVERAL_S", 0)
+    descriptors = [os.open(path, os.O_RDWR | os.O_CREAT) for pair in pairs_of(sources[:2], tmp_path) for path in pair]
+    made = codec_process._several(Several(RLE_LOSSLESS.uid, 2), None, descriptors)
+    assert len(made.outcomes) == 1
+    for descriptor in descriptors[2:]:
+        os.close(descriptor)
 
 
 def test_what_cannot_be_written_of_several_costs_no_other(pool, sources, tmp_path):

@@ -1,4 +1,4 @@
-"""What is made for whoever retrieves is made once a minute, verified, and leaves nothing behind."""
+"""What is made for whoever retrieves is made once in five minutes, verified, and leaves nothing behind."""
 
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +11,7 @@ from hostd.archive.archive import Archive
 from hostd.archive.records import Delivery
 from hostd.errors import CannotTranscodeError, CodecCrashedError, InstanceFault, StorageError
 from hostd.testing.clock import ManualClock
+from hostd.transcoding import passing as module
 from hostd.transcoding.messages import MOST_AT_ONCE
 from hostd.transcoding.passing import Passing
 from hostd.transcoding.products import Products
@@ -81,18 +82,18 @@ def files(archive):
     return set(archive.blobs.names())
 
 
-def test_it_is_made_once_for_all_who_ask_in_the_next_minute(passing, codecs, archive):
+def test_it_is_made_once_for_all_who_ask_in_the_next_minutes(passing, codecs, archive):
     delivery = asked(archive)
     with ThreadPoolExecutor(4) as pool:
         made = list(pool.map(lambda _: passing.obtain(delivery, TO_J2K), range(4)))
     assert len(set(made)) == 1
     assert (made[0].transfer_syntax, made[0].sop_instance_uid, codecs.calls) == (J2K, "1.2.3", 1)
-    archive.clock.advance(59)
+    archive.clock.advance(299)
     passing.tidy()
     assert passing.obtain(delivery, TO_J2K) == made[0]
-    archive.clock.advance(59)
+    archive.clock.advance(299)
     passing.tidy()
-    assert made[0].path.exists(), "the minute begins again with each who asks"
+    assert made[0].path.exists(), "the time begins again with each who asks"
     archive.clock.advance(1)
     passing.tidy()
     assert files(archive) == {delivery.blob}
@@ -257,6 +258,41 @@ def test_where_tools_come_first_nothing_is_made_several_at_one_time(archive, cod
     passing, delivery = started(archive, codecs, several=None), asked(archive)
     passing.obtain_ahead([(delivery, TO_J2K)])
     assert files(archive) == {delivery.blob}
+
+
+def test_what_was_made_ahead_is_there_still_when_a_slow_line_comes_to_it(passing, codecs, archive):
+    deliveries = [asked(archive) for _ in range(MOST_AT_ONCE)]
+    passing.obtain_ahead([(each, TO_J2K) for each in deliveries])
+    for each in deliveries:
+        archive.clock.advance(30)
+        passing.tidy()
+        assert passing.obtain(each, TO_J2K).path.exists()
+    assert codecs.calls == 0
+
+
+def test_many_that_are_large_are_not_all_kept_because_they_are_new(archive, codecs, monkeypatch):
+    monkeypatch.setattr(module, "_NEWEST_BYTES", 3)
+    passing = started(archive, codecs, most_bytes=1, newest=8, used=UsedFiles(most=0))
+    deliveries = [asked(archive) for _ in range(5)]
+    passing.obtain_ahead([(each, TO_J2K) for each in deliveries[:3]])  # a byte each, as their receipts say
+    assert len(files(archive)) == 5 + 3
+    passing.obtain_ahead([(each, TO_J2K) for each in deliveries[3:]])
+    assert len(files(archive)) == 5 + 3
+
+
+def test_nothing_is_left_of_several_when_what_nobody_foresaw_happens(passing, codecs, archive, monkeypatch):
+    deliveries = [asked(archive) for _ in range(3)]
+
+    def fail(path, uid):
+        raise MemoryError
+
+    monkeypatch.setattr(module, "require_same_instance", fail)
+    with pytest.raises(MemoryError):
+        passing.obtain_ahead([(each, TO_J2K) for each in deliveries])
+    assert files(archive) == {each.blob for each in deliveries}
+    monkeypatch.undo()
+    passing.obtain_ahead([(each, TO_J2K) for each in deliveries])
+    assert len(files(archive)) == 6, "no lock is held any more"
 
 
 def test_nothing_is_made_ahead_by_a_node_that_stops(passing, archive):
