@@ -22,7 +22,7 @@ CASES: tuple[Case, ...] = (
 
 def main() -> None:
     """Measure, print, and with `--write` write the section."""
-    parser = command.parser("retrieve", __doc__, rounds=5, most="a few instances, once: does it run?")
+    parser = command.parser("retrieve", __doc__, rounds=9, most="a few instances, once: does it run?")
     with command.begun(parser, ["Orthanc", "movescu", "getscu", "storescp", "storescu"]) as (asked, folder):
         cases = CASES
         if asked.quick:
