@@ -23,6 +23,7 @@ from hostd.dicom.syntaxes import TransferSyntax
 from hostd.errors import CannotTranscodeError, CodecCrashedError, UnparsableError, WrongPixelsError
 from hostd.launcher import Launcher
 from hostd.sandbox.frames import PixelFacts
+from hostd.transcoding import file_leases
 from hostd.transcoding.codec_worker import CodecWorker
 from hostd.transcoding.messages import (
     Compare,
@@ -171,13 +172,17 @@ class CodecPool:
             source_syntax = _syntax_of(original, source)
             with self._worker() as worker:
                 began = time.monotonic()
-                worker.begin(job, [original, made], self._time_limit_s)
+                worker.begin(job, [original, made.descriptor], self._time_limit_s)
                 # While the worker has the file too.
                 source_sha256 = _sha256(original) if has_receipt else ""
                 reply = worker.finish(Made)
+                made.take_back()
             # The worker goes on with another job while this result is synced and hashed.
-            hashes = (source_sha256, _synced(made)) if has_receipt else ("", "")
-            return _receipt(original, source_syntax, made, reply.facts, began, hashes, is_new_instance=is_new_instance)
+            descriptor = made.descriptor
+            hashes = (source_sha256, _synced(descriptor)) if has_receipt else ("", "")
+            return _receipt(
+                original, source_syntax, descriptor, reply.facts, began, hashes, is_new_instance=is_new_instance
+            )
 
     def transcode_several(
         self, target: TransferSyntax, pairs: Sequence[tuple[Path, Path]], *, open_result: Callable[[Path], int] = create
@@ -198,18 +203,20 @@ class CodecPool:
                     _syntax_of(original, source) for (original, _), (source, _) in zip(opened, pairs, strict=True)
                 ]
                 began, limit_s = time.monotonic(), min(self._time_limit_s, _SEVERAL_LIMIT_S)
-                descriptors = [descriptor for pair in opened for descriptor in pair]
+                descriptors = [descriptor for original, made in opened for descriptor in (original, made.descriptor)]
                 reply = worker.run(Several(target.uid, len(pairs)), descriptors, limit_s, MadeSeveral)
                 if len(reply.outcomes) > len(pairs):
-                    worker.is_usable = False
                     raise CodecCrashedError("the codec worker says that it made more than it was asked for")
+                for said, (_, made) in zip(reply.outcomes, opened, strict=False):
+                    if isinstance(said, Made):
+                        made.take_back()
             receipts: list[Receipt | None] = []
             for place, (original, made) in enumerate(opened):
                 outcome = reply.outcomes[place] if place < len(reply.outcomes) else None
                 receipt = None
                 if isinstance(outcome, Made):
                     with contextlib.suppress(WrongPixelsError):
-                        receipt = _receipt(original, source_syntaxes[place], made, outcome.facts, began)
+                        receipt = _receipt(original, source_syntaxes[place], made.descriptor, outcome.facts, began)
                 if receipt is None or receipt.result_syntax != target.uid:
                     pairs[place][1].unlink(missing_ok=True)
                     receipt = None
@@ -229,7 +236,8 @@ class CodecPool:
     def draw(self, source: Path, job: Draw, result: Path) -> None:
         """Write a picture of a frame to `result`, which must not exist. Raises as `transcode` does; then there is none."""
         with _opened(source) as original, _created(result, create) as made, self._worker() as worker:
-            worker.run(job, [original, made], self._time_limit_s, Drawn)
+            worker.run(job, [original, made.descriptor], self._time_limit_s, Drawn)
+            made.take_back()
 
     def read_picture(self, source: BinaryIO, job: ReadPicture, result: BinaryIO) -> Picture:
         """Write the samples of a picture that is no DICOM into an open file; return what they are. Raises as `transcode` does."""
@@ -262,6 +270,9 @@ class CodecPool:
             worker = self._take()
             try:
                 yield worker
+            except CodecCrashedError:
+                worker.is_usable = False  # what it says or does is not what it should be
+                raise
             finally:
                 self._give_back(worker)
 
@@ -367,17 +378,32 @@ def _opened(path: Path) -> Iterator[int]:
         os.close(descriptor)
 
 
+class _Result:
+    """A file that a worker writes; `descriptor` is open for writing until it was taken back, and from then on for reading."""
+
+    def __init__(self, path: Path, descriptor: int) -> None:
+        self.path = path
+        self.descriptor = descriptor
+
+    def take_back(self) -> None:
+        """See to it that nobody writes to it any more, so that what is found in it from now on stays true. Raises `CodecCrashedError`."""
+        written, self.descriptor = self.descriptor, os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        os.close(written)
+        if file_leases.is_open_for_writing(self.descriptor):
+            raise CodecCrashedError("the codec worker kept open what it had written")
+
+
 @contextlib.contextmanager
-def _created(path: Path, open_result: Callable[[Path], int]) -> Iterator[int]:
+def _created(path: Path, open_result: Callable[[Path], int]) -> Iterator[_Result]:
     """Open a result that is to be written; what is left of it goes where something was raised."""
-    descriptor = open_result(path)
+    result = _Result(path, open_result(path))
     try:
-        yield descriptor
+        yield result
     except BaseException:
         path.unlink(missing_ok=True)
         raise
     finally:
-        os.close(descriptor)
+        os.close(result.descriptor)
 
 
 def _syntax_of(descriptor: int, path: Path) -> str:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
-import signal
 import threading
 from collections import deque
 from pathlib import Path
 
+from hostd.transcoding import file_leases
+
 _MOST = 32
 _LARGEST = 8 << 20
 """Bytes of a file that is kept to be written over."""
-_SET_LEASE: int | None = getattr(fcntl, "F_SETLEASE", None)
-"""Only Linux has leases; elsewhere no file is written over."""
 
 
 class UsedFiles:
@@ -25,7 +23,7 @@ class UsedFiles:
     """
 
     def __init__(self, *, most: int = _MOST) -> None:
-        self._most = most if _SET_LEASE is not None else 0
+        self._most = most if file_leases.IS_KNOWN else 0
         self._lock = threading.Lock()
         # What follows is for who holds `_lock`.
         self._files: deque[Path] = deque()
@@ -70,7 +68,6 @@ def create(path: Path) -> int:
 
 def _taken_over(used: Path, path: Path) -> int | None:
     """Return a descriptor of a used file, which is at `path` now; None, and it is removed, where anybody else may have it open."""
-    assert _SET_LEASE is not None
     try:
         used.rename(path)  # who comes by its old name from now on does not find it
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
@@ -78,16 +75,11 @@ def _taken_over(used: Path, path: Path) -> int | None:
         _remove(used)
         _remove(path)
         return None
-    try:
-        # A lease for writing is given only where nobody else has the file open. The signal that whoever opens it just then sets off does nothing.
-        fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)
-        fcntl.fcntl(descriptor, _SET_LEASE, fcntl.F_WRLCK)
-        fcntl.fcntl(descriptor, _SET_LEASE, fcntl.F_UNLCK)
-    except OSError:
-        os.close(descriptor)
-        _remove(path)
-        return None
-    return descriptor
+    if file_leases.has_alone(descriptor):
+        return descriptor
+    os.close(descriptor)
+    _remove(path)
+    return None
 
 
 def _remove(path: Path) -> None:

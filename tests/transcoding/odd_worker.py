@@ -113,8 +113,22 @@ def confuse():
     worker._several = lambda job, others, descriptors: true(job, others, descriptors).outcomes[0]
 
 
+kept = []
+
+
+def keep():
+    """Keep the result open, to write to it when it has been looked at."""
+    true = worker._carried_out
+
+    def keeping(job, others, descriptors, *rest):
+        kept.append(os.dup(descriptors[-1]))
+        return true(job, others, descriptors, *rest)
+
+    worker._carried_out = keeping
+
+
 def misbehave():
-    if behaviour in ("relabel", "surplus", "confuse"):
+    if behaviour in ("relabel", "surplus", "confuse", "keep"):
         globals()[behaviour]()
     elif behaviour.endswith("decoding"):
         for codec in registry.decoders(syntaxes.JPEG2000_LOSSLESS):

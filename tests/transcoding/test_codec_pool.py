@@ -20,11 +20,11 @@ from transcoding_images import image, pixels_of, saved
 
 from hostd.dicom.syntaxes import ALL, EXPLICIT_LE, IMPLICIT_LE, JPEG2000_LOSSLESS, RLE_LOSSLESS
 from hostd.errors import CannotTranscodeError, CodecCrashedError, WrongPixelsError
+from hostd.transcoding import file_leases, registry
 from hostd.transcoding import pool as module
-from hostd.transcoding import registry
 from hostd.transcoding import worker as codec_process
 from hostd.transcoding.leisure import put_last
-from hostd.transcoding.messages import MOST_AT_ONCE, Several
+from hostd.transcoding.messages import MOST_AT_ONCE, Draw, Several
 from hostd.transcoding.options import EncodeOptions
 from hostd.transcoding.pool import CodecPool
 from hostd.transcoding.receipt import Receipt
@@ -394,6 +394,22 @@ def test_what_was_half_written_over_in_passing_is_used_no_more(odd, source, tmp_
         pool.in_passing(used).transcode(source, JPEG2000_LOSSLESS, tmp_path / "result")
     assert not (tmp_path / "used").exists()
     assert not (tmp_path / "result").exists()
+
+
+@pytest.mark.skipif(not file_leases.IS_KNOWN, reason="this system has no leases, by which it could be told")
+def test_a_worker_that_keeps_a_result_open_could_change_it_when_it_has_been_looked_at(odd, sources, tmp_path):
+    pool, pairs = odd("keep"), pairs_of(sources[:2], tmp_path)
+    for make in (
+        lambda: pool.transcode(*pairs[0][:1], JPEG2000_LOSSLESS, pairs[0][1]),
+        lambda: pool.draw(sources[0], Draw(0, "rendered", "png"), pairs[0][1]),
+        lambda: pool.transcode_several(JPEG2000_LOSSLESS, pairs),
+    ):
+        with pytest.raises(CodecCrashedError, match="kept open what it had written"):
+            make()
+        assert not any(result.exists() for _, result in pairs)
+        assert not idle_pids(pool)
+    pool.marker.unlink()
+    assert pool.transcode(sources[0], JPEG2000_LOSSLESS, pairs[0][1]).outcome == "made"
 
 
 @pytest.mark.parametrize("behaviour", ["crash", "eat"])
