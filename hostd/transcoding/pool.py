@@ -57,6 +57,9 @@ TIME_LIMIT_S = 600.0
 """Seconds that a job may take unless it is said otherwise."""
 _SEVERAL_LIMIT_S = 30.0
 """Seconds that a job about several may take: they are small, and each that takes longer is made alone then."""
+_HANDED_BACK_S = 1.0
+"""Seconds within which nobody has a result open for writing any more. A program that the node starts has all that is open, until it has begun."""
+_MOMENT_S = 0.005
 _PIECE = 256 << 10
 """Bytes that are hashed at once."""
 ENVIRONMENT = {
@@ -389,8 +392,11 @@ class _Result:
         """See to it that nobody writes to it any more, so that what is found in it from now on stays true. Raises `CodecCrashedError`."""
         written, self.descriptor = self.descriptor, os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
         os.close(written)
-        if file_leases.is_open_for_writing(self.descriptor):
-            raise CodecCrashedError("the codec worker kept open what it had written")
+        until = time.monotonic() + _HANDED_BACK_S
+        while file_leases.is_open_for_writing(self.descriptor):
+            if time.monotonic() >= until:
+                raise CodecCrashedError("the codec worker kept open what it had written")
+            time.sleep(_MOMENT_S)
 
 
 @contextlib.contextmanager

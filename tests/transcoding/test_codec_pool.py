@@ -397,7 +397,10 @@ def test_what_was_half_written_over_in_passing_is_used_no_more(odd, source, tmp_
 
 
 @pytest.mark.skipif(not file_leases.IS_KNOWN, reason="this system has no leases, by which it could be told")
-def test_a_worker_that_keeps_a_result_open_could_change_it_when_it_has_been_looked_at(odd, sources, tmp_path):
+def test_a_worker_that_keeps_a_result_open_could_change_it_when_it_has_been_looked_at(
+    odd, sources, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(module, "_HANDED_BACK_S", 0.1)
     pool, pairs = odd("keep"), pairs_of(sources[:2], tmp_path)
     for make in (
         lambda: pool.transcode(*pairs[0][:1], JPEG2000_LOSSLESS, pairs[0][1]),
@@ -410,6 +413,15 @@ def test_a_worker_that_keeps_a_result_open_could_change_it_when_it_has_been_look
         assert not idle_pids(pool)
     pool.marker.unlink()
     assert pool.transcode(sources[0], JPEG2000_LOSSLESS, pairs[0][1]).outcome == "made"
+
+
+def test_who_has_a_result_open_for_a_moment_only_is_waited_for(pool, source, tmp_path):
+    def open_result(path):
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT)
+        threading.Timer(0.3, os.close, [os.dup(descriptor)]).start()
+        return descriptor
+
+    assert pool.transcode(source, RLE_LOSSLESS, tmp_path / "result", open_result=open_result).outcome == "made"
 
 
 @pytest.mark.parametrize("behaviour", ["crash", "eat"])
