@@ -389,7 +389,7 @@ class _Result:
         self.descriptor = descriptor
 
     def take_back(self) -> None:
-        """See to it that nobody writes to it any more, so that what is found in it from now on stays true. Raises `CodecCrashedError`."""
+        """See to it that nobody writes to it any more, where that can be told, so that what is found in it stays true. Raises `CodecCrashedError`."""
         written, self.descriptor = self.descriptor, os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
         os.close(written)
         until = time.monotonic() + _HANDED_BACK_S

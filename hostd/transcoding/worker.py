@@ -168,7 +168,7 @@ def _several(job: Several, others: Others | None, descriptors: list[int]) -> Mad
         outcome = _carried_out(each, others, list(pair), _SOURCE_AND_RESULT)
         assert isinstance(outcome, (Made, Failed))
         outcomes.append(outcome)
-        if time.monotonic() >= until or not MadeSeveral((outcome,)).leaves_usable:
+        if time.monotonic() >= until or (isinstance(outcome, Failed) and not outcome.leaves_usable):
             break
     return MadeSeveral(tuple(outcomes))
 

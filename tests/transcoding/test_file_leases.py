@@ -13,23 +13,25 @@ pytestmark = pytest.mark.skipif(not file_leases.IS_KNOWN, reason="this system ha
 @pytest.fixture
 def path(tmp_path):
     (tmp_path / "file").write_bytes(b"content")
+    if not asked(tmp_path / "file", os.O_RDONLY, file_leases.is_local):
+        pytest.skip("the file system of the temporary folder is none of which the kernel knows who has a file open")
     return tmp_path / "file"
 
 
-def reading(path):
-    descriptor = os.open(path, os.O_RDONLY)
+def asked(path, flags, question):
+    descriptor = os.open(path, flags)
     try:
-        return file_leases.is_open_for_writing(descriptor)
+        return question(descriptor)
     finally:
         os.close(descriptor)
+
+
+def reading(path):
+    return asked(path, os.O_RDONLY, file_leases.is_open_for_writing)
 
 
 def writing(path):
-    descriptor = os.open(path, os.O_RDWR)
-    try:
-        return file_leases.has_alone(descriptor)
-    finally:
-        os.close(descriptor)
+    return asked(path, os.O_RDWR, file_leases.has_alone)
 
 
 def test_who_writes_is_seen_and_who_reads_is_not_in_the_way(path):
@@ -68,3 +70,20 @@ def test_where_it_cannot_be_told_nobody_is_said_to_write_and_nobody_to_be_alone(
     with path.open("r+b"):
         assert not reading(path)
     assert not writing(path)
+
+
+@pytest.mark.parametrize(
+    "mounts", ["{0} - nfs4 server:/files rw", "{0} - fuse.sshfs x rw", "9999:1 / /x rw - ext4 x rw", "", "odd"]
+)
+def test_of_the_file_systems_of_networks_and_of_those_that_are_not_known_nothing_is_said(
+    path, tmp_path, monkeypatch, mounts
+):
+    device = path.stat().st_dev
+    listed = mounts.format(f"36 35 {os.major(device)}:{os.minor(device)} / /x rw shared:1")
+    (tmp_path / "mounts").write_text(f"1 1 0:1 / / rw - ext4 x rw\n{listed}\n")
+    with path.open("r+b"):
+        assert reading(path)
+        monkeypatch.setattr(file_leases, "_MOUNTS", tmp_path / "mounts")
+        assert not reading(path)
+        monkeypatch.setattr(file_leases, "_MOUNTS", tmp_path / "missing")
+        assert not reading(path)
