@@ -64,6 +64,15 @@ def cut_all(server):
         )
 
 
+def locks(server):
+    """Return how many advisory locks of the database are held."""
+    with server.connect() as connection:
+        return connection.exec_driver_sql(
+            "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted"
+            " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+        ).scalar_one()
+
+
 def until(condition, within=60):
     end = time.monotonic() + within
     while not condition():
@@ -230,12 +239,20 @@ class StalledTime:
         self.on_sleep()
 
 
-def test_a_name_that_is_let_go_late_is_had_although_the_server_stood_still_meanwhile(nodes, tmp_path, monkeypatch):
+def test_a_name_that_is_let_go_late_is_had_although_the_server_stood_still_meanwhile(
+    nodes, server, tmp_path, monkeypatch
+):
     first = nodes("a")
     stalled = StalledTime()
     monkeypatch.setattr(company, "time", stalled)
-    # The machine has stood still in each look; only the fourth time the end of the last node is noticed.
-    stalled.on_sleep = lambda: first.close() if stalled.sleeps == 4 else None
+
+    def end_at_the_fourth():
+        """The machine has stood still in each look; only the fourth time the end of the last node is noticed: by then the server has, too."""
+        if stalled.sleeps == 4:
+            first.close()
+            until(lambda: not locks(server))
+
+    stalled.on_sleep = end_at_the_fourth
     place = Place(tmp_path / "elsewhere", tmp_path / "blobs", first.place.database)
     place.data.mkdir()
     Archive(place, "a", ManualClock()).close()
