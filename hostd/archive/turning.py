@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 
 from hostd.archive.bulletin import Bulletin
@@ -41,17 +41,39 @@ class Turning(ABC):
         self._thread.join(seconds)
         return not self._thread.is_alive()
 
+    def stop(self) -> None:
+        """Have it end after its turn, and wait for that."""
+        self.ask_to_stop()
+        self._bulletin.ring(self._topic)
+        self._thread.join()
+
     def _serve(self) -> None:
-        while not self._closing.is_set():
-            seen = self._bulletin.seen(self._topic)
-            try:
-                pause = self.turn()
-            except Exception:  # noqa: BLE001 - a thread that must not end; what was under way is done again
-                self._closing.wait(self.failed())
-                continue
-            # It may have been asked before `seen`: then nothing rings any more.
-            if (pause is None or pause > 0) and not self._closing.is_set():
-                self._bulletin.wait(self._topic, seen, pause)
+        turn_after_turn(self._bulletin, self._topic, self._closing, self.turn, self.failed)
+
+
+def turn_after_turn(
+    bulletin: Bulletin,
+    topic: str,
+    closing: threading.Event,
+    turn: Callable[[], float | None],
+    failed: Callable[[], float],
+    is_wanted: Callable[[], bool] = lambda: True,
+) -> None:
+    """Take turns in this thread until `closing` is set, or between two turns none is wanted any more: for both the topic must be rung.
+
+    `turn` and `failed` are as those of `Turning`.
+    """
+    while True:
+        seen = bulletin.seen(topic)  # before the question: what is rung after it ends the wait below
+        if closing.is_set() or not is_wanted():
+            return
+        try:
+            pause = turn()
+        except Exception:  # noqa: BLE001 - a thread that must not end; what was under way is done again
+            closing.wait(failed())
+            continue
+        if pause is None or pause > 0:
+            bulletin.wait(topic, seen, pause)
 
 
 class Ending(Protocol):

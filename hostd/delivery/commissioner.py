@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 
 from hostd.archive import commitments, inquiries
 from hostd.archive.archive import Archive
+from hostd.archive.turning import turn_after_turn
 from hostd.clock import Clock
 from hostd.delivery.ledger import TOPIC
 from hostd.delivery.retry import Waits
@@ -78,17 +79,12 @@ class Commissioner:
 
     def serve(self, closing: threading.Event) -> None:
         """Ask for what is wanted, as it comes."""
-        bulletin = self._archive.bulletin
-        while not closing.is_set():
-            seen = bulletin.seen(TOPIC)
-            try:
-                pause = self._turn()
-            except Exception:  # noqa: BLE001 - a thread that must not end; what was asked for in vain is asked for anew
-                self._log.exception("asking for storage commitment failed; it goes on after a pause")
-                closing.wait(self._policy.first_s)
-                continue
-            if (pause is None or pause > 0) and not closing.is_set():
-                bulletin.wait(TOPIC, seen, pause)
+        turn_after_turn(self._archive.bulletin, TOPIC, closing, self._turn, self._failed)
+
+    def _failed(self) -> float:
+        """Log it; what was asked for in vain is asked for anew."""
+        self._log.exception("asking for storage commitment failed; it goes on after a pause")
+        return self._policy.first_s
 
     def _turn(self) -> float | None:
         """Make one request if one is due; return the seconds until the next, None for until it is rung."""

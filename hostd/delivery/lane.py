@@ -14,6 +14,7 @@ import structlog
 from hostd.archive.archive import Archive
 from hostd.archive.leases import LOOK_S
 from hostd.archive.records import Delivery
+from hostd.archive.turning import turn_after_turn
 from hostd.clock import Clock
 from hostd.delivery import faults
 from hostd.delivery.breaker import Breaker, Pass
@@ -144,17 +145,16 @@ class Lane:
 
     def serve(self) -> None:
         """Carry deliveries until the courier closes."""
-        shared, bulletin = self._shared, self._shared.archive.bulletin
-        while not shared.closing.is_set() and (self._stranded or shared.is_wanted(self._number)):
-            seen = bulletin.seen(TOPIC)
-            try:
-                pause = self._turn()
-            except Exception:  # noqa: BLE001 - whatever it is, the deliveries must go on; what was under way is recovered
-                self._log.exception("the courier failed; unless the node is stopping it goes on after a pause")
-                shared.closing.wait(shared.retry_s)
-                continue
-            if (pause is None or pause > 0) and not shared.closing.is_set():
-                bulletin.wait(TOPIC, seen, pause)
+        shared = self._shared
+        turn_after_turn(shared.archive.bulletin, TOPIC, shared.closing, self._turn, self._failed, self._is_wanted)
+
+    def _is_wanted(self) -> bool:
+        return bool(self._stranded) or self._shared.is_wanted(self._number)
+
+    def _failed(self) -> float:
+        """Log it; what was under way is recovered."""
+        self._log.exception("the courier failed; unless the node is stopping it goes on after a pause")
+        return self._shared.retry_s
 
     def _turn(self) -> float | None:
         """Carry what is due; return for how many seconds there is nothing to do, None for until it is rung."""

@@ -17,6 +17,7 @@ from hostd.archive import levels
 from hostd.archive.archive import Archive
 from hostd.archive.levels import Due
 from hostd.archive.quieting import TOPIC
+from hostd.archive.turning import Turning
 
 _log = structlog.get_logger(__name__)
 
@@ -29,43 +30,26 @@ _BUSY_S = 0.5
 _AGAIN_S = 5.0
 
 
-class QuietTime:
+class QuietTime(Turning):
     """Looks at what is due, in a thread of its own. `shortest_s` gives the shortest quiet time: nothing that comes is due sooner."""
 
     def __init__(self, archive: Archive, *, shortest_s: Callable[[], float]) -> None:
+        super().__init__(archive.bulletin, TOPIC, "quiet time")
         self._archive = archive
         self._shortest_s = shortest_s
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._serve, name="quiet time", daemon=True)
-
-    def start(self) -> None:
-        """Begin with what is due already."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """End after what is being told."""
-        self._stopping.set()
-        self._archive.bulletin.ring(TOPIC)
-        self._thread.join()
 
     def tell_due(self) -> int:
         """Tell what is due by the archive's clock; return how many events came of it."""
-        return tell_due(self._archive, self._stopping)
+        return tell_due(self._archive, self._closing)
 
-    def _serve(self) -> None:
-        while not self._stopping.is_set():
-            seen = self._archive.bulletin.seen(TOPIC)
-            try:
-                self.tell_due()
-                pause = self._pause()
-            except Exception:  # noqa: BLE001 - a thread that must not end; what is due stays due, and the next look tells it
-                _log.exception("stable series, studies and patients could not be told; hostd tries again")
-                self._stopping.wait(_AGAIN_S)
-                continue
-            if not self._stopping.is_set():
-                self._archive.bulletin.wait(TOPIC, seen, pause)
+    def failed(self) -> float:
+        """Log it; what is due stays due, and the next turn tells it."""
+        _log.exception("stable series, studies and patients could not be told; hostd tries again")
+        return _AGAIN_S
 
-    def _pause(self) -> float:
+    def turn(self) -> float:
+        """Tell what is due; return for how many seconds nothing is."""
+        self.tell_due()
         with self._archive.read() as connection:
             due_at = levels.next_due(connection)
         now, longest_s = self._archive.clock.now(), min(self._shortest_s(), _LONGEST_S)

@@ -36,6 +36,7 @@ from sqlalchemy import Connection
 from hostd.archive import jobs, leases, occurrences
 from hostd.archive.archive import Archive
 from hostd.archive.jobs import TOPIC, Hands, Job
+from hostd.archive.turning import turn_after_turn
 from hostd.archive.writer import Write
 from hostd.errors import (
     ActionFault,
@@ -222,17 +223,12 @@ class Runner:
     # -- whose turn it is ---------------------------------------------------------------------------------------------
 
     def _serve(self) -> None:
-        bulletin = self._archive.bulletin
-        while not self._closing.is_set():
-            seen = bulletin.seen(TOPIC)
-            try:
-                pause = self.turn()
-            except Exception:  # noqa: BLE001 - a thread that must not end; what was under way is done again
-                _log.exception("jobs could not be carried out; hostd goes on after a pause")
-                self._closing.wait(_FIRST_PAUSE_S)
-                continue
-            if (pause is None or pause > 0) and not self._closing.is_set():
-                bulletin.wait(TOPIC, seen, pause)
+        turn_after_turn(self._archive.bulletin, TOPIC, self._closing, self.turn, self._failed)
+
+    def _failed(self) -> float:
+        """Log it; what was under way is done again."""
+        _log.exception("jobs could not be carried out; hostd goes on after a pause")
+        return _FIRST_PAUSE_S
 
     def turn(self) -> float | None:
         """Work on one job if one is due; return for how many seconds there is nothing to do, None for until it is rung."""

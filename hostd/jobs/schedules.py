@@ -6,7 +6,6 @@ often it was missed (P2); of several nodes that notice it, the index lets one te
 
 from __future__ import annotations
 
-import threading
 from functools import partial
 
 import structlog
@@ -15,6 +14,7 @@ from sqlalchemy import Connection
 from hostd.archive import schedules
 from hostd.archive.archive import Archive
 from hostd.archive.schedules import Schedule
+from hostd.archive.turning import Turning
 from hostd.jobs.timetable import Timetable
 
 _log = structlog.get_logger(__name__)
@@ -27,25 +27,14 @@ _SHORTEST_S = 0.02
 _AGAIN_S = 1.0
 
 
-class Schedules:
+class Schedules(Turning):
     """Looks at what is due, in a thread of its own."""
 
     def __init__(self, archive: Archive, timetable: Timetable) -> None:
+        super().__init__(archive.bulletin, schedules.TOPIC, "schedules")
         self._archive = archive
         self._timetable = timetable
         self._looked_at = archive.clock.now()
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._serve, name="schedules", daemon=True)
-
-    def start(self) -> None:
-        """Begin with what was missed."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """End after what is being told."""
-        self._stopping.set()
-        self._archive.bulletin.ring(schedules.TOPIC)
-        self._thread.join()
 
     def look(self) -> int:
         """Tell what is due by the archive's clock; return how many events came of it."""
@@ -55,20 +44,14 @@ class Schedules:
         self._looked_at = now
         return tell_due(self._archive, self._timetable)
 
-    def _serve(self) -> None:
-        while not self._stopping.is_set():
-            seen = self._archive.bulletin.seen(schedules.TOPIC)
-            try:
-                self.look()
-                pause = self._pause()
-            except Exception:  # noqa: BLE001 - a thread that must not end; what is due stays due, and the next look tells it
-                _log.exception("schedules could not be told; hostd tries again")
-                self._stopping.wait(_AGAIN_S)
-                continue
-            if not self._stopping.is_set():
-                self._archive.bulletin.wait(schedules.TOPIC, seen, pause)
+    def failed(self) -> float:
+        """Log it; what is due stays due, and the next turn tells it."""
+        _log.exception("schedules could not be told; hostd tries again")
+        return _AGAIN_S
 
-    def _pause(self) -> float:
+    def turn(self) -> float:
+        """Tell what is due; return for how many seconds nothing is."""
+        self.look()
         now = self._archive.clock.now()
         with self._archive.read() as connection:
             due_at = schedules.next_due(connection)

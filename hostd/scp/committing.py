@@ -7,7 +7,6 @@ modality's configured address on an association of its own, again and again unti
 from __future__ import annotations
 
 import random
-import threading
 from collections.abc import Callable, Generator
 from typing import Protocol
 
@@ -16,6 +15,7 @@ import structlog
 from hostd.archive import digests, promises
 from hostd.archive.archive import Archive
 from hostd.archive.promises import TOPIC, Candidate, Request
+from hostd.archive.turning import Turning
 from hostd.delivery.retry import Waits
 from hostd.dicom import commitment, data_sets, statuses
 from hostd.dicom.commitment import PUSH_MODEL, Reference
@@ -95,47 +95,28 @@ class Reporting(Protocol):
         ...
 
 
-class Promiser:
+class Promiser(Turning):
     """Judges and reports, in a thread of its own, until it is stopped. `modality_of` gives a modality of the configuration by its name."""
 
     def __init__(self, archive: Archive, modality_of: Callable[[str], Reporting | None], policy: Waits) -> None:
+        super().__init__(archive.bulletin, TOPIC, "storage commitment")
         self._archive = archive
         self._modality_of = modality_of
         self._policy = policy
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._serve, name="storage commitment", daemon=True)
 
-    def start(self) -> None:
-        """Begin, with what is left from before."""
-        self._thread.start()
+    def failed(self) -> float:
+        """Log it; the request is on record."""
+        _LOG.exception("storage commitment failed; it goes on after a pause")
+        return self._policy.first_s
 
-    def stop(self) -> None:
-        """End after the request that is worked on."""
-        self._stopping.set()
-        self._archive.bulletin.ring(TOPIC)
-        self._thread.join()
-
-    def _serve(self) -> None:
-        bulletin = self._archive.bulletin
-        while not self._stopping.is_set():
-            seen = bulletin.seen(TOPIC)
-            try:
-                pause = self._turn()
-            except Exception:  # noqa: BLE001 - a thread that must not end; the request is on record
-                _LOG.exception("storage commitment failed; it goes on after a pause")
-                self._stopping.wait(self._policy.first_s)
-                continue
-            if pause is None or pause > 0:
-                bulletin.wait(TOPIC, seen, _LOOK_S if pause is None else min(pause, _LOOK_S))
-
-    def _turn(self) -> float | None:
-        """Work on one request that is due; return the seconds until the next, None while there is none."""
+    def turn(self) -> float:
+        """Work on one request that is due; return for how many seconds there is nothing to do."""
         archive = self._archive
         now = archive.clock.now()
         with archive.read() as connection:
             due = promises.next_at(connection)
         if due is None or due > now:
-            return None if due is None else due - now
+            return _LOOK_S if due is None else min(due - now, _LOOK_S)
         request = archive.writer.do(lambda c: promises.claim(c, archive.node, now, now + _CLAIM_S))
         if request is None:
             return self._policy.first_s  # another node works on it

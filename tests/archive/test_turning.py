@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from hostd.archive.bulletin import Bulletin
-from hostd.archive.turning import Turning, stopped
+from hostd.archive.turning import Turning, stopped, turn_after_turn
 
 PATIENCE_S = 60
 
@@ -103,3 +103,26 @@ def test_one_that_is_asked_to_stop_just_before_it_looks_whether_its_topic_was_ru
         assert late.join(PATIENCE_S)
     finally:
         late._bulletin.ring("topic")
+
+
+def test_to_stop_it_is_to_wait_for_the_end_of_its_turn(bulletin):
+    counting = Counting(bulletin)
+    counting.start()
+    counting.wait_for(1)
+    counting.stop()
+    assert counting.join(0), "it has ended"
+
+
+def test_who_is_not_wanted_any_more_ends_when_the_topic_is_rung(bulletin):
+    turns, wanted = [], [True]
+
+    def turn():
+        turns.append(len(turns))
+        wanted.clear()
+        bulletin.ring("topic")
+
+    def failed():
+        raise AssertionError("nothing fails here")
+
+    turn_after_turn(bulletin, "topic", threading.Event(), turn, failed, lambda: bool(wanted))
+    assert turns == [0]
