@@ -36,6 +36,10 @@ if _sync_file_range is not None:
     _sync_file_range.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
 
 
+ATTACHED = ".attached"
+"""How the names of files end that somebody attached: without an index nothing else tells a DICOM file among them from an instance."""
+
+
 class BlobFile:
     """A file being written. Nothing of it counts until a row names it."""
 
@@ -138,6 +142,10 @@ class Blobs(Protocol):
         """Begin a new file under a fresh name."""
         ...
 
+    def create_attached(self) -> BlobFile:
+        """Begin a new file that holds no instance, under a fresh name that ends with `ATTACHED`."""
+        ...
+
     def vacant(self) -> Vacancy:
         """Return a fresh name for a file that somebody else makes."""
         ...
@@ -199,6 +207,11 @@ class FolderBlobs:
             if len(self._synced) > _REMEMBERED:  # given up by whoever took them; at worst a folder is synced twice
                 del self._synced[next(iter(self._synced))]
             return spare
+
+    def create_attached(self) -> BlobFile:
+        """Begin a new file that holds no instance, under a fresh name that ends with `ATTACHED`. Raises `StorageError` when that fails."""
+        name = self._fresh(secrets.token_hex(1)) + ATTACHED
+        return BlobFile(name, self._folder / name)
 
     def vacant(self) -> Vacancy:
         """Return a fresh name for a file that somebody else makes."""

@@ -18,7 +18,7 @@ from sqlalchemy import Connection
 from hostd.archive import digests, leases, receiving, sqlite
 from hostd.archive import tables as t
 from hostd.archive.archive import is_held
-from hostd.archive.blobs import stored_at, sync_directory
+from hostd.archive.blobs import ATTACHED, stored_at, sync_directory
 from hostd.archive.database import INDEX, bring_up_to_date, open_engine
 from hostd.archive.receiving import KEPT, Arrival
 from hostd.archive.records import Blob, Origin
@@ -38,7 +38,10 @@ Progress = Callable[[int, int], None]
 
 @dataclass(slots=True)
 class Rebuilt:
-    """Of how many bytes of files, how many instances and versions were found, and which files hold none, or one that is there twice."""
+    """Of how many bytes of files, how many instances and versions were found, and which files hold none, or one that is there twice.
+
+    Of `unreadable` it is told why, by the names of the files.
+    """
 
     size: int = 0
     instances: int = 0
@@ -123,6 +126,9 @@ def _enter_all(connection: Connection, place: Place, files: list[Path], rebuilt:
 
 def _enter(connection: Connection, place: Place, path: Path, rebuilt: Rebuilt) -> None:
     name = str(path.relative_to(place.blobs))
+    if name.endswith(ATTACHED):
+        rebuilt.unreadable[name] = "it was attached to something, which only the lost index knew"
+        return
     try:
         arrival = _arrival(path, name)
     except (UnparsableError, OSError) as error:

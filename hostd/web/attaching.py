@@ -221,7 +221,7 @@ class _Coming:
     """A file on its way in, of `max_bytes` at most; None: of any size."""
 
     def __init__(self, archive: Archive, max_bytes: int | None) -> None:
-        self.file: BlobFile = archive.blobs.create()
+        self.file: BlobFile = archive.blobs.create_attached()
         self._max_bytes = max_bytes
         self._sha256 = hashlib.sha256()
         self._md5 = hashlib.md5(usedforsecurity=False)

@@ -76,9 +76,10 @@ def test_what_holds_no_instance_is_put_aside_where_no_sweep_finds_it(node):
     node.open()
 
 
-def test_what_was_attached_is_put_aside_whole(node):
-    received, content = node.receive(small_file()), b"a report" * 1000
-    file = node.archive.blobs.create()
+@pytest.mark.parametrize("content", [b"a report" * 1000, small_file(PatientComments="attached")], ids=["text", "DICOM"])
+def test_what_was_attached_is_put_aside_whole(node, content):
+    received = node.receive(small_file())
+    file = node.archive.blobs.create_attached()
     file.write(content)
     file.seal()
     file.close()

@@ -9,7 +9,7 @@ from web_support import changed, dicom_file, is_orthanc_error
 
 from hostd.archive import tables as t
 from hostd.archive.backup import backup
-from hostd.archive.blobs import stored_at
+from hostd.archive.blobs import ATTACHED, stored_at
 from hostd.archive.holding import held
 from hostd.archive.verifying import verify
 from hostd.config.storage import Storage
@@ -54,6 +54,14 @@ def test_what_is_attached_is_given_as_it_came(client, stored, level):
         assert client.request(method, f"{path}/{operation}").status_code == 200
     told = client.get(f"/changes?since={before}").json()["Changes"]
     assert [(one["ChangeType"], one["ID"]) for one in told] == [("UpdatedAttachment", stored[LEVELS[level]])]
+
+
+def test_its_file_is_told_from_those_of_instances_by_its_name(face, client, stored):
+    path = path_of(stored)
+    client.put(path, content=dicom_file())
+    for operation in ("verify-md5", "compress", "uncompress"):
+        assert client.post(f"{path}/{operation}").status_code == 200
+        assert [name.endswith(ATTACHED) for name in blobs(face)] == [True]
 
 
 def test_it_is_compressed_and_as_it_was_again(face, client, stored):
