@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
+from typing import Annotated
 
 import typer
 
+from hostd import __version__
 from hostd.cli.allocator import share_one_arena
 from hostd.cli.imports import import_libraries, without_collecting
 from hostd.cli.interning import keep_no_paths
@@ -65,7 +67,7 @@ def listing() -> typer.Typer:
     """Return the command as `--help` shows it; none of its commands can be run."""
     app = _group()
     for name, where in _COMMANDS.items():
-        app.command(name, help=help_of(*where.split(".")))(_is_a_group)
+        app.command(name, help=help_of(*where.split(".")))(_listed_only)
     return app
 
 
@@ -77,7 +79,7 @@ def _group() -> typer.Typer:
         add_completion=False,
         pretty_exceptions_enable=False,
     )
-    app.callback()(_is_a_group)
+    app.callback()(_whole)
     return app
 
 
@@ -85,7 +87,7 @@ def main() -> None:
     """Run the command; what is meant for people is one message on standard error, exit code 2."""
     try:
         with without_collecting():
-            command = listing() if sys.argv[1:] in ([], ["--help"]) else _built()
+            command = listing() if sys.argv[1:] in ([], ["--help"], ["--version"]) else _built()
     except KeyboardInterrupt:
         sys.exit("hostd: stopped before anything was begun")
     try:
@@ -102,8 +104,22 @@ def _built() -> typer.Typer:
     return build(*sys.argv[1:2])
 
 
-def _is_a_group() -> None:
+def _tell_version(is_asked: bool) -> None:
+    if is_asked:
+        typer.echo(f"hostd {__version__}")
+        raise typer.Exit
+
+
+def _whole(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
     # Without it Typer would take the only command of a group for the whole.
+    pass
+
+
+def _listed_only() -> None:
     pass
 
 

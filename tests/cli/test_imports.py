@@ -6,6 +6,7 @@ import sys
 import pytest
 from typer.testing import CliRunner
 
+from hostd import __version__
 from hostd.cli import build, listing
 
 _SAY = "print(*sorted({'requests', 'urllib3', 'rich', 'numpy', 'fastapi', 'jinja2', 'alembic'} & sys.modules.keys()))"
@@ -39,3 +40,8 @@ def test_the_list_of_commands_says_what_the_commands_say_of_themselves():
 def test_the_list_of_commands_imports_none_of_them():
     code = "import hostd.cli; hostd.cli.listing(); print('pydicom' in sys.modules, 'hostd.cli.run' in sys.modules)"
     assert imported(code) == {"False"}
+
+
+def test_the_version_is_told_by_the_list_of_commands_and_by_the_whole():
+    told = [CliRunner().invoke(app, ["--version"]) for app in (listing(), build(), build("run"))]
+    assert {(one.exit_code, one.stdout) for one in told} == {(0, f"hostd {__version__}\n")}
