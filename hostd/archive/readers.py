@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from sqlalchemy import Connection, Engine
 
-from hostd.archive import rows
-
 _KEPT = 16
+
+_Reader = tuple[Connection, Any]
+"""A connection, and sqlite3's own below it: to begin and to end by that takes a tenth of the time."""
 
 
 class Readers:
@@ -23,31 +25,33 @@ class Readers:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._idle: deque[Connection] = deque()
+        self._idle: deque[_Reader] = deque()
 
     @contextmanager
     def look(self) -> Iterator[Connection]:
         """Give a connection that reads one consistent state."""
-        connection = self._take()
+        reader = self._take()
+        connection, driver = reader
         try:
-            rows.command(connection, "BEGIN")
+            driver.execute("BEGIN")
             yield connection
-            rows.command(connection, "COMMIT")
+            driver.execute("COMMIT")
         except BaseException:
             connection.close()
             raise
         if len(self._idle) < _KEPT:
-            self._idle.append(connection)
+            self._idle.append(reader)
         else:
             connection.close()
 
     def close(self) -> None:
         """Close those that are kept."""
         while self._idle:
-            self._idle.pop().close()
+            self._idle.pop()[0].close()
 
-    def _take(self) -> Connection:
+    def _take(self) -> _Reader:
         try:
             return self._idle.pop()
         except IndexError:
-            return self._engine.connect()
+            connection = self._engine.connect()
+            return connection, connection.connection.driver_connection

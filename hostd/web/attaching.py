@@ -26,10 +26,10 @@ from hostd.config.sections import Http
 from hostd.config.storage import Storage
 from hostd.errors import LimitReachedError
 from hostd.web.errors import CORRUPTED_FILE, INEXISTENT_FILE, INEXISTENT_ITEM, UNKNOWN_RESOURCE, WebError, bad_request
-from hostd.web.files import AT_ONCE, pieces
 from hostd.web.naming import as_number, called, kept_as
 from hostd.web.resources import require
 from hostd.web.revisions import require_given, require_meant, require_readable
+from hostd.web.spans import AT_ONCE, Span
 from hostd.web.upload import Gzip, Plain, decoder_of, gathered_body, refuse_too_large, too_large
 
 _OCTETS = "application/octet-stream"
@@ -257,7 +257,7 @@ class _Coming:
 def content_of(file: BinaryIO, attached: Attachment) -> Iterator[bytes]:
     """Yield what was attached, of its open file. Raises `WebError` where that is not what was stored."""
     try:
-        yield from _inflated(file, attached.size) if attached.is_compressed else pieces(file, 0, attached.size)
+        yield from _inflated(file, attached.size) if attached.is_compressed else Span(file, 0, attached.size).pieces()
     except (EOFError, zlib.error) as error:
         raise WebError(500, CORRUPTED_FILE, "the file is not what was stored: the disk has changed it") from error
 

@@ -15,14 +15,11 @@ from hostd.archive.records import Current, Instance
 from hostd.dicom import syntaxes
 from hostd.transcoding.contents import Value
 from hostd.web.errors import INEXISTENT_FILE, WebError
-from hostd.web.promptness import open_file, reads_promptly, takes_long
+from hostd.web.promptness import open_file, takes_long
 from hostd.web.resources import existing
 from hostd.web.responses import PiecesResponse, WholeResponse
-from hostd.web.sending import PIECES
-
-AT_ONCE = 1 << 20
-"""Bytes that are read at one time: an answer that has no more is read whole before it is sent."""
-
+from hostd.web.sending import PIECES, SMALL
+from hostd.web.spans import AT_ONCE, Piece, Span, in_bytes
 
 _QUOTED = frozenset('"\\')
 
@@ -63,10 +60,12 @@ class Closable(Protocol):
 
 
 class _OpenResponse(PiecesResponse):
-    """What is read from an open file as it is sent; the file is closed whether or not the client stays to the end."""
+    """What is in an open file, read as it is sent; the file is closed whether or not the client stays to the end."""
+
+    are_at_hand = False
 
     def __init__(
-        self, file: Closable, content: Iterator[bytes], *, media_type: str, headers: dict[str, str] | None = None
+        self, file: Closable, content: Iterator[Piece], *, media_type: str, headers: dict[str, str] | None = None
     ) -> None:
         self._file = file
         super().__init__(content, media_type=media_type, headers=headers)
@@ -75,7 +74,7 @@ class _OpenResponse(PiecesResponse):
         try:
             if "content-length" in self.headers and PIECES in scope.get("extensions", ()):
                 await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-                await send({"type": PIECES, "pieces": self.pieces})
+                await send({"type": PIECES, "pieces": self.pieces, "are_at_hand": self.are_at_hand})
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
             else:
                 await super().__call__(scope, receive, send)
@@ -83,12 +82,22 @@ class _OpenResponse(PiecesResponse):
             self._file.close()
 
 
-def open_response(
-    file: Closable, content: Iterator[bytes], *, media_type: str, headers: dict[str, str] | None = None
-) -> Response:
-    """Return an answer of what is read from an open file, which is closed then. Call it in a thread: what is small is read at once.
+class _NearResponse(_OpenResponse):
+    """The same of what is in memory, and no more than is read at one time: it is sent on the event loop."""
 
-    That is, where the headers have a Content-Length: each piece that is read as it is sent costs a change of threads.
+    are_at_hand = True
+
+    async def stream_response(self, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        await send({"type": "http.response.body", "body": b"".join(in_bytes(self.pieces)), "more_body": False})
+
+
+def open_response(
+    file: Closable, content: Iterator[Piece], *, media_type: str, headers: dict[str, str] | None = None
+) -> Response:
+    """Return an answer of what is in an open file, which is closed then. Call it in a thread: what is small is read at once.
+
+    That is, where the headers have a Content-Length of `AT_ONCE` at most: what is sent by a thread costs a change of threads.
     """
     length = int((headers or {}).get("Content-Length", AT_ONCE + 1))
     if length > AT_ONCE:
@@ -103,26 +112,13 @@ def file_response(
     """Return an answer of an open file, from where it stands; otherwise as `open_response`."""
     begin = file.tell()
     length = file.seek(0, 2) - begin
-    own = {"Content-Length": str(length)}
-    return open_response(file, pieces(file, begin, length), media_type=media_type, headers=own | (headers or {}))
+    span, headers = Span(file, begin, length), {"Content-Length": str(length)} | (headers or {})
+    if SMALL <= length <= AT_ONCE and span.is_in_memory():
+        return _NearResponse(file, iter((span,)), media_type=media_type, headers=headers)
+    return open_response(file, iter((span,)), media_type=media_type, headers=headers)
 
 
 def part_response(file: BinaryIO, part: Value, *, media_type: str) -> Response:
     """Return an answer of a part of an open file; otherwise as `open_response`."""
     length = {"Content-Length": str(part.length)}
-    return open_response(file, pieces(part.file, part.at, part.length), media_type=media_type, headers=length)
-
-
-def pieces(file: BinaryIO, at: int, length: int) -> Iterator[bytes]:
-    """Yield a part of a file. Raises `EOFError` when the file ends in it."""
-    left = length
-    while left > 0:
-        if not reads_promptly(file):
-            takes_long()
-        file.seek(at + length - left)
-        # No more is asked for than there is: room for more, which is given back, costs more than reading does.
-        piece = file.read(min(AT_ONCE, left))
-        if not piece:
-            raise EOFError("the file ends inside of a value")
-        left -= len(piece)
-        yield piece
+    return open_response(file, iter((Span(part.file, part.at, part.length),)), media_type=media_type, headers=length)

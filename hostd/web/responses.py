@@ -13,6 +13,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from hostd.web.sending import SMALL
+from hostd.web.spans import Piece, in_bytes
 
 _SLICE = 1 << 18
 """Bytes that are handed to the network at one time."""
@@ -40,11 +41,11 @@ class JsonResponse(Response):
 class WholeResponse(Response):
     """An answer of large pieces that are all there, and not copied: of what the network cannot take at once only a slice is."""
 
-    def __init__(self, pieces: Iterable[bytes], *, media_type: str, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(self, pieces: Iterable[Piece], *, media_type: str, headers: Mapping[str, str] | None = None) -> None:
         """`headers` have the Content-Length."""
         super().__init__(None, media_type=media_type, headers=headers)
         slices = _Slices()
-        self._slices = [*slices.of(pieces), slices.rest()]
+        self._slices = [*slices.of(in_bytes(pieces)), slices.rest()]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
         """Send it."""
@@ -58,15 +59,15 @@ class WholeResponse(Response):
 class PiecesResponse(StreamingResponse):
     """An answer of pieces that are made as it is sent: in another thread, as many at a time as make up for the change of threads."""
 
-    def __init__(self, pieces: Iterable[bytes], *, media_type: str, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(self, pieces: Iterable[Piece], *, media_type: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__((), media_type=media_type, headers=headers)
         self.pieces = iter(pieces)
 
     async def stream_response(self, send: Send) -> None:
         """Send it."""
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        slices = _Slices()
-        while some := await run_in_threadpool(_gathered, self.pieces):
+        slices, content = _Slices(), in_bytes(self.pieces)
+        while some := await run_in_threadpool(_gathered, content):
             for one in slices.of(some):
                 await send({"type": "http.response.body", "body": one, "more_body": True})
         await send({"type": "http.response.body", "body": slices.rest(), "more_body": False})

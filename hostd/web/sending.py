@@ -1,4 +1,4 @@
-"""Long answers, sent by threads: each reads what it sends, and hands it to the network itself.
+"""Long answers, sent by threads: each hands what it sends to the network itself, and has the system send parts of files.
 
 On the event loop one thread would copy for all clients, and wait for the loop between two pieces. A thread sends as long as the client
 takes what comes, and a quarter of a second at most; meanwhile, and while the client takes nothing, the connection waits without one.
@@ -11,15 +11,18 @@ import select
 import socket
 import time
 from collections.abc import Iterable, Iterator
+from itertools import chain
 
 import anyio.to_thread
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
+from hostd.web.spans import Piece, Span
+
 PIECES = "hostd.response.pieces"
 """The extension of ASGI: where a scope has it, `pieces` of a body whose length the header told may be sent as one message of this type.
 
-An empty body must follow.
+`are_at_hand` says that they are few, and in memory: a thread would take longer to be woken. An empty body must follow.
 """
 SMALL = 1 << 14
 """Bytes below which a piece is sent with the one that follows."""
@@ -49,14 +52,14 @@ class Sending:
 
         async def send_any(message: Message) -> None:
             if message["type"] == PIECES:
-                await self._send_body(cycle, message["pieces"])
+                await self._send_body(cycle, message["pieces"], are_at_hand=message["are_at_hand"])
             else:
                 await send(message)
 
         scope.setdefault("extensions", {})[PIECES] = {}
         await self._app(scope, receive, send_any)
 
-    async def _send_body(self, cycle: RequestResponseCycle, pieces: Iterable[bytes]) -> None:
+    async def _send_body(self, cycle: RequestResponseCycle, pieces: Iterable[Piece], *, are_at_hand: bool) -> None:
         """Send a body. Raises what the pieces raise; what the client does is no error."""
         await _flush(cycle)
         if cycle.disconnected:
@@ -65,10 +68,12 @@ class Sending:
         with cycle.transport.get_extra_info("socket").dup() as connection:
             body = _Body(connection, pieces)
             try:
+                if are_at_hand:
+                    cycle.expected_content_length -= body.send(waits=False)
                 while not body.has_ended:
-                    cycle.expected_content_length -= await anyio.to_thread.run_sync(body.send, limiter=self._threads)
                     if body.waits:
                         await _until_writable(connection)
+                    cycle.expected_content_length -= await anyio.to_thread.run_sync(body.send, limiter=self._threads)
             except _GoneError:
                 cycle.transport.abort()
                 await asyncio.sleep(0)  # uvicorn is told, and takes what follows for what nobody waits for
@@ -98,7 +103,7 @@ class _GoneError(Exception):
 class _Body:
     """What is left of a body, and where it goes."""
 
-    def __init__(self, connection: socket.socket, pieces: Iterable[bytes]) -> None:
+    def __init__(self, connection: socket.socket, pieces: Iterable[Piece]) -> None:
         self.has_ended = False
         self.waits = False
         """Whether the client took nothing at the end of the last turn."""
@@ -108,30 +113,44 @@ class _Body:
         self._pieces = iter(pieces)
         self._begun: list[bytes | memoryview] = []
         """Pieces that are on their way, less what was sent of the first."""
+        self._span: Span | None = None
+        """The part of a file that follows them, less what was sent of it."""
 
-    def send(self) -> int:
-        """Send for one turn; return how many bytes. Raises `_GoneError`, and what the pieces raise."""
+    def send(self, *, waits: bool = True) -> int:
+        """Send for one turn, where `waits` waiting for the client for a moment; return how many bytes. Raises `_GoneError`, and what the pieces raise."""
         until = time.monotonic() + _TURN_S
         total = 0
         self.waits = False
         while not self.waits:
-            if not self._begun:
-                self._begun = _some(self._pieces)
-            if not self._begun:
+            if not self._begun and self._span is None:
+                self._begun, self._span = _some(self._pieces)
+            if not self._begun and self._span is None:
                 self.has_ended = True
                 break
             try:
-                sent = self._connection.sendmsg(self._begun)
+                sent = self._sent_some()
             except BlockingIOError:
-                self.waits = not self._writable.poll(_PATIENCE_MS)
+                self.waits = not self._writable.poll(_PATIENCE_MS if waits else 0)
                 continue
             except OSError as error:
                 raise _GoneError from error
             total += sent
-            self._pass(sent)
             if time.monotonic() >= until:
                 break
         return total
+
+    def _sent_some(self) -> int:
+        """Send what the connection takes at once of what has begun; return how many bytes. Raises `OSError`."""
+        if self._begun:
+            sent = self._connection.sendmsg(self._begun, (), socket.MSG_MORE if self._span is not None else 0)
+            self._pass(sent)
+        elif self._span is not None:
+            sent = self._span.sent_to(self._connection)
+            left = self._span.after(sent)
+            self._span = left if sent and left.length else None
+            if not sent:  # reading it tells why
+                self._pieces = chain(left.pieces(), self._pieces)
+        return sent
 
     def _pass(self, sent: int) -> None:
         while self._begun and sent >= len(self._begun[0]):
@@ -140,12 +159,17 @@ class _Body:
             self._begun[0] = memoryview(self._begun[0])[sent:]
 
 
-def _some(pieces: Iterator[bytes]) -> list[bytes | memoryview]:
-    """Return the next piece, with all small ones before it; none at the end."""
+def _some(pieces: Iterator[Piece]) -> tuple[list[bytes | memoryview], Span | None]:
+    """Return the next piece, with all small ones before it: the last apart where it is in a file. Nothing at the end."""
     found: list[bytes | memoryview] = []
     for piece in pieces:
+        if isinstance(piece, Span):
+            if piece.length >= SMALL:
+                return found, piece
+            found += piece.pieces()
+            continue
         if piece:
             found.append(piece)
         if len(piece) >= SMALL or len(found) >= _MOST_BUFFERS:
             break
-    return found
+    return found, None

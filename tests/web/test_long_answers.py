@@ -5,6 +5,7 @@ import http.client
 import io
 import logging
 import os
+import secrets
 import socket
 import threading
 import time
@@ -17,8 +18,9 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 
 from hostd.web import sending
-from hostd.web.files import AT_ONCE, open_response, pieces
+from hostd.web.files import file_response, open_response
 from hostd.web.listener import HttpListener
+from hostd.web.spans import AT_ONCE, Span
 
 CONTENT = os.urandom(5 << 20)
 MANY = 60
@@ -43,10 +45,27 @@ class Kept(io.BytesIO):
         self.is_closed.set()
 
 
-class App:
-    """Answers `/` with a long body of a file, `/pieces` with these pieces, everything else with one word from a thread."""
+class Stored(io.FileIO):
+    """A file of the system that tells whether it was closed."""
 
-    def __init__(self):
+    def __init__(self, path):
+        super().__init__(path)
+        self.is_closed = threading.Event()
+
+    def close(self):
+        super().close()
+        self.is_closed.set()
+
+
+class App:
+    """Answers `/` with a long body of a file, `/near` with a short one, `/pieces` with these pieces, and else with one word from a thread.
+
+    The file of the long one is the system's, in `folder`; without one it is in memory.
+    """
+
+    def __init__(self, folder=None):
+        self.folder = folder
+        self.near = None
         self.files = []
         self.pieces = []
         self.fails_at = None
@@ -56,15 +75,27 @@ class App:
         request = Request(scope)
         if request.url.path == "/":
             response = await run_in_threadpool(self.file)
+        elif request.url.path == "/near":
+            self.files.append(Stored(self.near))
+            response = file_response(self.files[-1])
         elif request.url.path == "/pieces":
-            response = self.long(io.BytesIO(), iter(self.pieces), sum(map(len, self.pieces)))
+            response = self.long(
+                io.BytesIO(),
+                iter(self.pieces),
+                sum(one.length if isinstance(one, Span) else len(one) for one in self.pieces),
+            )
         else:
             response = await run_in_threadpool(PlainTextResponse, "word")
         await response(scope, receive, send)
 
     def file(self):
-        self.files.append(Kept(CONTENT, self.fails_at))
-        return self.long(self.files[-1], pieces(self.files[-1], 0, len(CONTENT)), len(CONTENT))
+        if self.folder is None:
+            self.files.append(Kept(CONTENT, self.fails_at))
+        else:
+            path = self.folder / secrets.token_hex()
+            path.write_bytes(CONTENT[: self.fails_at])
+            self.files.append(Stored(path))
+        return self.long(self.files[-1], iter((Span(self.files[-1], 0, len(CONTENT)),)), len(CONTENT))
 
     def long(self, file, content, length):
         def noted():
@@ -76,9 +107,9 @@ class App:
         return open_response(file, noted(), media_type="application/octet-stream", headers=headers)
 
 
-@pytest.fixture
-def app():
-    return App()
+@pytest.fixture(params=["in memory", "of the system"])
+def app(request, tmp_path):
+    return App(tmp_path if request.param == "of the system" else None)
 
 
 @pytest.fixture
@@ -149,14 +180,70 @@ def test_pieces_of_every_size_arrive_in_their_order(app, url, lengths):
     assert requests.get(f"{url}/pieces", timeout=60).content == b"".join(app.pieces)
 
 
-def test_answers_to_requests_sent_in_one_go_follow_each_other(listener):
+@pytest.mark.parametrize(
+    "lengths", [[AT_ONCE + 1], [0, 5, AT_ONCE, 0], [sending.SMALL, sending.SMALL - 1, 1] * 40, [97, 530_564] * 20]
+)
+@pytest.mark.parametrize("between", [b"", b"--boundary", b"x" * sending.SMALL])
+def test_parts_of_files_arrive_in_their_order_with_what_is_between_them(app, url, tmp_path, lengths, between):
+    content = os.urandom(sum(lengths) + AT_ONCE)
+    path = tmp_path / "parts"
+    path.write_bytes(content)
+    expected, at = [], AT_ONCE
+    with path.open("rb") as file:
+        app.pieces = []
+        for length in lengths:
+            app.pieces += [between, Span(file, at, length)]
+            expected += [between, content[at : at + length]]
+            at += length
+        app.pieces.append(b"the end")
+        assert requests.get(f"{url}/pieces", timeout=60).content == b"".join((*expected, b"the end"))
+
+
+@pytest.fixture
+def near(app, tmp_path):
+    app.near = tmp_path / "near"
+    app.near.write_bytes(CONTENT[:AT_ONCE])
+    return CONTENT[:AT_ONCE]
+
+
+def test_what_is_in_memory_is_sent_on_the_event_loop(app, url, near, monkeypatch):
+    senders = []
+    send = sending._Body.send
+
+    def noted(body, **options):
+        senders.append((threading.current_thread().name, options))
+        return send(body, **options)
+
+    monkeypatch.setattr(sending._Body, "send", noted)
+    with requests.Session() as session:
+        for _ in range(3):
+            found = session.get(f"{url}/near", timeout=60)
+            assert (found.content, found.headers["content-length"]) == (near, str(AT_ONCE))
+        assert session.get(f"{url}/word", timeout=60).text == "word"
+    assert senders.count(("http", {"waits": False})) == 3
+    wait_until(lambda: len(app.files) == 3 and all(file.is_closed.is_set() for file in app.files))
+
+
+def test_who_does_not_take_what_is_in_memory_holds_nobody_up_and_gets_it_in_the_end(app, listener, url, near):
+    with contextlib.ExitStack() as stack:
+        wires = [stack.enter_context(connect(listener, receives=4096)) for _ in range(MANY)]
+        for wire in wires:
+            ask(wire, "/near")
+        wait_until(lambda: len(app.files) == MANY)
+        assert requests.get(f"{url}/word", timeout=60).text == "word"
+        for wire in (wires[0], wires[-1]):
+            assert answer(wire) == near
+    wait_until(lambda: all(file.is_closed.is_set() for file in app.files))
+
+
+def test_answers_to_requests_sent_in_one_go_follow_each_other(listener, near):
     with connect(listener, receives=4096) as wire:
-        for path in ("/", "/word", "/", "/word"):
+        for path in ("/", "/word", "/near", "/", "/near", "/word"):
             ask(wire, path)
         time.sleep(0.1)  # the first one fills the connection
         with wire.makefile("rb") as file:
-            found = [one(file) for _ in range(4)]
-    assert found == [CONTENT, b"word", CONTENT, b"word"]
+            found = [one(file) for _ in range(6)]
+    assert found == [CONTENT, b"word", near, CONTENT, near, b"word"]
 
 
 def one(file):
@@ -262,9 +349,9 @@ def test_a_turn_ends_also_for_who_takes_everything(url, monkeypatch):
     turns = []
     send = sending._Body.send
 
-    def counted(body):
+    def counted(body, **options):
         turns.append(body)
-        return send(body)
+        return send(body, **options)
 
     monkeypatch.setattr(sending, "_TURN_S", 0.0)
     monkeypatch.setattr(sending._Body, "send", counted)

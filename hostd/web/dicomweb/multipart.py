@@ -11,6 +11,7 @@ from hostd.dicom.element_values import Elements
 from hostd.dicom.json_model import BulkUri, to_xml
 from hostd.dicom.media_types import DICOM_XML
 from hostd.errors import HostdError
+from hostd.web.spans import Piece
 
 _MAX_HEADER = 8 << 10
 _MAX_PREAMBLE = 64 << 10
@@ -27,7 +28,7 @@ class Part:
     """One part to be written: its media type, its pieces, its length where it is known, and where else it can be had."""
 
     media_type: str
-    pieces: Iterable[bytes]
+    pieces: Iterable[Piece]
     length: int
     location: str = ""
 
@@ -55,7 +56,7 @@ def new_boundary() -> str:
     return secrets.token_hex(16)
 
 
-def written(parts: Iterable[Part], boundary: str) -> Iterator[bytes]:
+def written(parts: Iterable[Part], boundary: str) -> Iterator[Piece]:
     """Yield a body of these parts, at least one."""
     before = f"--{boundary}\r\n".encode()
     for part in parts:

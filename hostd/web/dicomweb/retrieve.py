@@ -32,11 +32,12 @@ from hostd.web.errors import (
     bad_request,
     unknown_resource,
 )
-from hostd.web.files import file_response, open_response, opened, parses, part_response, pieces
+from hostd.web.files import file_response, open_response, opened, parses, part_response
 from hostd.web.frames import MAX_SIDE, Pictures, require_frame
 from hostd.web.promptness import prompt
 from hostd.web.requested import tag_of
 from hostd.web.responses import PiecesResponse, encoded
+from hostd.web.spans import Span
 from hostd.web.transcoded import Made
 
 MAX_FRAMES = 10_000
@@ -122,7 +123,7 @@ class _Files:
 
 def _file_part(file: BinaryIO, media_type: str = DICOM) -> Part:
     size = file.seek(0, 2)
-    return Part(media_type, pieces(file, 0, size), size)
+    return Part(media_type, (Span(file, 0, size),), size)
 
 
 # -- metadata ---------------------------------------------------------------------------------------------------------
@@ -346,7 +347,7 @@ def _value(file: BinaryIO, found: contents.Value, media_type: str) -> Response:
     if media_type == OCTETS:
         return part_response(file, found, media_type=OCTETS)
     boundary = new_boundary()
-    part = Part(OCTETS, pieces(found.file, found.at, found.length), found.length)
+    part = Part(OCTETS, (Span(found.file, found.at, found.length),), found.length)
     headers = {"Content-Length": str(length_of([Part(OCTETS, (), found.length)], boundary))}
     return open_response(file, written([part], boundary), media_type=multipart_type(OCTETS, boundary), headers=headers)
 

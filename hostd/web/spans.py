@@ -1,0 +1,95 @@
+"""Parts of open files in the bodies of answers: sent by the system itself where it can do that, else read."""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import os
+import socket
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from hostd.web.promptness import reads_promptly, takes_long
+
+AT_ONCE = 1 << 20
+"""Bytes that are read, or sent by the system, at one time."""
+
+_mincore = getattr(ctypes.CDLL(None, use_errno=True), "mincore", None)
+"""Python has no name for it."""
+if _mincore is not None:
+    _mincore.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p)
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The `length` bytes of an open file from `at` on. The file stays open until the next piece of the body is asked for."""
+
+    file: BinaryIO
+    at: int
+    length: int
+
+    def pieces(self) -> Iterator[bytes]:
+        """Yield them. Raises `EOFError` when the file ends in them."""
+        left = self.length
+        while left > 0:
+            if not reads_promptly(self.file):
+                takes_long()
+            self.file.seek(self.at + self.length - left)
+            # No more is asked for than there is: room for more, which is given back, costs more than reading does.
+            piece = self.file.read(min(AT_ONCE, left))
+            if not piece:
+                raise EOFError("the file ends inside of a value")
+            left -= len(piece)
+            yield piece
+
+    def sent_to(self, connection: socket.socket) -> int:
+        """Have the system send as much as is taken at once; return how many bytes. Raises `BlockingIOError` when nothing is.
+
+        0 where it does not: the file is none of the system's or ends here, a disk is broken, the client has gone. Who reads and sends is told which.
+        """
+        try:
+            return os.sendfile(connection.fileno(), self.file.fileno(), self.at, min(AT_ONCE, self.length))
+        except BlockingIOError:
+            raise
+        except OSError:
+            return 0
+
+    def is_in_memory(self) -> bool:
+        """Tell whether the system has all of them in memory now, so that sending waits for no disk; False where that cannot be told.
+
+        Raises what reading raises: on the event loop `TakesLongError` where the file is not of this machine.
+        """
+        self.file.seek(self.at)
+        self.file.read(1)
+        begin = self.at - self.at % mmap.PAGESIZE
+        length = self.at + self.length - begin
+        if _mincore is None or not self.length:
+            return False
+        states = bytes(-(-length // mmap.PAGESIZE))  # one for each page, which is written there
+        try:
+            mapped = mmap.mmap(self.file.fileno(), length, access=mmap.ACCESS_COPY, offset=begin)
+        except (OSError, ValueError):  # no file of the system, or a shorter one
+            return False
+        with mapped:
+            first = ctypes.c_char.from_buffer(mapped)
+            failed = _mincore(ctypes.addressof(first), length, states)
+            del first  # it would hold the mapping
+        return not failed and 0 not in states
+
+    def after(self, sent: int) -> Span:
+        """Return what is left when so many bytes were sent."""
+        return Span(self.file, self.at + sent, self.length - sent)
+
+
+Piece = bytes | Span
+"""What the body of an answer is made of."""
+
+
+def in_bytes(pieces: Iterable[Piece]) -> Iterator[bytes]:
+    """Yield the pieces with all parts of files read."""
+    for piece in pieces:
+        if isinstance(piece, Span):
+            yield from piece.pieces()
+        else:
+            yield piece
