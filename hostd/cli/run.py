@@ -11,6 +11,7 @@ import typer
 
 from hostd.cli import log
 from hostd.cli.config import ConfigPath, chosen
+from hostd.cli.descriptors import allow_many
 from hostd.cli.imports import collect_seldom, keep_what_is_there, without_collecting
 from hostd.cli.signals import on_stop_signal
 from hostd.config.rereading import Rereading
@@ -35,6 +36,7 @@ def run(
     ] = False,
 ) -> None:
     """Run a node until SIGTERM or Ctrl-C, which stops it cleanly."""
+    allow_many()
     file = chosen(config)
     # Before it is read, so that a change meanwhile is one.
     rereading = Rereading(file, lambda wanted: take(wanted)) if file is not None else None  # noqa: PLW0108 - it is made later

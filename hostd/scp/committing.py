@@ -119,7 +119,7 @@ class Promiser(Turning):
             return _LOOK_S if due is None else min(due - now, _LOOK_S)
         request = archive.writer.do(lambda c: promises.claim(c, archive.node, now, now + _CLAIM_S))
         if request is None:
-            return self._policy.first_s  # another node works on it
+            return min(self._policy.first_s, _LOOK_S)  # another node works on it
         failed = request.failed
         if failed is None:
             failed = self._judge(request)

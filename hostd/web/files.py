@@ -15,7 +15,7 @@ from hostd.archive.records import Current, Instance
 from hostd.dicom import syntaxes
 from hostd.transcoding.contents import Value
 from hostd.web.errors import INEXISTENT_FILE, WebError
-from hostd.web.promptness import open_file, takes_long
+from hostd.web.promptness import is_called_promptly, open_file, takes_long
 from hostd.web.resources import existing
 from hostd.web.responses import PiecesResponse, WholeResponse
 from hostd.web.sending import PIECES, SMALL
@@ -110,10 +110,16 @@ def file_response(
     file: BinaryIO, *, media_type: str = "application/dicom", headers: dict[str, str] | None = None
 ) -> Response:
     """Return an answer of an open file, from where it stands; otherwise as `open_response`."""
-    begin = file.tell()
-    length = file.seek(0, 2) - begin
-    span, headers = Span(file, begin, length), {"Content-Length": str(length)} | (headers or {})
-    if SMALL <= length <= AT_ONCE and span.is_in_memory():
+    try:
+        begin = file.tell()
+        length = file.seek(0, 2) - begin
+        span, headers = Span(file, begin, length), {"Content-Length": str(length)} | (headers or {})
+        # What is done in a thread may be of a file that is far: the event loop must not touch it.
+        is_near = SMALL <= length <= AT_ONCE and is_called_promptly() and span.is_in_memory()
+    except BaseException:
+        file.close()
+        raise
+    if is_near:
         return _NearResponse(file, iter((span,)), media_type=media_type, headers=headers)
     return open_response(file, iter((span,)), media_type=media_type, headers=headers)
 

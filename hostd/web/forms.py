@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from hostd.archive.attachments import Room
+from hostd.archive.blobs import ATTACHED
 from hostd.archive.hierarchy import Size, Stored
 from hostd.archive.instances import Statistics
 from hostd.archive.labels import Subject
@@ -125,7 +126,7 @@ def _in_bytes(name: str, size: int) -> dict[str, int | str]:
 
 def file_uuid(name: str) -> str:
     """Return the random name of a file in the form of a UUID."""
-    own = name.rpartition("/")[2]
+    own = name.rpartition("/")[2].removesuffix(ATTACHED)
     return f"{own[:8]}-{own[8:12]}-{own[12:16]}-{own[16:20]}-{own[20:]}"
 
 

@@ -56,6 +56,11 @@ def call_promptly(function: Callable[..., T], **values: Any) -> T:
         _CALLS.are_prompt = False
 
 
+def is_called_promptly() -> bool:
+    """Tell whether this is called on the event loop, so that what it comes to is sent from there."""
+    return _CALLS.are_prompt
+
+
 def takes_long() -> None:
     """Say that what follows may take longer than a change of threads. Raises `TakesLongError` on the event loop."""
     if _CALLS.are_prompt:
@@ -92,7 +97,9 @@ class PromptFile(io.RawIOBase):
         return self._at
 
     def fileno(self) -> int:
-        """Return the descriptor."""
+        """Return the descriptor. Raises `ValueError` when it is closed."""
+        if self.closed:
+            raise ValueError("the file is closed")
         return self._descriptor
 
     def readinto(self, buffer: Any, /) -> int:

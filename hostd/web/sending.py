@@ -33,6 +33,8 @@ _TURN_S = 0.25
 """Seconds after which a thread serves others, if there are any."""
 _PATIENCE_MS = 20
 """Milliseconds for which a thread waits for a client. One that reads as fast as it can takes something within one."""
+_MORE: int = getattr(socket, "MSG_MORE", 0)
+"""More follows at once: Linux sends it together."""
 _MOST_BUFFERS = 64
 """Pieces that are sent as one, at most: a system takes 1024 (IOV_MAX)."""
 
@@ -142,7 +144,7 @@ class _Body:
     def _sent_some(self) -> int:
         """Send what the connection takes at once of what has begun; return how many bytes. Raises `OSError`."""
         if self._begun:
-            sent = self._connection.sendmsg(self._begun, (), socket.MSG_MORE if self._span is not None else 0)
+            sent = self._connection.sendmsg(self._begun, (), _MORE if self._span is not None else 0)
             self._pass(sent)
         elif self._span is not None:
             sent = self._span.sent_to(self._connection)

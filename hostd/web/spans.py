@@ -48,8 +48,11 @@ class Span:
 
         0 where it does not: the file is none of the system's or ends here, a disk is broken, the client has gone. Who reads and sends is told which.
         """
+        descriptor = self._descriptor()
+        if descriptor is None:
+            return 0
         try:
-            return os.sendfile(connection.fileno(), self.file.fileno(), self.at, min(AT_ONCE, self.length))
+            return os.sendfile(connection.fileno(), descriptor, self.at, min(AT_ONCE, self.length))
         except BlockingIOError:
             raise
         except OSError:
@@ -62,20 +65,28 @@ class Span:
         """
         self.file.seek(self.at)
         self.file.read(1)
+        descriptor = self._descriptor()
+        if _mincore is None or descriptor is None or not self.length:
+            return False
         begin = self.at - self.at % mmap.PAGESIZE
         length = self.at + self.length - begin
-        if _mincore is None or not self.length:
-            return False
-        states = bytes(-(-length // mmap.PAGESIZE))  # one for each page, which is written there
+        states = ctypes.create_string_buffer(-(-length // mmap.PAGESIZE))
         try:
-            mapped = mmap.mmap(self.file.fileno(), length, access=mmap.ACCESS_COPY, offset=begin)
-        except (OSError, ValueError):  # no file of the system, or a shorter one
+            mapped = mmap.mmap(descriptor, length, access=mmap.ACCESS_COPY, offset=begin)
+        except (OSError, ValueError):  # it cannot be mapped, or is shorter
             return False
         with mapped:
             first = ctypes.c_char.from_buffer(mapped)
             failed = _mincore(ctypes.addressof(first), length, states)
             del first  # it would hold the mapping
-        return not failed and 0 not in states
+        return not failed and all(state & 1 for state in states.raw)
+
+    def _descriptor(self) -> int | None:
+        """Return the system's number of the file; None where it is only made as it is read, as of what is stored deflated."""
+        try:
+            return self.file.fileno()
+        except (AttributeError, OSError):
+            return None
 
     def after(self, sent: int) -> Span:
         """Return what is left when so many bytes were sent."""

@@ -114,15 +114,22 @@ def test_to_stop_it_is_to_wait_for_the_end_of_its_turn(bulletin):
 
 
 def test_who_is_not_wanted_any_more_ends_when_the_topic_is_rung(bulletin):
-    turns, wanted = [], [True]
+    turns = []
 
-    def turn():
-        turns.append(len(turns))
-        wanted.clear()
-        bulletin.ring("topic")
+    def is_wanted():
+        answer = not turns
+        bulletin.ring("topic")  # by who has just changed what the next question is answered with
+        return answer
 
     def failed():
         raise AssertionError("nothing fails here")
 
-    turn_after_turn(bulletin, "topic", threading.Event(), turn, failed, lambda: bool(wanted))
-    assert turns == [0]
+    serving = threading.Thread(
+        target=turn_after_turn,
+        args=(bulletin, "topic", threading.Event(), lambda: turns.append(1), failed, is_wanted),
+        daemon=True,
+    )
+    serving.start()
+    serving.join(PATIENCE_S)
+    assert not serving.is_alive(), "it waits, for ever"
+    assert turns == [1]

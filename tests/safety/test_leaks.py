@@ -123,6 +123,9 @@ class Bench:
     def archive(self):
         self.ask("GET", f"/series/{self.series}/archive")
 
+    def file(self):
+        self.ask("GET", f"/instances/{self.instance}/file")
+
     def transcoded(self):
         self.ask("GET", f"/instances/{self.instance}/file?transcode=1.2.840.10008.1.2.4.70")
 
@@ -151,7 +154,7 @@ def bench(tmp_path):
     "what",
     [
         Bench.find, Bench.qido, Bench.unknown, Bench.series_as_stored, Bench.metadata, Bench.notes, Bench.attachment, Bench.archive,
-        Bench.transcoded, Bench.preview, Bench.associations, Bench.connections,
+        Bench.file, Bench.transcoded, Bench.preview, Bench.associations, Bench.connections,
     ],
 )  # fmt: skip
 def test_what_is_asked_again_and_again_leaves_nothing(bench, what):

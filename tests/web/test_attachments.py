@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+from uuid import UUID
 
 import pytest
 import sqlalchemy as sa
@@ -49,6 +50,7 @@ def test_what_is_attached_is_given_as_it_came(client, stored, level):
         assert client.get(f"{path}/{part}").content == expected
     info = client.get(f"{path}/info").json()
     assert (info["UncompressedMD5"], info["CompressedSize"], info["ContentType"]) == (md5, 11000, 0)
+    assert str(UUID(info["Uuid"])) == info["Uuid"]
     for operation in client.get(path).json():
         method = "POST" if operation in {"compress", "uncompress", "verify-md5"} else "GET"
         assert client.request(method, f"{path}/{operation}").status_code == 200

@@ -9,6 +9,7 @@ import secrets
 import socket
 import threading
 import time
+import zlib
 from contextlib import closing
 
 import pytest
@@ -17,9 +18,11 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 
+from hostd.transcoding.deflated import inflated
 from hostd.web import sending
 from hostd.web.files import file_response, open_response
 from hostd.web.listener import HttpListener
+from hostd.web.promptness import call_promptly
 from hostd.web.spans import AT_ONCE, Span
 
 CONTENT = os.urandom(5 << 20)
@@ -77,7 +80,7 @@ class App:
             response = await run_in_threadpool(self.file)
         elif request.url.path == "/near":
             self.files.append(Stored(self.near))
-            response = file_response(self.files[-1])
+            response = call_promptly(file_response, file=self.files[-1])
         elif request.url.path == "/pieces":
             response = self.long(
                 io.BytesIO(),
@@ -197,6 +200,16 @@ def test_parts_of_files_arrive_in_their_order_with_what_is_between_them(app, url
             at += length
         app.pieces.append(b"the end")
         assert requests.get(f"{url}/pieces", timeout=60).content == b"".join((*expected, b"the end"))
+
+
+def test_what_is_made_as_it_is_read_is_read(app, url, tmp_path):
+    deflater = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    path = tmp_path / "deflated"
+    path.write_bytes(deflater.compress(CONTENT) + deflater.flush())
+    with path.open("rb") as stored:
+        app.pieces = [b"before", Span(inflated(stored, 0), 1, 2 * AT_ONCE), b"after"]
+        expected = b"before" + CONTENT[1 : 2 * AT_ONCE + 1] + b"after"
+        assert requests.get(f"{url}/pieces", timeout=60).content == expected
 
 
 @pytest.fixture
