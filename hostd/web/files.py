@@ -15,11 +15,11 @@ from hostd.archive.records import Current, Instance
 from hostd.dicom import syntaxes
 from hostd.transcoding.contents import Value
 from hostd.web.errors import INEXISTENT_FILE, WebError
-from hostd.web.promptness import is_called_promptly, open_file, takes_long
+from hostd.web.promptness import open_file, takes_long
 from hostd.web.resources import existing
 from hostd.web.responses import PiecesResponse, WholeResponse
-from hostd.web.sending import PIECES, SMALL
-from hostd.web.spans import AT_ONCE, Piece, Span, in_bytes
+from hostd.web.sending import PIECES
+from hostd.web.spans import AT_ONCE, Piece, Span
 
 _QUOTED = frozenset('"\\')
 
@@ -62,8 +62,6 @@ class Closable(Protocol):
 class _OpenResponse(PiecesResponse):
     """What is in an open file, read as it is sent; the file is closed whether or not the client stays to the end."""
 
-    are_at_hand = False
-
     def __init__(
         self, file: Closable, content: Iterator[Piece], *, media_type: str, headers: dict[str, str] | None = None
     ) -> None:
@@ -74,22 +72,12 @@ class _OpenResponse(PiecesResponse):
         try:
             if "content-length" in self.headers and PIECES in scope.get("extensions", ()):
                 await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-                await send({"type": PIECES, "pieces": self.pieces, "are_at_hand": self.are_at_hand})
+                await send({"type": PIECES, "pieces": self.pieces})
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
             else:
                 await super().__call__(scope, receive, send)
         finally:
             self._file.close()
-
-
-class _NearResponse(_OpenResponse):
-    """The same of what is in memory, and no more than is read at one time: it is sent on the event loop."""
-
-    are_at_hand = True
-
-    async def stream_response(self, send: Send) -> None:
-        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        await send({"type": "http.response.body", "body": b"".join(in_bytes(self.pieces)), "more_body": False})
 
 
 def open_response(
@@ -110,18 +98,10 @@ def file_response(
     file: BinaryIO, *, media_type: str = "application/dicom", headers: dict[str, str] | None = None
 ) -> Response:
     """Return an answer of an open file, from where it stands; otherwise as `open_response`."""
-    try:
-        begin = file.tell()
-        length = file.seek(0, 2) - begin
-        span, headers = Span(file, begin, length), {"Content-Length": str(length)} | (headers or {})
-        # What is done in a thread may be of a file that is far: the event loop must not touch it.
-        is_near = SMALL <= length <= AT_ONCE and is_called_promptly() and span.is_in_memory()
-    except BaseException:
-        file.close()
-        raise
-    if is_near:
-        return _NearResponse(file, iter((span,)), media_type=media_type, headers=headers)
-    return open_response(file, iter((span,)), media_type=media_type, headers=headers)
+    begin = file.tell()
+    length = file.seek(0, 2) - begin
+    own = {"Content-Length": str(length)}
+    return open_response(file, iter((Span(file, begin, length),)), media_type=media_type, headers=own | (headers or {}))
 
 
 def part_response(file: BinaryIO, part: Value, *, media_type: str) -> Response:

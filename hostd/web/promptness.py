@@ -56,11 +56,6 @@ def call_promptly(function: Callable[..., T], **values: Any) -> T:
         _CALLS.are_prompt = False
 
 
-def is_called_promptly() -> bool:
-    """Tell whether this is called on the event loop, so that what it comes to is sent from there."""
-    return _CALLS.are_prompt
-
-
 def takes_long() -> None:
     """Say that what follows may take longer than a change of threads. Raises `TakesLongError` on the event loop."""
     if _CALLS.are_prompt:

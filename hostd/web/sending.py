@@ -22,7 +22,7 @@ from hostd.web.spans import Piece, Span
 PIECES = "hostd.response.pieces"
 """The extension of ASGI: where a scope has it, `pieces` of a body whose length the header told may be sent as one message of this type.
 
-`are_at_hand` says that they are few, and in memory: a thread would take longer to be woken. An empty body must follow.
+An empty body must follow.
 """
 SMALL = 1 << 14
 """Bytes below which a piece is sent with the one that follows."""
@@ -54,14 +54,14 @@ class Sending:
 
         async def send_any(message: Message) -> None:
             if message["type"] == PIECES:
-                await self._send_body(cycle, message["pieces"], are_at_hand=message["are_at_hand"])
+                await self._send_body(cycle, message["pieces"])
             else:
                 await send(message)
 
         scope.setdefault("extensions", {})[PIECES] = {}
         await self._app(scope, receive, send_any)
 
-    async def _send_body(self, cycle: RequestResponseCycle, pieces: Iterable[Piece], *, are_at_hand: bool) -> None:
+    async def _send_body(self, cycle: RequestResponseCycle, pieces: Iterable[Piece]) -> None:
         """Send a body. Raises what the pieces raise; what the client does is no error."""
         await _flush(cycle)
         if cycle.disconnected:
@@ -70,12 +70,10 @@ class Sending:
         with cycle.transport.get_extra_info("socket").dup() as connection:
             body = _Body(connection, pieces)
             try:
-                if are_at_hand:
-                    cycle.expected_content_length -= body.send(waits=False)
                 while not body.has_ended:
+                    cycle.expected_content_length -= await anyio.to_thread.run_sync(body.send, limiter=self._threads)
                     if body.waits:
                         await _until_writable(connection)
-                    cycle.expected_content_length -= await anyio.to_thread.run_sync(body.send, limiter=self._threads)
             except _GoneError:
                 cycle.transport.abort()
                 await asyncio.sleep(0)  # uvicorn is told, and takes what follows for what nobody waits for
@@ -118,8 +116,8 @@ class _Body:
         self._span: Span | None = None
         """The part of a file that follows them, less what was sent of it."""
 
-    def send(self, *, waits: bool = True) -> int:
-        """Send for one turn, where `waits` waiting for the client for a moment; return how many bytes. Raises `_GoneError`, and what the pieces raise."""
+    def send(self) -> int:
+        """Send for one turn; return how many bytes. Raises `_GoneError`, and what the pieces raise."""
         until = time.monotonic() + _TURN_S
         total = 0
         self.waits = False
@@ -132,7 +130,7 @@ class _Body:
             try:
                 sent = self._sent_some()
             except BlockingIOError:
-                self.waits = not self._writable.poll(_PATIENCE_MS if waits else 0)
+                self.waits = not self._writable.poll(_PATIENCE_MS)
                 continue
             except OSError as error:
                 raise _GoneError from error

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
-import mmap
 import os
 import socket
 from collections.abc import Iterable, Iterator
@@ -14,11 +12,6 @@ from hostd.web.promptness import reads_promptly, takes_long
 
 AT_ONCE = 1 << 20
 """Bytes that are read, or sent by the system, at one time."""
-
-_mincore = getattr(ctypes.CDLL(None, use_errno=True), "mincore", None)
-"""Python has no name for it."""
-if _mincore is not None:
-    _mincore.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,29 +50,6 @@ class Span:
             raise
         except OSError:
             return 0
-
-    def is_in_memory(self) -> bool:
-        """Tell whether the system has all of them in memory now, so that sending waits for no disk; False where that cannot be told.
-
-        Raises what reading raises: on the event loop `TakesLongError` where the file is not of this machine.
-        """
-        self.file.seek(self.at)
-        self.file.read(1)
-        descriptor = self._descriptor()
-        if _mincore is None or descriptor is None or not self.length:
-            return False
-        begin = self.at - self.at % mmap.PAGESIZE
-        length = self.at + self.length - begin
-        states = ctypes.create_string_buffer(-(-length // mmap.PAGESIZE))
-        try:
-            mapped = mmap.mmap(descriptor, length, access=mmap.ACCESS_COPY, offset=begin)
-        except (OSError, ValueError):  # it cannot be mapped, or is shorter
-            return False
-        with mapped:
-            first = ctypes.c_char.from_buffer(mapped)
-            failed = _mincore(ctypes.addressof(first), length, states)
-            del first  # it would hold the mapping
-        return not failed and all(state & 1 for state in states.raw)
 
     def _descriptor(self) -> int | None:
         """Return the system's number of the file; None where it is only made as it is read, as of what is stored deflated."""

@@ -20,9 +20,8 @@ from starlette.responses import PlainTextResponse
 
 from hostd.transcoding.deflated import inflated
 from hostd.web import sending
-from hostd.web.files import file_response, open_response
+from hostd.web.files import open_response
 from hostd.web.listener import HttpListener
-from hostd.web.promptness import call_promptly
 from hostd.web.spans import AT_ONCE, Span
 
 CONTENT = os.urandom(5 << 20)
@@ -61,14 +60,13 @@ class Stored(io.FileIO):
 
 
 class App:
-    """Answers `/` with a long body of a file, `/near` with a short one, `/pieces` with these pieces, and else with one word from a thread.
+    """Answers `/` with a long body of a file, `/pieces` with these pieces, everything else with one word from a thread.
 
-    The file of the long one is the system's, in `folder`; without one it is in memory.
+    The file is the system's, in `folder`; without one it is in memory.
     """
 
     def __init__(self, folder=None):
         self.folder = folder
-        self.near = None
         self.files = []
         self.pieces = []
         self.fails_at = None
@@ -78,9 +76,6 @@ class App:
         request = Request(scope)
         if request.url.path == "/":
             response = await run_in_threadpool(self.file)
-        elif request.url.path == "/near":
-            self.files.append(Stored(self.near))
-            response = call_promptly(file_response, file=self.files[-1])
         elif request.url.path == "/pieces":
             response = self.long(
                 io.BytesIO(),
@@ -212,51 +207,14 @@ def test_what_is_made_as_it_is_read_is_read(app, url, tmp_path):
         assert requests.get(f"{url}/pieces", timeout=60).content == expected
 
 
-@pytest.fixture
-def near(app, tmp_path):
-    app.near = tmp_path / "near"
-    app.near.write_bytes(CONTENT[:AT_ONCE])
-    return CONTENT[:AT_ONCE]
-
-
-def test_what_is_in_memory_is_sent_on_the_event_loop(app, url, near, monkeypatch):
-    senders = []
-    send = sending._Body.send
-
-    def noted(body, **options):
-        senders.append((threading.current_thread().name, options))
-        return send(body, **options)
-
-    monkeypatch.setattr(sending._Body, "send", noted)
-    with requests.Session() as session:
-        for _ in range(3):
-            found = session.get(f"{url}/near", timeout=60)
-            assert (found.content, found.headers["content-length"]) == (near, str(AT_ONCE))
-        assert session.get(f"{url}/word", timeout=60).text == "word"
-    assert senders.count(("http", {"waits": False})) == 3
-    wait_until(lambda: len(app.files) == 3 and all(file.is_closed.is_set() for file in app.files))
-
-
-def test_who_does_not_take_what_is_in_memory_holds_nobody_up_and_gets_it_in_the_end(app, listener, url, near):
-    with contextlib.ExitStack() as stack:
-        wires = [stack.enter_context(connect(listener, receives=4096)) for _ in range(MANY)]
-        for wire in wires:
-            ask(wire, "/near")
-        wait_until(lambda: len(app.files) == MANY)
-        assert requests.get(f"{url}/word", timeout=60).text == "word"
-        for wire in (wires[0], wires[-1]):
-            assert answer(wire) == near
-    wait_until(lambda: all(file.is_closed.is_set() for file in app.files))
-
-
-def test_answers_to_requests_sent_in_one_go_follow_each_other(listener, near):
+def test_answers_to_requests_sent_in_one_go_follow_each_other(listener):
     with connect(listener, receives=4096) as wire:
-        for path in ("/", "/word", "/near", "/", "/near", "/word"):
+        for path in ("/", "/word", "/", "/word"):
             ask(wire, path)
         time.sleep(0.1)  # the first one fills the connection
         with wire.makefile("rb") as file:
-            found = [one(file) for _ in range(6)]
-    assert found == [CONTENT, b"word", near, CONTENT, near, b"word"]
+            found = [one(file) for _ in range(4)]
+    assert found == [CONTENT, b"word", CONTENT, b"word"]
 
 
 def one(file):
@@ -362,9 +320,9 @@ def test_a_turn_ends_also_for_who_takes_everything(url, monkeypatch):
     turns = []
     send = sending._Body.send
 
-    def counted(body, **options):
+    def counted(body):
         turns.append(body)
-        return send(body, **options)
+        return send(body)
 
     monkeypatch.setattr(sending, "_TURN_S", 0.0)
     monkeypatch.setattr(sending._Body, "send", counted)

@@ -1,7 +1,6 @@
 """Parts of files: sent by the system where it can, told to be read where it cannot."""
 
 import io
-import mmap
 import os
 import socket
 import zlib
@@ -9,7 +8,6 @@ import zlib
 import pytest
 
 from hostd.transcoding.deflated import inflated
-from hostd.web import spans
 from hostd.web.spans import AT_ONCE, Span, in_bytes
 
 CONTENT = os.urandom(3 * AT_ONCE + 1)
@@ -68,28 +66,6 @@ def test_what_the_system_cannot_send_is_to_be_read(file, wire, made_as_it_is_rea
         list(ended.pieces())
     wire[1].close()
     assert Span(file, 0, 10).sent_to(wire[0]) == 0
-
-
-def test_what_was_written_just_now_is_in_memory(file):
-    assert Span(file, AT_ONCE, AT_ONCE).is_in_memory()
-    assert Span(file, AT_ONCE + 5, AT_ONCE - 5).is_in_memory()
-
-
-def test_what_is_shorter_or_nothing_or_no_file_of_the_system_is_not_said_to_be_in_memory(file, made_as_it_is_read):
-    assert not Span(file, AT_ONCE, len(CONTENT)).is_in_memory()
-    assert not Span(file, AT_ONCE, 0).is_in_memory()
-    for other in (io.BytesIO(CONTENT), made_as_it_is_read):
-        assert not Span(other, 0, 10).is_in_memory()
-
-
-@pytest.mark.parametrize(("states", "failed"), [(b"\1\1\0", 0), (b"\0\1\1", 0), (b"\1\2\1", 0), (b"\1\1\1", -1)])
-def test_a_page_that_is_not_in_memory_or_of_which_nothing_is_known_is_told(file, monkeypatch, states, failed):
-    def mincore(_address, _length, told):
-        told.raw = states
-        return failed
-
-    monkeypatch.setattr(spans, "_mincore", mincore)
-    assert not Span(file, 5, 2 * mmap.PAGESIZE).is_in_memory()
 
 
 def test_a_body_is_read_where_nothing_else_can_be_done_with_it(file):
