@@ -128,7 +128,7 @@ import sys
 from hostd.cli import build
 build("run")
 assert not [one for one in sys.modules if one.startswith("hostd.cli.") and one.split(".")[2] not in
-    {"run", "allocator", "config", "imports", "interning", "listing", "log", "signals"}], sorted(sys.modules)
+    {"run", "allocator", "config", "descriptors", "imports", "interning", "listing", "log", "signals"}], sorted(sys.modules)
 import hostd.node
 print(sorted({"alembic", "fastapi", "prometheus_client", "uvicorn", "hostd.web.app", "imagecodecs"} & sys.modules.keys()))
 """
