@@ -141,15 +141,15 @@ class _Body:
 
     def _sent_some(self) -> int:
         """Send what the connection takes at once of what has begun; return how many bytes. Raises `OSError`."""
-        if self._begun:
-            sent = self._connection.sendmsg(self._begun, (), _MORE if self._span is not None else 0)
+        if self._begun or self._span is None:
+            sent = self._connection.sendmsg(self._begun, (), 0 if self._span is None else _MORE)
             self._pass(sent)
-        elif self._span is not None:
-            sent = self._span.sent_to(self._connection)
-            left = self._span.after(sent)
-            self._span = left if sent and left.length else None
-            if not sent:  # reading it tells why
-                self._pieces = chain(left.pieces(), self._pieces)
+            return sent
+        sent = self._span.sent_to(self._connection)
+        left = self._span.after(sent)
+        self._span = left if sent and left.length else None
+        if not sent:  # reading it tells why
+            self._pieces = chain(left.pieces(), self._pieces)
         return sent
 
     def _pass(self, sent: int) -> None:
