@@ -1,5 +1,7 @@
 """A node is killed with -9 while a file is attached, replaced, stored otherwise or taken away: it is the old or the new one, whole (P1, P4)."""
 
+from contextlib import suppress
+
 import pytest
 import requests
 import sqlalchemy as sa
@@ -112,7 +114,8 @@ def test_the_file_of_one_that_was_replaced_goes_although_the_kill_falls_in_its_r
         assert node.stop() == 0
     point = "collected, not unlinked"
     with NodeProcess(place, "--housekeeping", 0.2, "--kill", point, 1, record) as node:
-        assert put(place, path, NEW).status_code == 200
+        with suppress(requests.ConnectionError):  # the old file may be collected before the answer is sent
+            assert put(place, path, NEW).status_code == 200
         node.wait_killed()
     assert record.read_text() == point
     with NodeProcess(place, "--housekeeping", 0.2) as node:
