@@ -18,7 +18,6 @@ from hostd.archive.records import NOBODY, SCHEDULE, Event, Origin
 FOLLOWING = ("delivery_done", "delivery_failed", "transcode_failed", "action_done")
 """Kinds of event about what was done with an instance that an earlier event told of."""
 
-
 _OWN = ("start", "stop")
 
 

@@ -53,7 +53,9 @@ _PASSING = frozenset({"40001", "40P01", "55P03", "57P01", "57P02", "57P03", "25P
 def open_engine(url: str, *, writes: bool) -> Engine:
     """Open the database. Raises `NodeError` when the driver is not installed, or the URL cannot be used."""
     if importlib.util.find_spec("psycopg") is None:
-        raise NodeError("PostgreSQL needs its driver: pip install 'hostd[postgres]'")
+        raise NodeError(
+            "PostgreSQL needs its driver, psycopg: install hostd with its extra `postgres` (docs/several-machines.md)"
+        )
     try:
         engine = sa.create_engine(
             url,

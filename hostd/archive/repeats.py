@@ -110,7 +110,7 @@ def _why_not(
     connection: Connection, script: KnownScript, event: Event | None, family: Sequence[int], *, even_if_done: bool
 ) -> str | None:
     if event is None:
-        return "it is no longer kept (node.events_days), so it cannot be run again"
+        return "there is none of that number, or it is no longer kept (node.events_days)"
     if why := _why_never(script, event):
         return why
     waiting = [one for one in family if not script.cursor.has_passed(one)]

@@ -253,9 +253,9 @@ def discard(connection: Connection, number: int, by: str, why: str, now: float) 
 def _decidable(connection: Connection, number: int, decided: str) -> Task:
     task = get(connection, number)
     if task is None:
-        raise NotFoundError(f"there is no task {number}")
+        raise NotFoundError(f"there is no action {number}")
     if task.state not in _DECIDED:
-        raise NotFoundError(f"task {number} is {task.state}, only one that failed or waits can be {decided}")
+        raise NotFoundError(f"action {number} is {task.state}, only one that failed or waits can be {decided}")
     return task
 
 

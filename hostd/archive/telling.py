@@ -60,6 +60,7 @@ def _history(history: History, *, phi: bool) -> dict[str, Any]:
 def _event(told: EventTold, *, phi: bool) -> dict[str, Any]:
     event = told.event
     header = Header.decode(event.header) if event.header is not None else None
+    facts = event.facts or {}
     return {
         "number": event.number,
         "kind": event.kind,
@@ -67,7 +68,8 @@ def _event(told: EventTold, *, phi: bool) -> dict[str, Any]:
         "repeats": event.repeats,
         "only_for": event.only_for,
         "origin": event.origin.to_json() if event.origin else None,
-        "file": (event.facts or {}).get("file") if phi else None,
+        "file": facts.get("file") if phi else None,
+        "destination": facts.get("destination"),
         "transfer_syntax": syntax_name(header.transfer_syntax) if header else None,
         "receipt": _receipt(event.receipt, phi=phi),
         "runs": [_run(run, header, phi=phi) for run in told.runs],

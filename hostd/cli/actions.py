@@ -83,11 +83,11 @@ def show(
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show one of them with all that is known of it. Exit code 1: there is none."""
+    """Show an action with all that is known of it. Exit code 1: there is none of that number."""
     with attach(settings_of(config).node.place) as connection:
         task = tasks.get(connection, number)
     if task is None:
-        raise refuse(f"there is no task {number}")
+        raise refuse(f"there is no action {number}")
     if as_json:
         print_json(_facts(task))
         return

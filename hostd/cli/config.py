@@ -84,14 +84,15 @@ def check(config: ConfigPath = None, as_json: AsJson = False) -> None:
     else:
         for note in notes:
             typer.echo(f"{file}: {note}")
-        typer.echo(f"{file or 'the defaults (no configuration file)'}: nothing is wrong")
+        besides = "; what is said above becomes of some options" if notes else ""
+        typer.echo(f"{file or 'the defaults (no configuration file)'}: nothing is wrong{besides}")
     if problems:
         raise typer.Exit(2)
 
 
 @app.command("hash-password")
 def hash_password_command() -> None:
-    """Ask for a password, and print the line for the user's table, `[users.NAME]`."""
+    r"""Ask for a password, and print the line for the user's table, `\[users.NAME]`."""
     password = typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
     typer.echo(f'password_hash = "{hash_password(password)}"')
     typer.echo('Paste it under [users.NAME], with role = "read", "write" or "admin".', err=True)

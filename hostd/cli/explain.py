@@ -32,6 +32,8 @@ NoPhi = Annotated[
 
 _COLUMNS = ("instance", "received", "from", "SOP class", "bytes", "transfer syntax")
 _SHORT = 12
+_ARRIVALS = {"stored_instance", "conflicting_instance", "filtered_instance", "discarded_instance", "refused_instance"}
+"""Kinds of event about what has come, of which it is said who sent it."""
 _UNSAID = {"priority": "normal", "again": False, "back": False, "or_original": True, "lossy": False}
 """What the inputs of an action hold where a script said nothing."""
 
@@ -156,12 +158,10 @@ def _retrieved_words(retrieved: dict[str, Any]) -> str:
 
 
 def _event_lines(event: dict[str, Any]) -> Iterator[str]:
-    origin = event["origin"]
-    sender = f" {_sender_words(origin)}" if origin else ""
-    sender += f" from {event['file']}" if event.get("file") else ""
-    syntax = f" in {event['transfer_syntax']}" if event["transfer_syntax"] else ""
     again = f", event {event['repeats']} again, for {event['only_for']} alone" if event["repeats"] else ""
-    yield f"{event['at']} {event['kind'].replace('_', ' ')}{sender}{syntax} (event {event['number']}{again})"
+    what = f"{event['kind'].replace('_', ' ')}{_arrival_words(event) if event['kind'] in _ARRIVALS else ''}"
+    to = f" to {event['destination']}" if event["destination"] else ""
+    yield f"{event['at']} {what}{to} (event {event['number']}{again})"
     if event["receipt"]:
         yield f"  ingest: {_receipt_words(event['receipt'])}"
     for run in event["runs"]:
@@ -170,6 +170,12 @@ def _event_lines(event: dict[str, Any]) -> Iterator[str]:
         yield f"  had it and did nothing: {', '.join(event['without_effect'])}"
     if event["not_yet_had_by"]:
         yield f"  have not had it yet: {', '.join(event['not_yet_had_by'])}"
+
+
+def _arrival_words(event: dict[str, Any]) -> str:
+    sender = f" {_sender_words(event['origin'])}" if event["origin"] else ""
+    sender += f" from {event['file']}" if event["file"] else ""
+    return sender + (f" in {event['transfer_syntax']}" if event["transfer_syntax"] else "")
 
 
 def _sender_words(origin: dict[str, Any]) -> str:

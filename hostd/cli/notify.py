@@ -31,12 +31,12 @@ _COLUMNS = ("number", "asked for", "channel", "by", "state", "tries", "held back
 
 
 @app.command("test")
-def send_test(name: Annotated[str, typer.Argument(help="A channel, [notify.NAME].")], config: Config = None) -> None:
+def send_test(name: Annotated[str, typer.Argument(help=r"A channel, \[notify.NAME].")], config: Config = None) -> None:
     """Send a message by a channel, from here and now. Exit code 0: it was taken; 1: it was not, and why."""
     settings = settings_of(config)
     if name not in settings.notify:
-        known = ", ".join(sorted(settings.notify)) or "none is configured"
-        raise NotFoundError(f"there is no channel {name!r} in the configuration; there are: {known}")
+        there_are = f"there are: {', '.join(sorted(settings.notify))}" if settings.notify else "none is configured"
+        raise NotFoundError(f"there is no channel {name!r} in the configuration; {there_are}")
     now = time.time()
     text = f"This is a test of the channel {name}. Somebody ran `hostd notify test {name}`."
     try:

@@ -15,7 +15,9 @@ from hostd.archive.scripts import KnownScript
 from hostd.cli.config import AsJson
 from hostd.cli.looking import Config, iso_time, local_time, print_json, print_table, refuse, settings_of
 
-app = typer.Typer(help="Show scripts, and where they begin.")
+app = typer.Typer(
+    help="Show scripts, their versions and what is the matter with them; decide which version runs, and from where."
+)
 
 _SHORT = 12
 _COLUMNS = (

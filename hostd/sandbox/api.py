@@ -266,8 +266,8 @@ class Host(Notifying, Marking, Keeping, Searching, Dealing, Requesting, Querying
     ) -> Delivery:
         """Deliver an instance, or what a handle stands for, to a destination; return a delivery handle.
 
-        `to` is the name of a modality or peer of the configuration. `priority` is "low", "normal", "high" or "stat".
-        `not_before` is an aware datetime, or seconds since 1970 UTC. `syntax` names the (lossless) transfer syntax to send
+        `to` is the name of a destination of the configuration: a modality, a peer, a DICOMweb server, a folder.
+        `priority` is "low", "normal", "high" or "stat". `not_before` is an aware datetime, or seconds since 1970 UTC. `syntax` names the (lossless) transfer syntax to send
         in, as `transcode` would. Nothing is sent to the modality it came from, unless `back` is true. While the same content
         waits for the same destination in the same form, asking again adds nothing; once it was delivered, asking again sends
         it again.

@@ -56,15 +56,15 @@ class World:
         return self.keyword_of.get(tag) or f"({tag >> 16:04X},{tag & 0xFFFF:04X})"
 
     def config_line(self, key: str, values: list[str]) -> str:
-        """Return the lines of the configuration that would give this script those values."""
+        """Return the line of the configuration that would give this script those values, and the table that it stands in."""
         listed = ", ".join(f'"{value}"' for value in values)
-        return f'[scripts."{self.load.name}"] {key} = [{listed}]'
+        return f'{key} = [{listed}] under [scripts."{self.load.name}"]'
 
 
 def missing(what: str, name: str, known: Collection[str]) -> str:
     """Say that the configuration has no tool, say, of that name, which there are, and which is near."""
-    there_are = ", ".join(known) or "none is configured"
-    return f"no {what} is called {name[:64]!r}; there are: {there_are}{near(name, known)}"
+    there_are = f"there are: {', '.join(known)}" if known else "none is configured"
+    return f"no {what} is called {name[:64]!r}; {there_are}{near(name, known)}"
 
 
 def near(name: str, known: Any) -> str:

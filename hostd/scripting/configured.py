@@ -56,28 +56,33 @@ class Configuration:
 
     def explain(self, finding: Finding) -> Finding:
         """Say of a name that is not configured which table is missing where."""
-        known, what, table = self._named(finding)
+        known, what, tables = self._named(finding)
         if not what or not finding.message or finding.name in known:
             return finding
         near = get_close_matches(finding.name, known, n=1, cutoff=0.6)
         hint = f"did you mean {near[0]}? Otherwise " if near else ""
         where = str(self.file or "hostd.toml")
-        message = f"no {what} is called {finding.name!r} in {where}; {hint}add [{table}.{finding.name}]"
+        to_add = " or ".join(f"[{table}.{finding.name}]" for table in tables)
+        message = f"no {what} is called {finding.name!r} in {where}; {hint}add {to_add}"
         if self.file is None:
             message += " (there is no hostd.toml in this folder; --config names one elsewhere)"
         elif known:
             message += f"; there are: {', '.join(known)}"
         return Finding(finding.kind, finding.line, finding.column, finding.name, message, finding.file)
 
-    def _named(self, finding: Finding) -> tuple[Sequence[str], str, str]:
-        """Return the names that there are of what a finding names, what these are of, and their table; nothing for other findings."""
+    def _named(self, finding: Finding) -> tuple[Sequence[str], str, Sequence[str]]:
+        """Return the names that there are of what a finding names, what these are of, and the tables that one may stand in; nothing for other findings."""
         settings = self.settings
-        named: dict[str, tuple[Sequence[str], str, str]] = {
-            "destination": (settings.destination_names(), "modality or peer", "modalities"),
-            "tool": (tuple(settings.tools), "tool", "tools"),
-            "project": (tuple(settings.projects), "project", "projects"),
-            "channel": (tuple(settings.notify), "channel", "notify"),
-            "target": (tuple(settings.targets), "target", "targets"),
-            "modality": (tuple(settings.modalities), "modality", "modalities"),
+        named: dict[str, tuple[Sequence[str], str, Sequence[str]]] = {
+            "destination": (
+                settings.destination_names(),
+                "destination",
+                ("modalities", "peers", "dicomweb", "folders"),
+            ),
+            "tool": (tuple(settings.tools), "tool", ("tools",)),
+            "project": (tuple(settings.projects), "project", ("projects",)),
+            "channel": (tuple(settings.notify), "channel", ("notify",)),
+            "target": (tuple(settings.targets), "target", ("targets",)),
+            "modality": (tuple(settings.modalities), "modality", ("modalities",)),
         }
-        return named.get(finding.kind, ((), "", ""))
+        return named.get(finding.kind, ((), "", ()))

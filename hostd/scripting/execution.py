@@ -113,5 +113,5 @@ def why(failure: frames.Failure | None) -> str | None:
     """Say how a run failed, with the line of the script; None when it did not."""
     if failure is None:
         return None
-    where = f" ({failure.file} line {failure.line})".replace("( ", "(") if failure.line else ""
-    return f"{failure.type}: {failure.message}{where}"
+    where = " ".join(filter(None, (failure.file, f"line {failure.line}")))
+    return f"{failure.type}: {failure.message}" + (f" ({where})" if failure.line else "")

@@ -169,10 +169,8 @@ def _signature(name: str, view: type = api.Host) -> str:
 
 
 def _parameters(function: Callable[..., object]) -> list[str]:
-    return [
-        parameter.name if parameter.default is parameter.empty else f"{parameter.name}={parameter.default!r}"
-        for parameter in inspect.signature(function).parameters.values()
-    ]
+    parameters = list(inspect.signature(function).parameters.values())
+    return [str(parameter.replace(annotation=parameter.empty)) for parameter in parameters]
 
 
 def _text(thing: object) -> str:

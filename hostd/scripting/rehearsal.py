@@ -116,7 +116,9 @@ def rehearse(
     handler = event.handler
     if handler not in worker.ready.handlers:
         there_are = ", ".join(has) or "no handler at all"
-        return failed(file, kind, f"the script has no {handler}; it has {there_are}")
+        events = [name.removeprefix("on_") for name in has if name.removeprefix("on_") in made.KINDS] + by_the_clock
+        hint = f"; say --event {events[0]} to try that one" if events else ""
+        return failed(file, kind, f"the script has no {handler}; it has {there_are}{hint}")
     outcome = rehearse_event(
         worker,
         event,

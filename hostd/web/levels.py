@@ -53,6 +53,7 @@ def level_routes(archive: Archive) -> list[APIRouter]:
 def _routes_of(archive: Archive, subject: Subject) -> APIRouter:
     router = APIRouter(prefix=f"/{PLURALS[subject]}", tags=[PLURALS[subject]])
     noun = TYPES[subject].lower()
+    a_noun = f"{'an' if subject == 'instance' else 'a'} {noun}"
 
     @router.get("", summary=f"List the {PLURALS[subject]}")
     def listing(
@@ -76,7 +77,7 @@ def _routes_of(archive: Archive, subject: Subject) -> APIRouter:
                 return JsonResponse(found)
             return JsonResponse(_forms(archive, connection, subject, found, asked))
 
-    @router.get("/{identifier}", summary=f"Describe a {noun}")
+    @router.get("/{identifier}", summary=f"Describe {a_noun}")
     @prompt
     def describe(
         request: Request,
@@ -85,14 +86,14 @@ def _routes_of(archive: Archive, subject: Subject) -> APIRouter:
     ) -> Response:
         return JsonResponse(_one(archive, subject, identifier, requested_tags(request)))
 
-    @router.delete("/{identifier}", summary=f"Delete a {noun}")
+    @router.delete("/{identifier}", summary=f"Delete {a_noun}")
     def delete(request: Request, identifier: str, force: Force = False) -> Response:
         by = (request.state.username or "somebody without a name") if force else None
         ancestor = delete_resource(archive, subject, identifier, forced_by=by)
         _log.info(f"{noun} deleted", id=identifier, username=request.state.username)
         return JsonResponse({"RemainingAncestor": ancestor})
 
-    @router.get("/{identifier}/statistics", summary=f"Count what a {noun} holds")
+    @router.get("/{identifier}/statistics", summary=f"Count what {a_noun} holds")
     def statistics(identifier: str) -> Response:
         with archive.read() as connection:
             if subject == "instance":

@@ -1,4 +1,4 @@
-"""Decide before something happens: what is taken in, what goes out, and who may ask for what by HTTP."""
+"""Decide before something happens: what is taken in, what goes out, who may ask for what by HTTP, and what a query asks."""
 
 
 def filter_received_instance(instance, host):
@@ -18,4 +18,10 @@ def filter_outgoing_instance(instance, destination, host):
 def filter_http_request(request, host):
     if request.method == "DELETE" and request.username not in host.config["may_delete"]:
         return host.refuse(403, "this user deletes nothing")
+    return host.accept()
+
+
+def filter_find(query, host):
+    if query.origin.calling_aet in host.config["odd_keys_from"]:
+        return host.accept(remove=["7053,1000"])  # this workstation asks for a private element that nobody has
     return host.accept()

@@ -76,13 +76,13 @@ def test_a_good_script_is_good(configured):
         ("def on_stored_instnace(instance, host): pass\n", "a.py:1: no event of this release calls on_stored_instnace; did you mean on_stored_instance?"),
         ("def on_stored_instance(instance, host):\n    instance.tags.PatentID\n", "a.py:2: no element has the keyword 'PatentID'; did you mean PatientID?"),
         ("def on_stored_instance(instance, host):\n    host.forward(instance, to='archiv')\n",
-         "a.py:2: no modality or peer is called 'archiv' in hostd.toml; did you mean archive? Otherwise add [modalities.archiv]; there are: ai, archive"),
+         "a.py:2: no destination is called 'archiv' in hostd.toml; did you mean archive? Otherwise add [modalities.archiv] or [peers.archiv] or [dicomweb.archiv] or [folders.archiv]; there are: ai, archive"),
         ("def on_start(host):\n    host.run_tool('crp', None)\n",
          "a.py:2: no tool is called 'crp' in hostd.toml; did you mean crop? Otherwise add [tools.crp]; there are: crop"),
         ("def on_start(host):\n    host.notify('ops', 'x')\n", "a.py:2: no channel is called 'ops' in hostd.toml; add [notify.ops]"),
         ("def on_start(host):\n    host.http_get('reg')\n", "a.py:2: no target is called 'reg' in hostd.toml; add [targets.reg]"),
         ("def on_start(host):\n    host.anonymize(None, 'T')\n", "a.py:2: no project is called 'T' in hostd.toml; add [projects.T]"),
-        ("def on_start(host):\n    host.delete(None)\n", 'a.py:2: this script may not delete; this line of the configuration would allow it: [scripts."a.py"] may = ["delete"]'),
+        ("def on_start(host):\n    host.delete(None)\n", 'a.py:2: this script may not delete; this line of the configuration would allow it: may = ["delete"] under [scripts."a.py"]'),
         ("def on_start(host):\n    host.forward(None, destnation='ai')\n", "a.py:2: host.forward has no 'destnation'"),
         ("x = 1\nimport os\n", "a.py:2: module `os`"),
         ("def on_stored_instance(instance, host)\n    pass\n", "a.py:1: "),
@@ -101,13 +101,13 @@ def test_a_destination_that_this_script_is_not_given_is_a_fault(configured):
     text = "def on_stored_instance(instance, host):\n    host.forward(instance, to='ai')\n"
     result = run("check", script(configured, text, "may.py"))
     assert result.exit_code == 1
-    assert '[scripts."may.py"] destinations = ["archive", "ai"]' in result.stderr
+    assert 'destinations = ["archive", "ai"] under [scripts."may.py"]' in result.stderr
 
 
 def test_without_a_configuration_no_destination_is_known_and_check_says_what_to_add(folder):
     result = run("check", script(folder, GOOD))
     assert result.exit_code == 1
-    assert "a.py:3: no modality or peer is called 'archive' in hostd.toml; add [modalities.archive]" in result.stderr
+    assert "a.py:3: no destination is called 'archive' in hostd.toml; add [modalities.archive]" in result.stderr
     assert "there is no hostd.toml in this folder" in result.stderr
 
 
@@ -212,7 +212,7 @@ def test_a_script_can_be_tried_without_a_configuration(folder):
 def test_without_a_configuration_try_says_which_destination_to_add(folder):
     result = run("try", script(folder, GOOD), CT)
     assert result.exit_code == 1
-    assert "failed: no modality or peer is called 'archive' in hostd.toml; add [modalities.archive]" in result.stdout
+    assert "failed: no destination is called 'archive' in hostd.toml; add [modalities.archive]" in result.stdout
     assert "(line 3)" in result.stdout
 
 

@@ -230,7 +230,7 @@ def test_only_what_failed_or_waits_is_tried_again_by_hand(archive, carrier):
     arrive(archive)
     ask(archive, later())
     run_out(carrier)
-    for number, says in ((1, "is done"), (99, "there is no task")):
+    for number, says in ((1, "is done"), (99, "there is no action")):
         with pytest.raises(NotFoundError, match=says):
             archive.writer.do(lambda c, n=number: tasks.retry(c, n, 0.0))
 

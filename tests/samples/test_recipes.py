@@ -62,7 +62,7 @@ HANDLERS = dict.fromkeys(RECIPES, "on_stored_instance, on_conflicting_instance")
     "delete-old-studies": "on_stored_instance, on_conflicting_instance, clean at 0 3 * * *",
     "destination-alarms": "on_destination_down, on_delivery_failed, on_destination_up",
     "dose-reports": "on_stored_instance, on_action_done",
-    "filters": "filter_received_instance, filter_outgoing_instance, filter_http_request",
+    "filters": "filter_received_instance, filter_outgoing_instance, filter_http_request, filter_find",
     "label-by-sender": "on_new_study",
     "pacs-to-workstation": "fetch every 600 s",
     "patient-id-padding": "filter_received_instance",

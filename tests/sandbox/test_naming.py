@@ -43,7 +43,7 @@ def faults(*lines, **load):
         ("host.forward(instance, 'archiv')", "destination", "did you mean archive?"),
         ("host.forward(instance, to='archive' if instance.size else 'nowhere')", "destination", "no destination is called 'nowhere'"),
         ("host.forward(instance, to=host.config.get('to') or 'archiv')", "destination", "did you mean archive?"),
-        ("host.forward(instance, to='ai')", "destination", 'this line of the configuration would allow it: [scripts."x.py"] destinations = ["archive", "modality:both", "ai"]'),
+        ("host.forward(instance, to='ai')", "destination", 'this line of the configuration would allow it: destinations = ["archive", "modality:both", "ai"] under [scripts."x.py"]'),
         ("host.forward(instance, to='archive', syntax='j2kk')", "syntax", "no transfer syntax is called 'j2kk'; did you mean j2k?"),
         ("host.transcode(instance, 'JPEG200')", "syntax", "did you mean JPEG2000?"),
         ("host.redirect(instance, to='archiv')", "destination", "did you mean archive?"),
@@ -52,7 +52,7 @@ def faults(*lines, **load):
         ("host.run_tool('corp', instance)", "tool", "no tool is called 'corp'; there are: crop; did you mean crop?"),
         ("host.anonymize(instance, project='TRIAL')", "project", "no project is called 'TRIAL'; there are: TRIAL7; did you mean TRIAL7?"),
         ("host.notify('opps', 'x')", "channel", "no channel is called 'opps'; there are: default, ops; did you mean ops?"),
-        ("host.notify('default', 'x')", "channel", 'this line of the configuration would allow it: [scripts."x.py"] channels = ["ops", "default"]'),
+        ("host.notify('default', 'x')", "channel", 'this line of the configuration would allow it: channels = ["ops", "default"] under [scripts."x.py"]'),
         ("host.http_get('registri', 'x')", "target", "did you mean registry?"),
         ("host.post('registri', 'x', {})", "target", "did you mean registry?"),
         ("host.put(target='registri', path='x', json={})", "target", "did you mean registry?"),
@@ -112,7 +112,7 @@ def test_host_is_known_by_the_name_that_a_handler_gives_it():
 @pytest.mark.parametrize("verb", naming.NEEDS)
 def test_a_verb_that_the_script_may_not_use_names_the_line_that_would_allow_it(verb):
     found = faults(f"host.{verb}()", may=["lossy"])
-    line = f'[scripts."x.py"] may = ["lossy", "{naming.NEEDS[verb]}"]'
+    line = f'may = ["lossy", "{naming.NEEDS[verb]}"] under [scripts."x.py"]'
     assert found == [
         ("not_allowed", 2, f"this script may not {verb}; this line of the configuration would allow it: {line}")
     ]

@@ -174,7 +174,7 @@ def test_only_destinations_that_the_script_is_given_are_dealt_with(bench):
     bench.until_passed("a.py")
     (said,) = bench.logged("a.py")
     assert said.startswith("this script may not send to 'archive'")
-    assert said.endswith('[scripts."a.py"] destinations = ["ai", "archive"]')
+    assert said.endswith('destinations = ["ai", "archive"] under [scripts."a.py"]')
 
 
 def told(kind="delivery_failed"):

@@ -313,7 +313,7 @@ def test_a_request_filter_that_fails_refuses_with_503_and_leaves_one_row(desk, a
 def test_without_the_capability_a_filter_is_refused_with_the_line_that_would_allow_it(text):
     with pytest.raises(RefusedScriptError) as refused:
         load("a.py", text, Script())
-    assert '[scripts."a.py"] may = ["filters"]' in str(refused.value)
+    assert 'may = ["filters"] under [scripts."a.py"]' in str(refused.value)
 
 
 def test_the_line_that_would_allow_it_keeps_what_is_allowed_already():

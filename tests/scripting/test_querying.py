@@ -144,7 +144,7 @@ def test_without_the_capability_nothing_is_asked(outside, asked, verb):
     outside.arrive()
     outside.until_passed("a.py")
     name = verb.partition("(")[0]
-    assert f'[scripts."a.py"] may = ["{name}"]' in outside.rows(t.run)[-1].error
+    assert f'may = ["{name}"] under [scripts."a.py"]' in outside.rows(t.run)[-1].error
     assert asked == []
 
 

@@ -125,7 +125,7 @@ def test_without_the_capability_nothing_is_asked_or_told(outside, asked):
     outside.arrive()
     for number in range(2):
         outside.until_passed(f"{number}.py")
-        assert f'[scripts."{number}.py"] may = ["http"]' in outside.rows(t.run, script=f"{number}.py")[-1].error
+        assert f'may = ["http"] under [scripts."{number}.py"]' in outside.rows(t.run, script=f"{number}.py")[-1].error
     assert asked == []
     assert outside.rows(t.task) == []
 

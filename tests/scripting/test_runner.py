@@ -243,7 +243,7 @@ def test_limits_of_the_scripts_entry_apply(bench):
     bench.arrive()
     bench.until_passed("a.py")
     run = bench.rows(t.run)[0]
-    assert '[scripts."a.py"] destinations = ["archive", "ai"]' in run.log[0][1]
+    assert 'destinations = ["archive", "ai"] under [scripts."a.py"]' in run.log[0][1]
     assert run.log[1] == ["info", "5"]
     assert "TooManyActions" in run.error
 
@@ -401,7 +401,7 @@ def test_a_delete_needs_the_capability_and_the_refusal_names_the_line(bench):
     bench.start()
     bench.arrive()
     bench.until_passed("a.py")
-    assert '[scripts."a.py"] may = ["delete"]' in bench.rows(t.run)[0].error
+    assert 'may = ["delete"] under [scripts."a.py"]' in bench.rows(t.run)[0].error
     assert len(bench.rows(t.instance)) == 1
 
 

@@ -205,7 +205,7 @@ def test_a_script_tells_people_by_a_channel_that_it_is_given_and_by_no_other(ben
     bench.arrive()
     bench.until_passed("x.py")
     refused, unknown = bench.logged("x.py")
-    assert '[scripts."x.py"] channels = ["ops", "boss"]' in refused
+    assert 'channels = ["ops", "boss"] under [scripts."x.py"]' in refused
     assert "did you mean ops?" in unknown
     assert notified(bench) == ["CT came"]
     (action,) = bench.rows(t.action)

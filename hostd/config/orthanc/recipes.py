@@ -14,7 +14,7 @@ RECIPES = {
     "CallWebService": "dose-reports",
     "ClassifyUsingAet": "write-to-disk",
     "WriteToDisk": "write-to-disk",
-    "IncomingFindRequestFilter": None,
+    "IncomingFindRequestFilter": "filters",
     "ModifyInstanceWithSequence": "change-and-forward",
     "OnStableStudy": "stable-studies",
     "ParseDoseReport": "dose-reports",
@@ -59,5 +59,5 @@ def in_place_of(script: str) -> str:
     if recipe := _BY_PLAIN_NAME.get(name):
         return f"the recipe samples/{recipe} does what that sample did"
     if name in _BY_PLAIN_NAME:
-        return "nothing takes the place of that sample yet: samples/README.md says why"
+        return "nothing takes the place of that sample: samples/README.md says why"
     return "write it as a script of hostd: docs/from-orthanc.md says what takes the place of what, docs/orthanc-spelling.md how to keep its callbacks"
