@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
@@ -17,7 +18,7 @@ from hostd.archive.pseudonyms import IndexPseudonyms
 from hostd.archive.quieting import TOPIC as STABLE
 from hostd.archive.records import Origin
 from hostd.archive.room import Room
-from hostd.clock import Clock, SystemClock
+from hostd.clock import SystemClock
 from hostd.config import changes
 from hostd.config.permissions import private_folder, refuse_writable_by_others
 from hostd.config.serving import Serving
@@ -110,7 +111,6 @@ class Node:
         *,
         run_scripts: bool = True,
         hold_waiting: bool = False,
-        clock: Clock | None = None,
         launcher: Launcher | None = None,
         control: Control | None = None,
     ) -> None:
@@ -123,11 +123,11 @@ class Node:
         self._launcher = launcher
         self._run_scripts = run_scripts
         self._hold_waiting = hold_waiting
-        self._clock = clock or SystemClock()
+        self._clock = SystemClock()
         self.accepted = Accepted(accepted_of(settings.dicom))
         """What is accepted for storage by C-STORE; it may be told otherwise while the node runs."""
         self._callers = Callers(callers_of(settings))
-        self._undo: list[tuple[str, object]] = []
+        self._undo: list[tuple[str, Callable[[], object]]] = []
         self._taking = threading.Lock()
         """Held by whoever has the node go on with other settings."""
 
@@ -158,7 +158,7 @@ class Node:
         while self._undo:
             what, undo = self._undo.pop()
             try:
-                undo()  # type: ignore[operator]  # a list of closures of one shape
+                undo()
             except Exception:  # noqa: BLE001 - the others are stopped all the same
                 _log.exception("stopping failed", part=what)
 

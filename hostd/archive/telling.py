@@ -45,7 +45,7 @@ def _history(history: History, *, phi: bool) -> dict[str, Any]:
             facts |= {"patient_id": header.patient_id, "accession_number": header.text(_ACCESSION_NUMBER)}
     if stored is not None:
         facts |= {
-            "transfer_syntax": syntax_name(stored.blob.transfer_syntax),
+            "transfer_syntax": syntaxes.named(stored.blob.transfer_syntax),
             "size": stored.blob.size,
             "received": iso(stored.received_at),
             "metadata": stored.metadata if phi else sorted(stored.metadata),
@@ -70,7 +70,7 @@ def _event(told: EventTold, *, phi: bool) -> dict[str, Any]:
         "origin": event.origin.to_json() if event.origin else None,
         "file": facts.get("file") if phi else None,
         "destination": facts.get("destination"),
-        "transfer_syntax": syntax_name(header.transfer_syntax) if header else None,
+        "transfer_syntax": syntaxes.named(header.transfer_syntax) if header else None,
         "receipt": _receipt(event.receipt, phi=phi),
         "runs": [_run(run, header, phi=phi) for run in told.runs],
         "without_effect": list(told.without_effect),
@@ -159,7 +159,7 @@ def _retrieved(retrieval: Retrieval, sent: Sent, *, phi: bool) -> dict[str, Any]
         "destination": retrieval.destination,
         "outcome": sent.outcome,
         "status": sent.status,
-        "sent_syntax": syntax_name(sent.sent_syntax) if sent.sent_syntax else None,
+        "sent_syntax": syntaxes.named(sent.sent_syntax) if sent.sent_syntax else None,
         **({"answer": sent.answer} if phi else {}),
     }
 
@@ -176,11 +176,6 @@ def _value(header: Header | None, name: str) -> list[Any] | None:
     if header is None or tag is None:
         return None
     return header.tags.get(tag, ("", None))[1]
-
-
-def syntax_name(uid: str) -> str:
-    """Return a transfer syntax by its name and UID."""
-    return str(syntaxes.by_uid(uid))
 
 
 def iso(at: float | None) -> str | None:

@@ -11,7 +11,7 @@ import typer
 from hostd.archive import history, instances
 from hostd.archive.archive import attach
 from hostd.archive.records import Instance
-from hostd.archive.telling import plain, syntax_name
+from hostd.archive.telling import plain
 from hostd.cli.config import AsJson
 from hostd.cli.looking import (
     Config,
@@ -24,6 +24,7 @@ from hostd.cli.looking import (
     refuse,
     settings_of,
 )
+from hostd.dicom import syntaxes
 
 NoPhi = Annotated[
     bool,
@@ -107,7 +108,7 @@ def _facts(instance: Instance) -> dict[str, Any]:
 def _cells(instance: Instance) -> list[object]:
     origin = instance.origin
     sender = origin.modality or origin.calling_aet or origin.username or origin.ip or origin.kind
-    syntax = syntax_name(instance.blob.transfer_syntax)
+    syntax = syntaxes.named(instance.blob.transfer_syntax)
     return [
         instance.sop_instance_uid, local_time(instance.received_at), sender, instance.sop_class_uid,
         instance.blob.size, syntax,
@@ -252,7 +253,7 @@ def _receipt_words(receipt: dict[str, Any]) -> str:
     if receipt["outcome"] != "made":
         return f"{receipt['outcome']}{': ' + receipt['reason'] if receipt.get('reason') else ''}"
     return (
-        f"{syntax_name(receipt['source_syntax'])} to {syntax_name(receipt['result_syntax'])}, ratio {receipt['ratio']:.2f},"
+        f"{syntaxes.named(receipt['source_syntax'])} to {syntaxes.named(receipt['result_syntax'])}, ratio {receipt['ratio']:.2f},"
         f" by {receipt['codec']} {receipt['codec_version']}, verified: {receipt['verified_by']}"
     )
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 
-from hostd.delivery.destinations import Outgoing, named
+from hostd.delivery.destinations import Outgoing
+from hostd.dicom import syntaxes
 from hostd.dicom.syntaxes import EXPLICIT_LE, IMPLICIT_LE
 from hostd.dimse.associate import CONTEXTS_LIMIT
 
@@ -70,15 +71,15 @@ def no_common_syntax(
 ) -> str:
     """Say why nothing fits, naming what both sides can do."""
     peer = f"for SOP class {outgoing.delivery.sop_class_uid} the peer accepts {_listed(accepted)}"
-    mine = f"the instance is in {named(outgoing.stored_syntax)}"
+    mine = f"the instance is in {syntaxes.named(outgoing.stored_syntax)}"
     if outgoing.wanted_syntax != outgoing.stored_syntax:
-        mine += f" and is wanted in {named(outgoing.wanted_syntax)}"
+        mine += f" and is wanted in {syntaxes.named(outgoing.wanted_syntax)}"
     if require is not None:
-        mine += f", and {named(require)} is required for this destination"
+        mine += f", and {syntaxes.named(require)} is required for this destination"
     if not hindrances:
         return f"no common transfer syntax: {peer}, {mine}"
     return f"{'; '.join(dict.fromkeys(hindrances))} ({peer}, {mine})"
 
 
 def _listed(uids: Collection[str]) -> str:
-    return ", ".join(named(uid) for uid in dict.fromkeys(uids)) or "nothing"
+    return ", ".join(syntaxes.named(uid) for uid in dict.fromkeys(uids)) or "nothing"

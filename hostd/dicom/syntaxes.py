@@ -161,6 +161,11 @@ def by_uid(uid: str) -> TransferSyntax:
     )
 
 
+def named(uid: str) -> str:
+    """Return the name and the UID of a transfer syntax, for people."""
+    return str(by_uid(uid))
+
+
 def lookup(name: str) -> TransferSyntax:
     """Return the syntax that a person named by UID, keyword or short name.
 

@@ -50,11 +50,6 @@ class RejectedError(DimseError):
         self.source = source
         self.reason = reason
 
-    @property
-    def is_transient(self) -> bool:
-        """Whether the peer said that a later attempt may be accepted."""
-        return self.result == 2
-
 
 class AbortedError(DimseError):
     """The peer sent A-ABORT."""

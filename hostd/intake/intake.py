@@ -37,7 +37,7 @@ from hostd.intake.filtering import Judgement, ReceivedFilters
 from hostd.intake.ingest import Aim, Policy, decide
 from hostd.intake.ingest_workers import IngestWorkers, Job
 from hostd.intake.reception import Complete, DataSetReception, FileReception, Manner, Received
-from hostd.transcoding.products import KeyedLocks
+from hostd.locks import KeyedLocks
 
 _log = structlog.get_logger(__name__)
 

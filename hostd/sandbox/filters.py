@@ -216,7 +216,8 @@ class FilterHost(ReadOnly):
         Not to be changed are SOP Class UID, Specific Character Set, what describes the pixels, private elements,
         sequences (they can be removed) and binary data. Of several filters the changes add up; where two set the same
         element, that of the later file name stands. Only `filter_received_instance` can change an instance, and
-        `filter_find` and `filter_outgoing_find` the keys of a query, of which a value is any text.
+        `filter_find` and `filter_outgoing_find` the keys of a query, of which a value is any text; private ones are removed
+        by their tag: `remove=[0x70531000]`.
         """
         self._run.check_open()
         if (set is not None or remove != ()) and self._handler not in CHANGING:
@@ -226,7 +227,7 @@ class FilterHost(ReadOnly):
         if not isinstance(remove, (list, tuple)):
             raise TypeError('remove takes a list of keywords: remove=["PatientAddress"]')
         wanted = {self._tag(key): _values(value) for key, value in dict.items(set or {})}
-        gone = [self._tag(key) for key in remove]
+        gone = [self._tag(key, any_tag=self._handler in QUERIES) for key in remove]
         if len(wanted) + len(gone) > MAX_CHANGES:
             raise ValueError(f"a filter may change {MAX_CHANGES} elements")
         if both := wanted.keys() & dict.fromkeys(gone).keys():
@@ -276,11 +277,13 @@ class FilterHost(ReadOnly):
         self._made.append(made)
         return made
 
-    def _tag(self, key: object) -> int:
+    def _tag(self, key: object, *, any_tag: bool = False) -> int:
         world = self._run.world
         if isinstance(key, str):
             return world.tag(str.__str__(key))
-        if isinstance(key, bool) or not isinstance(key, int) or key not in world.keyword_of:
+        if isinstance(key, bool) or not isinstance(key, int):
+            raise TypeError("what is changed is named by its keyword or tag")
+        if key not in world.keyword_of and not (any_tag and 0 <= key <= 0xFFFFFFFF):
             raise ValueError("what is changed is named by its keyword, or by the tag of an element of the standard")
         return int.__int__(key)
 

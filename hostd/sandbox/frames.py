@@ -17,6 +17,8 @@ import msgspec
 from hostd.sandbox import acts, situations
 from hostd.sandbox.channel import encoded
 
+EXIT_DONE, EXIT_PROTOCOL, EXIT_MEMORY = 0, 70, 71
+"""Exit codes by which a worker tells the host why it left."""
 MAX_FRAME = 8 << 20
 """Bytes. A frame that claims more ends the connection; what a worker sends is further limited by `MAX_RESULT`."""
 MAX_RESULT = 1 << 20

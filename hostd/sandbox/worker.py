@@ -23,9 +23,6 @@ from hostd.sandbox.channel import Channel, FrameError, encoded
 from hostd.sandbox.refusals import ValueTooLarge
 from hostd.sandbox.script import RefusedScriptError, Script
 
-EXIT_DONE, EXIT_PROTOCOL, EXIT_MEMORY = 0, 70, 71
-"""Exit codes that tell the host why a worker left."""
-
 _RESERVE_BYTES = 4 << 20
 _M_ARENA_MAX = -8  # malloc.h
 
@@ -51,7 +48,7 @@ class _Conversation:
         self._channel.send(frames.Question(self._questions, verb, path, of, about, more or {}, actions or []))
         answer = self._channel.receive()
         if not isinstance(answer, frames.Answer) or answer.id != self._questions:
-            os._exit(EXIT_PROTOCOL)  # not an exception: a script's bare `except` would catch it
+            os._exit(frames.EXIT_PROTOCOL)  # not an exception: a script's bare `except` would catch it
         if answer.error is not None:
             raise (ValueTooLarge if answer.too_large else ValueError)(answer.error)
         return msgspec.convert(answer.value, list[Any])
@@ -60,12 +57,12 @@ class _Conversation:
         """Load the script and run events until the host closes the connection; return the exit code."""
         load = self._channel.receive()
         if not isinstance(load, frames.Load):
-            return EXIT_PROTOCOL
+            return frames.EXIT_PROTOCOL
         try:
             script = Script(load)
         except RefusedScriptError as refused:
             self._channel.send(frames.Refused(refused.problems))
-            return EXIT_DONE
+            return frames.EXIT_DONE
         self._channel.send(
             frames.Ready(script.handlers, script.findings, script.load_log, script.handles, script.schedules)
         )
@@ -76,7 +73,7 @@ class _Conversation:
             elif isinstance(event, frames.Event):
                 self._channel.send_encoded(_within_limit(script.run(event, self.ask)))
             else:
-                return EXIT_PROTOCOL
+                return frames.EXIT_PROTOCOL
 
 
 def _within_limit(result: frames.Result | frames.Verdict) -> bytes:
@@ -96,7 +93,7 @@ def _leave_with_the_host(descriptor: int) -> None:
     hang_up = select.poll()
     hang_up.register(descriptor, 0)  # reports only that the other side has closed
     hang_up.poll()
-    os._exit(EXIT_DONE)
+    os._exit(frames.EXIT_DONE)
 
 
 def main(descriptor: int, what: str) -> NoReturn:
@@ -119,12 +116,12 @@ def main(descriptor: int, what: str) -> NoReturn:
         channel.send(frames.Hello(layers))
         code = _Conversation(channel).serve()
     except (EOFError, OSError):
-        code = EXIT_DONE  # the host is gone or has closed: that is how a worker is told to leave
+        code = frames.EXIT_DONE  # the host is gone or has closed: that is how a worker is told to leave
     except FrameError:
-        code = EXIT_PROTOCOL
+        code = frames.EXIT_PROTOCOL
     except MemoryError:
         reserve.clear()
-        code = EXIT_MEMORY
+        code = frames.EXIT_MEMORY
     os._exit(code)  # not sys.exit: a script's leftovers get no turn
 
 

@@ -24,7 +24,12 @@ _PART = re.compile(r"(<!-- part: (\w+)[^\n]* -->\n).*?(<!-- end -->)", re.DOTALL
 
 def render(page: str) -> str:
     """Return the page with its generated parts as they are to be. Raises `KeyError` for a part that does not exist."""
-    return _PART.sub(lambda found: f"{found[1]}\n{PARTS[found[2]]()}\n{found[3]}", page)
+    return with_parts(page, PARTS)
+
+
+def with_parts(page: str, parts: Mapping[str, Callable[[], str]]) -> str:
+    """Return a page with its generated parts as `parts` write them, each named after its opening comment."""
+    return _PART.sub(lambda found: f"{found[1]}\n{parts[found[2]]()}\n{found[3]}", page)
 
 
 def handlers() -> str:

@@ -230,9 +230,9 @@ class Runner:
             case _:
                 self._log.error("the script's runner failed; it goes on", exc_info=error)
 
-    def _rest(self, seconds: float, *, unless_told: bool = False) -> None:
+    def _rest(self, seconds: float) -> None:
         self._pause.clear()
-        if not (self._stopping or (unless_told and self._orders.is_there_one)):
+        if not self._stopping:
             self._pause.wait(seconds)
 
     def _stand_down(self) -> None:

@@ -26,7 +26,6 @@ from hostd.scripting.schedules import are_possible, bad_times
 
 Isolation = Literal["required", "best-effort"]
 
-_EXIT_PROTOCOL, _EXIT_MEMORY = 70, 71  # as in hostd.sandbox.worker
 _MAX_QUESTIONS = 10_000
 """Questions of one run. Their time does not count against the script, so their number must end."""
 _MAX_FILTER_QUESTIONS = 100
@@ -259,9 +258,9 @@ class ScriptWorker:
             code = self._process.wait(_STOP_LIMIT_S)
         except subprocess.TimeoutExpired:
             return f"the worker of {name} closed its connection"
-        if code == _EXIT_MEMORY:
+        if code == frames.EXIT_MEMORY:
             return f"{name} ran out of memory: it may use {self._load.memory_bytes >> 20} MiB"
-        if code == _EXIT_PROTOCOL:
+        if code == frames.EXIT_PROTOCOL:
             return f"the worker of {name} did not understand what it was sent"
         if code == -signal.SIGKILL:
             return f"the worker of {name} was killed from outside, perhaps because the machine ran out of memory"

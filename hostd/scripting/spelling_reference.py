@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import inspect
-import re
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from hostd.sandbox.orthanc import callbacks, routes, spelling
+from hostd.scripting.reference import with_parts
 
 COMMAND = "python -m hostd.scripting.spelling_reference"
-
-_PART = re.compile(r"(<!-- part: (\w+)[^\n]* -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def render(page: str) -> str:
     """Return the page with its generated parts as they are to be. Raises `KeyError` for a part that does not exist."""
-    return _PART.sub(lambda found: f"{found[1]}\n{PARTS[found[2]]()}\n{found[3]}", page)
+    return with_parts(page, PARTS)
 
 
 def _callbacks() -> str:

@@ -28,14 +28,14 @@ _NOT_TEXT = frozenset({"UI", "SQ"})
 """A UID is how people find the instance that is meant; what is in a sequence's items is looked at by itself."""
 
 
-def without_patient(text: str, event: Event, tags_read: Sequence[str], script: str = "the script") -> tuple[str, bool]:
+def without_patient(text: str, event: Event, tags_read: Sequence[str]) -> tuple[str, bool]:
     """Return the text as it may go out, and whether it was left out altogether."""
     told = sorted(set(tags_read) & _telling_keywords())
     if told:
         read = ", ".join(told[:_EXAMPLES]) + (" and more" if len(told) > _EXAMPLES else "")
         why = f"It read {read}, so that its words are not sent by a channel without phi = true."
         return (
-            f"{script} has something to say of event {event.number}. {why} `hostd explain {event.subject}` has them.",
+            f"A script has something to say of event {event.number}. {why} `hostd explain {event.subject}` has them.",
             True,
         )
     values = {value for value in _values_of(event) if len(value) >= _SHORTEST}

@@ -24,8 +24,9 @@ from hostd.archive.records import Delivery
 from hostd.dicom import syntaxes
 from hostd.dicom.syntaxes import TransferSyntax
 from hostd.errors import InstanceFault, StorageError, TranscodeError
+from hostd.locks import KeyedLocks
 from hostd.transcoding.messages import MOST_AT_ONCE
-from hostd.transcoding.products import KeyedLocks, Products, Transcodes, transcode_twice
+from hostd.transcoding.products import Products, Transcodes, transcode_twice
 from hostd.transcoding.receipt import Receipt
 from hostd.transcoding.sameness import require_same_instance
 from hostd.transcoding.stored import Product, Stored

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -33,6 +31,7 @@ from hostd.errors import (
     UnlikeReceiptError,
     UnparsableError,
 )
+from hostd.locks import KeyedLocks
 from hostd.transcoding.edits import Edit, impossible
 from hostd.transcoding.options import EncodeOptions
 from hostd.transcoding.receipt import Receipt
@@ -325,26 +324,3 @@ def _kept(source: Product, reason: str) -> Product:
 def _named_in(file: Path) -> str:
     """Return the SOP Instance UID that a file's meta information names."""
     return part10.start_at(file).meta.get(part10.META_INSTANCE, "")
-
-
-class KeyedLocks:
-    """A lock for each key, as long as somebody holds or awaits it."""
-
-    def __init__(self) -> None:
-        self._guard = threading.Lock()
-        self._held: dict[tuple[str, str], tuple[threading.Lock, int]] = {}
-
-    @contextmanager
-    def holding(self, key: tuple[str, str]) -> Iterator[None]:
-        """Wait until nobody else holds that key, and hold it."""
-        with self._guard:
-            lock, users = self._held.get(key, (threading.Lock(), 0))
-            self._held[key] = lock, users + 1
-        try:
-            with lock:
-                yield
-        finally:
-            with self._guard:
-                lock, users = self._held.pop(key)
-                if users > 1:
-                    self._held[key] = lock, users - 1

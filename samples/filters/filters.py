@@ -23,5 +23,5 @@ def filter_http_request(request, host):
 
 def filter_find(query, host):
     if query.origin.calling_aet in host.config["odd_keys_from"]:
-        return host.accept(remove=["7053,1000"])  # this workstation asks for a private element that nobody has
+        return host.accept(remove=[0x70531000])  # this workstation asks for a private element that nobody has
     return host.accept()

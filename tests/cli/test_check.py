@@ -254,6 +254,15 @@ def test_other_events_can_be_rehearsed(configured):
     )
 
 
+def test_try_names_the_event_that_a_script_is_for(configured):
+    file = script(configured, "def on_new_study(study, host):\n    print(study.study_instance_uid)\n")
+    assert (
+        "the script has no on_stored_instance; it has on_new_study; say --event new_study"
+        in run("try", file, CT).stdout
+    )
+    assert run("try", file, CT, "--event", "new_study").exit_code == 0
+
+
 def test_the_rehearsal_can_be_had_as_json(configured):
     result = run("try", "--json", script(configured, GOOD), CT)
     (rehearsal,) = json.loads(result.stdout)

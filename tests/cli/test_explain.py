@@ -44,6 +44,8 @@ def test_one_instance_is_told_in_lines(config, sent):
     assert "stored instance by C-STORE from CT1 in Explicit VR Little Endian" in said
     assert "delivery 1 to modality:archive: failed" in said
     assert "0xA900: no [P1]" in said
+    (told,) = [line for line in said.splitlines() if "delivery failed" in line and "event" in line]
+    assert told.endswith("delivery failed to modality:archive (event 6)")
 
 
 def test_a_study_says_how_many_of_how_many_arrived(config, sent):

@@ -1,9 +1,12 @@
 """What a node imports before its doors open is what it needs: who starts it waits for the rest, too."""
 
+import re
 import subprocess
 import sys
 
 import pytest
+from typer.core import TyperGroup
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from hostd import __version__
@@ -35,6 +38,26 @@ def test_the_list_of_commands_says_what_the_commands_say_of_themselves():
     shown = [CliRunner().invoke(app, ["--help"], terminal_width=300) for app in (listing(), build())]
     assert shown[0].stdout == shown[1].stdout
     assert len(shown[0].stdout.splitlines()) > 25
+
+
+def _commands(group, name=()):
+    for verb, command in group.commands.items():
+        yield (*name, verb), command
+        if isinstance(command, TyperGroup):
+            yield from _commands(command, (*name, verb))
+
+
+def test_no_help_loses_what_stands_in_brackets():
+    app = build()
+    named = 0
+    for name, command in _commands(get_command(app)):
+        written = [command.help or "", *(getattr(one, "help", None) or "" for one in command.params)]
+        sections = re.findall(r"\\?(\[[\w.]+\])", " ".join(written))
+        named += len(sections)
+        if sections:
+            shown = CliRunner().invoke(app, [*name, "--help"], terminal_width=300).stdout
+            assert all(section in shown for section in sections), (name, sections)
+    assert named >= 2
 
 
 def test_the_list_of_commands_imports_none_of_them():

@@ -12,6 +12,7 @@ from hostd.cli.configured import configured
 from hostd.sandbox import frames
 from hostd.scripting import made, questions
 from hostd.scripting.asking import Means, OfFiles
+from hostd.scripting.filters import keys_of
 from hostd.scripting.folder import read_source
 from hostd.scripting.plan import as_frames_event
 from hostd.scripting.rehearsal import decision, rehearse_event
@@ -61,7 +62,9 @@ class Recipe:
             answer=lambda question: questions.answer(question, file),
         )
         assert verdict.failure is None, verdict.failure
-        return decision(verdict)
+        return (
+            decision(verdict) if "query" not in asked else [f"{tag:08X} is not told" for tag in keys_of(verdict).remove]
+        )
 
 
 @contextmanager

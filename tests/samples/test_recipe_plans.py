@@ -81,6 +81,10 @@ def test_filters_discard_refuse_and_let_pass(write):
         assert filters.judges("filter_outgoing_instance", sample(CT), destination="teaching") == [
             "discard it: text may be burned into it"
         ]
+        for aet, said in [("OTHER", []), ("WORKSTATION", ["70531000 is not told"])]:
+            origin = frames.Origin("dicom", calling_aet=aet)
+            query = frames.FindQuery("study", {0x70531000: ("UN", [""])}, origin)
+            assert filters.judges("filter_find", query=query) == said
         for method, user, said in [
             ("GET", None, 0),
             ("DELETE", "admin", 0),

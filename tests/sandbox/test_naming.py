@@ -3,6 +3,7 @@
 import ast
 import inspect
 import re
+import tomllib
 
 import pytest
 from sandbox_support import make_load
@@ -116,6 +117,11 @@ def test_a_verb_that_the_script_may_not_use_names_the_line_that_would_allow_it(v
     assert found == [
         ("not_allowed", 2, f"this script may not {verb}; this line of the configuration would allow it: {line}")
     ]
+
+
+def test_what_would_allow_it_is_toml_as_it_is_pasted():
+    line, header = World(make_load("", **NAMES)).config_line("may", ["lossy", "delete"]).split(" under ")
+    assert tomllib.loads(f"{header}\n{line}\n") == {"scripts": {"x.py": {"may": ["lossy", "delete"]}}}
 
 
 def verbs():

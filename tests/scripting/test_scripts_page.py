@@ -46,6 +46,14 @@ def test_every_handler_method_and_setting_is_on_the_page(page, name):
     assert re.search(rf"`(def |host\.)?{name}\b", page)
 
 
+def test_the_signatures_on_the_page_are_those_of_python(page):
+    signatures = re.findall(r"^### `host\.(\w+\(.*\))`$", page, re.MULTILINE)
+    assert len(signatures) > 20
+    for signature in signatures:
+        compile(f"def {signature}: ...", "page", "exec")
+    assert "query(modality, level, limit=100, **keys)" in signatures
+
+
 def test_the_modules_are_those_that_scripts_can_import():
     assert set(MODULES) == facades.MODULES.keys()
 

@@ -173,11 +173,6 @@ def deviation(outgoing: Outgoing, product: Product) -> str:
         return f"; sent in its own syntax, because {product.reason}"
     if product.transfer_syntax != outgoing.wanted_syntax:
         if outgoing.transform.is_foretold:
-            return f"; sent in {named(product.transfer_syntax)}"
-        return f"; sent in {named(product.transfer_syntax)}, because the peer does not accept {named(outgoing.wanted_syntax)}"
+            return f"; sent in {syntaxes.named(product.transfer_syntax)}"
+        return f"; sent in {syntaxes.named(product.transfer_syntax)}, because the peer does not accept {syntaxes.named(outgoing.wanted_syntax)}"
     return ""
-
-
-def named(uid: str) -> str:
-    """Return the name and the UID of a transfer syntax."""
-    return str(syntaxes.by_uid(uid))

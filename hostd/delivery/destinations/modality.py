@@ -16,7 +16,7 @@ from hostd.archive.deliveries import PRIORITIES
 from hostd.config.sections import Delivery
 from hostd.config.sections import Modality as Section
 from hostd.delivery import examination, faults
-from hostd.delivery.destinations import Answer, Outgoing, deviation, named
+from hostd.delivery.destinations import Answer, Outgoing, deviation
 from hostd.delivery.learning import Learnt
 from hostd.delivery.negotiation import (
     UNCOMPRESSED,
@@ -26,7 +26,7 @@ from hostd.delivery.negotiation import (
     no_common_syntax,
     plan_associations,
 )
-from hostd.dicom import commitment, part10, query, statuses
+from hostd.dicom import commitment, part10, query, statuses, syntaxes
 from hostd.dicom.commitment import Reference, Report
 from hostd.dicom.identity import Identity
 from hostd.dicom.syntaxes import EXPLICIT_LE, lookup
@@ -246,7 +246,7 @@ def fitting(
             continue
         if product.transfer_syntax in accepted:
             return product
-        hindrances.append(product.reason or f"what was made of it is in {named(product.transfer_syntax)}")
+        hindrances.append(product.reason or f"what was made of it is in {syntaxes.named(product.transfer_syntax)}")
     text = no_common_syntax(outgoing, accepted, hindrances, require)
     raise InstanceFault(text) if hindrances else NoCommonSyntaxError(text)
 
