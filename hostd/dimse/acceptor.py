@@ -40,13 +40,14 @@ _RESULTS = {
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one proposed presentation context: its transfer syntax, or why it was refused. `peer_serves`: the peer is SCP of it."""
+    """What became of one proposed presentation context: its transfer syntax, or why it was refused. `peer_serves`, `peer_uses`: as of `Context`."""
 
     id: int
     abstract_syntax: str
     transfer_syntax: str | None
     refused: str | None
     peer_serves: bool = False
+    peer_uses: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +101,10 @@ def _reports(abstract_syntax: str) -> bool:
     return abstract_syntax == PUSH_MODEL
 
 
+def _anything(_abstract_syntax: str, _transfer_syntax: str) -> bool:
+    return True
+
+
 def _unanswered(_abstract_syntax: str, _proposed: bytes) -> bytes:
     return b""
 
@@ -109,12 +114,14 @@ def negotiate(
     choose: Chooser,
     *,
     may_serve: Callable[[str], bool] = _reports,
+    may_use: Callable[[str, str], bool] = _anything,
     agree: Callable[[str, bytes], bytes] = _unanswered,
 ) -> Negotiation:
     """Decide on each proposed context by itself, so that each keeps its own order of preference (PS3.8 §9.3.3.2).
 
     `may_serve` tells for which abstract syntaxes the peer may be SCP, if it proposes that (PS3.7 §D.3.3.4): hostd is the SCU of an
     association it accepted where the peer comes to report on what hostd asked it for (PS3.4 §J.3.3), and where it gets instances by C-GET.
+    `may_use` tells for which of those, in which transfer syntax, it may be SCU besides: what is accepted to be sent to it need not be taken from it.
     `agree` gives what is answered to the extended negotiation of a SOP class, b"" for nothing.
     """
     outcomes: list[Outcome] = []
@@ -122,14 +129,15 @@ def negotiate(
     roles: dict[str, tuple[bool, bool]] = {}
     extended: dict[str, bytes] = {}
     for proposal in request.proposals:
-        outcome, result = _negotiate_one(proposal, request, choose, may_serve)
+        outcome, result = _negotiate_one(proposal, request, choose, may_serve, may_use)
         outcomes.append(outcome)
         # The transfer syntax of a refused context means nothing, but the item must have one (PS3.8 Table 9-18).
         proposed = proposal.transfer_syntaxes[0] if proposal.transfer_syntaxes else IMPLICIT_LE.uid
         contexts.append(Answered(proposal.id, result, outcome.transfer_syntax or proposed))
         asked = request.user.roles.get(proposal.abstract_syntax)
         if asked is not None and result == 0:
-            roles[proposal.abstract_syntax] = asked[0], asked[1] and may_serve(proposal.abstract_syntax)
+            was_scu = roles.get(proposal.abstract_syntax, (False, False))[0]
+            roles[proposal.abstract_syntax] = was_scu or outcome.peer_uses, outcome.peer_serves
         proposed_of_class = request.user.extended.get(proposal.abstract_syntax, b"")
         if result == 0 and proposed_of_class and (agreed := agree(proposal.abstract_syntax, proposed_of_class)):
             extended[proposal.abstract_syntax] = agreed
@@ -137,7 +145,11 @@ def negotiate(
 
 
 def _negotiate_one(
-    proposal: Proposal, request: Request, choose: Chooser, may_serve: Callable[[str], bool]
+    proposal: Proposal,
+    request: Request,
+    choose: Chooser,
+    may_serve: Callable[[str], bool],
+    may_use: Callable[[str, str], bool],
 ) -> tuple[Outcome, int]:
     """Return what becomes of a proposal, and the result for it."""
     abstract_syntax = proposal.abstract_syntax
@@ -155,9 +167,10 @@ def _negotiate_one(
     # The requestor may be SCU, which is what it is without asking.
     is_scu, wants_scp = request.user.roles.get(abstract_syntax, (True, False))
     peer_serves = wants_scp and may_serve(abstract_syntax)
-    if not is_scu and not peer_serves:
+    peer_uses = is_scu and (not peer_serves or may_use(abstract_syntax, syntax))
+    if not peer_uses and not peer_serves:
         return replace(outcome, refused=_RESULTS[_USER_REJECTION]), _USER_REJECTION
-    return replace(outcome, transfer_syntax=syntax, peer_serves=peer_serves), 0
+    return replace(outcome, transfer_syntax=syntax, peer_serves=peer_serves, peer_uses=peer_uses), 0
 
 
 def accept(connection: Connection, request: Request, negotiation: Negotiation, *, max_pdu: int) -> Association:
@@ -173,6 +186,7 @@ def accept(connection: Connection, request: Request, negotiation: Negotiation, *
             outcome.abstract_syntax,
             outcome.transfer_syntax,
             outcome.peer_serves,
+            outcome.peer_uses,
             extended.get(outcome.abstract_syntax, b""),
         )
         for outcome in negotiation.outcomes

@@ -28,7 +28,7 @@ _BATCH = 256 << 10
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """An accepted presentation context. `peer_serves`: on an association that hostd accepted, the peer is SCP of it.
+    """An accepted presentation context. On an association that hostd accepted, `peer_serves`: the peer is SCP of it; `peer_uses`: it is SCU.
 
     `extended` is what was agreed on of its SOP class (PS3.7 §D.3.3.5), b"" where nothing was.
     """
@@ -37,6 +37,7 @@ class Context:
     abstract_syntax: str
     transfer_syntax: str
     peer_serves: bool = False
+    peer_uses: bool = True
     extended: bytes = b""
 
 

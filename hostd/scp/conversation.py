@@ -27,7 +27,7 @@ from hostd.dimse.pdu import Connection
 from hostd.dimse.reports import report_status
 from hostd.errors import HostdError
 from hostd.scp.accepted import Accepted
-from hostd.scp.access import Caller, Callers
+from hostd.scp.access import Act, Caller, Callers
 from hostd.scp.limits import Limits
 from hostd.scp.log import AssociationClosed, AssociationLog, AssociationOpened, ContextFact, Ending
 from hostd.scp.negotiating import Negotiator
@@ -222,12 +222,11 @@ class Conversation:
                 status, comment = refusal.status, refusal.comment
         elif (service := self._house.services.of(message)) is not None:
             data_set = read_data_set(association)
-            why = self._house.callers.caller(origin.calling_aet or "", self._ip).refusal(service.act)
+            why = self._refusal(service.act, origin)
             if why is None:
                 exchange = Exchange(association, message, origin, data_set, self._ready, self._house.limits.network_s)
                 respond(service, exchange)
                 return exchange.is_released
-            _LOG.warning("a request was refused", calling_aet=origin.calling_aet, ip=origin.ip, reason=why)
             status, comment = statuses.NOT_AUTHORIZED, why
         elif command.command == commands.N_EVENT_REPORT_RQ and message.context.abstract_syntax == PUSH_MODEL:
             status = self._take_report(association, message)
@@ -237,8 +236,17 @@ class Conversation:
                 return False  # It has no response (PS3.7 §9.3.2.3), and there is nothing to cancel.
             if command.command != commands.C_ECHO_RQ:
                 status, comment = statuses.UNRECOGNIZED_OPERATION, "hostd does not offer this operation here"
+            elif (why := self._refusal("echo", origin)) is not None:
+                status, comment = statuses.NOT_AUTHORIZED, why
         association.send_command(message.context.id, commands.response(command, status, comment))
         return False
+
+    def _refusal(self, act: Act, origin: Origin) -> str | None:
+        """Say why the caller may not do something, in the log too; None when it may."""
+        why = self._house.callers.caller(origin.calling_aet or "", self._ip).refusal(act)
+        if why is not None:
+            _LOG.warning("a request was refused", calling_aet=origin.calling_aet, ip=origin.ip, reason=why)
+        return why
 
     def _take_report(self, association: Association, message: Message) -> int:
         data_set = read_data_set(association)

@@ -44,7 +44,9 @@ class Negotiator:
 
     def negotiate(self) -> Negotiation:
         """Return the answer to all proposals."""
-        return acceptor.negotiate(self._request, self._choose, may_serve=self._may_serve, agree=agreed)
+        return acceptor.negotiate(
+            self._request, self._choose, may_serve=self._may_serve, may_use=self._may_use, agree=agreed
+        )
 
     def _choose(self, abstract_syntax: str, proposed: Sequence[str]) -> Sequence[str] | Refused | None:
         served = self._services.syntaxes_of(abstract_syntax)
@@ -70,6 +72,14 @@ class Negotiator:
     def _may_serve(self, abstract_syntax: str) -> bool:
         """Tell whether the caller may be SCP: it reports on what it was asked for, or takes what it gets by C-GET."""
         return abstract_syntax == PUSH_MODEL or (self._gets and may_be_storage(abstract_syntax))
+
+    def _may_use(self, abstract_syntax: str, syntax: str) -> bool:
+        """Tell whether the caller may be SCU, where it is SCP: what it gets by C-GET it may store only as it might without getting anything."""
+        return abstract_syntax == PUSH_MODEL or (
+            self._caller.refusal("store") is None
+            and self._accepted.takes_class(abstract_syntax)
+            and bool(self._accepted.syntaxes_of([syntax]))
+        )
 
 
 def _best_to_send_in(proposed: Sequence[str]) -> list[str]:

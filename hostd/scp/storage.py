@@ -122,6 +122,8 @@ def _identify(message: Message) -> tuple[str, str]:
         raise Refusal(statuses.INVALID_ATTRIBUTE_VALUE, "the affected SOP instance UID is not a UID")
     if not may_be_storage(sop_class_uid) or not may_be_storage(message.context.abstract_syntax):
         raise Refusal(statuses.SOP_CLASS_NOT_SUPPORTED, "not a storage SOP class")
+    if not message.context.peer_uses:
+        raise Refusal(statuses.NOT_AUTHORIZED, "hostd takes nothing on this presentation context, it only sends on it")
     if sop_class_uid != message.context.abstract_syntax:
         raise Refusal(statuses.DATA_SET_DOES_NOT_MATCH, "SOP class is not that of the presentation context")
     if not command.has_data_set:

@@ -90,16 +90,16 @@ def identifier(level="STUDY", **keys):
 class Asker:
     """One that asks by hand, and takes what it gets as it is told."""
 
-    def __init__(self, wire, kit, *, sop_class=STUDY_ROOT_MOVE, storage=(), aet="ASKER"):
+    def __init__(self, wire, kit, *, sop_class=STUDY_ROOT_MOVE, storage=(), aet="ASKER", role=b"\0\1"):
         self.wire, self.kit = wire, kit
         proposals = [Proposal(1, sop_class, (IMPLICIT,))]
         proposals += [Proposal(2 * n + 3, CT, tuple(syntaxes)) for n, syntaxes in enumerate(storage)]
         request = encode_request(calling_aet=aet, called_aet="HOSTD", proposals=proposals, max_pdu=65536)
         if sop_class in GETS:
-            request = with_role(request, CT)
+            request = with_role(request, CT, role)
         wire.send(request)
         self.pdu_type, body = wire.pdu()
-        self.results = decode_acceptance(body)[0] if self.pdu_type == 2 else None
+        self.results, self.user = decode_acceptance(body) if self.pdu_type == 2 else (None, None)
         self.sop_class = sop_class
         self.status = lambda uid: 0
         self.before_answer = lambda: None
@@ -115,6 +115,18 @@ class Asker:
             elements.append((commands.MOVE_DESTINATION, destination.encode().ljust(16)))
         elements += [(commands.PRIORITY, commands.us(0)), (commands.COMMAND_DATA_SET_TYPE, commands.us(1))]
         self.wire.send(self.kit.p_data(self.kit.pdv(commands.encode(elements), command=True), self.kit.pdv(data_set)))
+
+    def store(self, content, *, context):
+        """Send an instance on one of the contexts; return the status of the answer."""
+        offset = data_set_offset(io.BytesIO(content)).offset
+        ds = dcmread(io.BytesIO(content), stop_before_pixels=True)
+        command = commands.store_request(message_id=3, sop_class_uid=CT, sop_instance_uid=ds.SOPInstanceUID, priority=0)
+        for pdv in (
+            self.kit.pdv(command, context=context, command=True),
+            self.kit.pdv(content[offset:], context=context),
+        ):
+            self.wire.send(self.kit.p_data(pdv))
+        return self.wire.response()[0]
 
     def cancel(self, message_id=7):
         command = commands.encode(
@@ -167,10 +179,10 @@ class Asker:
                 return responses, listed, command.text(commands.ERROR_COMMENT)
 
 
-def with_role(request, sop_class):
-    """Return an A-ASSOCIATE-RQ that also proposes to be SCP of a SOP class, and not its SCU."""
+def with_role(request, sop_class, role=b"\0\1"):
+    """Return an A-ASSOCIATE-RQ that also proposes to be SCP of a SOP class, and its SCU only if `role` says so."""
     uid = sop_class.encode()
-    body = len(uid).to_bytes(2) + uid + b"\0\1"
+    body = len(uid).to_bytes(2) + uid + role
     item = b"\x54\0" + len(body).to_bytes(2) + body
     user = request.rindex(b"\x50\0")
     length = int.from_bytes(request[user + 2 : user + 4]) + len(item)

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from hostd.config.settings import Settings
+from hostd.dimse import commands
 from hostd.dimse.associate import decode_acceptance
 from hostd.errors import ConfigurationError
 from hostd.scp.accepted import Accepted
@@ -139,3 +140,16 @@ def test_who_may_not_store_is_told_before_anything_is_sent(kit):
     (first, _), (_, second) = kit.log.wait(2)
     assert (first.modality, first.contexts[0].refused) == ("wire", "modality wire may not store")
     assert (second.ended, second.reason) == ("rejected", "the calling AE title is not recognised")
+
+
+def test_who_may_not_echo_may_not_on_a_context_for_something_else_either(kit):
+    callers = Callers(Rules((Known("wire", "WIRE", "127.0.0.1", frozenset(["store"])),)))
+    kit.listen(callers=callers)
+    wire = kit.wire()
+    assert wire.associate((kit.CT, [kit.IMPLICIT]))[0] == 2
+    echo = kit.p_data(kit.pdv(commands.echo_request(message_id=1, sop_class_uid=kit.VERIFICATION), command=True))
+    wire.send(echo)
+    assert wire.response() == (0x0124, "modality wire may not echo")
+    callers.use(Rules((Known("wire", "WIRE", "127.0.0.1", ALL),)))
+    wire.send(echo)
+    assert wire.response() == (0, "")

@@ -5,10 +5,12 @@ import threading
 
 import pytest
 import requests
+import sqlalchemy as sa
 from lying_peer import BREAK, LyingPeer, say
 from pydicom import dcmread
 from retrieving_kit import CT, EXPLICIT, IMPLICIT, J2K, JPEG, STUDY, Asker, Holder, file_of, identifier
 
+from hostd.archive import tables
 from hostd.dicom.retrieve import PATIENT_ROOT_MOVE, STUDY_ROOT_GET, STUDY_ROOT_MOVE
 from hostd.dimse import commands
 from hostd.scp import retrieve
@@ -360,6 +362,43 @@ def test_without_the_role_of_scp_nothing_can_be_got(hold, asks):
     assert asker.ended()[0][-1] == (0xA702, None, 0, 1, 0)
     ((_, (sent,)),) = holder.retrievals()
     assert f"no presentation context of SOP class {CT}" in sent.answer
+
+
+@pytest.mark.parametrize("role", [b"\1\1", b"\0\1"])
+@pytest.mark.parametrize(
+    ("aet", "dicom", "modalities"),
+    [
+        ("STRANGER", {"always_allow_store": False}, {}),
+        ("VIEWER", {}, {"viewer": {"aet": "VIEWER", "host": "127.0.0.1", "port": 104, "allow_store": False}}),
+        ("ASKER", {"rejected_sop_classes": ["CTImageStorage"]}, {}),
+        ("ASKER", {"accepted_transfer_syntaxes": [IMPLICIT]}, {}),
+    ],
+)
+def test_nobody_may_store_by_the_role_that_it_proposes_for_what_it_gets(hold, asks, aet, dicom, modalities, role):
+    holder = hold(0, dicom=dicom, modalities=modalities)
+    asker = asks(holder, sop_class=STUDY_ROOT_GET, storage=[[EXPLICIT]], aet=aet, role=role)
+    assert asker.results[3] == (0, EXPLICIT)
+    assert asker.user.roles == {CT: (False, True)}
+    assert asker.store(file_of(1), context=3) == 0x0124
+    assert not held(holder)
+
+
+def test_who_may_store_may_in_both_roles_and_only_in_that_which_it_proposes(hold, asks):
+    holder = hold(0, dicom={"accepted_transfer_syntaxes": [EXPLICIT]})
+    both = asks(holder, sop_class=STUDY_ROOT_GET, storage=[[IMPLICIT], [EXPLICIT]], role=b"\1\1")
+    assert both.user.roles == {CT: (True, True)}
+    assert both.store(file_of(1), context=3) == 0x0124  # implicit is not accepted
+    assert both.store(file_of(1), context=5) == 0
+    both.ask(identifier(StudyInstanceUID=STUDY))
+    assert both.ended()[0][-1] == (0, None, 1, 0, 0)
+    gets = asks(holder, sop_class=STUDY_ROOT_GET, storage=[[EXPLICIT]])
+    assert gets.store(file_of(2), context=3) == 0x0124
+    assert len(held(holder)) == 1
+
+
+def held(holder):
+    with holder.archive.read() as connection:
+        return list(connection.execute(sa.select(tables.instance.c.id)).scalars())
 
 
 def test_an_instance_deleted_meanwhile_is_one_that_failed(hold, asks):
