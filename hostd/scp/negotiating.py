@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 
+from hostd.delivery.negotiation import UNCOMPRESSED
 from hostd.dicom.commitment import PUSH_MODEL, SYNTAXES
 from hostd.dicom.extended_negotiation import agreed
-from hostd.dicom.syntaxes import BY_UID
+from hostd.dicom.syntaxes import BY_UID, DEFLATED, EXPLICIT_BE, by_uid
 from hostd.dimse import acceptor
 from hostd.dimse.acceptor import Negotiation, Refused
 from hostd.dimse.associate import Request
@@ -14,6 +16,7 @@ from hostd.scp.accepted import Accepted
 from hostd.scp.access import Act, Caller
 from hostd.scp.services import Services
 from hostd.scp.sop_classes import VERIFICATION, may_be_storage
+from hostd.transcoding.registry import encoders
 
 
 class Negotiator:
@@ -83,7 +86,18 @@ class Negotiator:
 
 
 def _best_to_send_in(proposed: Sequence[str]) -> list[str]:
-    """Return transfer syntaxes in the order in which they suit for sending: what every image can be brought to without loss comes first."""
-    known = [BY_UID[uid] for uid in proposed if uid in BY_UID]
-    lossless = [syntax.uid for syntax in known if not syntax.is_lossy]
-    return list(dict.fromkeys((*lossless, *proposed)))
+    """Return transfer syntaxes in the order in which they suit for sending: what everything can be brought to without loss comes first."""
+    return sorted(proposed, key=_rank)
+
+
+@cache
+def _rank(uid: str) -> int:
+    """Return how well a transfer syntax suits: documents and pixels that no codec takes can be sent uncompressed or deflated only."""
+    if uid in UNCOMPRESSED:
+        return 0
+    if uid == DEFLATED.uid:
+        return 1
+    syntax = by_uid(uid)
+    if not syntax.is_lossy and encoders(syntax):
+        return 2
+    return 4 if uid == EXPLICIT_BE.uid else 3

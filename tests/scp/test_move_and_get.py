@@ -17,6 +17,9 @@ from hostd.scp import retrieve
 from hostd.transcoding.passing import Passing
 from hostd.transcoding.public import transcode
 
+J2K_MC, RLE = "1.2.840.10008.1.2.4.92", "1.2.840.10008.1.2.5"
+DEFLATED, BIG_ENDIAN, PRIVATE = "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2", "1.2.752.24.3.7.6"
+
 
 @pytest.fixture
 def peer():
@@ -263,6 +266,37 @@ def test_instances_come_on_the_association_on_which_they_are_asked_for(hold, ask
     assert commands.MOVE_ORIGINATOR_AET not in command.elements
     ((one, _),) = holder.retrievals()
     assert (one.kind, one.destination, one.failed) == ("get", "modality:asker", 1)
+
+
+@pytest.mark.parametrize(
+    ("proposed", "chosen"),
+    [
+        ([J2K, BIG_ENDIAN, IMPLICIT, EXPLICIT], IMPLICIT),
+        ([JPEG, DEFLATED, J2K], DEFLATED),
+        ([BIG_ENDIAN, JPEG, J2K_MC, RLE, J2K], RLE),
+        ([BIG_ENDIAN, J2K_MC, JPEG], J2K_MC),
+        ([PRIVATE, EXPLICIT], EXPLICIT),
+    ],
+)
+def test_of_the_syntaxes_of_a_context_that_is_chosen_in_which_all_can_be_sent(hold, asks, proposed, chosen):
+    holder = hold(0)
+    asker = asks(holder, sop_class=STUDY_ROOT_GET, storage=[proposed])
+    assert asker.results[3] == (0, chosen)
+
+
+@pytest.mark.parametrize("first", [J2K, RLE, BIG_ENDIAN, DEFLATED])
+def test_what_no_codec_takes_comes_in_a_context_that_proposes_one_first(hold, asks, first):
+    holder = hold(1)
+    (deep,) = holder.store(file_of(2, BitsAllocated=32, BitsStored=32, HighBit=31, PixelData=bytes(4 * pixels_of(1))))
+    asker = asks(holder, sop_class=STUDY_ROOT_GET, storage=[[first, EXPLICIT]])
+    asker.ask(identifier(StudyInstanceUID=STUDY))
+    assert asker.ended()[0][-1] == (0, None, 2, 0, 0)
+    assert asker.got.keys() == {*holder.uids, deep}
+
+
+def pixels_of(number):
+    ds = dcmread(io.BytesIO(file_of(number)))
+    return ds.Rows * ds.Columns
 
 
 def compressed(content):
