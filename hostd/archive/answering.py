@@ -5,8 +5,8 @@ An attribute that the index does not hold is read from the file of an instance; 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache
 from typing import Any, Literal
 
@@ -38,7 +38,8 @@ _AVAILABILITY = 0x00080056
 class Asked:
     """A query, what of it only files can tell (`deep`), and the tags that are wanted. `unmatched` are keys that nothing is matched with.
 
-    `moments` are ranges of a date and a time that are one range, with the tags of both.
+    `below` is the query of a lower level that has its keys besides: only what it finds something in is an answer. `moments` are ranges of a date
+    and a time that are one range, with the tags of both.
     """
 
     query: Query
@@ -47,6 +48,7 @@ class Asked:
     files: Files = "always"
     unmatched: frozenset[int] = frozenset()
     moments: tuple[tuple[int, int, Moments], ...] = ()
+    below: Query | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +75,13 @@ def asked(
 
     `combines` is whether a range of dates and one of times that belong together are one range.
 
-    `is_exact` tells by VR whether case and accents count. Counts, private attributes, and sequences are not matched.
+    `is_exact` tells by VR whether case and accents count. Counts, private attributes, and sequences are not matched. Keys of the index's for lower
+    levels find what has one below that matches them all.
     """
     known = keywords_of(level)
     matchers: dict[str, Matcher] = {}
     deep: dict[int, Matcher] = {}
+    lower: dict[str, Matcher] = {}
     unmatched: set[int] = set()
     for tag, (vr, text) in keys.items():
         keyword = keyword_of(tag)
@@ -93,13 +97,21 @@ def asked(
                 matchers[keyword] = one
         elif keyword == "Modality" and level == "study":
             matchers.setdefault("ModalitiesInStudy", one)
+        elif keyword in _below(level):
+            lower[keyword] = one
         elif keyword in related.COUNTS or keyword in related.LISTS or not keyword or files != "always":
             unmatched.add(tag)
         else:
             deep[tag] = one
     moments = tuple(_combined(keys, matchers, deep)) if combines else ()
     query = Query(level, matchers, within or {}, frozenset(labels), labelling)
-    return Asked(query, deep, frozenset(keys), files, frozenset(unmatched), moments)
+    below = replace(query, level=_lowest(lower), matchers=matchers | lower, labels=frozenset()) if lower else None
+    return Asked(query, deep, frozenset(keys), files, frozenset(unmatched), moments, below)
+
+
+def _lowest(keywords: Iterable[str]) -> Subject:
+    levels = keywords_of("instance")
+    return max((levels[keyword] for keyword in keywords), key=queries.ORDER.index)
 
 
 def _combined(keys: Keys, matchers: dict[str, Matcher], deep: dict[int, Matcher]) -> Iterator[tuple[int, int, Moments]]:
@@ -118,7 +130,7 @@ def _combined(keys: Keys, matchers: dict[str, Matcher], deep: dict[int, Matcher]
 def answers(archive: Archive, asked: Asked, *, heed: Callable[[], None] = lambda: None) -> Iterator[list[Answer]]:
     """Yield what is found, page by page, each with what was wanted. `heed` is called now and then, and may raise."""
     teller = _Teller(archive, asked)
-    for page in queries.pages(archive, asked.query, heed=heed):
+    for page in _pages(archive, asked, heed):
         matching = []
         for found in page:
             if asked.deep or asked.moments:
@@ -135,6 +147,19 @@ def answers(archive: Archive, asked: Asked, *, heed: Callable[[], None] = lambda
                 heed()
             told.append(Answer(found, teller.elements(found, computed[found.id])))
         yield told
+
+
+def _pages(archive: Archive, asked: Asked, heed: Callable[[], None]) -> Iterator[list[Found]]:
+    """Yield what the index finds, page by page, each once however much of it is below."""
+    if asked.below is None:
+        yield from queries.pages(archive, asked.query, heed=heed)
+        return
+    level, seen = asked.query.level, set[str]()
+    for page in queries.pages(archive, asked.below, heed=heed):
+        if ids := {one.ids[level] for one in page} - seen:
+            seen |= ids
+            within = {**asked.query.within, level: ids}
+            yield from queries.pages(archive, replace(asked.query, within=within), heed=heed)
 
 
 class _Teller:

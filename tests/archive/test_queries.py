@@ -93,6 +93,7 @@ def expected(entered, level, keys, *, is_exact):
         merged = {keyword: text for one in above for keyword, text in attributes[one].items()}
         modalities = {of["series"].get("Modality", "") for other, of in entered if other.study == identity.study} - {""}
         merged["ModalitiesInStudy"] = "\\".join(modalities)
+        merged = attributes["instance"] | attributes["series"] | attributes["study"] | merged
         if all(one is None or one.matches(merged.get(keyword, "")) for keyword, one in matchers.items()):
             found.add(getattr(identity, level))
     return found
@@ -134,7 +135,8 @@ def test_a_query_finds_what_looking_at_everything_would(archive, monkeypatch, si
         known = [
             keyword
             for keyword in CHOICES
-            if keyword in keywords_of(level) or (keyword in related.LISTS and level != "patient")
+            if not (keyword in related.LISTS and level == "patient")
+            and not (keyword == "Modality" and level == "study")
         ]
         keys = {
             keyword: pick.choice(CHOICES[keyword])
@@ -146,6 +148,46 @@ def test_a_query_finds_what_looking_at_everything_would(archive, monkeypatch, si
         assert set(found) == expected(entered, level, keys, is_exact=is_exact), (level, keys, is_exact)
         answered += bool(found)
     assert answered > 10
+
+
+def test_keys_of_lower_levels_find_what_has_one_below_that_they_match_all(archive):
+    made = [
+        Identity("P1", "1.2.1", "1.2.1.1", "1.2.1.1.1"),
+        Identity("P1", "1.2.1", "1.2.1.2", "1.2.1.2.1"),
+        Identity("P2", "1.2.2", "1.2.2.1", "1.2.2.1.1"),
+    ]
+    series = [{"Modality": "CT", "SeriesNumber": "1"}, {"Modality": "MR", "SeriesNumber": "2"}, {"Modality": "MR"}]
+    entered = [
+        (
+            one,
+            {
+                "patient": {"PatientID": one.patient_id},
+                "study": {"StudyInstanceUID": one.study_instance_uid},
+                "series": {"SeriesInstanceUID": one.series_instance_uid, **of},
+                "instance": {"SOPInstanceUID": one.sop_instance_uid},
+            },
+        )
+        for one, of in zip(made, series, strict=True)
+    ]
+    archive.writer.do(lambda c: enter(c, entered))
+    one, two = made[0], made[2]
+    archive.writer.do(lambda c: labels.add(c, "study", one.study, ["seen"]))
+    for keys in (
+        {"SeriesInstanceUID": "1.2.1.1"},
+        {"SeriesInstanceUID": "1.2.1.2"},
+        {"SOPInstanceUID": "1.2.1.2.1"},
+        {"SeriesNumber": "2"},
+        {"Modality": "MR", "SeriesNumber": "2"},
+        {"SeriesInstanceUID": "1.2.1.*", "PatientID": "P1"},
+    ):
+        assert ids(archive, "study", keys) == [one.study], keys
+        assert ids(archive, "patient", keys) == [one.patient], keys
+    assert sorted(ids(archive, "patient", {"Modality": "MR"})) == sorted([one.patient, two.patient])
+    assert ids(archive, "series", {"SOPInstanceUID": "1.2.1.2.1"}) == [made[1].series]
+    assert ids(archive, "patient", {"Modality": "CT", "SeriesNumber": "2"}) == []
+    assert ids(archive, "study", {"SeriesInstanceUID": "1.2.1.2", "PatientID": "P2"}) == []
+    assert ids(archive, "study", {"SeriesNumber": "2"}, within={"study": [two.study]}) == []
+    assert ids(archive, "study", {"SeriesInstanceUID": "1.2.*"}, labels=["seen"]) == [one.study]
 
 
 def test_within_and_labels_narrow_what_is_found(archive):
