@@ -74,6 +74,15 @@ _RANGES = {
 }
 
 
+_NAMES_OF_QUERIES = {
+    0xA701: "out of resources, unable to calculate the number of matches",
+    DATA_SET_DOES_NOT_MATCH: "identifier does not match SOP class",
+    SUB_OPERATIONS_COMPLETE_WITH_FAILURES: "sub-operations complete, one or more failures",
+}
+"""Of C-FIND, C-MOVE and C-GET (PS3.4 §C.4), where that is another than of C-STORE."""
+_UNABLE_TO_PROCESS = "unable to process"
+
+
 def category(status: int) -> Category:
     """Return what kind of answer the status is (PS3.7 §C.1 to §C.5); one that the standard does not know is a failure."""
     if status == SUCCESS:
@@ -91,3 +100,9 @@ def describe(status: int) -> str:
     """Return the status in hexadecimal with its name, as `0xA700 (out of resources)`."""
     name = _NAMES.get(status) or _RANGES.get(status & 0xFF00) or (_RANGES[0xC000] if status >> 12 == 0xC else None)
     return f"0x{status:04X} ({name or 'not a status of the standard'})"
+
+
+def describe_of_query(status: int) -> str:
+    """Return the status of a C-FIND, C-MOVE or C-GET as `describe` does: some mean there what they mean of no C-STORE."""
+    name = _NAMES_OF_QUERIES.get(status) or (_UNABLE_TO_PROCESS if status >> 12 == 0xC else None)
+    return f"0x{status:04X} ({name})" if name else describe(status)

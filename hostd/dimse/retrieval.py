@@ -169,7 +169,8 @@ def get(
 
 def said(status: int, comment: str) -> str:
     """Say a status in words, with what the peer said besides."""
-    return f"{statuses.describe(status)}: {comment}" if comment else statuses.describe(status)
+    described = statuses.describe_of_query(status)
+    return f"{described}: {comment}" if comment else described
 
 
 def _find_request(sop_class: str, number: int) -> bytes:

@@ -134,7 +134,7 @@ class Retriever:
         if final.status != statuses.SUCCESS:
             _LOG.warning(
                 "not all that was asked for was sent",
-                retrieval=record.number, to=way.destination, status=statuses.describe(final.status), reason=reason,
+                retrieval=record.number, to=way.destination, status=statuses.describe_of_query(final.status), reason=reason,
                 completed=progress.completed, failed=len(progress.failed), warnings=progress.warning, remaining=progress.remaining,
             )  # fmt: skip
         yield final

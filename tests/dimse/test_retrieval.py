@@ -107,7 +107,7 @@ def test_a_failure_is_told_with_what_the_peer_says_of_it(archive):
         yield status, None
 
     found = retrieval.find(archive(evt.EVT_C_FIND, fail), FIND, identifier)
-    assert retrieval.said(found.status, found.comment) == "0xC001 (cannot understand): the index is locked"
+    assert retrieval.said(found.status, found.comment) == "0xC001 (unable to process): the index is locked"
 
 
 def test_more_than_is_wanted_is_cancelled_and_said_to_be_cut(archive):

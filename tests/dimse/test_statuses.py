@@ -2,7 +2,7 @@
 
 import pytest
 
-from hostd.dicom.statuses import category, describe
+from hostd.dicom.statuses import category, describe, describe_of_query
 
 
 @pytest.mark.parametrize(
@@ -28,3 +28,15 @@ def test_category(status, kind):
 )  # fmt: skip
 def test_description(status, text):
     assert describe(status) == text
+
+
+@pytest.mark.parametrize(
+    ("status", "text"),
+    [
+        (0xB000, "0xB000 (sub-operations complete, one or more failures)"), (0xC123, "0xC123 (unable to process)"),
+        (0xA900, "0xA900 (identifier does not match SOP class)"), (0xA702, "0xA702 (out of resources, unable to perform sub-operations)"),
+        (0xA700, "0xA700 (out of resources)"), (0x0124, "0x0124 (not authorized)"),
+    ],
+)  # fmt: skip
+def test_description_of_what_a_query_or_a_retrieval_is_answered(status, text):
+    assert describe_of_query(status) == text
