@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping
-from io import BytesIO
-from typing import Any, BinaryIO, Literal, cast
+from typing import Any, Literal
 
+from hostd.dicom.data_sets import Encoded
 from hostd.dicom.element_values import NUMBERS, TEXT, Elements, encodings_of
 from hostd.dicom.header import read_elements
 from hostd.dicom.query import PATIENT_ROOT
@@ -29,14 +29,15 @@ class IdentifierError(HostdError):
 
 def decode(data: bytes, syntax: str) -> Elements:
     """Return the elements of an identifier. Raises `UnparsableError`."""
-    file = cast("BinaryIO", BytesIO(data))
+    file = Encoded(data)
     found, _ = read_elements(file, offset=0, transfer_syntax=syntax, max_value=_LARGEST, max_elements=_LARGEST)
+    file.require_end()
     return found
 
 
 def level_of(elements: Elements, sop_class: str) -> Level:
     """Return the Query/Retrieve Level of an identifier. Raises `IdentifierError` where that SOP class has none such."""
-    text = text_of(elements.get(LEVEL))
+    text = text_of(elements.get(LEVEL)).upper()
     level = _LEVELS.get(text)
     if level is None:
         raise IdentifierError(f"Query/Retrieve Level (0008,0052) is {text[:16]!r}, none of {', '.join(_LEVELS)}")

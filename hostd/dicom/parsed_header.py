@@ -59,12 +59,12 @@ def parse(
     except Exception as error:
         raise UnparsableError(f"not a DICOM data set in {syntax.name}: {error}") from error
     if end is not None and not met_pixels:
-        _require_whole(dataset, end)
+        require_whole(dataset, end)
     return dataset, met_pixels
 
 
-def _require_whole(dataset: Dataset, end: int) -> None:
-    """Refuse a data set with an element that claims to go on after its end: pydicom takes what there is of it for the value."""
+def require_whole(dataset: Dataset, end: int) -> None:
+    """Refuse a data set with an element that claims to go on after its end: pydicom takes what there is of it for the value. Raises `UnparsableError`."""
     for element in dataset._dict.values():  # noqa: SLF001 - as they were read; values() would parse them
         if isinstance(element, RawDataElement) and element.length != _UNDEFINED:
             missing = element.value_tell + element.length - end

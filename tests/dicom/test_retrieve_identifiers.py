@@ -4,8 +4,9 @@ import random
 import struct
 
 import pytest
+from pydicom.dataset import Dataset
 
-from hostd.dicom import retrieve
+from hostd.dicom import commitment, data_sets, identifiers, retrieve
 from hostd.dicom.identifiers import IdentifierError
 from hostd.errors import UnparsableError
 
@@ -28,6 +29,38 @@ def test_several_patient_ids_are_refused_in_words_for_they_name_no_patient():
     patient = b"\x10\x00\x20\x00LO\x04\x00A\\B "
     with pytest.raises(IdentifierError, match="PatientID is not one text"):
         retrieve.decode(LEVEL + b"PATIEN"[:6] + patient, EXPLICIT, retrieve.PATIENT_ROOT_MOVE)
+
+
+@pytest.mark.parametrize("syntax", data_sets.SYNTAXES)
+def test_an_identifier_that_is_cut_off_anywhere_is_refused_and_asks_for_nothing_less(syntax):
+    asked = Dataset()
+    asked.QueryRetrieveLevel = "STUDY"
+    asked.StudyInstanceUID = ["1.2.3", "1.2.4"]
+    asked.RequestedProcedureID = "P1"
+    whole = data_sets.encode(asked, syntax)
+    assert retrieve.decode(whole, syntax, retrieve.STUDY_ROOT_MOVE).studies == ("1.2.3", "1.2.4")
+    ends = {len(whole) - len(data_sets.encode(part, syntax)) for part in parts_of(asked)}
+    for length in range(1, len(whole)):
+        if length in ends:
+            continue
+        with pytest.raises(UnparsableError):
+            retrieve.decode(whole[:length], syntax, retrieve.STUDY_ROOT_MOVE)
+        with pytest.raises(UnparsableError):
+            identifiers.decode(whole[:length], syntax)
+
+
+def parts_of(data_set):
+    """Return what is left of a data set after each of its elements but the last."""
+    tags = sorted(data_set.keys())
+    return [Dataset({tag: data_set[tag] for tag in tags[place:]}) for place in range(1, len(tags))]
+
+
+def test_a_request_for_storage_commitment_that_is_cut_off_is_refused():
+    whole = commitment.encode_request("1.2.9", [commitment.Reference("1.2.840.10008.5.1.4.1.1.2", "1.2.3")], EXPLICIT)
+    assert commitment.decode_request(whole, EXPLICIT)[0] == "1.2.9"
+    for encoded in (whole[:-1], whole[:-6], whole[:-9], whole + whole[:4]):
+        with pytest.raises(UnparsableError):
+            commitment.decode_request(encoded, EXPLICIT)
 
 
 def test_whatever_bytes_it_has_an_identifier_is_read_or_refused():

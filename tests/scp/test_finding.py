@@ -150,12 +150,19 @@ def test_what_scripts_want_is_looked_for(archive):
         ({"QueryRetrieveLevel": "WORLD", "root": PATIENT_ROOT}, 0xA900),
         ({"PatientID": "x"}, 0xA900),
         ({"data_set": b"\x08\x00\x52\x00CS\xff\xff12"}, 0xC000),
+        ({"data_set": b"\x08\x00\x52\x00CS\x06\x00STUDY \x10\x00\x20\x00LO"}, 0xC000),
     ],
 )
 def test_an_identifier_that_is_none_is_refused(archive, asked, status):
     with pytest.raises(Refusal) as refused:
         find(archive, **asked)
     assert refused.value.status == status
+
+
+def test_a_level_may_be_written_in_small_letters(archive):
+    arrive(archive)
+    _, (match,) = find(archive, QueryRetrieveLevel="study", PatientID="")
+    assert match.QueryRetrieveLevel == "STUDY"
 
 
 def test_a_cancel_ends_a_query_that_finds_nothing_yet(archive):
