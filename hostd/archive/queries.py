@@ -9,6 +9,7 @@ What comes or goes meanwhile may be found or not; what is there all the time is 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -476,8 +477,9 @@ def _piece(matcher: Matcher) -> str | None:
     """Return what is somewhere in every value that a single pattern matches, folded: its longest part without wildcards."""
     if len(matcher.alternatives) != 1 or not isinstance(matcher.alternatives[0], Wildcard):
         return None
-    pieces = matcher.alternatives[0].pattern.replace("?", "*").split("*")
-    return fold(max(pieces, key=len))[:KEY_LENGTH] or None
+    of_name = matcher.vr == "PN"  # its component groups may be anywhere, and the delimiters at their ends be left out
+    pieces = re.split("[*?=]" if of_name else "[*?]", matcher.alternatives[0].pattern)
+    return fold(max((piece.rstrip("^ ") if of_name else piece for piece in pieces), key=len))[:KEY_LENGTH] or None
 
 
 def _pieces(values: Sequence[Any], size: int) -> Iterator[Any]:

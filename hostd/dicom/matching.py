@@ -143,11 +143,11 @@ class Matcher:
         match wanted:
             case Range(first, last):
                 return lambda value: _within(_moment(self.vr, value), first, last, _PRECISIONS[self.vr])
+            case Wildcard(text) | Single(text) if self.vr == "PN":
+                has_name = _named(text)
+                return lambda value: has_name(form(value.strip(" \0")))
             case Wildcard():
                 return lambda value: wanted.matches(form(value.strip(" \0")))
-            case Single(text) if self.vr == "PN":
-                name = _name(text)
-                return lambda value: name in _names(form(value.strip(" \0")))
             case Single(text) if self.vr in _TIMES and (moment := _moment(self.vr, text)):
                 full = _PRECISIONS[self.vr] if self.vr != "DA" else 0
                 return lambda value: _moment(self.vr, value).ljust(full, "0") == moment.ljust(full, "0")
@@ -171,10 +171,10 @@ class Matcher:
             case Range(first, last):
                 return first, last.ljust(_PRECISIONS[self.vr], "9") if last else LAST
             case Wildcard():
-                prefix = fold(wanted.prefix)
+                prefix = fold(_first_group(wanted.prefix) if self.vr == "PN" else wanted.prefix)
                 return (prefix, prefix + LAST) if prefix and self.vr not in _TIMES else None
             case Single(text) if self.vr == "PN":
-                name = fold(_name(text))
+                name = fold(_first_group(_name(text)))
                 return (name, name + LAST) if name else None
             case Single(text) if self.vr in _TIMES:
                 return (digits(text), digits(text)) if self.vr == "DA" else None
@@ -241,7 +241,7 @@ def _range(vr: str, text: str) -> Range | None:
         first, last = (_OFFSET.sub("", one) for one in found.groups())
     else:
         return None  # a date as `2020-01-31`
-    if not digits(first) and not digits(last):
+    if not digits(first) and not digits(last) and text != "-":
         return None
     return Range(digits(first), digits(last))
 
@@ -270,6 +270,24 @@ def _name(text: str) -> str:
     return "=".join(group.rstrip("^ ") for group in text.split("=")).rstrip("=")
 
 
-def _names(text: str) -> tuple[str, str]:
-    """Return the whole name, and its alphabetic representation: both are asked for."""
-    return _name(text), _name(text.partition("=")[0])
+def _first_group(name: str) -> str:
+    """Return what the first component group begins with, of the beginning of a name."""
+    first, delimiter, _ = name.partition("=")
+    return first.rstrip("^ ") if delimiter else first
+
+
+def _named(name: str) -> Callable[[str], bool]:
+    """Return what tells whether a name is as a whole of that pattern, or in each component group (PS3.5 §6.2.1) that it has; an empty one may be any."""
+    whole = Wildcard(name)
+    wanted = [(place, Wildcard(one)) for place, one in enumerate(_name(name).split("=")) if one.strip("*")]
+    is_plain = "=" not in name and _name(name) == name
+
+    def matches(text: str) -> bool:
+        if whole.matches(text):
+            return True
+        if is_plain and "=" not in text and not text.endswith(("^", " ")):
+            return False  # its one group is the whole
+        groups = _name(text).split("=")
+        return bool(wanted) and all(place < len(groups) and one.matches(groups[place]) for place, one in wanted)
+
+    return matches

@@ -25,6 +25,7 @@ NAMES = [
     "SMITHERS",
     "",
     "山田^太郎",
+    "Yamada^Tarou=山田^太郎=やまだ^たろう",
     "x" * 70 + "1",
     "x" * 70 + "2",
     "100%_",
@@ -108,9 +109,9 @@ def ids(archive, level, keys, *, is_exact=False, **more):
 
 
 CHOICES = {
-    "PatientName": ["mul*", "*smith*", "Müller^Jörg", "SMITH*", "*^*", "?mith*", "x*", "x" * 70 + "1", "*%*", "*_", "*太*", "nobody"],
+    "PatientName": ["mul*", "*smith*", "Müller^Jörg", "SMITH*", "*^*", "?mith*", "x*", "x" * 70 + "1", "*%*", "*_", "*太*", "nobody", "=山田*", "==やまだ*", "Yamada^Ta???", "*Tarou", "=山田^太郎", "Yamada^Tarou^=*=や*"],
     "PatientID": ["P1x1", "P1*", "*x1", "P?x1\\P2x2", "p1x1"],
-    "StudyDate": ["20200101", "20200101-20201231", "-20201231", "20200102-", "2020*"],
+    "StudyDate": ["20200101", "20200101-20201231", "-20201231", "20200102-", "2020*", "-"],
     "AccessionNumber": ["A1", "A*", "B1\\A12", "*1"],
     "StudyInstanceUID": ["1.2.1.0", "1.2.1.0\\1.2.2.0\\1.2.3.1\\9.9"],
     "StudyDescription": ["thorax", "*EA*"],

@@ -41,13 +41,22 @@ def is_found(vr, key, stored, *, is_exact=False):
         ("PN", "Smith^^", ["Smith", "Smith^"], ["Smith^J"]),
         ("PN", "muller*", ["Müller^Jörg", "MULLER", "Mu\u0308ller"], ["Möller"]),
         ("PN", "*山田*", ["Yamada^Tarou=山田^太郎"], ["Yamada"]),
+        ("PN", "=山田*", ["Yamada^Tarou=山田^太郎=やまだ^たろう"], ["Yamada=Yama=山田", "Yamada"]),
+        ("PN", "==やまだ*", ["Yamada^Tarou=山田^太郎=やまだ^たろう", "==やまだ"], ["Yamada=やまだ"]),
+        ("PN", "Wang^Xiao????", ["Wang^XiaoDong=王^小東", "Wang^XiaoDong"], ["Wang^Xiao=王^小東一二三四"]),
+        ("PN", "*Tarou", ["Yamada^Tarou=山田^太郎", "Tarou"], ["Yamada^Tarou^A"]),
+        ("PN", "Ya*=山田*", ["Yamada=山田^太郎", "Yamada=山田=やまだ"], ["Sato=山田", "Yamada=佐藤", "Yamada"]),
+        ("PN", "=山田^太郎", ["Yamada^Tarou=山田^太郎", "Yamada=山田^太郎^=やまだ"], ["Yamada=山田^太", "山田^太郎"]),
+        ("PN", "Smith^=S*", ["Smith=Sm", "SMITH^^=SMI"], ["Smith^J=Sm", "Smith"]),
         ("PN", "ΣΊΣΥΦΟΣ", ["Σίσυφος"], ["Σ"]),
         ("DA", "20200131", ["20200131", "2020.01.31"], ["20200130", ""]),
         ("DA", "20200101-20200131", ["20200101", "20200131", "2020.01.15"], ["20200201", "20191231", ""]),
         ("DA", "-20200131", ["19000101", "20200131"], ["20200201", ""]),
         ("DA", "20200101-", ["20200101", "29991231"], ["20191231"]),
         ("DA", "202001*", ["20200115"], ["20200215"]),
-        ("DA", "-", ["-"], ["20200101"]),
+        ("DA", "-", ["20200101", "2020.01.01"], ["", "-"]),
+        ("TM", "-", ["10", "12:00:00"], [""]),
+        ("DT", "-", ["20200101120000"], [""]),
         ("TM", "10", ["10", "1000", "100000", "100000.000000", "10:00:00"], ["1001", "110000"]),
         ("TM", "0800-1200", ["08", "0800", "115959.999", "12:00:59"], ["0759", "1201", ""]),
         ("TM", "-12", ["0000", "125959"], ["13"]),
@@ -71,7 +80,7 @@ def test_exactly_means_case_and_accents_too():
         assert not is_found("PN", key, "Müller^J", is_exact=True)
 
 
-_TEXT = st.text(alphabet="abAB*?éÉßzΣς山が\u0308^ ", max_size=8)
+_TEXT = st.text(alphabet="abAB*?éÉßzΣς山が\u0308^= ", max_size=8)
 
 
 @given(_TEXT, _TEXT.filter(lambda text: "\\" not in text), st.booleans())
