@@ -13,9 +13,10 @@ from hostd.archive.archive import Archive
 from hostd.archive.records import Instance
 from hostd.dicom.json_model import to_json, to_xml
 from hostd.dicom.media_types import DICOM, DICOM_JSON, DICOM_XML, OCTETS, frame_type
-from hostd.dicom.syntaxes import TransferSyntax
+from hostd.dicom.syntaxes import EXPLICIT_LE, TransferSyntax
 from hostd.errors import CannotTranscodeError
 from hostd.transcoding import contents
+from hostd.transcoding.elements import PIXEL_DATA
 from hostd.transcoding.messages import Draw
 from hostd.transcoding.raw_frames import RawFrames
 from hostd.web.accepting import preferred
@@ -254,7 +255,8 @@ def _decoded(pictures: Pictures, instance: Instance, numbers: list[int], form: F
 
 
 def _with_syntax(media_type: str, syntax: TransferSyntax) -> str:
-    return f"{media_type}; transfer-syntax={syntax.uid}"
+    """Name the transfer syntax of frames; uncompressed ones are in little endian, whatever the file is in (PS3.18 §8.7.3)."""
+    return f"{media_type}; transfer-syntax={(syntax if syntax.is_encapsulated else EXPLICIT_LE).uid}"
 
 
 def _require(instance: Instance, number: int) -> None:
@@ -328,7 +330,7 @@ def _bulk_data(request: Request, archive: Archive, instance: Instance, text: str
     keep = False
     try:
         found = contents.find(file, path) if min(path) >= 0 else None
-        if isinstance(found, contents.Listing) and found.count is not None and len(path) == 1:
+        if isinstance(found, contents.Listing) and path == [PIXEL_DATA]:
             response = _pixel_data(file, media_type)
         elif isinstance(found, contents.Value):
             response = _value(file, found, media_type)
