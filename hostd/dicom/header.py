@@ -103,7 +103,8 @@ def read_header(
     file claims. Raises `UnparsableError` when it is no data set, or lacks a SOP class, SOP instance, series or study UID.
     """
     syntax = syntaxes.by_uid(transfer_syntax)
-    tags, has_pixels = _read_plain(file, offset, syntax, memory=memory) or _read_any(file, offset, syntax)
+    tags, pixels = _read_plain(file, offset, syntax, memory=memory) or _read_any(file, offset, syntax)
+    has_pixels = bool(pixels)
     if has_pixels and not syntax.is_deflated and (missing := missing_bytes(file, file.tell(), size, syntax)):
         raise UnparsableError(f"the file is truncated: its pixel data lacks {missing} bytes")
     return Header(
@@ -128,8 +129,8 @@ def _read_plain(
     max_value: int = MAX_VALUE,
     max_elements: int = MAX_ELEMENTS,
     memory: Recollection | None = None,
-) -> tuple[Elements, bool] | None:
-    """Read a header of the usual form, and leave the file at the pixel data; None for any other."""
+) -> tuple[Elements, Elements] | None:
+    """Read a header of the usual form, and its pixel data without a value, and leave the file at the pixel data; None for any other."""
     if syntax.is_deflated or not syntax.is_little_endian:
         return None
     form = Form(syntax.is_implicit_vr, max_value, max_elements)
@@ -140,17 +141,17 @@ def _read_plain(
         is_whole = len(begin) < look
         if found is not None and (found.pixels_at is not None or is_whole):
             file.seek(offset + (found.pixels_at or 0))
-            return found.elements, found.pixels_at is not None
+            return found.elements, plain_header.pixel_data(begin, found.pixels_at, form)
         if is_whole:
             break
     return None
 
 
-def _read_any(file: BinaryIO, offset: int, syntax: TransferSyntax) -> tuple[Elements, bool]:
-    dataset, has_pixels = parse(file, offset, syntax.uid)
+def _read_any(file: BinaryIO, offset: int, syntax: TransferSyntax) -> tuple[Elements, Elements]:
+    dataset, pixels = parse(file, offset, syntax.uid)
     return ElementReader(
         dataset, syntax.is_little_endian, max_value=MAX_VALUE, max_elements=MAX_ELEMENTS
-    ).elements(), has_pixels
+    ).elements(), pixels
 
 
 def read_file_header(path: Path, memory: Memory | None = None) -> Header:
@@ -171,8 +172,8 @@ def read_elements(
     max_value: int,
     max_elements: int,
     memory: Recollection | None = None,
-) -> tuple[Elements, bool]:
-    """Return all elements of the data set that begins at `offset`, and whether it has pixel data, which is not among them.
+) -> tuple[Elements, Elements]:
+    """Return all elements of the data set that begins at `offset` up to the pixel data, and that by itself, without a value, if there is any.
 
     What is as in the header that `memory` has in mind is not read again. Values of more than `max_value` bytes are None, and so are those that come after `max_elements` bytes of values in all. Raises
     `UnparsableError`.
@@ -181,9 +182,9 @@ def read_elements(
     plain = _read_plain(file, offset, syntax, max_value=max_value, max_elements=max_elements, memory=memory)
     if plain is not None:
         return plain
-    dataset, has_pixels = parse(file, offset, transfer_syntax)
+    dataset, pixels = parse(file, offset, transfer_syntax)
     reader = ElementReader(dataset, syntax.is_little_endian, max_value=max_value, max_elements=max_elements)
-    return reader.elements(), has_pixels
+    return reader.elements(), pixels
 
 
 def element_value(

@@ -24,8 +24,8 @@ _UNDEFINED = 0xFFFFFFFF
 
 def parse(
     file: BinaryIO, offset: int, transfer_syntax: str, defer_over: int = MAX_HEADER // 64
-) -> tuple[Dataset, bool]:
-    """Parse up to the pixel data; tell whether there is any."""
+) -> tuple[Dataset, Elements]:
+    """Parse up to the pixel data, which is returned by itself, without a value, if there is any."""
     syntax = syntaxes.by_uid(transfer_syntax)
     end: int | None = file.seek(0, 2)
     file.seek(offset)
@@ -35,12 +35,13 @@ def parse(
         bounded = cast("BinaryIO", BytesIO(inflated))
     else:
         bounded = cast("BinaryIO", _Bounded(file))
-    met_pixels = False
+    pixels: Elements = {}
 
-    def at_pixels(tag: BaseTag, _vr: str | None, _length: int) -> bool:
-        nonlocal met_pixels
-        met_pixels = int(tag) in PIXELS
-        return met_pixels
+    def at_pixels(tag: BaseTag, vr: str | None, length: int) -> bool:
+        if int(tag) in PIXELS:
+            own = "OB" if vr and length == _UNDEFINED else vr  # what is encapsulated is OB (PS3.5 §A.4)
+            pixels[int(tag)] = own or chosen_vr(known_vr(tag), signed=False), None
+        return bool(pixels)
 
     from pydicom.filereader import read_dataset  # noqa: PLC0415 - a name that the module does not export
 
@@ -58,9 +59,9 @@ def parse(
         raise UnparsableError("the data set nests sequences too deeply to be read") from error
     except Exception as error:
         raise UnparsableError(f"not a DICOM data set in {syntax.name}: {error}") from error
-    if end is not None and not met_pixels:
+    if end is not None and not pixels:
         require_whole(dataset, end)
-    return dataset, met_pixels
+    return dataset, pixels
 
 
 def require_whole(dataset: Dataset, end: int) -> None:

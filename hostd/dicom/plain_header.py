@@ -81,6 +81,18 @@ def read(data: bytes, form: Form) -> Found | None:
     return Found(elements, end if end < len(data) else None)
 
 
+def pixel_data(data: bytes, at: int | None, form: Form) -> Elements:
+    """Return the pixel data element that begins there, without its value; nothing where `at` is None."""
+    if at is None:
+        return {}
+    group, element, named, _ = _EXPLICIT_HEAD(data, at)
+    tag = group << 16 | element
+    if form.implicit:
+        return {tag: (chosen_vr(known_vr(tag), signed=False), None)}
+    # Some writers say OW of what is encapsulated, which is OB (PS3.5 §A.4).
+    return {tag: ("OB" if _LENGTH(data, at + 8)[0] == _UNDEFINED else named.decode("ascii"), None)}
+
+
 class UnusualError(Exception):
     """It is not of the form that is read here."""
 

@@ -18,7 +18,7 @@ from hostd.transcoding import fragments
 from hostd.transcoding.deflated import inflated
 
 MAX_SEQUENCE = 64 << 20
-"""Bytes of a sequence whose items are looked at."""
+"""Bytes of a sequence whose items are looked at, or of a value that is turned to little endian."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,11 @@ def find(file: BinaryIO, path: Sequence[int]) -> Listing | Value | None:
         if not path:
             return Listing((*known, *((_pixels(opened, pixels_at, syntax).tag,) if pixels_at < end else ())))
         if path[0] in el.PIXEL_TAGS and pixels_at < end:
-            return _in_pixels(opened, _pixels(opened, pixels_at, syntax), path)
+            pixels = _pixels(opened, pixels_at, syntax)
+            if pixels.tag == el.PIXEL_DATA or pixels.length == el.UNDEFINED:
+                return _in_pixels(opened, pixels, path)
+            value_at = pixels.value_at  # numbers in floating point, which are an element as others are
+            known[pixels.tag] = el.Span(pixels.tag, pixels.vr, pixels_at, value_at, value_at + pixels.length, False)
         span = known.get(path[0])
         return None if span is None else _in_span(opened, span, path, syntax)
     except (CannotTranscodeError, RecursionError) as error:
@@ -92,7 +96,9 @@ def _in_span(file: BinaryIO, span: el.Span, path: Sequence[int], syntax: Transfe
     if is_plain and syntax.is_little_endian:
         return Value(file, span.value_at, length) if len(path) == 1 else None
     if length > MAX_SEQUENCE:
-        raise UnparsableError(f"a sequence of more than {MAX_SEQUENCE >> 20} MiB is not looked into")
+        raise UnparsableError(
+            f"a sequence, or a value in big endian, of more than {MAX_SEQUENCE >> 20} MiB is not looked into"
+        )
     if syntax.is_little_endian:
         file.seek(span.value_at)
         return _in_sequence(el.Element(span.tag, span.vr, file.read(length), span.is_undefined_length), path[1:])

@@ -20,7 +20,6 @@ _READ_LIMIT = 64 << 20
 
 _BINARY = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "UN"})
 _UNNAMED = "Unknown Tag & Data"
-_PIXEL_DATA = 0x7FE00010
 _META_LENGTH = 0x00020000
 
 
@@ -72,7 +71,7 @@ def read_elements(file: BinaryIO, lately: Recollection | None = None) -> Element
     What is as in `lately` is not read again, and is then the same object.
     """
     start = data_set_offset(file)
-    elements, has_pixels = header.read_elements(
+    elements, pixels = header.read_elements(
         file,
         offset=start.offset,
         transfer_syntax=start.transfer_syntax_uid,
@@ -80,7 +79,7 @@ def read_elements(file: BinaryIO, lately: Recollection | None = None) -> Element
         max_elements=_READ_LIMIT,
         memory=lately,
     )
-    return elements | {_PIXEL_DATA: ("OW", None)} if has_pixels else elements
+    return elements | pixels
 
 
 def read_meta(file: BinaryIO) -> Elements:

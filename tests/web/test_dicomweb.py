@@ -185,6 +185,58 @@ def test_metadata_are_what_pydicom_makes_of_the_same_file(client):
             assert normal(model[tag]) == normal(attribute), (name, tag)
 
 
+@pytest.mark.parametrize("syntax", [EXPLICIT, "1.2.840.10008.1.2", "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2"])
+@pytest.mark.parametrize(("tag", "vr", "width"), [(0x7FE00008, "OF", 4), (0x7FE00009, "OD", 8)])
+def test_floating_point_pixel_data_are_a_value_as_others_are(client, syntax, tag, vr, width):
+    dataset = pydicom.dcmread(io.BytesIO(dicom_file("CT_small.dcm")))
+    del dataset.PixelData
+    numbers = np.arange(32 * 64, dtype=f"<f{width}")
+    is_little = syntax != "1.2.840.10008.1.2.2"
+    dataset.add_new(tag, vr, (numbers if is_little else numbers.byteswap()).tobytes())
+    dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+    dataset.file_meta.TransferSyntaxUID = syntax
+    out = io.BytesIO()
+    pydicom.dcmwrite(out, dataset, implicit_vr=syntax == "1.2.840.10008.1.2", little_endian=is_little)
+    path = client.post("/instances", content=out.getvalue()).json()["Path"]
+    (model,) = client.get(url_of(out.getvalue()) + "/metadata").json()
+    assert "7FE00010" not in model
+    assert model[f"{tag:08X}"]["vr"] == vr
+    address = model[f"{tag:08X}"]["BulkDataURI"]
+    assert parts_of(client.get(address)) == [("application/octet-stream", numbers.tobytes())]
+    assert is_orthanc_error(client.get(url_of(out.getvalue()) + "/bulkdata/7FE00010"), 404, 17)
+    assert client.get(f"{path}/content/{tag >> 16:04x}-{tag & 0xFFFF:04x}").content == numbers.tobytes()
+    number = f"{tag >> 16:04x},{tag & 0xFFFF:04x}"
+    name = {8: "FloatPixelData", 9: "DoubleFloatPixelData"}[tag & 0xFFFF]
+    shown = client.get(f"{path}/tags").json()
+    assert shown[number] == {"Name": name, "Type": "Null", "Value": None}
+    assert "7fe0,0010" not in shown
+
+
+@pytest.mark.parametrize(
+    ("name", "vr"),
+    [
+        ("CT_small.dcm", "OW"),
+        ("MR_small_jp2klossless.dcm", "OB"),
+        ("SC_rgb_small_odd_big_endian.dcm", "OW"),
+        ("JPEG2000.dcm", "OB"),
+        ("MR_small_implicit.dcm", "OW"),
+        ("image_dfl.dcm", "OB"),
+    ],
+)
+def test_pixel_data_have_the_vr_of_the_file_and_encapsulated_ones_ob_whatever_that_says(client, name, vr):
+    (content,) = stored(client, name)
+    assert client.get(url_of(content) + "/metadata").json()[0]["7FE00010"]["vr"] == vr
+
+
+def test_a_sequence_is_not_bulk_data(client):
+    item = pydicom.Dataset()
+    item.CodeValue = "1"
+    content = changed(dicom_file("CT_small.dcm"), ProcedureCodeSequence=[item], SOPInstanceUID="1.2.3.79")
+    assert client.post("/instances", content=content).status_code == 200
+    assert is_orthanc_error(client.get(url_of(content) + "/bulkdata/00081032"), 404, 17)
+    assert parts_of(client.get(url_of(content) + "/bulkdata/00081032/0/00080100"))[0][1] == b"1 "
+
+
 XML = 'multipart/related; type="application/dicom+xml"'
 MODEL = {"n": "http://dicom.nema.org/PS3.19/models/NativeDICOM"}
 
@@ -324,6 +376,16 @@ def test_frames_are_given_uncompressed_unless_their_own_form_is_wanted(client):
     ):
         assert [frame for _, frame in parts_of(client.get(f"{path}/1,2", headers={"Accept": accept}))] == own
     assert client.get(f"{path}/1", headers={"Accept": "image/dicom-rle"}).content == own[0]
+
+
+@pytest.mark.parametrize("name", ["MR_small_bigendian.dcm", "image_dfl.dcm", "MR_small_implicit.dcm"])
+def test_frames_that_are_not_encapsulated_are_said_to_be_in_explicit_little_endian(client, name):
+    (content,) = stored(client, name)
+    dataset = pydicom.dcmread(io.BytesIO(content))
+    frame = dataset.pixel_array.astype(dataset.pixel_array.dtype.newbyteorder("<")).tobytes()
+    said = "application/octet-stream; transfer-syntax=1.2.840.10008.1.2.1"
+    for accept in ("", 'multipart/related; type="application/octet-stream"', "multipart/related; transfer-syntax=*"):
+        assert parts_of(client.get(url_of(content) + "/frames/1", headers={"Accept": accept})) == [(said, frame)]
 
 
 @pytest.mark.parametrize(
