@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from email.message import Message
+from email.utils import unquote
 from functools import lru_cache
 
 from fastapi import Request
@@ -29,7 +29,7 @@ def ranges(header: str | None) -> tuple[Range, ...]:
     """Return what an Accept header asks for, what is wanted most first; what cannot be read is left out. None and '' want anything."""
     if not header or not header.strip():
         return (Range("*/*", 1.0),)
-    found = [one for one in map(_range, _split(header)) if one is not None and one.quality > 0]
+    found = [one for one in map(_range, _split(header, ",")) if one is not None and one.quality > 0]
     return tuple(sorted(found, key=lambda one: -one.quality))
 
 
@@ -47,13 +47,24 @@ def preferred(header: str | None, offered: Sequence[str]) -> str | None:
     return None
 
 
-def _split(header: str) -> list[str]:
-    """Split at the commas that are not inside of quotes."""
-    parts, current, is_quoted = [], "", False
-    for char in header:
-        if char == '"':
+def media_type_of(text: str) -> tuple[str, dict[str, str]]:
+    """Return a media type (in lower case) and its parameters (RFC 9110 §8.3.1), their names in lower case.
+
+    HTTP has no names of parameters that say how these are encoded (`boundary*`, RFC 2231): they are names as others.
+    """
+    name, *parameters = _split(text, ";") or [""]
+    pairs = (one.partition("=") for one in parameters)
+    return name.strip().lower(), {key.strip().lower(): unquote(value.strip()) for key, _, value in pairs}
+
+
+def _split(text: str, separator: str) -> list[str]:
+    """Split where the separator is not inside of quotes."""
+    parts, current, is_quoted, is_escaped = [], "", False, False
+    for char in text:
+        if char == '"' and not is_escaped:
             is_quoted = not is_quoted
-        if char == "," and not is_quoted:
+        is_escaped = is_quoted and char == "\\" and not is_escaped
+        if char == separator and not is_quoted:
             parts.append(current)
             current = ""
         else:
@@ -62,15 +73,11 @@ def _split(header: str) -> list[str]:
 
 
 def _range(text: str) -> Range | None:
-    message = Message()
-    message["content-type"] = text.strip()
-    name, *parameters = message.get_params(failobj=[]) or [("", "")]
-    media_type = name[0].strip().lower()
+    media_type, known = media_type_of(text)
     if media_type == "*":
         media_type = "*/*"
     if media_type.count("/") != 1:
         return None
-    known = {key.strip().lower(): value.strip() for key, value in parameters}
     try:
         quality = float(known.pop("q", "1"))
     except ValueError:

@@ -102,11 +102,11 @@ def _refuse_dicom(subject: Subject, name: str) -> None:
 def _require_free(subject: Subject, name: str) -> None:
     """Raise `WebError` for a name that is hostd's or Orthanc's own, or none."""
     _refuse_dicom(subject, name)
-    if name in _OTHERS_OF_ORTHANC or name == _DICOM or (name.isdecimal() and not _FIRST_FREE <= int(name) <= _LAST):
-        raise WebError(403, FORBIDDEN, f"{name[:64]} is no name that an attachment may have")
     if NAME.fullmatch(name) is None:
         said = 'an attachment has 1 to 64 letters, digits, "_", "." and "-" as its name'
         raise WebError(404, INEXISTENT_ITEM, said)
+    if name in _OTHERS_OF_ORTHANC or name == _DICOM or (name.isdecimal() and not _FIRST_FREE <= int(name) <= _LAST):
+        raise WebError(403, FORBIDDEN, f"{name} is no name that an attachment may have")
 
 
 def _number(attaching: Attaching, name: str) -> int:

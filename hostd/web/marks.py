@@ -202,11 +202,11 @@ def _tell(connection: Connection, subject: Subject, identifier: str, at: float, 
 
 
 def _require_settable(name: str) -> None:
-    if name in KEPT or (name.isascii() and name.isdigit() and not _FIRST_FREE <= int(name) <= LAST):
-        raise WebError(403, FORBIDDEN, f"{name} is kept by hostd itself")
     if NAME.fullmatch(name) is None:
         said = 'a metadata has 1 to 64 letters, digits, "_", "." and "-" as its name'
         raise WebError(404, INEXISTENT_ITEM, said)
+    if name in KEPT or (name.isdigit() and not _FIRST_FREE <= int(name) <= LAST):
+        raise WebError(403, FORBIDDEN, f"{name} is kept by hostd itself")
 
 
 def _text(body: bytes) -> str:

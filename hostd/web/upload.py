@@ -24,6 +24,8 @@ _PIECE = 1 << 20
 _GATHERED = 1 << 19
 """Bytes of a body that are gathered before they are written; each upload under way has them in memory."""
 _GZIP = 16 + zlib.MAX_WBITS
+_MOST_DIGITS = 18
+"""Of the length of a body; one with more is too large, or none."""
 
 
 class Reception(Protocol):
@@ -96,7 +98,7 @@ async def spool(request: Request, into: IO[bytes], *, max_bytes: int, idle_s: fl
 def refuse_too_large(request: Request, max_bytes: int) -> None:
     """Raise `WebError` for a body that says of itself that it is larger than that."""
     length = request.headers.get("content-length", "")
-    if length.isdecimal() and int(length) > max_bytes:
+    if length.isdecimal() and (len(length) > _MOST_DIGITS or int(length) > max_bytes):
         raise too_large(max_bytes)
 
 

@@ -35,6 +35,7 @@ def login(name):
         "",
         "Basic",
         "Basic !!!",
+        "Basic ²".encode("latin-1"),
         "Basic " + base64.b64encode(b"no-colon").decode(),
         "Basic " + base64.b64encode(b"\xff:\xff").decode(),
         "Basic " + base64.b64encode(b"admin:wrong").decode(),

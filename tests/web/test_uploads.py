@@ -158,6 +158,8 @@ def test_a_body_over_the_limit_is_413_by_its_length_or_by_counting(face, client)
     assert is_orthanc_error(client.post("/instances", content=body), 413, 8)
     pieces = (body[i : i + 65536] for i in range(0, len(body), 65536))
     assert is_orthanc_error(client.post("/instances", content=pieces), 413, 8)
+    said = {"Content-Length": "9" * 5000}
+    assert is_orthanc_error(client.post("/instances", content=b"x", headers=said), 413, 8)
     assert face.files() == []
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from email.message import Message
 
 from hostd.dicom.element_values import Elements
 from hostd.dicom.json_model import BulkUri, to_xml
 from hostd.dicom.media_types import DICOM_XML
 from hostd.errors import HostdError
+from hostd.web.accepting import media_type_of
 from hostd.web.spans import Piece
 
 _MAX_HEADER = 8 << 10
@@ -74,11 +74,8 @@ def length_of(parts: Iterable[Part], boundary: str) -> int:
 
 def boundary_of(content_type: str) -> tuple[str, dict[str, str], str]:
     """Return media type (in lower case), parameters and boundary of a Content-Type. Raises `MultipartError` for a multipart without one."""
-    message = Message()
-    message["content-type"] = content_type
-    name, *parameters = message.get_params(failobj=[("", "")]) or [("", "")]
-    known = {key.lower(): value for key, value in parameters}
-    media_type, boundary = name[0].strip().lower(), known.get("boundary", "")
+    media_type, known = media_type_of(content_type)
+    boundary = known.get("boundary", "")
     if media_type.startswith("multipart/") and not 0 < len(boundary) <= MAX_BOUNDARY:
         raise MultipartError(f"a multipart body needs a boundary of 1 to {MAX_BOUNDARY} characters in its Content-Type")
     return media_type, known, boundary
