@@ -45,6 +45,8 @@ def draw(job: Draw, source: BinaryIO, result: BinaryIO) -> None:
         picture = _picture(job, frame, frames.decoded, opened.header)
     except RecursionError as error:
         raise CannotTranscodeError("its sequences are nested too deep to be read") from error
+    if job.region is not None:
+        picture = _part(picture, *job.region)
     if job.columns or job.rows:
         picture = _resized(picture, job.columns, job.rows)
     result.write(_encoded(picture, job))
@@ -84,8 +86,8 @@ def _picture(job: Draw, frame: Frame, pixels: Pixels, header: el.Elements) -> Fr
     match job.kind:
         case "rendered":
             shown = windowing.grey_of(header, job.frame, signed=pixels.is_signed)
-            window = windowing.Window(*job.window) if job.window is not None else None
-            shades = shown.shades(shown.values(grey), window)
+            values = shown.values(grey)
+            shades = shown.shades(values, shown.asked(*job.window, values) if job.window is not None else None)
             return _eight_bits(1 - shades if is_inverse != (el.text(header, _LUT_SHAPE) == "INVERSE") else shades)
         case "preview":
             low, high = int(grey.min()), int(grey.max())
@@ -126,6 +128,14 @@ def _eight_bits(shades: windowing.Shades) -> Frame:
 
     scaled: Frame = np.floor(shades * 255 + 0.5).astype("u1")
     return scaled
+
+
+def _part(picture: Frame, left: int, top: int, width: int, height: int) -> Frame:
+    """Return a part of a picture, its columns or rows in reverse order where their number is less than 0."""
+    part = picture[top : top + abs(height), left : left + abs(width)]
+    if min(left, top) < 0 or part.shape[:2] != (abs(height), abs(width)) or not part.size:
+        raise CannotTranscodeError("the region is not inside of the image")
+    return part[:: 1 if height > 0 else -1, :: 1 if width > 0 else -1]
 
 
 def _resized(picture: Frame, columns: int, rows: int) -> Frame:

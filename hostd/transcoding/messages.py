@@ -51,18 +51,20 @@ class Measure(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="meas
 class Draw(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="draw"):
     """Draw a frame (from 0) into the result.
 
-    `kind` is "rendered", as its header or `window` (center, width, function) has it; "preview", from its least sample to its
+    `kind` is "rendered", as its header or `window` (center, width, function; None: that of the header) has it; "preview", from its least sample to its
     greatest; or its samples cut to a number, or ("samples", form "raw") as uncompressed pixel data has them, or ("values", form "raw") as what
-    they mean, as 32-bit floats in little endian; colours are then red, green and blue of 8 bits, by pixel. `columns` and `rows` are what it must fit into, 0 for its own size.
+    they mean, as 32-bit floats in little endian; colours are then red, green and blue of 8 bits, by pixel. `region` is the part of it that is drawn: the column and row where it begins, from 0, how
+    many columns and rows it has, less than 0 where these are to be in reverse order. `columns` and `rows` are what it must fit into, 0 for its own size.
     """
 
     frame: int
     kind: Literal["rendered", "preview", "uint8", "uint16", "int16", "samples", "values"]
     form: Literal["png", "jpeg", "pam", "raw"]
     quality: int = 90
-    window: tuple[float, float, str] | None = None
+    window: tuple[float | None, float | None, str] | None = None
     columns: int = 0
     rows: int = 0
+    region: tuple[int, int, int, int] | None = None
 
 
 class ReadPicture(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="read picture"):

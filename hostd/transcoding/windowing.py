@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from hostd.errors import CannotTranscodeError
@@ -92,6 +92,16 @@ class Grey:
         as_float: Shades = samples.astype("f4" if samples.dtype.itemsize <= 2 else "f8")
         scaled: Shades = as_float * np.float32(self.slope) + np.float32(self.intercept)
         return scaled
+
+    def asked(self, center: float | None, width: float | None, function: str, values: Shades) -> Window:
+        """Return the window that is asked for; what is not asked for is as the frame itself has it, else of the least to the greatest value."""
+        if center is not None and width is not None:
+            return Window(center, width, function)
+        low, high = float(values.min()), float(values.max())
+        own = self.window or Window((low + high + 1) / 2, high - low + 1)
+        return replace(
+            own, center=own.center if center is None else center, width=own.width if width is None else width
+        )
 
     def shades(self, values: Shades, window: Window | None) -> Shades:
         """Return values as shades from 0 to 1: by `window`, else as the frame itself has it, else from the least to the greatest."""

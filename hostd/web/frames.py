@@ -40,9 +40,13 @@ _FORMS: dict[str, Literal["png", "jpeg", "pam"]] = {
 }  # fmt: skip
 MAX_SIDE = 16384
 """Pixels that a picture may have on a side because somebody asked for it."""
+_LARGEST = 1e30
+"""Of a window: shades are reckoned with numbers of 32 bits."""
 _OPERATIONS = sorted((*_KINDS, "matlab", "numpy", "raw", "raw.gz"))
 _GZIP = 16 + zlib.MAX_WBITS
 
+AskedWindow = tuple[float | None, float | None, str]
+"""Center, width and function of a window; what is not asked for is that of the header."""
 Number = Annotated[int, Path(alias="frame", ge=0, description="The frame, counted from 0.")]
 Quality = Annotated[int, Query(ge=1, le=100, description="How good a JPEG is to be.")]
 Side = Annotated[int, Query(ge=0, le=MAX_SIDE, description="Pixels that it must fit into; 0: its own.")]
@@ -132,7 +136,8 @@ def _add_picture(archive: Archive, router: APIRouter, pictures: Pictures, name: 
             center: Annotated[Bound, Query(alias="window-center")] = None,
             span: Annotated[Bound, Query(alias="window-width")] = None,
         ) -> Response:  # fmt: skip
-            job = Draw(frame, kind, _form(request), quality, _window(center, span), width, height)
+            window = None if center is None and span is None else window_of(center, span)
+            job = Draw(frame, kind, _form(request), quality, window, width, height)
             return _drawn(pictures, existing(archive, identifier), job)
 
         @router.get("/rendered", summary="Draw the first frame as its header has it")
@@ -170,12 +175,13 @@ def _form(request: Request) -> Literal["png", "jpeg", "pam"]:
     return _FORMS[media_type]
 
 
-def _window(center: float | None, width: float | None) -> tuple[float, float, str] | None:
-    if center is None and width is None:
-        return None
-    if center is None or width is None or not width >= 1:
-        raise WebError(400, PARAMETER_OUT_OF_RANGE, "a window has window-center and window-width, which is at least 1")
-    return center, width, "LINEAR"
+def window_of(center: float | None, width: float | None, function: str = "LINEAR") -> AskedWindow:
+    """Return the window that is asked for. Raises `WebError` for one that cannot be (PS3.3 §C.11.2.1.2)."""
+    least = 1 if function == "LINEAR" else 0
+    if not abs(center or 0) <= _LARGEST or not least <= (1 if width is None else width) <= _LARGEST or width == 0:
+        said = f"a window has a center and a width, of at least 1, or above 0 where it is not linear; both up to {_LARGEST:g}"
+        raise WebError(400, PARAMETER_OUT_OF_RANGE, said)
+    return center, width, function
 
 
 def _drawn(pictures: Pictures, instance: Instance, job: Draw) -> Response:

@@ -335,6 +335,36 @@ def normal(attribute):
     return attribute if values or "InlineBinary" in attribute else {"vr": attribute["vr"]}
 
 
+@pytest.mark.parametrize(
+    ("path", "status", "number"),
+    [
+        ("/bulkdata/00081140/%C2%B2/00081150", 404, 17),
+        ("/bulkdata/00081140/" + "9" * 5000 + "/00081150", 404, 17),
+        ("/frames/%C2%B2", 400, 8),
+        ("/frames/" + "9" * 5000, 400, 8),
+        ("/rendered?viewport=" + "9" * 5000 + ",1", 400, 3),
+        ("/rendered?viewport=%C2%B2,1", 400, 3),
+    ],
+)
+def test_numbers_that_are_none_or_too_long_are_refused(client, path, status, number):
+    (content,) = stored(client, "CT_small.dcm")
+    assert is_orthanc_error(client.get(url_of(content) + path), status, number)
+
+
+def test_parameters_of_media_types_are_those_of_http(client):
+    stored(client, "CT_small.dcm")
+    for parameters in (
+        "q*=utf-8''1",
+        "q*=utf-8''0",
+        "a*=b; a*0*=c; a*" + "9" * 5000 + "=d",
+        'a="\\"; q=0, text/html;"',
+    ):
+        answer = client.get("/dicom-web/studies", headers={"Accept": f"application/dicom+json; {parameters}"})
+        assert answer.status_code == 200, parameters
+    refused = client.get("/dicom-web/studies", headers={"Accept": 'application/dicom+json; a="\\"," ; q=0'})
+    assert is_orthanc_error(refused, 406, 34)
+
+
 def test_bulk_data_of_encoded_pixels_are_the_frames(client):
     (content,) = stored(client, "SC_rgb_rle_2frame.dcm")
     parts = parts_of(client.get(url_of(content) + "/bulkdata/7FE00010"))
@@ -435,6 +465,45 @@ def test_pictures_are_rendered_as_the_parameters_have_it(client):
     assert is_orthanc_error(client.get(f"{path}/rendered", headers={"Accept": "image/gif"}), 406, 34)
 
 
+def test_a_viewport_may_name_a_part_of_the_image_and_turn_it_about(client):
+    (ct,) = stored(client, "CT_small.dcm")
+
+    def drawn(viewport):
+        answer = client.get(f"{url_of(ct)}/rendered?viewport={viewport}", headers={"Accept": "image/png"})
+        assert answer.status_code == 200, answer.text
+        return imagecodecs.png_decode(answer.content)
+
+    whole = drawn("128,128")
+    assert (drawn("32,16,10,20,32,16") == whole[20:36, 10:42]).all()
+    assert (drawn("32,16,10,20,-32,16") == whole[20:36, 10:42][:, ::-1]).all()
+    assert (drawn("32,16,10,20,32,-16") == whole[20:36, 10:42][::-1]).all()
+    assert (drawn("28,108,100,20") == whole[20:, 100:]).all()
+    assert (drawn("128,128,,,-128") == whole[:, ::-1]).all()
+    assert (drawn("3,2,10.5,20,2,1.5") == whole[20:22, 10:13]).all()
+    assert drawn("64,64,0,0,32,16").shape == (32, 64)
+    for wrong in (
+        "32,16,100,20,32,16", "32,16,-1,0", "32,16,128,0", "32,16,0,0,0,1", "32,16,0,0,nan,1", "32,16,inf", "32,16,x",
+        "32,16,0,0,1,1,1", "32", "32,,0", ",", "1e9,1",
+    ):  # fmt: skip
+        assert is_orthanc_error(client.get(f"{url_of(ct)}/rendered?viewport={wrong}"), 400, 3), wrong
+
+
+@pytest.mark.parametrize("center", ["nan", "inf", "-inf", "1e400", "1e39"])
+def test_a_window_is_of_numbers_that_pictures_can_be_made_by(client, center):
+    (ct,) = stored(client, "CT_small.dcm")
+    path = client.post("/instances", content=ct).json()["Path"]
+    wado = f"/wado?requestType=WADO&objectUID={uids(ct)[2]}"
+    for center_of, width_of in ((center, "10"), ("10", center)):
+        for asked in (
+            f"{url_of(ct)}/rendered?window={center_of},{width_of}",
+            f"{url_of(ct)}/rendered?window={center_of},{width_of},sigmoid",
+            f"{wado}&windowCenter={center_of}&windowWidth={width_of}",
+            f"{path}/rendered?window-center={center_of}&window-width={width_of}",
+        ):
+            assert client.get(asked).status_code == 400, asked
+    assert client.get(f"{path}/rendered?window-center={center}").status_code == 400
+
+
 def test_wado_uri_gives_an_instance_or_a_picture(client):
     (content,) = stored(client, "MR_small_jp2klossless.dcm")
     study, series, instance = uids(content)
@@ -528,6 +597,8 @@ def test_one_instance_may_come_by_itself(make_face):
         ("multipart/related; type=application/dicom; boundary=bound", b"x" * 100_000, 400),
         ('multipart/related; type="application/dicom+json"; boundary=bound', b"x", 415), ("application/dicom", b"", 400),
         ("multipart/related; type=application/dicom; boundary=" + "b" * 201, b"x", 400),
+        ("multipart/related; type=application/dicom; boundary*=utf-8''bound", b"x", 400),
+        ("multipart/related; type*=utf-8''application/dicom; boundary*0*=a; boundary*=b; boundary*" + "9" * 5000 + "=c", b"x", 400),
     ],
 )  # fmt: skip
 def test_a_body_that_is_none_is_refused(make_face, content_type, body, status):

@@ -7,7 +7,7 @@ import imagecodecs
 import pydicom
 import pytest
 from pydicom.encaps import get_frame
-from web_support import Face, dicom_file, is_orthanc_error, open_files_below
+from web_support import Face, changed, dicom_file, is_orthanc_error, open_files_below
 
 from hostd.transcoding.pool import CodecPool
 
@@ -83,14 +83,40 @@ def test_a_rendered_picture_has_the_window_and_size_that_are_asked_for(client):
     )
     assert set(asked.ravel()) == {0, 255} != set(plain.ravel())
     for wrong in (
-        "window-center=1",
         "window-center=1&window-width=0",
+        "window-width=0",
+        "window-width=-5",
+        "window-width=nan",
         "width=99999",
         "height=-1",
         "quality=0",
         "quality=x",
     ):
         assert client.get(f"{path}/rendered?{wrong}").status_code == 400
+
+
+def test_a_window_of_which_one_number_is_asked_for_has_the_other_of_the_header(client):
+    content = changed(dicom_file(), WindowCenter=1100, WindowWidth=300, SOPInstanceUID="1.2.3.80")
+    path = client.post("/instances", content=content).json()["Path"]
+    for part, whole in (
+        ("window-center=900", "window-center=900&window-width=300"),
+        ("window-width=50", "window-center=1100&window-width=50"),
+    ):
+        assert client.get(f"{path}/rendered?{part}").content == client.get(f"{path}/rendered?{whole}").content
+    dataset = pydicom.dcmread(io.BytesIO(dicom_file("MR_small.dcm")))
+    del dataset.WindowCenter, dataset.WindowWidth
+    dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = "1.2.3.81"
+    bare = io.BytesIO()
+    dataset.save_as(bare)
+    without = client.post("/instances", content=bare.getvalue()).json()["Path"]
+    least, greatest = int(dataset.pixel_array.min()), int(dataset.pixel_array.max())
+    own = f"window-center={(least + greatest + 1) / 2}"
+    assert (
+        client.get(f"{without}/rendered").content
+        == client.get(f"{without}/rendered?window-width={greatest - least + 1}").content
+    )
+    narrow = client.get(f"{without}/rendered?window-width=100").content
+    assert narrow == client.get(f"{without}/rendered?{own}&window-width=100").content
 
 
 def test_what_has_no_pixels_has_no_pictures(client):

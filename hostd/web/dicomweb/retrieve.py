@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from contextlib import closing
-from typing import Annotated, BinaryIO
+from typing import Annotated, BinaryIO, Literal
 
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
@@ -18,7 +19,9 @@ from hostd.errors import CannotTranscodeError
 from hostd.transcoding import contents
 from hostd.transcoding.elements import PIXEL_DATA
 from hostd.transcoding.messages import Draw
+from hostd.transcoding.pixels import COLUMNS, ROWS
 from hostd.transcoding.raw_frames import RawFrames
+from hostd.web import tags
 from hostd.web.accepting import preferred
 from hostd.web.dicomweb import choosing
 from hostd.web.dicomweb.choosing import MULTIPART, Form, not_acceptable
@@ -34,7 +37,7 @@ from hostd.web.errors import (
     unknown_resource,
 )
 from hostd.web.files import file_response, open_response, opened, parses, part_response
-from hostd.web.frames import MAX_SIDE, Pictures, require_frame
+from hostd.web.frames import MAX_SIDE, AskedWindow, Pictures, require_frame, window_of
 from hostd.web.promptness import prompt
 from hostd.web.requested import tag_of
 from hostd.web.responses import PiecesResponse, encoded
@@ -47,7 +50,14 @@ MAX_FRAMES = 10_000
 Window = Annotated[
     str | None, Query(description="`center,width` or `center,width,function` of a window to show it by.")
 ]
-Viewport = Annotated[str | None, Query(description="`width,height` that a picture must fit into.")]
+Viewport = Annotated[
+    str | None,
+    Query(
+        description="`width,height` that a picture must fit into, with `,x,y,width,height` of the part that is drawn."
+    ),
+]
+Region = tuple[int, int, int, int]
+"""A part of an image: its first column and row, and how many it has of them, less than 0 for those in reverse order."""
 Quality = Annotated[int, Query(ge=1, le=100, description="How good a JPEG is to be.")]
 
 
@@ -187,7 +197,9 @@ def _add_pixels(archive: Archive, router: APIRouter, made: Made, pictures: Pictu
         if others:
             raise bad_request("one frame at a time is drawn")
         found = one(archive, study, series, instance)
-        return _rendered(request, pictures, found, _job(request, number, window, viewport, quality))
+        _require(found, number)
+        job = _job(request, number, window, _viewport(viewport, archive, found), quality)
+        return file_response(pictures.open(found, job), media_type=f"image/{job.form}")
 
     @router.get(INSTANCE + "/rendered", summary="Draw the first frame of an instance")
     def rendered(
@@ -270,21 +282,18 @@ def _no_frame(count: int) -> WebError:
     return unknown_resource(f"the instance has {count} frames")
 
 
-def _job(request: Request, number: int, window: str | None, viewport: str | None, quality: int) -> Draw:
+def _job(
+    request: Request, number: int, window: str | None, viewport: tuple[int, int, Region | None], quality: int
+) -> Draw:
     asked = request.query_params.get("accept") or request.headers.get("accept")
-    form = {"image/jpeg": "jpeg", "image/png": "png"}.get(preferred(asked, ("image/jpeg", "image/png")) or "")
-    if form is None:
+    kind = preferred(asked, ("image/jpeg", "image/png"))
+    if kind is None:
         raise not_acceptable("pictures are image/jpeg or image/png")
-    columns, rows = _sides(viewport)
-    return Draw(number, "rendered", "png" if form == "png" else "jpeg", quality, _window(window), columns, rows)
+    form: Literal["png", "jpeg"] = "png" if kind == "image/png" else "jpeg"
+    return Draw(number, "rendered", form, quality, _window(window), *viewport)
 
 
-def _rendered(request: Request, pictures: Pictures, instance: Instance, job: Draw) -> Response:  # noqa: ARG001
-    _require(instance, job.frame)
-    return file_response(pictures.open(instance, job), media_type=f"image/{job.form}")
-
-
-def _window(text: str | None) -> tuple[float, float, str] | None:
+def _window(text: str | None) -> AskedWindow | None:
     if not text:
         return None
     parts = text.split(",")
@@ -299,20 +308,63 @@ def _window(text: str | None) -> tuple[float, float, str] | None:
         center, width = float(parts[0]), float(parts[1])
     except (ValueError, IndexError):
         function = None
-    if function is None or not 2 <= len(parts) <= 3 or not width > 0 or (function == "LINEAR" and width < 1):
+    if function is None or not 2 <= len(parts) <= 3:
         raise WebError(
             400, PARAMETER_OUT_OF_RANGE, "a window is center,width or center,width,function (PS3.18 §8.3.5.1.4)"
         )
-    return center, width, function
+    return window_of(center, width, function)
 
 
-def _sides(text: str | None) -> tuple[int, int]:
+def _viewport(text: str | None, archive: Archive, instance: Instance) -> tuple[int, int, Region | None]:
+    """Return what a viewport says of a picture: the columns and rows that it must fit into, and the part that is drawn."""
     if not text:
-        return 0, 0
-    parts = text.split(",")
-    if len(parts) != 2 or not all(part.isascii() and part.isdigit() and 0 < int(part) <= MAX_SIDE for part in parts):
-        raise WebError(400, PARAMETER_OUT_OF_RANGE, f"a viewport is width,height, each from 1 to {MAX_SIDE}")
-    return int(parts[0]), int(parts[1])
+        return 0, 0, None
+    sides, region = text.split(",")[:2], text.split(",")[2:]
+    are_sides = all(one.isascii() and one.isdigit() and len(one) < 10 and 0 < int(one) <= MAX_SIDE for one in sides)
+    if len(sides) != 2 or not are_sides or len(region) > 4:
+        raise _no_viewport()
+    columns, rows = map(int, sides)
+    if not any(region):
+        return columns, rows, None
+    own_columns, own_rows = _size(archive, instance)
+    left, top, width, height = (*region, "", "", "")[:4]
+    (column, across), (row, down) = _extent(left, width, own_columns), _extent(top, height, own_rows)
+    return columns, rows, (column, row, across, down)
+
+
+def _extent(first: str, length: str, size: int) -> tuple[int, int]:
+    """Return where a part of so many pixels begins, and how many it has, less than 0 for one that is turned about.
+
+    What is left out reaches from the first to the last. A pixel of which a part is asked for is drawn as a whole.
+    """
+    try:
+        begin = float(first or 0)
+        extent = float(length) if length else size - begin
+    except ValueError as error:
+        raise _no_viewport() from error
+    if not 0 <= begin < begin + abs(extent) <= size:
+        raise _no_viewport()
+    count = math.ceil(begin + abs(extent)) - math.floor(begin)
+    return math.floor(begin), count if extent > 0 else -count
+
+
+def _size(archive: Archive, instance: Instance) -> tuple[int, int]:
+    """Return how many columns and rows an image has."""
+    parses(instance)
+    with opened(archive, instance) as file:
+        elements = tags.read_elements(file)
+    columns, rows = (elements.get(tag, ("", None))[1] for tag in (COLUMNS, ROWS))
+    if not columns or not rows:
+        raise WebError(415, INCOMPATIBLE_IMAGE_FORMAT, "the header does not say how large the image is")
+    return int(columns[0]), int(rows[0])
+
+
+def _no_viewport() -> WebError:
+    return WebError(
+        400, PARAMETER_OUT_OF_RANGE,
+        f"a viewport is width,height, each from 1 to {MAX_SIDE}, or width,height,x,y,width,height, of which the last four name a part inside"
+        " of the image (PS3.18 §8.3.5.1.3)",
+    )  # fmt: skip
 
 
 # -- bulk data --------------------------------------------------------------------------------------------------------
@@ -322,14 +374,11 @@ def _bulk_data(request: Request, archive: Archive, instance: Instance, text: str
     media_type = preferred(request.headers.get("accept"), (MULTIPART, OCTETS))
     if media_type is None:
         raise not_acceptable(f"bulk data are given as {OCTETS}, or as parts of that")
-    path = [
-        tag_of(part) if number % 2 == 0 else int(part) if part.isdigit() else -1
-        for number, part in enumerate(text.split("/"))
-    ]
+    path = [tag_of(part) if number % 2 == 0 else _item(part) for number, part in enumerate(text.split("/"))]
     file = opened(archive, instance)
     keep = False
     try:
-        found = contents.find(file, path) if min(path) >= 0 else None
+        found = contents.find(file, path)
         if isinstance(found, contents.Listing) and path == [PIXEL_DATA]:
             response = _pixel_data(file, media_type)
         elif isinstance(found, contents.Value):
@@ -343,6 +392,12 @@ def _bulk_data(request: Request, archive: Archive, instance: Instance, text: str
     finally:
         if not keep:
             file.close()
+
+
+def _item(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise unknown_resource("items are counted from 0")
+    return int(text)
 
 
 def _value(file: BinaryIO, found: contents.Value, media_type: str) -> Response:

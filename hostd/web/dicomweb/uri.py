@@ -18,7 +18,7 @@ from hostd.web.accepting import preferred
 from hostd.web.dicomweb.choosing import can_be_made, not_acceptable
 from hostd.web.errors import bad_request, unknown_resource
 from hostd.web.files import file_response
-from hostd.web.frames import MAX_SIDE, Pictures
+from hostd.web.frames import MAX_SIDE, Pictures, window_of
 from hostd.web.transcoded import Made
 
 Uid = Annotated[str | None, Query(description="A UID.")]
@@ -60,9 +60,9 @@ def uri_routes(archive: Archive, made: Made, pictures: Pictures) -> APIRouter:
                     raise not_acceptable(f"the instance cannot be brought to {target} without loss")
                 target = syntaxes.by_uid(instance.blob.transfer_syntax)
             return file_response(made.open(instance, target), media_type=DICOM)
-        if (windowCenter is None) != (windowWidth is None) or (windowWidth is not None and windowWidth < 1):
-            raise bad_request("a window has windowCenter and windowWidth, which is at least 1")
-        window = None if windowCenter is None or windowWidth is None else (windowCenter, windowWidth, "LINEAR")
+        if (windowCenter is None) != (windowWidth is None):
+            raise bad_request("a window has windowCenter and windowWidth")
+        window = None if windowCenter is None else window_of(windowCenter, windowWidth)
         form = "png" if kind == "image/png" else "jpeg"
         job = Draw(frameNumber - 1, "rendered", "png" if form == "png" else "jpeg", imageQuality, window, columns, rows)
         return file_response(pictures.open(instance, job), media_type=kind)
