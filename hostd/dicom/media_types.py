@@ -28,12 +28,19 @@ _BY_SYNTAX = {
     "1.2.840.10008.1.2.4.203": "image/jphc",
     "1.2.840.10008.1.2.5": "image/dicom-rle",
     "1.2.840.10008.1.2.4.100": "video/mpeg",
+    "1.2.840.10008.1.2.4.100.1": "video/mpeg",
     "1.2.840.10008.1.2.4.101": "video/mpeg",
+    "1.2.840.10008.1.2.4.101.1": "video/mpeg",
     "1.2.840.10008.1.2.4.102": "video/mp4",
+    "1.2.840.10008.1.2.4.102.1": "video/mp4",
     "1.2.840.10008.1.2.4.103": "video/mp4",
+    "1.2.840.10008.1.2.4.103.1": "video/mp4",
     "1.2.840.10008.1.2.4.104": "video/mp4",
+    "1.2.840.10008.1.2.4.104.1": "video/mp4",
     "1.2.840.10008.1.2.4.105": "video/mp4",
+    "1.2.840.10008.1.2.4.105.1": "video/mp4",
     "1.2.840.10008.1.2.4.106": "video/mp4",
+    "1.2.840.10008.1.2.4.106.1": "video/mp4",
     "1.2.840.10008.1.2.4.107": "video/mp4",
     "1.2.840.10008.1.2.4.108": "video/mp4",
 }
@@ -52,6 +59,11 @@ _DEFAULTS = {
 def frame_type(syntax: TransferSyntax) -> str:
     """Return the media type of a frame as it is stored in that transfer syntax."""
     return _BY_SYNTAX.get(syntax.uid, OCTETS)
+
+
+def is_video(syntax: TransferSyntax) -> bool:
+    """Tell whether all frames of an instance are one stream in that transfer syntax, of which none can be had by itself (PS3.5 §8.2.5)."""
+    return frame_type(syntax).startswith("video/")
 
 
 def default_syntax(media_type: str) -> str | None:

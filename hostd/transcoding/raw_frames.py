@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from hostd.dicom.media_types import is_video
 from hostd.dicom.syntaxes import TransferSyntax
 from hostd.errors import CannotTranscodeError
 from hostd.transcoding import elements as el
@@ -51,7 +52,7 @@ class RawFrame:
 
 
 class RawFrames:
-    """The frames of an open file, uncompressed ones in little endian."""
+    """The frames of an open file, uncompressed ones in little endian; video is one, with all its fragments."""
 
     def __init__(self, file: BinaryIO) -> None:
         """Find them. Raises `CannotTranscodeError` when there are none, or when it is not clear where they are."""
@@ -101,7 +102,7 @@ def _index(source: Source) -> fragments.FrameIndex:
     source.file.seek(source.pixel.value_at)
     return fragments.index(
         source.file,
-        el.number(source.header, pixels.NUMBER_OF_FRAMES) or 1,
+        1 if is_video(source.syntax) else el.number(source.header, pixels.NUMBER_OF_FRAMES) or 1,
         codecs[0].begins_frame if codecs else None,
         extended_offsets=_value(source.header, EXTENDED_OFFSETS),
         extended_lengths=_value(source.header, EXTENDED_LENGTHS),

@@ -12,7 +12,8 @@ from starlette.responses import Response
 
 from hostd.archive.archive import Archive
 from hostd.archive.records import Instance
-from hostd.dicom.media_types import frame_type
+from hostd.dicom import syntaxes
+from hostd.dicom.media_types import frame_type, is_video
 from hostd.errors import CannotTranscodeError
 from hostd.transcoding.messages import Draw
 from hostd.transcoding.raw_frames import RawFrames
@@ -88,7 +89,9 @@ class Pictures:
 
 
 def frame_count(instance: Instance) -> int:
-    """Return how many frames an instance says that it has; 1 where it does not say, as Orthanc."""
+    """Return how many frames an instance says that it has; 1 where it does not say, and of video, which is one stream: as Orthanc."""
+    if is_video(syntaxes.by_uid(instance.blob.transfer_syntax)):
+        return 1
     text = instance.attributes["instance"].get("NumberOfFrames", "")
     return int(text) if text.isascii() and text.isdigit() and int(text) > 0 else 1
 

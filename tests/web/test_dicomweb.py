@@ -408,6 +408,59 @@ def test_frames_are_given_uncompressed_unless_their_own_form_is_wanted(client):
     assert client.get(f"{path}/1", headers={"Accept": "image/dicom-rle"}).content == own[0]
 
 
+@pytest.mark.parametrize(
+    ("below", "default"), [("frames/1", "application/octet-stream"), ("bulkdata/7FE00010", "image/jp2")]
+)
+def test_pixels_are_given_in_a_form_that_is_accepted_or_not_at_all(client, below, default):
+    (content,) = stored(client, "MR_small_jp2klossless.dcm")
+    dataset = pydicom.dcmread(io.BytesIO(content))
+    octets, own = "application/octet-stream", "image/jp2"
+    bodies = {octets: dataset.pixel_array.tobytes(), own: get_frame(dataset.PixelData, 0, number_of_frames=1)}
+    path = f"{url_of(content)}/{below}"
+    for accept, media_type in (
+        ("", default), ("*/*", default), ("multipart/related", default),
+        (f'multipart/related; type="{octets}"', octets), (f'multipart/related; type="{own}"', own),
+        (f'multipart/related; type="{own}"; transfer-syntax={J2K}', own), ('multipart/related; type="image/*"', own),
+        (f"multipart/related; transfer-syntax={J2K}", own), (f"*/*; transfer-syntax={EXPLICIT}", octets),
+        (f'multipart/related; type="text/plain", multipart/related; type="{own}"; q=0.1', own),
+    ):  # fmt: skip
+        ((named, body),) = parts_of(client.get(path, headers={"Accept": accept}))
+        assert (named.partition(";")[0], body) == (media_type, bodies[media_type]), accept
+        if accept:
+            ((named, body),) = parts_of(client.get(path, params={"accept": accept}, headers={"Accept": "text/html"}))
+            assert (named.partition(";")[0], body) == (media_type, bodies[media_type]), accept
+    for accept, media_type in (
+        (octets, octets),
+        (own, own),
+        ("image/*", own),
+        (f"image/*; transfer-syntax={J2K}", own),
+    ):
+        answer = client.get(path, headers={"Accept": accept})
+        assert (answer.headers["content-type"].partition(";")[0], answer.content) == (media_type, bodies[media_type])
+    for accept in (
+        'multipart/related; type="image/jpeg"; transfer-syntax=1.2.840.10008.1.2.4.50', "text/html", "video/*",
+        'multipart/related; type="video/mpeg"', f'multipart/related; type="{own}"; transfer-syntax=1.2.840.10008.1.2.4.91',
+    ):  # fmt: skip
+        assert is_orthanc_error(client.get(path, headers={"Accept": accept}), 406, 34), accept
+
+
+def test_other_bulk_data_are_octets_for_who_accepts_them(client):
+    (content,) = stored(client, "CT_small.dcm")
+    octets = "application/octet-stream"
+    for tag, value in (("00080018", b"1."), ("7FE00010", pydicom.dcmread(io.BytesIO(content)).PixelData)):
+        path = f"{url_of(content)}/bulkdata/{tag}"
+        for accept in ("", "multipart/related", f'multipart/related; type="{octets}"; transfer-syntax=*'):
+            assert parts_of(client.get(path, headers={"Accept": accept}))[0][1].startswith(value)
+        for accept in (octets, "application/*"):
+            assert client.get(path, headers={"Accept": accept}).content.startswith(value)
+        for accept in (
+            "image/jp2",
+            'multipart/related; type="image/jpeg"',
+            f"multipart/related; transfer-syntax={J2K}",
+        ):
+            assert is_orthanc_error(client.get(path, headers={"Accept": accept}), 406, 34)
+
+
 @pytest.mark.parametrize("name", ["MR_small_bigendian.dcm", "image_dfl.dcm", "MR_small_implicit.dcm"])
 def test_frames_that_are_not_encapsulated_are_said_to_be_in_explicit_little_endian(client, name):
     (content,) = stored(client, name)

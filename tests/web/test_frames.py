@@ -6,7 +6,8 @@ import io
 import imagecodecs
 import pydicom
 import pytest
-from pydicom.encaps import get_frame
+from pydicom.encaps import encapsulate, get_frame
+from pydicom.uid import generate_uid
 from web_support import Face, changed, dicom_file, is_orthanc_error, open_files_below
 
 from hostd.transcoding.pool import CodecPool
@@ -117,6 +118,48 @@ def test_a_window_of_which_one_number_is_asked_for_has_the_other_of_the_header(c
     )
     narrow = client.get(f"{without}/rendered?window-width=100").content
     assert narrow == client.get(f"{without}/rendered?{own}&window-width=100").content
+
+
+@pytest.mark.parametrize(
+    ("suffix", "media_type"),
+    [("100", "video/mpeg"), ("102.1", "video/mp4"), ("103", "video/mp4"), ("107", "video/mp4")],
+)
+def test_video_is_one_frame_with_all_its_fragments(client, suffix, media_type):
+    content, fragments = video(suffix, [b"\0\0\1\xba" + bytes(60), b"\0\0\1\xba" + b"x" * 30])
+    path = client.post("/instances", content=content).json()["Path"]
+    assert client.get(f"{path}/frames").json() == [0]
+    answer = client.get(f"{path}/frames/0/raw")
+    assert (answer.status_code, answer.content) == (200, fragments)
+    assert answer.headers["content-type"] == media_type
+    assert gzip.decompress(client.get(f"{path}/frames/0/raw.gz").content) == fragments
+    assert is_orthanc_error(client.get(f"{path}/frames/1/raw"), 400, 3)
+    assert is_orthanc_error(client.get(f"{path}/frames/0/rendered"), 415, 23)
+    dataset = pydicom.dcmread(io.BytesIO(content))
+    web = f"/dicom-web/studies/{dataset.StudyInstanceUID}/series/{dataset.SeriesInstanceUID}/instances/{dataset.SOPInstanceUID}"
+    for accept in (media_type, f"{media_type}; transfer-syntax=*"):
+        assert client.get(f"{web}/frames/1", headers={"Accept": accept}).content == fragments
+        assert client.get(f"{web}/bulkdata/7FE00010", headers={"Accept": accept}).content == fragments
+    for accept in ("", "*/*", "multipart/related", f'multipart/related; type="{media_type}"'):
+        for below in ("frames/1", "bulkdata/7FE00010"):
+            answer = client.get(f"{web}/{below}", headers={"Accept": accept})
+            assert answer.status_code == 200, (accept, below, answer.text)
+            assert answer.headers["content-type"].startswith(f'multipart/related; type="{media_type}"')
+            assert fragments in answer.content
+    octets = {"Accept": 'multipart/related; type="application/octet-stream"'}
+    assert is_orthanc_error(client.get(f"{web}/frames/1", headers=octets), 406, 34)
+    assert is_orthanc_error(client.get(f"{web}/frames/2"), 404, 17)
+
+
+def video(suffix, fragments):
+    """Return a file of video, and its stream."""
+    dataset = pydicom.dcmread(io.BytesIO(dicom_file("SC_rgb_rle_2frame.dcm")))
+    dataset.NumberOfFrames = 30
+    dataset.PixelData = encapsulate(fragments, has_bot=False)
+    dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+    dataset.file_meta.TransferSyntaxUID = f"1.2.840.10008.1.2.4.{suffix}"
+    out = io.BytesIO()
+    dataset.save_as(out)
+    return out.getvalue(), b"".join(fragments)
 
 
 def test_what_has_no_pixels_has_no_pictures(client):

@@ -78,15 +78,24 @@ def models(request: Request, count: int | None) -> Form:
     raise not_acceptable(f'this is given as {DICOM_JSON}, or as {MULTIPART}; type="{DICOM_XML}"')
 
 
-def frames(request: Request, stored: str, count: int) -> Form:
-    """Return how so many frames are given of an instance that is stored in that transfer syntax (UID). Raises `WebError` (406)."""
+def frames(request: Request, stored: str, count: int, *, prefers_own: bool = False) -> Form:
+    """Return how so many frames are given of an instance that is stored in that transfer syntax (UID). Raises `WebError` (406).
+
+    To who takes any they are given uncompressed, or where one `prefers_own`, or they cannot be, as they are stored.
+    """
     own = frame_type(syntaxes.by_uid(stored))
+    can_be_plain = can_be_made(stored, EXPLICIT_LE)
     for wanted in _wanted(request):
         is_multipart = wanted.media_type in {MULTIPART, "*/*"}
         if not is_multipart and count > 1:
             continue
         asked = _syntax_of(wanted)
-        part = _part_type(wanted, own if asked == _ANY else OCTETS)
+        if asked == _ANY or not can_be_plain:
+            part = _part_type(wanted, own)
+        elif asked is not None:
+            part = _part_type(wanted, frame_type(syntaxes.by_uid(asked)))
+        else:
+            part = _part_type(wanted, *((own, OCTETS) if prefers_own else (OCTETS, own)))
         if part == own and (asked in {None, _ANY, stored} or _are_native(stored, str(asked))):
             return Form(own, is_multipart, None)
         uid = default_syntax(part) if asked in {None, _ANY} else asked
@@ -98,6 +107,14 @@ def frames(request: Request, stored: str, count: int) -> Form:
         f"frames are given as they are stored ({own}; transfer-syntax={stored}), as {OCTETS}, or in a media type that can be made of that"
         " without loss"
     )
+
+
+def octets(request: Request) -> Form:
+    """Return how one value is given that is no more than its bytes. Raises `WebError` (406)."""
+    for wanted in _wanted(request):
+        if _part_type(wanted, OCTETS) == OCTETS and _syntax_of(wanted) in {None, _ANY, EXPLICIT_LE.uid}:
+            return Form(OCTETS, wanted.media_type in {MULTIPART, "*/*"}, None)
+    raise not_acceptable(f"this is given as {OCTETS}, or as a part of that")
 
 
 def _are_native(*uids: str) -> bool:
@@ -120,15 +137,11 @@ def _wanted(request: Request) -> tuple[Range, ...]:
     return ranges(asked or request.headers.get("accept"))
 
 
-def _part_type(wanted: Range, otherwise: str) -> str:
-    """Return the media type of the parts, or of the one that is all."""
-    if wanted.media_type == MULTIPART:
-        named = wanted.parameters.get("type", "").lower()
-        return named if named and named != "*/*" else otherwise
-    kind, _, rest = wanted.media_type.partition("/")
-    if wanted.media_type == "*/*" or (rest == "*" and otherwise.startswith(f"{kind}/")):
-        return otherwise
-    return wanted.media_type
+def _part_type(wanted: Range, *offered: str) -> str:
+    """Return the media type of the parts, or of the one that is all: the first offered one that is wanted, else what is named."""
+    is_of_parts = wanted.media_type == MULTIPART
+    named = wanted.parameters.get("type", "").lower() or "*/*" if is_of_parts else wanted.media_type
+    return next((one for one in offered if Range(named, 1.0).covers(one)), named)
 
 
 def _syntax_of(wanted: Range) -> str | None:

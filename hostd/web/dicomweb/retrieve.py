@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from typing import Annotated, BinaryIO, Literal
 
@@ -12,8 +12,9 @@ from starlette.responses import Response
 
 from hostd.archive.archive import Archive
 from hostd.archive.records import Instance
+from hostd.dicom import syntaxes
 from hostd.dicom.json_model import to_json, to_xml
-from hostd.dicom.media_types import DICOM, DICOM_JSON, DICOM_XML, OCTETS, frame_type
+from hostd.dicom.media_types import DICOM, DICOM_JSON, DICOM_XML, OCTETS
 from hostd.dicom.syntaxes import EXPLICIT_LE, TransferSyntax
 from hostd.errors import CannotTranscodeError
 from hostd.transcoding import contents
@@ -24,7 +25,7 @@ from hostd.transcoding.raw_frames import RawFrames
 from hostd.web import tags
 from hostd.web.accepting import preferred
 from hostd.web.dicomweb import choosing
-from hostd.web.dicomweb.choosing import MULTIPART, Form, not_acceptable
+from hostd.web.dicomweb.choosing import Form, not_acceptable
 from hostd.web.dicomweb.models import Models, read
 from hostd.web.dicomweb.multipart import Part, length_of, multipart_type, new_boundary, written, xml_part
 from hostd.web.dicomweb.resources import INSTANCE, SERIES, STUDY, named, one, root_url
@@ -37,11 +38,11 @@ from hostd.web.errors import (
     unknown_resource,
 )
 from hostd.web.files import file_response, open_response, opened, parses, part_response
-from hostd.web.frames import MAX_SIDE, AskedWindow, Pictures, require_frame, window_of
+from hostd.web.frames import MAX_SIDE, AskedWindow, Pictures, frame_count, require_frame, window_of
 from hostd.web.promptness import prompt
 from hostd.web.requested import tag_of
 from hostd.web.responses import PiecesResponse, encoded
-from hostd.web.spans import Span
+from hostd.web.spans import Piece, Span
 from hostd.web.transcoded import Made
 
 MAX_FRAMES = 10_000
@@ -70,7 +71,7 @@ def retrieve_routes(archive: Archive, made: Made, pictures: Pictures) -> APIRout
 
     @router.get(INSTANCE + "/bulkdata/{path:path}", summary="Fetch a large value of an instance by its path")
     def bulk_data(request: Request, study: str, series: str, instance: str, path: str) -> Response:
-        return _bulk_data(request, archive, one(archive, study, series, instance), path)
+        return _bulk_data(request, archive, made, pictures, one(archive, study, series, instance), path)
 
     return router
 
@@ -220,10 +221,18 @@ def _numbers(text: str) -> list[int]:
     return numbers
 
 
-def _frames(request: Request, made: Made, pictures: Pictures, instance: Instance, numbers: list[int]) -> Response:
+def _frames(
+    request: Request,
+    made: Made,
+    pictures: Pictures,
+    instance: Instance,
+    numbers: Sequence[int],
+    *,
+    prefers_own: bool = False,
+) -> Response:
     for number in numbers:
         _require(instance, number)
-    form = choosing.frames(request, instance.blob.transfer_syntax, len(numbers))
+    form = choosing.frames(request, instance.blob.transfer_syntax, len(numbers), prefers_own=prefers_own)
     target = form.target(instance.blob.transfer_syntax)
     boundary = new_boundary()
     if form.syntax is not None and form.media_type == OCTETS and instance.blob.transfer_syntax != target.uid:
@@ -250,7 +259,7 @@ def _frames(request: Request, made: Made, pictures: Pictures, instance: Instance
     return open_response(file, body, media_type=multipart_type(form.media_type, boundary), headers=headers)
 
 
-def _decoded(pictures: Pictures, instance: Instance, numbers: list[int], form: Form, boundary: str) -> Response:
+def _decoded(pictures: Pictures, instance: Instance, numbers: Sequence[int], form: Form, boundary: str) -> Response:
     """Return frames uncompressed, each decoded by itself when its turn comes: the others of the image cost nothing."""
     first = pictures.open(instance, Draw(numbers[0], "samples", "raw"))
     media_type = _with_syntax(OCTETS, form.target(instance.blob.transfer_syntax))
@@ -370,19 +379,20 @@ def _no_viewport() -> WebError:
 # -- bulk data --------------------------------------------------------------------------------------------------------
 
 
-def _bulk_data(request: Request, archive: Archive, instance: Instance, text: str) -> Response:
-    media_type = preferred(request.headers.get("accept"), (MULTIPART, OCTETS))
-    if media_type is None:
-        raise not_acceptable(f"bulk data are given as {OCTETS}, or as parts of that")
+def _bulk_data(
+    request: Request, archive: Archive, made: Made, pictures: Pictures, instance: Instance, text: str
+) -> Response:
     path = [tag_of(part) if number % 2 == 0 else _item(part) for number, part in enumerate(text.split("/"))]
     file = opened(archive, instance)
     keep = False
     try:
         found = contents.find(file, path)
         if isinstance(found, contents.Listing) and path == [PIXEL_DATA]:
-            response = _pixel_data(file, media_type)
+            if syntaxes.by_uid(instance.blob.transfer_syntax).is_encapsulated:
+                return _frames(request, made, pictures, instance, range(frame_count(instance)), prefers_own=True)
+            response = _pixel_data(file, choosing.octets(request))
         elif isinstance(found, contents.Value):
-            response = _value(file, found, media_type)
+            response = _value(file, found, choosing.octets(request))
         else:
             raise unknown_resource("there is no such value")
         keep = True
@@ -400,31 +410,25 @@ def _item(text: str) -> int:
     return int(text)
 
 
-def _value(file: BinaryIO, found: contents.Value, media_type: str) -> Response:
-    if media_type == OCTETS:
+def _value(file: BinaryIO, found: contents.Value, form: Form) -> Response:
+    if not form.is_multipart:
         return part_response(file, found, media_type=OCTETS)
-    boundary = new_boundary()
-    part = Part(OCTETS, (Span(found.file, found.at, found.length),), found.length)
-    headers = {"Content-Length": str(length_of([Part(OCTETS, (), found.length)], boundary))}
-    return open_response(file, written([part], boundary), media_type=multipart_type(OCTETS, boundary), headers=headers)
+    return _one_part(file, (Span(found.file, found.at, found.length),), found.length)
 
 
-def _pixel_data(file: BinaryIO, media_type: str) -> Response:
-    """Return pixel data: uncompressed in one part, else each frame in its own, with the media type that it has."""
+def _pixel_data(file: BinaryIO, form: Form) -> Response:
+    """Return pixel data that are not encapsulated, all frames together."""
     frames = RawFrames(file)
-    own = frame_type(frames.syntax)
     all_frames = [frames.frame(number) for number in range(frames.count)]
-    if own == OCTETS and not frames.syntax.is_encapsulated:
-        content: Iterable[bytes] = (piece for frame in all_frames for piece in frame.pieces())
-        length = sum(frame.length for frame in all_frames)
-        if media_type == OCTETS:
-            return open_response(file, iter(content), media_type=OCTETS, headers={"Content-Length": str(length)})
-        parts = [Part(OCTETS, content, length)]
-    elif media_type == OCTETS and frames.count > 1:
-        raise not_acceptable("frames that are encoded are given one by one: as multipart/related")
-    else:
-        parts = [Part(_with_syntax(own, frames.syntax), frame.pieces(), frame.length) for frame in all_frames]
-        if media_type == OCTETS:
-            return open_response(file, iter(parts[0].pieces), media_type=own)
+    content = (piece for frame in all_frames for piece in frame.pieces())
+    length = sum(frame.length for frame in all_frames)
+    if form.is_multipart:
+        return _one_part(file, content, length)
+    return open_response(file, content, media_type=OCTETS, headers={"Content-Length": str(length)})
+
+
+def _one_part(file: BinaryIO, content: Iterable[Piece], length: int) -> Response:
     boundary = new_boundary()
-    return open_response(file, written(parts, boundary), media_type=multipart_type(own, boundary))
+    part = Part(OCTETS, content, length)
+    headers = {"Content-Length": str(length_of([part], boundary))}
+    return open_response(file, written([part], boundary), media_type=multipart_type(OCTETS, boundary), headers=headers)
