@@ -95,7 +95,7 @@ def keys_of(given: Any) -> dict[int, str]:
 
 
 def _tag(name: str) -> int:
-    if (tag := tag_for_keyword(name)) is not None:
+    if name and (tag := tag_for_keyword(name)) is not None:
         return tag
     digits = name.replace(",", "").replace("-", "")
     try:

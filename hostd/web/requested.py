@@ -37,7 +37,7 @@ def tag_of(name: str) -> int:
     number = name.replace(",", "").replace("-", "")
     if len(number) == 8 and all(digit in "0123456789abcdefABCDEF" for digit in number):
         return int(number, 16)
-    tag = tag_for_keyword(name)
+    tag = tag_for_keyword(name) if name else None
     if tag is None:
         raise WebError(400, UNKNOWN_TAG, f"there is no DICOM tag {name[:64]!r}")
     return tag

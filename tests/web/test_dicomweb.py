@@ -323,6 +323,58 @@ def test_what_is_found_is_given_in_xml_too_and_of_nothing_nothing(client):
     assert is_orthanc_error(client.get("/dicom-web/studies?Nope=1", headers={"Accept": XML}), 400, 27)
 
 
+def test_parameters_that_are_of_every_request_are_no_keys(client):
+    stored(client, "CT_small.dcm")
+    plain = client.get("/dicom-web/studies").json()
+    assert client.get("/dicom-web/studies?accept=application/dicom%2Bjson&charset=utf-8").json() == plain
+    xml = client.get("/dicom-web/studies", params={"accept": XML})
+    assert xml.headers["content-type"].startswith('multipart/related; type="application/dicom+xml"')
+    assert is_orthanc_error(client.get("/dicom-web/studies?accept=text/html"), 406, 34)
+
+
+def test_a_comma_parts_values_of_uids_and_codes(client):
+    ct, mr, _ = stored(client, "CT_small.dcm", "MR_small.dcm", "rtplan.dcm")
+    for key in ("ModalitiesInStudy=CT,MR", "00080061=CT%5CMR", f"StudyInstanceUID={uids(ct)[0]},{uids(mr)[0]}"):
+        found = {one["0020000D"]["Value"][0] for one in client.get(f"/dicom-web/studies?{key}").json()}
+        assert found >= {uids(ct)[0], uids(mr)[0]}, key
+    assert {one["00080060"]["Value"][0] for one in client.get("/dicom-web/series?Modality=CT,MR").json()} == {
+        "CT",
+        "MR",
+    }
+
+
+def test_attributes_in_sequences_are_told_with_their_sequence_and_match_nothing(client):
+    item = pydicom.Dataset()
+    item.ScheduledProcedureStepID = "step"
+    content = changed(
+        dicom_file(),
+        RequestAttributesSequence=[item],
+        StudyInstanceUID="1.2.3.82",
+        SeriesInstanceUID="1.2.3.83",
+        SOPInstanceUID="1.2.3.84",
+    )
+    assert client.post("/instances", content=content).status_code == 200
+    path = "/dicom-web/series?SeriesInstanceUID=1.2.3.83"
+    for name in ("00400275.00400009", "RequestAttributesSequence.ScheduledProcedureStepID"):
+        answer = client.get(f"{path}&includefield={name}")
+        assert answer.json()[0]["00400275"]["Value"] == [{"00400009": {"vr": "SH", "Value": ["step"]}}]
+        assert "warning" not in answer.headers
+        answer = client.get(f"{path}&{name}=other")
+        assert len(answer.json()) == 1
+        assert "RequestAttributesSequence" in answer.headers["warning"]
+    for wrong in ("00400275.Nope", "Nope.00400009", "PatientID.00400009", "00400275."):
+        assert is_orthanc_error(client.get(f"{path}&includefield={wrong}"), 400, 27)
+        assert is_orthanc_error(client.get(f"{path}&{wrong}=x"), 400, 27)
+
+
+def test_a_count_is_no_key_and_that_is_said(client):
+    stored(client, "CT_small.dcm")
+    answer = client.get("/dicom-web/studies?NumberOfStudyRelatedInstances=10")
+    assert len(answer.json()) == len(client.get("/dicom-web/studies").json())
+    assert "NumberOfStudyRelatedInstances" in answer.headers["warning"]
+    assert "warning" not in client.get("/dicom-web/studies?NumberOfStudyRelatedInstances=").headers
+
+
 def normal(attribute):
     """Return an attribute without what two models may say otherwise: where large values are, and text of numbers."""
     if "BulkDataURI" in attribute:

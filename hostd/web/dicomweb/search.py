@@ -12,7 +12,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from hostd.archive import answering
-from hostd.archive.answering import Answer, Asked
+from hostd.archive.answering import Answer, Asked, keyword_of
 from hostd.archive.archive import Archive
 from hostd.archive.labels import Subject
 from hostd.archive.queries import keywords_of
@@ -25,15 +25,20 @@ from hostd.dicom.media_types import DICOM_JSON, DICOM_XML
 from hostd.web.dicomweb import choosing
 from hostd.web.dicomweb.multipart import multipart_type, new_boundary, written, xml_part
 from hostd.web.dicomweb.resources import root_url
+from hostd.web.errors import UNKNOWN_TAG, WebError
 from hostd.web.listing import listed
 from hostd.web.parameters import LARGEST
 from hostd.web.requested import tag_of
 from hostd.web.responses import PiecesResponse
 
-_OWN = frozenset(("limit", "offset", "fuzzymatching", "includefield"))
+_OWN = frozenset(("limit", "offset", "fuzzymatching", "includefield", "accept", "charset"))
+"""Parameters that are no keys (PS3.18 §8.3.3, §8.3.4)."""
+_LISTED = frozenset(("CS", "UI"))
+"""VRs in whose keys a comma parts values, as it can be in none of them."""
 _RETRIEVE_URL = 0x00081190
 _NOT_FUZZY = '299 hostd "The fuzzymatching parameter is not supported. Only literal matching has been performed."'
 _NO_TIMEZONE = '299 hostd "TimezoneOffsetFromUTC is not reckoned with: dates and times are matched as they stand."'
+_UNMATCHED = '299 hostd "Nothing is matched by these attributes: {}."'
 _MORE = '299 hostd "There are more results than are given; ask with an offset, or for less."'
 
 _DEFAULTS: dict[Subject, tuple[int, ...]] = {
@@ -128,6 +133,9 @@ async def _answered(request: Request, archive: Archive, sought: _Search, *, is_f
         response.headers.append("Warning", _NOT_FUZZY)
     if TIMEZONE in sought.asked.wanted and any(map(request.query_params.get, ("TimezoneOffsetFromUTC", "00080201"))):
         response.headers.append("Warning", _NO_TIMEZONE)
+    if sought.asked.unmatched:
+        names = ", ".join(keyword_of(tag) or f"{tag:08X}" for tag in sorted(sought.asked.unmatched))
+        response.headers.append("Warning", _UNMATCHED.format(names))
     if sought.is_capped and await run_in_threadpool(_has_more, archive, sought):
         response.headers.append("Warning", _MORE)
     return response
@@ -145,9 +153,9 @@ def _search(
     keys: dict[int, tuple[str, str]] = {}
     for name, text in request.query_params.multi_items():
         if name not in _OWN:
-            tag = tag_of(name)
+            tag = _attribute(name)
             # A time zone is of the dates that are asked for, and is no key (PS3.18 §8.3.4.1.1).
-            sought = "" if tag == TIMEZONE else text.replace(",", "\\") if known_vr(tag) == "UI" else text
+            sought = "" if tag == TIMEZONE else text.replace(",", "\\") if known_vr(tag) in _LISTED else text
             keys[tag] = known_vr(tag), sought
     for one, uid in uids.items():
         keys[_UIDS[one]] = "UI", uid
@@ -161,7 +169,7 @@ def _search(
         within=None,
         combines=True,  # PS3.18 §8.3.4.1.1: always
     )
-    wanted = {*keys, *_UIDS_OF[level], *_DEFAULTS[level], *(tag_of(name) for name in names if name != "all")}
+    wanted = {*keys, *_UIDS_OF[level], *_DEFAULTS[level], *(_attribute(name) for name in names if name != "all")}
     for above in _LEVELS[: _LEVELS.index(level)]:
         wanted |= set(_DEFAULTS[above]) - set(_COUNTS[above])  # what it is in is told, too
     if is_all:
@@ -178,6 +186,14 @@ def _search(
         is_all and level == "instance",
         root_url(request),
     )
+
+
+def _attribute(name: str) -> int:
+    """Return the tag of an attribute, or of the sequence that one is in (PS3.18 §8.3.4.1). Raises `WebError`."""
+    first, *within = map(tag_of, name.split("."))
+    if within and known_vr(first) != "SQ":
+        raise WebError(400, UNKNOWN_TAG, f"there is no sequence of DICOM {name.partition('.')[0]!r}")
+    return first
 
 
 _UIDS_OF: dict[Subject, tuple[int, ...]] = {
