@@ -5,6 +5,7 @@ One frame is decoded, whatever the image has; what is needed of it beside is of 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from hostd.errors import CannotTranscodeError
@@ -35,6 +36,7 @@ def draw(job: Draw, source: BinaryIO, result: BinaryIO) -> None:
         frames = open_frames(opened)
         if job.frame >= frames.pixels.frames:
             raise CannotTranscodeError(f"the image has {frames.pixels.frames} frames")
+        frames.pixels = replace(frames.pixels, is_for_show=job.kind != "samples")
         frame = frames.frame(job.frame)
         if job.kind == "samples":
             result.write(_container(frame, frames.decoded))

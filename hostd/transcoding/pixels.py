@@ -62,6 +62,8 @@ class Pixels:
     """Unused bits below the samples: HighBit + 1 - BitsStored."""
     overlays: tuple[tuple[int, int], ...] = ()
     """Overlays that lie in unused bits of the samples: group and bit of each (PS3.5 §8.1.2, retired)."""
+    is_for_show: bool = False
+    """Whether the samples are only to be shown: what stands in unused bits is then left out rather than refused."""
 
     @property
     def frame_bits(self) -> int:
@@ -134,7 +136,7 @@ def from_container(raw: bytes, pixels: Pixels) -> Frame:
     """Return the canonical form of one uncompressed frame that begins at a byte.
 
     Raises `CannotTranscodeError` when unused bits hold something else than zeros, the sign, or overlays that the header
-    describes: no codec would keep it.
+    describes, and the image is not only for show: no codec would keep it.
     """
     import numpy as np  # noqa: PLC0415 - importing this module must not load numpy in the host
 
@@ -162,7 +164,7 @@ def from_samples(arranged: Frame, pixels: Pixels) -> Frame:
         # The usual case: unused bits hold zeros or the sign, and no sample needs to be moved.
         return _in_order(arranged, pixels)
     value = _masked(arranged, pixels)
-    if pixels.bits_stored < pixels.bits_allocated:
+    if pixels.bits_stored < pixels.bits_allocated and not pixels.is_for_show:
         unsigned = arranged.view(arranged.dtype.str.replace("i", "u"))
         everything = (1 << pixels.bits_allocated) - 1
         unused = everything & ~(((1 << pixels.bits_stored) - 1) << pixels.shift)

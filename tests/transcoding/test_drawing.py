@@ -105,6 +105,17 @@ def test_tables_take_the_place_of_rescale_and_window():
     assert drawn(content).tolist() == [[0, 85, 170, 255, 255]]
 
 
+@pytest.mark.parametrize("kind", ["rendered", "preview", "uint16", "int16"])
+@pytest.mark.parametrize("signed", [False, True])
+def test_bits_that_the_header_does_not_declare_are_not_drawn(kind, signed):
+    shown = (RAMP % 2048 - 1024 if signed else RAMP).astype("<i2" if signed else "<u2")
+    stray = (shown.view("<u2") & 0x0FFF | 0x5000).view(shown.dtype)
+    stored = {"BitsStored": 12, "HighBit": 11}
+    assert (drawn(image(stray, **stored), kind) == drawn(image(shown, **stored), kind)).all()
+    with pytest.raises(CannotTranscodeError, match="beside BitsStored"):
+        drawn(image(stray, **stored), "samples", form="raw")
+
+
 def test_monochrome1_is_white_where_it_is_low():
     pixels = np.array([[0, 100, 255]], dtype="u1")
     for kind in ("rendered", "preview"):
