@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
-from typing import Annotated, BinaryIO, Literal
+from typing import BinaryIO
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from hostd.archive.archive import Archive
@@ -20,25 +19,22 @@ from hostd.errors import CannotTranscodeError
 from hostd.transcoding import contents
 from hostd.transcoding.elements import PIXEL_DATA
 from hostd.transcoding.messages import Draw
-from hostd.transcoding.pixels import COLUMNS, ROWS
 from hostd.transcoding.raw_frames import RawFrames
-from hostd.web import tags
-from hostd.web.accepting import preferred
 from hostd.web.dicomweb import choosing
-from hostd.web.dicomweb.choosing import Form, not_acceptable
+from hostd.web.dicomweb.choosing import Form
 from hostd.web.dicomweb.models import Models, read
 from hostd.web.dicomweb.multipart import Part, length_of, multipart_type, new_boundary, written, xml_part
+from hostd.web.dicomweb.rendered import Quality, Viewport, Window, job_of
 from hostd.web.dicomweb.resources import INSTANCE, SERIES, STUDY, named, one, root_url
 from hostd.web.errors import (
     INCOMPATIBLE_IMAGE_FORMAT,
-    PARAMETER_OUT_OF_RANGE,
     UNKNOWN_RESOURCE,
     WebError,
     bad_request,
     unknown_resource,
 )
 from hostd.web.files import file_response, open_response, opened, parses, part_response
-from hostd.web.frames import MAX_SIDE, AskedWindow, Pictures, frame_count, require_frame, window_of
+from hostd.web.frames import Pictures, frame_count, require_frame
 from hostd.web.promptness import prompt
 from hostd.web.requested import tag_of
 from hostd.web.responses import PiecesResponse, encoded
@@ -47,19 +43,6 @@ from hostd.web.transcoded import Made
 
 MAX_FRAMES = 10_000
 """Frames that one request may name."""
-
-Window = Annotated[
-    str | None, Query(description="`center,width` or `center,width,function` of a window to show it by.")
-]
-Viewport = Annotated[
-    str | None,
-    Query(
-        description="`width,height` that a picture must fit into, with `,x,y,width,height` of the part that is drawn."
-    ),
-]
-Region = tuple[int, int, int, int]
-"""A part of an image: its first column and row, and how many it has of them, less than 0 for those in reverse order."""
-Quality = Annotated[int, Query(ge=1, le=100, description="How good a JPEG is to be.")]
 
 
 def retrieve_routes(archive: Archive, made: Made, pictures: Pictures) -> APIRouter:
@@ -199,7 +182,7 @@ def _add_pixels(archive: Archive, router: APIRouter, made: Made, pictures: Pictu
             raise bad_request("one frame at a time is drawn")
         found = one(archive, study, series, instance)
         _require(found, number)
-        job = _job(request, number, window, _viewport(viewport, archive, found), quality)
+        job = job_of(request, archive, found, number, window, viewport, quality)
         return file_response(pictures.open(found, job), media_type=f"image/{job.form}")
 
     @router.get(INSTANCE + "/rendered", summary="Draw the first frame of an instance")
@@ -289,91 +272,6 @@ def _require(instance: Instance, number: int) -> None:
 
 def _no_frame(count: int) -> WebError:
     return unknown_resource(f"the instance has {count} frames")
-
-
-def _job(
-    request: Request, number: int, window: str | None, viewport: tuple[int, int, Region | None], quality: int
-) -> Draw:
-    asked = request.query_params.get("accept") or request.headers.get("accept")
-    kind = preferred(asked, ("image/jpeg", "image/png"))
-    if kind is None:
-        raise not_acceptable("pictures are image/jpeg or image/png")
-    form: Literal["png", "jpeg"] = "png" if kind == "image/png" else "jpeg"
-    return Draw(number, "rendered", form, quality, _window(window), *viewport)
-
-
-def _window(text: str | None) -> AskedWindow | None:
-    if not text:
-        return None
-    parts = text.split(",")
-    functions = {
-        "linear": "LINEAR",
-        "linear-exact": "LINEAR_EXACT",
-        "linear_exact": "LINEAR_EXACT",
-        "sigmoid": "SIGMOID",
-    }
-    function = functions.get(parts[2].strip().lower()) if len(parts) == 3 else "LINEAR"
-    try:
-        center, width = float(parts[0]), float(parts[1])
-    except (ValueError, IndexError):
-        function = None
-    if function is None or not 2 <= len(parts) <= 3:
-        raise WebError(
-            400, PARAMETER_OUT_OF_RANGE, "a window is center,width or center,width,function (PS3.18 §8.3.5.1.4)"
-        )
-    return window_of(center, width, function)
-
-
-def _viewport(text: str | None, archive: Archive, instance: Instance) -> tuple[int, int, Region | None]:
-    """Return what a viewport says of a picture: the columns and rows that it must fit into, and the part that is drawn."""
-    if not text:
-        return 0, 0, None
-    sides, region = text.split(",")[:2], text.split(",")[2:]
-    are_sides = all(one.isascii() and one.isdigit() and len(one) < 10 and 0 < int(one) <= MAX_SIDE for one in sides)
-    if len(sides) != 2 or not are_sides or len(region) > 4:
-        raise _no_viewport()
-    columns, rows = map(int, sides)
-    if not any(region):
-        return columns, rows, None
-    own_columns, own_rows = _size(archive, instance)
-    left, top, width, height = (*region, "", "", "")[:4]
-    (column, across), (row, down) = _extent(left, width, own_columns), _extent(top, height, own_rows)
-    return columns, rows, (column, row, across, down)
-
-
-def _extent(first: str, length: str, size: int) -> tuple[int, int]:
-    """Return where a part of so many pixels begins, and how many it has, less than 0 for one that is turned about.
-
-    What is left out reaches from the first to the last. A pixel of which a part is asked for is drawn as a whole.
-    """
-    try:
-        begin = float(first or 0)
-        extent = float(length) if length else size - begin
-    except ValueError as error:
-        raise _no_viewport() from error
-    if not 0 <= begin < begin + abs(extent) <= size:
-        raise _no_viewport()
-    count = math.ceil(begin + abs(extent)) - math.floor(begin)
-    return math.floor(begin), count if extent > 0 else -count
-
-
-def _size(archive: Archive, instance: Instance) -> tuple[int, int]:
-    """Return how many columns and rows an image has."""
-    parses(instance)
-    with opened(archive, instance) as file:
-        elements = tags.read_elements(file)
-    columns, rows = (elements.get(tag, ("", None))[1] for tag in (COLUMNS, ROWS))
-    if not columns or not rows:
-        raise WebError(415, INCOMPATIBLE_IMAGE_FORMAT, "the header does not say how large the image is")
-    return int(columns[0]), int(rows[0])
-
-
-def _no_viewport() -> WebError:
-    return WebError(
-        400, PARAMETER_OUT_OF_RANGE,
-        f"a viewport is width,height, each from 1 to {MAX_SIDE}, or width,height,x,y,width,height, of which the last four name a part inside"
-        " of the image (PS3.18 §8.3.5.1.3)",
-    )  # fmt: skip
 
 
 # -- bulk data --------------------------------------------------------------------------------------------------------
