@@ -63,7 +63,7 @@ def run(
     node.start()
     try:
         if rereading is not None:
-            rereading.start()
+            rereading.start(loaded.notes)
         for note in loaded.notes:
             typer.echo(f"{file}: {note}")
         facts = node.facts()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import structlog
 
+from hostd.config.orthanc.draft import Note
 from hostd.config.orthanc.reading import files_of
-from hostd.config.settings import Settings, load
+from hostd.config.settings import Settings, load_with_origins
 from hostd.errors import ConfigurationError, HostdError
 
 _log = structlog.get_logger(__name__)
@@ -30,12 +31,14 @@ class Rereading:
         self._file = file
         self._apply = apply
         self._taken = self._seen = self._digest()
+        self._said: frozenset[Note] = frozenset()
         self._asked = threading.Event()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._serve, name="configuration", daemon=True)
 
-    def start(self) -> None:
-        """Begin to look."""
+    def start(self, said: Iterable[Note] = ()) -> None:
+        """Begin to look. What was `said` of the configuration is not said again."""
+        self._said = frozenset(said)
         self._thread.start()
 
     def stop(self) -> None:
@@ -59,10 +62,15 @@ class Rereading:
             _log.error("the configuration is not read again: its file is empty, or gone", file=str(self._file))
             return False
         try:
-            self._apply(load(self._file))
+            loaded = load_with_origins(self._file)
+            self._apply(loaded.settings)
         except HostdError as error:
             _log.error("the configuration was not taken; what was taken last goes on", reason=str(error))
             return False
+        for note in loaded.notes:
+            if note not in self._said:
+                _log.warning(str(note), file=str(self._file))
+        self._said = frozenset(loaded.notes)
         return True
 
     def _serve(self) -> None:

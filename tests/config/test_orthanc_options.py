@@ -150,7 +150,6 @@ def test_the_faces_are_as_they_were():
         ({}, "127.0.0.1", False, None),
         ({"RegisteredUsers": {"a": "x"}}, "127.0.0.1", False, None),
         ({"RegisteredUsers": {"a": "x"}, "AuthenticationEnabled": True}, "127.0.0.1", True, None),
-        ({"AuthenticationEnabled": True}, "127.0.0.1", False, "AuthenticationEnabled"),
         ({"RemoteAccessAllowed": True, "RegisteredUsers": {"a": "x"}}, "0.0.0.0", True, None),
         ({"RemoteAccessAllowed": True}, "127.0.0.1", False, "RemoteAccessAllowed"),
         ({"RemoteAccessAllowed": True, "AuthenticationEnabled": False}, "127.0.0.1", False, "RemoteAccessAllowed"),
@@ -164,6 +163,12 @@ def test_http_is_open_to_others_only_with_users(options, host, users, told):
     found = settings(**options)
     assert (found.http.host, bool(found.users)) == (host, users)
     assert set(notes(**options)) - {"StorageDirectory"} == ({told} if told else set())
+
+
+@pytest.mark.parametrize("more", [{}, {"RegisteredUsers": {}}, {"RemoteAccessAllowed": True}])
+def test_who_wants_users_to_sign_in_and_names_none_is_not_open_to_all(more):
+    with pytest.raises(InvalidConfigurationError, match=r"AuthenticationEnabled: is true.*RegisteredUsers"):
+        converted(AuthenticationEnabled=True, **more)
 
 
 def test_servers_of_dicomweb_are_destinations():

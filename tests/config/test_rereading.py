@@ -4,6 +4,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from hostd.config.rereading import Rereading
+from hostd.config.settings import load_with_origins
 
 GOOD = '[node]\nname = "a"\n'
 
@@ -84,3 +85,32 @@ def test_a_folder_of_orthancs_is_read_again_when_one_of_its_files_changes_or_com
     reading.look()
     assert reading.look()
     assert taken == [("a", 104), ("other", 104)]
+
+
+def test_what_is_to_be_said_of_a_changed_configuration_of_orthancs_is_said_once(tmp_path, taken):
+    file = tmp_path / "orthanc.json"
+    file.write_text('{"Name": "a", "StorageCompression": true}')
+    reading = Rereading(file, lambda settings: taken.append(settings.node.name))
+    with capture_logs() as logs:
+        reading.start(load_with_origins(file).notes)
+        reading.stop()
+        reading.look(at_once=True)
+        assert logs == []
+        file.write_text('{"Name": "a", "StorageCompression": true, "WebDavDeleteAllowed": true}')
+        reading.look(at_once=True)
+        reading.look(at_once=True)
+    (line,) = logs
+    assert line["event"].startswith("WebDavDeleteAllowed: ")
+    assert line["log_level"] == "warning"
+
+
+def test_a_configuration_without_its_users_any_more_is_not_taken(tmp_path, taken):
+    file = tmp_path / "orthanc.json"
+    file.write_text('{"AuthenticationEnabled": true, "RegisteredUsers": {"anna": "x"}}')
+    reading = Rereading(file, lambda settings: taken.append([*settings.users]))
+    assert reading.look(at_once=True)
+    file.write_text('{"AuthenticationEnabled": true, "RegisteredUsers": {}}')
+    with capture_logs() as logs:
+        assert not reading.look(at_once=True)
+    assert taken == [["anna"]]
+    assert "RegisteredUsers" in logs[0]["reason"]

@@ -209,18 +209,19 @@ def _http(draft: Draft, hashed: Callable[[str, str], str]) -> None:
     is_remote = draft.flag("RemoteAccessAllowed", default=False)
     users = draft.table("RegisteredUsers")
     is_open = not draft.flag("AuthenticationEnabled", default=is_remote)
-    if is_open and users and is_remote:
+    if draft.given.get("AuthenticationEnabled") is True and not users:
+        # Orthanc lets nobody in then, or on other machines everybody who knows its default password.
+        draft.problem(
+            "AuthenticationEnabled",
+            "is true, and there are no users: name one in RegisteredUsers, or AuthenticationEnabled = false",
+        )
+    elif is_open and users and is_remote:
         draft.note(
             "AuthenticationEnabled",
             "other machines may call, so that the users of RegisteredUsers must sign in all the same",
         )
     elif is_open:
         users = {}
-    elif not users and not is_remote:
-        draft.note(
-            "AuthenticationEnabled",
-            "there are no users in RegisteredUsers, so that whoever is on this machine may do everything",
-        )
     for name, password in users.items():
         if not isinstance(password, str) or not password:
             draft.problem(f"RegisteredUsers.{name}", "should be a password, as text")

@@ -134,7 +134,7 @@ OPTIONS: dict[str, Option] = {
         "`http.host`", 'true is "0.0.0.0", and only with users; without, hostd listens on this machine only, and says so.'
     ),
     "AuthenticationEnabled": _different(
-        "`[users]`", "Absent, it is as `RemoteAccessAllowed`. false leaves the users out, but where other machines may call: there they stay."
+        "`[users]`", "Absent, it is as `RemoteAccessAllowed`. true without users is refused, where Orthanc starts, and lets nobody in. false leaves the users out, but where other machines may call: there they stay."
     ),
     "RegisteredUsers": _different(
         "`[users.NAME]`", "Hashed in memory, and by `hostd config convert`; each may do everything (`admin`). There is no user `orthanc` but by name."
