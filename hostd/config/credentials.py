@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import ClassVar, Self
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
 from hostd.config.secret_files import from_file, from_variable, secret_of
 from hostd.config.section import Section
@@ -68,6 +68,13 @@ class Credentials(Certified):
     )
     header_env: dict[str, str] = Field(default={}, description="Headers whose values are in environment variables.")
 
+    @field_validator("headers")
+    @classmethod
+    def _values_are_values(cls, headers: dict[str, SecretStr]) -> dict[str, SecretStr]:
+        # What has another fault in its name is not repeated: it may be a whole header.
+        _check_values({name: value for name, value in headers.items() if _HEADER.fullmatch(name)})
+        return headers
+
     @model_validator(mode="after")
     def _headers_are_headers(self) -> Self:
         names = [name.lower() for name in self.header_names]
@@ -95,8 +102,8 @@ class Credentials(Certified):
 
     @property
     def secret_source(self) -> str:
-        """The first setting that names where a secret is to be read from."""
-        return next(key for key in self.SECRET_SOURCES if getattr(self, key))
+        """The first setting that names where a secret is to be read from, else that of the headers that stand there."""
+        return next((key for key in self.SECRET_SOURCES if getattr(self, key)), "headers")
 
     def with_secrets(self, environ: Mapping[str, str]) -> Self:
         """Return the same with password and headers in place.
@@ -109,8 +116,15 @@ class Credentials(Certified):
         headers |= {
             name: SecretStr(from_variable(variable, environ, "header")) for name, variable in self.header_env.items()
         }
-        for name, value in headers.items():
-            text = value.get_secret_value()
-            if not text.isprintable() or not text.isascii():
-                raise ValueError(f"the value of the header {name} is not of printable ASCII characters")
+        _check_values(headers)
         return self.model_copy(update={"password": password, "headers": headers})
+
+
+def _check_values(headers: Mapping[str, SecretStr]) -> None:
+    """Raise `ValueError` for a header whose value cannot be sent, without the value (RFC 9110 §5.5)."""
+    for name, value in headers.items():
+        text = value.get_secret_value()
+        if not text.isprintable() or not text.isascii() or text.startswith(" "):
+            raise ValueError(
+                f"the value of the header {name} is not of printable ASCII characters, or begins with a blank"
+            )

@@ -246,6 +246,8 @@ def why(error: Exception) -> str:
         return "no connection in time"
     if isinstance(error, requests.ReadTimeout):
         return "no answer in time"
+    if isinstance(error, requests.exceptions.InvalidHeader):  # its text has the value, which may be a secret
+        return "one of its headers cannot be sent: its value is not of printable ASCII characters"
     cause: BaseException = error
     while (inner := _inner(cause)) is not None:
         cause = inner

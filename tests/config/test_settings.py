@@ -488,6 +488,17 @@ def test_no_secret_is_in_the_error_when_a_variable_is_wrong(config, variable, va
     assert "hunter2secret" not in "".join(map(repr, found))
 
 
+@pytest.mark.parametrize(
+    "value", ["M\u00fcller hunter2secret", "hunter2secret\\n", " hunter2secret", "hunter2secret\\u0000"]
+)
+@pytest.mark.parametrize("table", ["peers", "dicomweb", "targets"])
+def test_a_header_that_cannot_be_sent_is_named_and_its_value_not_shown(config, table, value):
+    (problem,) = problems(config, f'[{table}.a]\nurl = "http://h/"\nheaders = {{ "X-Token" = "{value}" }}\n')
+    assert problem.key == f"{table}.a.headers"
+    assert "X-Token" in problem.message
+    assert "hunter2secret" not in str(problem)
+
+
 def test_a_validation_error_of_settings_made_by_hand_shows_no_secret():
     with pytest.raises(ValidationError) as caught:
         Settings(peers={"p": {"url": "https://u:hunter2secret@x/", "password": ["hunter2secret"]}})

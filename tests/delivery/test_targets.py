@@ -10,6 +10,7 @@ from hostd.archive import tasks
 from hostd.archive.tasks import Task
 from hostd.config.targets import Target as Settings
 from hostd.delivery import targets
+from hostd.delivery.http import Access, HttpConnection, why
 from hostd.delivery.targets import Gone, NoAnswerError, Target, Telling, get, tellers
 from hostd.errors import ActionFault, NotFoundError, ScriptError
 from hostd.sandbox.requesting import fault_of
@@ -188,3 +189,13 @@ def test_what_waits_for_a_target_that_is_gone_fails_in_the_open():
     assert tasks.OPEN
     with pytest.raises(ActionFault, match="no longer in the configuration"):
         Gone().prepare(task())
+
+
+def test_a_header_that_cannot_be_sent_is_told_without_its_value():
+    connection = HttpConnection(
+        Access("http://127.0.0.1:1/", headers={"Authorization": "Bearer hunter2secret\n"}), accept="*/*"
+    )
+    with pytest.raises(OSError, match="hunter2secret") as refused:
+        connection.get("")
+    assert "header" in why(refused.value)
+    assert "hunter2secret" not in why(refused.value)

@@ -69,6 +69,9 @@ WRONG = [
     ("modalities/x", '{"AET": "much too long for one", "Host": "h", "Port": 1}'), ("modalities/x%20y", '["A", "h", 1]'),
     ("peers/x", '["http://h/", "anna"]'), ("peers/x", '["http://anna:hush@h/"]'), ("peers/x", "[]"), ("peers/x", "7"),
     ("peers/x", '{"Url": "http://h/", "CertificateFile": "/nowhere", "CertificateKeyFile": "/nowhere"}'),
+    ("peers/x", r'{"Url": "http://h/", "HttpHeaders": {"Authorization": "Bearer hush\n"}}'),
+    ("peers/x", '{"Url": "http://h/", "HttpHeaders": {"Authorization": " hush"}}'),
+    ("peers/x", '{"Url": "http://h/", "HttpHeaders": {"Authorization": "hüsh"}}'),
 ]  # fmt: skip
 
 
