@@ -16,6 +16,9 @@ from hostd.config.orthanc.draft import Note
 from hostd.config.problems import InvalidConfigurationError, Loc, Problem, dotted
 from hostd.errors import ConfigurationError
 
+_SETTINGS_OF_ONE_WORD = frozenset({"username"})
+"""Those that messages name. Other words, as "port", are also what they are about."""
+
 
 @dataclass(frozen=True, slots=True)
 class Source:
@@ -29,14 +32,29 @@ class Source:
     notes: tuple[Note, ...] = ()
     options: Mapping[Loc, str] = field(default_factory=dict)
     """Which option of Orthanc's gave which setting."""
+    problems: tuple[Problem, ...] = ()
+    """What is wrong with options of Orthanc's."""
 
     def in_its_words(self, problem: Problem) -> Problem:
-        """Return a problem with the option that gave the setting it is about."""
-        if problem.variable is not None:
+        """Return a problem with the options that gave the settings it is about."""
+        if problem.variable is not None or not self.options:
             return problem
         keys = {dotted(loc): option for loc, option in self.options.items()}
-        option = next((keys[key] for key in keys if problem.key == key or problem.key.startswith(f"{key}[")), None)
-        return replace(problem, key=f"{option} ({problem.key})") if option else problem
+        within = [key for key in keys if re.match(rf"{re.escape(key)}(?![^.\[])", problem.key)]
+        nearest = max(within, key=len, default="")
+        message = re.sub(
+            r"(?<![\w/.])[a-z_]+(?![\w/.])", lambda word: _beside(keys, problem.key, word[0]), problem.message
+        )
+        option = f"{keys[nearest]}{problem.key.removeprefix(nearest)} ({problem.key})" if nearest else problem.key
+        return replace(problem, key=option, message=message)
+
+
+def _beside(keys: Mapping[str, str], key: str, word: str) -> str:
+    """Return the option for a word that is a setting of the table that a problem is of, or in; other words as they are."""
+    if "_" not in word and word not in _SETTINGS_OF_ONE_WORD:
+        return word
+    table = key.rpartition(".")[0]
+    return keys.get(f"{key}.{word}") or keys.get(f"{table}.{word}") or word
 
 
 def read(path: Path | None, environ: Mapping[str, str]) -> Source:
@@ -51,14 +69,19 @@ def read(path: Path | None, environ: Mapping[str, str]) -> Source:
 
 def _orthanc(path: Path, environ: Mapping[str, str]) -> Source:
     files = reading.files_of(path)
-    given = reading.merged({file: _text_of(file) for file in files}, environ)
+    twice: list[str] = []
+    given = reading.merged({file: _text_of(file) for file in files}, environ, twice)
     folder = path if path.is_dir() else path.parent
-    try:
-        converted = from_orthanc(given, base=folder, hashed=hash_once)
-    except InvalidConfigurationError as error:
-        raise InvalidConfigurationError([replace(problem, file=path) for problem in error.problems]) from None
+    converted = from_orthanc(given, base=folder, hashed=hash_once)
+    notes = [
+        *converted.notes,
+        *(Note(name, "stands twice in one object; the last one counts") for name in dict.fromkeys(twice)),
+    ]
     watched = dict.fromkeys((path, *files))
-    return Source(converted.values, folder, tuple(watched), notes=converted.notes, options=converted.options)
+    return Source(
+        converted.values, folder, tuple(watched), notes=tuple(notes), options=converted.options,
+        problems=tuple(replace(problem, file=path) for problem in converted.problems),
+    )  # fmt: skip
 
 
 def _text_of(path: Path) -> str:

@@ -256,8 +256,10 @@ def load_with_origins(path: Path | None, *, environ: Mapping[str, str] = os.envi
             settings = Settings(**given.values)
     except ValidationError as error:
         found = problems_of(error, Settings, file=path, text=source.text, variables=given.variables)
-        raise InvalidConfigurationError([*given.problems, *map(source.in_its_words, found)]) from None
-    problems = given.problems
+        raise InvalidConfigurationError([
+            *given.problems, *source.problems, *map(source.in_its_words, found)
+        ]) from None  # fmt: skip
+    problems = [*given.problems, *source.problems]
     for file in () if settings.node.allow_insecure_permissions else source.files:
         try:
             refuse_writable_by_others(file)

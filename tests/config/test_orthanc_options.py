@@ -22,7 +22,10 @@ BASE = Path("/etc/orthanc")
 
 
 def converted(**options):
-    return from_orthanc(options, base=BASE, hashed=lambda user, password: HASH)
+    found = from_orthanc(options, base=BASE, hashed=lambda user, password: HASH)
+    if found.problems:
+        raise InvalidConfigurationError(found.problems)
+    return found
 
 
 KEYS = [name.rpartition(".")[2] for name in OPTIONS if "." in name]
@@ -291,6 +294,23 @@ def test_peers_are_arrays_or_objects():
         ({"OverwriteInstances": "Sometimes"}, "OverwriteInstances"),
         ({"BuiltinDecoderTranscoderOrder": "First"}, "BuiltinDecoderTranscoderOrder"),
         ({"StableAge": "soon"}, "StableAge"),
+        ({"StableAge": True}, "StableAge"),
+        ({"MaximumStorageSize": True}, "MaximumStorageSize"),
+        ({"StorageDirectory": 5}, "StorageDirectory"),
+        ({"StorageDirectory": {}}, "StorageDirectory"),
+        ({"StorageDirectory": "a\0b"}, "StorageDirectory"),
+        ({"StorageDirectory": "a\ud800"}, "StorageDirectory"),
+        ({"SslEnabled": True, "SslCertificate": 5}, "SslCertificate"),
+        ({"OrthancPeers": {"p": ["http://h/"]}, "HttpsCACertificates": 5}, "HttpsCACertificates"),
+        ({"OrthancPeers": {"p": {"Url": "http://h/", "Password": "x"}}}, "OrthancPeers.p.Password"),
+        ({"OrthancPeers": {"p": ["http://h/", "", "x"]}}, "OrthancPeers.p.Password"),
+        ({"OrthancPeers": {"p": {"Url": "http://h/", "Timeout": "soon"}}}, "OrthancPeers.p.Timeout"),
+        ({"OrthancPeers": {"p": {"Url": "http://h/", "CertificateFile": 5}}}, "OrthancPeers.p.CertificateFile"),
+        ({"DicomWeb": {"Servers": {"p": {"Url": "http://h/", "Timeout": []}}}}, "DicomWeb.Servers.p.Timeout"),
+        (
+            {"DicomModalities": {"a": {"AET": "A", "Host": "h", "Port": 1, "AllowEcho": "no"}}},
+            "DicomModalities.a.AllowEcho",
+        ),
         ({"DicomScuPreferredTransferSyntax": "1.2.3"}, "DicomScuPreferredTransferSyntax"),
     ],
 )
@@ -340,6 +360,8 @@ def test_hostds_own_codecs_stay_where_plug_ins_alone_had_to_do():
 def test_no_limit_in_time_leaves_the_default_and_is_told():
     assert settings(DicomScpTimeout=0).dicom.timeout_s == settings().dicom.timeout_s
     assert "DicomScpTimeout" in notes(DicomScpTimeout=0)
+    assert settings(StableAge=0).stable.quiet_s == 60
+    assert "StableAge" not in notes(StableAge=0)
 
 
 def test_what_is_as_orthancs_default_is_not_told():
@@ -437,9 +459,56 @@ def test_a_value_that_is_wrong_is_told_by_orthancs_name(tmp_path):
     with pytest.raises(ConfigurationError) as refused:
         load(file, environ={})
     said = str(refused.value)
-    for name in ("HttpPort (http.port)", "DicomModalities.a.AET (modalities.a.aet)", "modalities.a.port: is missing"):
+    for name in (
+        "HttpPort (http.port)",
+        "DicomModalities.a.AET (modalities.a.aet)",
+        "DicomModalities.a.Port (modalities.a.port): is missing",
+    ):
         assert name in said
     assert str(file) in said
+
+
+@pytest.mark.parametrize(("options", "missing"), [
+    ({"OrthancPeers": {"a": {"url": "http://h/"}}}, ["OrthancPeers.a.Url (peers.a.url)"]),
+    ({"OrthancPeers": {"a": [None]}}, ["OrthancPeers.a.Url (peers.a.url)"]),
+    ({"DicomWeb": {"Servers": {"a": {"URL": "http://h/"}}}}, ["DicomWeb.Servers.a.Url (dicomweb.a.url)"]),
+    ({"DicomModalities": {"a": {"AllowStore": True}}}, [f"DicomModalities.a.{name} (modalities.a.{name.lower()})" for name in ("AET", "Host", "Port")]),
+])  # fmt: skip
+def test_a_destination_without_what_it_needs_is_refused_and_not_left_out(tmp_path, options, missing):
+    assert told(tmp_path, options) == [f"{key}: is missing: add it" for key in missing]
+
+
+def told(tmp_path, options):
+    """Return what is said of a file with these options, without its name."""
+    file = tmp_path / "orthanc.json"
+    file.write_text(json.dumps(options))
+    with pytest.raises(InvalidConfigurationError) as refused:
+        load(file, environ={})
+    return [line.removeprefix(f"{file}: ") for line in str(refused.value).splitlines()]
+
+
+@pytest.mark.parametrize(("options", "says"), [
+    ({"OrthancPeers": {"a": {"Url": "http://h/", "HttpHeaders": {"X": 5}}}}, ["OrthancPeers.a.HttpHeaders.X (peers.a.headers.X): "]),
+    ({"OrthancPeers": {"a": {"Url": "http://h/", "CertificateFile": "/c"}}}, [
+        "OrthancPeers.a (peers.a): should have OrthancPeers.a.CertificateFile with its OrthancPeers.a.CertificateKeyFile",
+    ]),
+    ({"OrthancPeers": {"a": {"Url": "http://u:geheim@h/"}}}, ["`OrthancPeers.a.Username` and `OrthancPeers.a.Password`"]),
+    ({"DicomTlsEnabled": True, "DicomTlsRemoteCertificateRequired": False}, ["dicom: should have DicomTlsEnabled with DicomTlsCertificate and DicomTlsPrivateKey"]),
+    ({"UserMetadata": {"a": 1024, "b": 1024}}, ["UserMetadata (http.metadata_numbers): should have another number"]),
+    ({"RegisteredUsers": {"a:b": "x"}, "AuthenticationEnabled": True}, ['RegisteredUsers.a:b (users."a:b"): ']),
+    ({"SslEnabled": True, "SslCertificate": "/x/key_file"}, ["there is no file /x/key_file"]),
+])  # fmt: skip
+def test_what_is_wrong_is_told_in_orthancs_words(tmp_path, options, says):
+    said = told(tmp_path, options)
+    for words in says:
+        assert any(words in line for line in said), said
+    assert "geheim" not in "".join(said)
+
+
+def test_all_that_is_wrong_is_told_at_one_time(tmp_path):
+    said = told(tmp_path, {"HttpPort": 99999, "RemoteAccessAllowed": "yes", "OrthancPeers": {"a": {}, "b": 5}})
+    keys = {line.partition(":")[0].partition(" ")[0] for line in said}
+    assert keys == {"HttpPort", "RemoteAccessAllowed", "OrthancPeers.a.Url", "OrthancPeers.b"}
 
 
 def test_how_a_modality_sends_is_its_own_word_and_else_that_of_all():

@@ -6,6 +6,7 @@ import pytest
 
 from hostd.config.orthanc.reading import FromVariable, files_of, is_orthanc, merged, parse
 from hostd.config.problems import InvalidConfigurationError
+from hostd.config.settings import load_with_origins
 from hostd.errors import ConfigurationError
 
 FILE = Path("/etc/orthanc/orthanc.json")
@@ -62,6 +63,7 @@ def test_a_variable_that_is_not_set_is_named():
         ('{"a": "geheim}', 1, "JSON"),
         ("[]", None, "object"),
         ("[" * 100_000, None, "deep"),
+        ('{"a": ' + "[" * 900 + "]" * 900 + "}", None, "deep"),
         ('{"a": ' + "1" * 5000 + "}", None, "digits"),
     ],
 )
@@ -102,3 +104,11 @@ def test_orthancs_configuration_is_known_by_its_name_or_its_beginning(tmp_path):
         assert is_orthanc(Path("configuration"), text)
     assert not is_orthanc(Path("hostd.toml"), "# {\n[node]\n")
     assert not is_orthanc(Path("hostd.toml"), "")
+
+
+def test_what_stands_twice_in_one_object_is_told_and_the_last_counts(tmp_path):
+    file = tmp_path / "orthanc.json"
+    file.write_text('{"Name": "a", "Name": "b", "DicomModalities": {"x": ["X", "h", 1], "x": ["Y", "h", 1]}}')
+    found = load_with_origins(file, environ={})
+    assert (found.settings.node.name, found.settings.modalities["x"].aet) == ("b", "Y")
+    assert {note.option for note in found.notes} >= {"Name", "x"}

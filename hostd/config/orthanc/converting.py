@@ -26,7 +26,7 @@ def from_orthanc(given: Mapping[str, Any], *, base: Path, hashed: Callable[[str,
     """Return what these options of Orthanc's are in hostd's tables, with Orthanc's defaults where others would notice them.
 
     Relative paths are relative to `base`; all that come out are absolute. `hashed` gives the hash of a user's password.
-    Raises `InvalidConfigurationError` for options that are not what Orthanc takes either; values are judged by `Settings`.
+    Options that are not what Orthanc takes either are among the problems; values are judged by `Settings`.
     """
     draft = Draft(given, base)
     _node(draft)
@@ -50,8 +50,15 @@ def _node(draft: Draft) -> None:
     if plain != name:
         draft.note("Name", f"the node is called {plain}: names are of letters, digits, '.', '_' and '-'")
     draft.put(("node", "name"), plain, "Name")
-    storage = draft.path(draft.given.get("StorageDirectory")) or draft.path("OrthancStorage")
-    assert storage is not None, "a name is a path"
+    storage = draft.path("StorageDirectory", "OrthancStorage")
+    if storage is not None:
+        _folders(draft, storage)
+    # 0 is 60 s for Orthanc too.
+    draft.put(("stable", "quiet_s"), draft.number("StableAge"), "StableAge")
+    _limits(draft)
+
+
+def _folders(draft: Draft, storage: str) -> None:
     beside = os.path.dirname(storage)  # noqa: PTH120 - a text, for TOML
     # Where Orthanc may write, hostd may too: often not where the configuration is.
     data, scripts = (f"{beside.rstrip('/')}/{name}" for name in ("hostd-data", "hostd-scripts"))
@@ -61,8 +68,6 @@ def _node(draft: Draft) -> None:
         "StorageDirectory",
         f"is left as it is: `hostd import {shlex.quote(storage)}` takes over what is in it; hostd's data goes into {data}, its scripts are in {scripts}",
     )
-    draft.seconds("StableAge", "stable", "quiet_s")
-    _limits(draft)
 
 
 def _limits(draft: Draft) -> None:
@@ -94,10 +99,10 @@ def _dicom(draft: Draft) -> None:
     if not draft.flag("DicomTlsEnabled", default=False):
         return
     draft.put(("dicom", "tls_port"), port, "DicomTlsEnabled")
-    draft.put(("dicom", "certificate_file"), draft.path(draft.given.get("DicomTlsCertificate")), "DicomTlsCertificate")
-    draft.put(("dicom", "key_file"), draft.path(draft.given.get("DicomTlsPrivateKey")), "DicomTlsPrivateKey")
+    draft.put(("dicom", "certificate_file"), draft.path("DicomTlsCertificate"), "DicomTlsCertificate")
+    draft.put(("dicom", "key_file"), draft.path("DicomTlsPrivateKey"), "DicomTlsPrivateKey")
     if draft.flag("DicomTlsRemoteCertificateRequired", default=True):
-        trusted = draft.path(draft.given.get("DicomTlsTrustedCertificates"))
+        trusted = draft.path("DicomTlsTrustedCertificates")
         draft.put(("dicom", "client_ca_file"), trusted, "DicomTlsTrustedCertificates")
         if trusted is None:
             draft.problem(
@@ -187,6 +192,8 @@ def _queries(draft: Draft) -> None:
 
 def _noted(draft: Draft) -> None:
     draft.move("CheckRevisions", "http", "check_revisions")
+    draft.options["http", "metadata_numbers"] = "UserMetadata"
+    draft.options["http", "attachment_numbers"] = "UserContentType"
     for name, number in draft.table("UserMetadata").items():
         draft.put(("http", "metadata_numbers", name), number, f"UserMetadata.{name}")
     for name, given in draft.table("UserContentType").items():
@@ -227,6 +234,7 @@ def _http(draft: Draft, hashed: Callable[[str, str], str]) -> None:
             draft.problem(f"RegisteredUsers.{name}", "should be a password, as text")
             continue
         option = f"RegisteredUsers.{name}"
+        draft.begin(("users", name), option)
         draft.put(("users", name, "password_hash"), hashed(name, password), option)
         draft.put(("users", name, "role"), "admin", option)
     if is_remote and users:
@@ -237,14 +245,12 @@ def _http(draft: Draft, hashed: Callable[[str, str], str]) -> None:
             "there are no users, so that HTTP is open to this machine only: anyone could read and delete. Name some in RegisteredUsers",
         )
     if draft.flag("SslEnabled", default=False):
-        certificate = draft.path(draft.given.get("SslCertificate")) or draft.path("certificate.pem")
+        certificate = draft.path("SslCertificate", "certificate.pem")
         draft.put(("http", "certificate_file"), certificate, "SslCertificate")
         draft.put(("http", "key_file"), certificate, "SslCertificate")
         _tls_minimum(draft, "SslMinimumProtocolVersion", "http")
         if draft.flag("SslVerifyPeers", default=False):
-            trusted = draft.path(draft.given.get("SslTrustedClientCertificates")) or draft.path(
-                "trustedClientCertificates.pem"
-            )
+            trusted = draft.path("SslTrustedClientCertificates", "trustedClientCertificates.pem")
             draft.put(("http", "client_ca_file"), trusted, "SslTrustedClientCertificates")
 
 

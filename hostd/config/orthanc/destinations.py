@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from hostd.config.orthanc.draft import Draft
@@ -26,8 +25,9 @@ def modalities(draft: Draft) -> None:
         given = _as_object(draft, option, entry, _MODALITY, sizes=(3, 4))
         if given is None:
             continue
-        one = Draft(given, draft.base, problems=draft.problems)
+        one = draft.inside(given, option)
         loc = ("modalities", name)
+        draft.begin(loc, option)
         for key, setting in (("AET", "aet"), ("Host", "host"), ("Port", "port")):
             draft.put((*loc, setting), given.get(key), f"{option}.{key}")
         draft.put((*loc, "calling_aet"), given.get("LocalAet") or None, f"{option}.LocalAet")
@@ -69,6 +69,7 @@ def _preferred(draft: Draft) -> str | None:
             return None
     except UnknownSyntaxError as error:
         draft.problem(option, str(error))
+        return None
     return str(name)
 
 
@@ -81,7 +82,7 @@ def _speaks_tls(draft: Draft, loc: tuple[str, ...], option: str) -> None:
         ("DicomTlsCertificate", "client_certificate_file"),
         ("DicomTlsPrivateKey", "client_key_file"),
     ):
-        draft.put((*loc, setting), draft.path(draft.given.get(key)), key)
+        draft.put((*loc, setting), draft.path(key), key)
     draft.note(
         f"{option}.UseDicomTls",
         "whose certificate is trusted is checked, and not the name in it, as by Orthanc; tls_check_name = true checks that too",
@@ -98,10 +99,9 @@ def peers(draft: Draft) -> None:
 
 def dicomweb(draft: Draft) -> None:
     """Put the servers that the plug-in for DICOMweb sends to. What else they are told to have is of no account here."""
-    plug_in = Draft(draft.table("DicomWeb"), draft.base)
+    plug_in = draft.inside(draft.table("DicomWeb"), "DicomWeb")
     for name, entry in plug_in.table("Servers").items():
         _reached(draft, ("dicomweb", name), f"DicomWeb.Servers.{name}", entry)
-    draft.problems += [replace(problem, key=f"DicomWeb.{problem.key}") for problem in plug_in.problems]
 
 
 def _reached(draft: Draft, loc: tuple[str, str], option: str, entry: Any) -> Mapping[str, Any] | None:
@@ -109,7 +109,11 @@ def _reached(draft: Draft, loc: tuple[str, str], option: str, entry: Any) -> Map
     given = _as_object(draft, option, entry, _BY_HTTP, sizes=(1, 3))
     if given is None:
         return None
+    one = draft.inside(given, option)
+    draft.begin(loc, option)
     draft.put((*loc, "url"), given.get("Url"), f"{option}.Url")
+    for setting, key in (("username", "Username"), ("password", "Password"), ("password_file", "Password")):
+        draft.put((*loc, setting), None, f"{option}.{key}")
     if given.get("Username"):
         draft.put((*loc, "username"), given["Username"], f"{option}.Username")
         password = given.get("Password", "")
@@ -117,14 +121,16 @@ def _reached(draft: Draft, loc: tuple[str, str], option: str, entry: Any) -> Map
             draft.put((*loc, "password_env"), password.variable, f"{option}.Password")
         else:
             draft.put((*loc, "password"), password, f"{option}.Password")
+    elif given.get("Password"):
+        one.problem("Password", "is there without a Username: add it")
     draft.put((*loc, "headers"), given.get("HttpHeaders") or None, f"{option}.HttpHeaders")
-    timeout = Draft(given, draft.base, problems=draft.problems).number("Timeout")
+    timeout = one.number("Timeout")
     if timeout is None:
         draft.put((*loc, "timeout_s"), draft.number("HttpTimeout"), "HttpTimeout")
     draft.put((*loc, "timeout_s"), timeout, f"{option}.Timeout")
-    draft.put((*loc, "ca_file"), draft.path(draft.given.get("HttpsCACertificates")), "HttpsCACertificates")
+    draft.put((*loc, "ca_file"), draft.path("HttpsCACertificates"), "HttpsCACertificates")
     for key, setting in (("CertificateFile", "client_certificate_file"), ("CertificateKeyFile", "client_key_file")):
-        draft.put((*loc, setting), draft.path(given.get(key)), f"{option}.{key}")
+        draft.put((*loc, setting), one.path(key), f"{option}.{key}")
     return given
 
 

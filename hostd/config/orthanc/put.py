@@ -10,6 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 from hostd.config.orthanc import destinations
 from hostd.config.orthanc.draft import Draft
 from hostd.config.orthanc.options import MODALITY_RIGHTS
+from hostd.config.problems import InvalidConfigurationError
 from hostd.config.sections import Modality, Peer
 from hostd.config.values import DestinationName
 from hostd.errors import ConfigurationError
@@ -36,17 +37,20 @@ def entry(kind: Literal["modality", "peer"], name: str, given: Any) -> Modality 
     _require_types(kind, given)
     draft = Draft({option: {name: given}}, _ROOT)
     put(draft)
-    values = draft.converted().values.get(table, {}).get(name, {})
+    found = draft.converted()
+    if found.problems:
+        raise InvalidConfigurationError(found.problems)
+    values = found.values.get(table, {}).get(name, {})
     section: type[Modality | Peer] = Modality if kind == "modality" else Peer
     try:
         _NAME.validate_python(name)
-        found = section.model_validate(values)
+        made = section.model_validate(values)
     except ValidationError as error:
         said = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}".lstrip(": ") for one in error.errors())
         raise ConfigurationError(f"the {kind} {name} cannot be used: {said}") from None
-    if missing := [str(path) for path in found.files.values() if not path.is_file()]:
+    if missing := [str(path) for path in made.files.values() if not path.is_file()]:
         raise ConfigurationError(f"the {kind} {name} cannot be used: there is no file {missing[0]}")
-    return found
+    return made
 
 
 def _require_types(kind: str, given: Any) -> None:

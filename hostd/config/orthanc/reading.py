@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -54,8 +55,10 @@ def is_orthanc(path: Path, text: str = "") -> bool:
     return path.is_dir() or path.suffix.lower() == ".json" or text.lstrip().startswith(("{", "//", "/*"))
 
 
-def merged(texts: Mapping[Path, str], environ: Mapping[str, str]) -> dict[str, Any]:
+def merged(texts: Mapping[Path, str], environ: Mapping[str, str], twice: list[str] | None = None) -> dict[str, Any]:
     """Return what these files say together. An option that two of them give is an error, as it is for Orthanc.
+
+    One that stands twice in one file, of which the last counts, is added to `twice`.
 
     Raises `InvalidConfigurationError`.
     """
@@ -63,7 +66,7 @@ def merged(texts: Mapping[Path, str], environ: Mapping[str, str]) -> dict[str, A
     given_by: dict[str, Path] = {}
     problems = []
     for file, text in texts.items():
-        for option, value in parse(file, text, environ).items():
+        for option, value in parse(file, text, environ, twice).items():
             if option in given_by:
                 problems.append(Problem(option, f"is in {given_by[option]} too: keep one of them", file))
             options[option] = value
@@ -73,14 +76,15 @@ def merged(texts: Mapping[Path, str], environ: Mapping[str, str]) -> dict[str, A
     return options
 
 
-def parse(file: Path, text: str, environ: Mapping[str, str]) -> dict[str, Any]:
+def parse(file: Path, text: str, environ: Mapping[str, str], twice: list[str] | None = None) -> dict[str, Any]:
     """Return what one file says. Raises `InvalidConfigurationError`, with the line where it is not JSON."""
     unset: list[str] = []
     text = _COMMENTS.sub(lambda found: _blank(found[1]) if found[1] else found[0], text)
     text = _BARE_VARIABLES.sub(lambda f: f[0] if f[0].startswith('"') else _value(f, environ, unset), text)
     text = _TRAILING_COMMAS.sub(lambda found: f" {found[1]}" if found[1] else found[0], text)
     try:
-        options = json.loads(text)
+        options = json.loads(text, object_pairs_hook=lambda pairs: _object(pairs, [] if twice is None else twice))
+        options = _substituted(options, environ, unset)
     except json.JSONDecodeError as error:
         raise InvalidConfigurationError([Problem("", f"this is not JSON: {error.msg}", file, error.lineno)]) from None
     except (RecursionError, ValueError):  # of numbers, ValueError
@@ -89,13 +93,17 @@ def parse(file: Path, text: str, environ: Mapping[str, str]) -> dict[str, Any]:
         ) from None
     if not isinstance(options, dict):
         raise InvalidConfigurationError([Problem("", "should be one JSON object, in braces", file)])
-    options = _substituted(options, environ, unset)
     if unset:
         raise InvalidConfigurationError([
             Problem("", f"names the variable {name}, which the environment does not have: set it, or write ${{{name}:-default}}", file)
             for name in dict.fromkeys(unset)
         ])  # fmt: skip
     return {str(option): value for option, value in options.items()}
+
+
+def _object(pairs: list[tuple[str, Any]], twice: list[str]) -> dict[str, Any]:
+    twice += [name for name, count in Counter(name for name, _ in pairs).items() if count > 1]
+    return dict(pairs)
 
 
 def _blank(comment: str) -> str:
