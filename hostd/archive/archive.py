@@ -34,6 +34,7 @@ from hostd.archive.postgresql import is_passing
 from hostd.archive.readers import Readers
 from hostd.archive.writer import Writer
 from hostd.clock import Clock
+from hostd.config.permissions import hindrance
 from hostd.config.place import Place
 from hostd.errors import NodeError, StorageError
 
@@ -245,6 +246,8 @@ def attach(place: Path | Place, *, writes: bool = False) -> Iterator[Connection]
     Raises `NodeError` when there is no index.
     """
     place = Place.of(place)
+    if place.database is None and (fault := hindrance(place.data / INDEX)):
+        raise NodeError(fault)
     if place.database is None and not (place.data / INDEX).exists():
         raise NodeError(f"there is no index in {place.data}: nothing has run there yet")
     engine = open_engine(place, writes=writes)

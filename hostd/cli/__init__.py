@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import import_module
 from typing import Annotated
@@ -95,6 +96,26 @@ def main() -> None:
     except HostdError as error:
         print(f"hostd: {error}", file=sys.stderr)
         sys.exit(PROBLEM)
+    except OSError as error:
+        print(f"hostd: {_in_words(error)}", file=sys.stderr)
+        _leave_output()
+        sys.exit(PROBLEM)
+
+
+def _in_words(error: OSError) -> str:
+    if error.filename is not None:
+        return f"{error.filename} cannot be used: {error.strerror}"
+    if isinstance(error, FileNotFoundError):
+        return "the current folder is no longer there: change into another"
+    return error.strerror or str(error)
+
+
+def _leave_output() -> None:
+    """Leave out what could not be printed, as on a full disk: the interpreter would try again at its end, and complain."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _built() -> typer.Typer:

@@ -15,6 +15,7 @@ from rich.table import Column, Table
 
 from hostd.config.hashing import hash_password
 from hostd.config.orthanc.draft import Note
+from hostd.config.permissions import hindrance
 from hostd.config.problems import InvalidConfigurationError, Loc, Problem, dotted
 from hostd.config.settings import Loaded, load_with_origins
 from hostd.config.startup import startup_problems
@@ -99,7 +100,12 @@ def hash_password_command() -> None:
 
 
 def chosen(config: Path | None) -> Path | None:
-    """Return the configuration that was named, else hostd.toml of this folder when it exists."""
+    """Return the configuration that was named, else hostd.toml of this folder when it exists.
+
+    Raises `ConfigurationError` where this folder cannot be looked at.
+    """
+    if config is None and (fault := hindrance(DEFAULT_FILE)):
+        raise ConfigurationError(f"{fault}, or name a configuration")
     return config or (DEFAULT_FILE if DEFAULT_FILE.exists() else None)
 
 

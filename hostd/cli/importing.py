@@ -18,7 +18,7 @@ from hostd.cli.config import AsJson
 from hostd.cli.looking import Config, print_json, printable, settings_of
 from hostd.cli.signals import calling_on_stop
 from hostd.clock import SystemClock
-from hostd.config.permissions import private_folder, refuse_network_file_system
+from hostd.config.permissions import hindrance, private_folder, refuse_network_file_system
 from hostd.config.settings import Settings
 from hostd.errors import ConfigurationError, StorageError
 from hostd.intake.candidates import files_in
@@ -102,6 +102,8 @@ def import_(
 def _refuse_own(settings: Settings, paths: Sequence[Path]) -> None:
     """Refuse what is not there, and what holds the archive's own files. Raises `ConfigurationError`."""
     for path in paths:
+        if fault := hindrance(path):
+            raise ConfigurationError(fault)
         if not path.exists():
             raise ConfigurationError(f"{path} is not there")
         own, asked = settings.node.place.blobs.resolve(), path.resolve()

@@ -13,6 +13,7 @@ from hostd.config.hashing import hash_once
 from hostd.config.orthanc import reading
 from hostd.config.orthanc.converting import from_orthanc
 from hostd.config.orthanc.draft import Note
+from hostd.config.permissions import hindrance
 from hostd.config.problems import InvalidConfigurationError, Loc, Problem, dotted
 from hostd.errors import ConfigurationError
 
@@ -61,6 +62,8 @@ def read(path: Path | None, environ: Mapping[str, str]) -> Source:
     """Return what that configuration says. Raises `ConfigurationError`."""
     if path is None:
         return Source({}, Path.cwd())
+    if fault := hindrance(path):
+        raise ConfigurationError(fault)
     text = "" if path.is_dir() else _text_of(path)
     if reading.is_orthanc(path, text):
         return _orthanc(path, environ)

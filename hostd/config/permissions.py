@@ -36,8 +36,21 @@ def refuse_writable_by_others(path: Path) -> None:
         raise ConfigurationError(f"{error.filename or path} cannot be looked at: {error.strerror}") from error
 
 
+def hindrance(path: Path) -> str | None:
+    """Say why this user cannot look at a path, and what to do. None: it can be looked at, or there is nothing."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except PermissionError as error:
+        return f"{path} cannot be looked at: {error.strerror}; run it as the user of the node"
+    except OSError as error:
+        return f"{path} cannot be looked at: {error.strerror}"
+    return None
+
+
 def _refuse_step(path: Path, step: Path, status: os.stat_result) -> None:
-    advice = "or set node.allow_insecure_permissions = true"
+    advice = "or set node.allow_insecure_permissions = true (environment: HOSTD_NODE__ALLOW_INSECURE_PERMISSIONS)"
     whole = str(step) if step == path else f"{step}, on the way to {path},"
     if status.st_uid not in {0, os.geteuid()}:
         raise ConfigurationError(

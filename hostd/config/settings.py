@@ -21,7 +21,7 @@ from hostd.config.forwarding import Forwarding
 from hostd.config.ingest import Ingest
 from hostd.config.notify import Channel
 from hostd.config.orthanc.draft import Note
-from hostd.config.permissions import refuse_writable_by_others
+from hostd.config.permissions import hindrance, refuse_writable_by_others
 from hostd.config.problems import InvalidConfigurationError, Loc, Problem, place, problems_of
 from hostd.config.projects import Project
 from hostd.config.query import Query
@@ -341,12 +341,16 @@ def _contradictions(settings: Settings) -> Iterator[tuple[Loc, str]]:
 def _missing_files(settings: Settings) -> Iterator[tuple[Loc, str]]:
     for face in ("dicom", "http"):
         for key, path in getattr(settings, face).files.items():
-            if not path.is_file():
-                yield (face, key), f"there is no file {path}"
+            if fault := _fault_of(path):
+                yield (face, key), fault
     for table, name, entry in _entries(settings, Certified):
         for key, path in entry.files.items():
-            if not path.is_file():
-                yield (table, name, key), f"there is no file {path}"
+            if fault := _fault_of(path):
+                yield (table, name, key), fault
+
+
+def _fault_of(path: Path) -> str | None:
+    return hindrance(path) or (None if path.is_file() else f"there is no file {path}")
 
 
 def _contradictions_of_telling(settings: Settings) -> Iterator[tuple[Loc, str]]:

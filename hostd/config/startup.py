@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hostd.config.passwords import http_exposure_problem
-from hostd.config.permissions import refuse_network_file_system, refuse_writable_by_others
+from hostd.config.permissions import hindrance, refuse_network_file_system, refuse_writable_by_others
 from hostd.config.settings import Settings
 from hostd.errors import HostdError
 
@@ -18,7 +18,9 @@ def startup_problems(settings: Settings) -> list[str]:
     except HostdError as error:
         problems.append(str(error))
     scripts = settings.node.scripts
-    if scripts.exists() and not settings.node.allow_insecure_permissions:
+    if fault := hindrance(scripts):
+        problems.append(fault)
+    elif scripts.exists() and not settings.node.allow_insecure_permissions:
         for path in (scripts, *sorted(scripts.glob("*.py"))):
             try:
                 refuse_writable_by_others(path)

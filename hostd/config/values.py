@@ -29,6 +29,8 @@ def relative_to(folder: Path) -> Iterator[None]:
 
 def absolute(path: Path) -> Path:
     """Return the path, absolute; a relative one is relative to the configuration file. `~` is the home folder."""
+    if "\0" in str(path):
+        raise ValueError("has a character that is in no path")
     try:
         path = path.expanduser()
     except RuntimeError as error:

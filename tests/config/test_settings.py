@@ -499,6 +499,10 @@ def test_a_header_that_cannot_be_sent_is_named_and_its_value_not_shown(config, t
     assert "hunter2secret" not in str(problem)
 
 
+def test_a_path_with_a_character_that_is_in_no_path_is_refused(config):
+    assert only_problem(config, '[node]\ndata = "a\\u0000b"\n').key == "node.data"
+
+
 def test_a_validation_error_of_settings_made_by_hand_shows_no_secret():
     with pytest.raises(ValidationError) as caught:
         Settings(peers={"p": {"url": "https://u:hunter2secret@x/", "password": ["hunter2secret"]}})
