@@ -21,9 +21,7 @@ from hostd.archive.room import Room
 from hostd.clock import SystemClock
 from hostd.config import changes
 from hostd.config.permissions import private_folder, refuse_writable_by_others
-from hostd.config.serving import Serving
 from hostd.config.settings import Settings
-from hostd.config.startup import startup_problems
 from hostd.control import Control
 from hostd.delivery import commissioner, retrieve_jobs, watching
 from hostd.delivery.channels import channels_of
@@ -38,7 +36,6 @@ from hostd.delivery.retry import NewestPolicy, RetryPolicy
 from hostd.delivery.targets import Target, get, tellers
 from hostd.dicom.element_values import Elements
 from hostd.dicom.query import Question
-from hostd.dimse.tls import ServerTls
 from hostd.editing import projects
 from hostd.editing.editor import WORKER, Editor
 from hostd.editing.making import Maker
@@ -77,6 +74,7 @@ from hostd.scripting.filters import Filters, Reached
 from hostd.scripting.host import Limits as ScriptLimits
 from hostd.scripting.host import ScriptHost
 from hostd.scripting.loading import Names
+from hostd.startup import served_over_tls, startup_problems
 from hostd.transcoding.passing import Passing
 from hostd.transcoding.pool import CodecPool
 from hostd.transcoding.products import Products
@@ -93,13 +91,6 @@ _log = structlog.get_logger(__name__)
 _STOP_GRACE_S = 10.0
 _MODIFYING_SYSTEM = 64
 """Characters of the name under which changes are recorded (Modifying System, VR LO)."""
-
-
-def _served(face: Serving) -> ServerTls | None:
-    """Return how a face speaks TLS, None where it does not."""
-    if face.certificate_file is None or face.key_file is None:
-        return None
-    return ServerTls(face.certificate_file, face.key_file, face.client_ca_file, face.tls_minimum)
 
 
 class Node:
@@ -139,7 +130,7 @@ class Node:
         Raises `ConfigurationError` or `NodeError`, with everything that hinders it.
         """
         if problems := startup_problems(self.settings):
-            raise NodeError("the node cannot start:\n  " + "\n  ".join(problems))
+            raise NodeError("the node cannot start:\n  " + "\n  ".join(map(str, problems)))
         try:
             self._start()
         except BaseException:
@@ -391,7 +382,7 @@ class Node:
                 ),
                 clock=self._clock,
                 has_room=self._room.is_left,
-                tls=_served(settings.dicom),
+                tls=served_over_tls(settings.dicom),
                 tls_port=settings.dicom.tls_port,
                 services=[
                     FindService(
@@ -453,7 +444,11 @@ class Node:
                 artist=pool,
             )
             self.http = HttpListener(
-                app, settings.http.host, settings.http.port, _served(settings.http), idle_s=settings.http.timeout_s
+                app,
+                settings.http.host,
+                settings.http.port,
+                served_over_tls(settings.http),
+                idle_s=settings.http.timeout_s,
             )
             self.http.start()
             http = self.http

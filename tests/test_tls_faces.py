@@ -15,7 +15,7 @@ from hostd.config.settings import Settings, load
 from hostd.dimse import scu
 from hostd.dimse.errors import DimseError
 from hostd.dimse.tls import Tls
-from hostd.errors import ConfigurationError
+from hostd.errors import ConfigurationError, NodeError
 from hostd.node import Node
 
 pytestmark = needs_openssl
@@ -141,7 +141,7 @@ def test_a_certificate_that_is_none_stops_the_start(tmp_path, certificates):
             node={"name": "n", "data": tmp_path / "data", "scripts": tmp_path / "scripts"},
             **{face: {"port": 0, "certificate_file": nonsense, "key_file": nonsense, **more}, other: {"port": 0}},
         )
-        with pytest.raises(ConfigurationError, match=r"nonsense\.pem"):
+        with pytest.raises(NodeError, match=r"nonsense\.pem"):
             Node(settings, run_scripts=False).start()
 
 

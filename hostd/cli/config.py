@@ -18,9 +18,9 @@ from hostd.config.orthanc.draft import Note
 from hostd.config.permissions import hindrance
 from hostd.config.problems import InvalidConfigurationError, Loc, Problem, dotted
 from hostd.config.settings import Loaded, load_with_origins
-from hostd.config.startup import startup_problems
 from hostd.editing import projects
 from hostd.errors import ConfigurationError
+from hostd.startup import startup_problems
 
 app = typer.Typer(help="Show and check the configuration.", no_args_is_help=True)
 
@@ -68,7 +68,7 @@ def check(config: ConfigPath = None, as_json: AsJson = False) -> None:
     try:
         loaded = load_with_origins(file)
         settings, notes = loaded.settings, loaded.notes
-        problems += [Problem("", text) for text in startup_problems(settings)]
+        problems += map(loaded.in_its_words, startup_problems(settings))
         projects.configured(settings.projects)
     except InvalidConfigurationError as error:
         problems += error.problems

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
@@ -216,6 +216,8 @@ class Loaded:
     in_file: frozenset[Loc]
     notes: tuple[Note, ...] = ()
     """What is to be said of a configuration of Orthanc's: what was not taken over, and what was decided."""
+    in_its_words: Callable[[Problem], Problem] = lambda problem: problem
+    """Return a problem in the words of the file, which may be Orthanc's."""
 
     def origin(self, loc: Loc) -> str:
         """Say where that setting comes from: `default`, `file`, `environment NAME`, or `password_file` and its like."""
@@ -271,7 +273,7 @@ def load_with_origins(path: Path | None, *, environ: Mapping[str, str] = os.envi
         problems.append(source.in_its_words(found_here))
     if problems:
         raise InvalidConfigurationError(problems)
-    return Loaded(settings, path, given.variables, frozenset(_keys(source.values)), source.notes)
+    return Loaded(settings, path, given.variables, frozenset(_keys(source.values)), source.notes, source.in_its_words)
 
 
 def _with_secrets(settings: Settings, environ: Mapping[str, str]) -> tuple[Settings, list[tuple[Loc, str]]]:

@@ -88,6 +88,21 @@ def _name_of(what: str, example: str) -> Callable[[str], str]:
     return check
 
 
+def _destination_name(value: str) -> str:
+    if re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}", value) is None:
+        raise ValueError(
+            "the name of a destination is of 1 to 64 letters, digits, '.', '_' and '-', and does not begin with '.', as archive"
+        )
+    return value
+
+
+def _user_name(value: str) -> str:
+    # Basic authentication puts a colon behind it (RFC 7617 §2).
+    if not 1 <= len(value) <= 64 or not value.isprintable() or ":" in value:
+        raise ValueError("a user's name is of 1 to 64 printable characters, without ':', as anna")
+    return value
+
+
 def _modality_code(value: str) -> str:
     if re.fullmatch(r"[A-Z0-9_ ]{1,16}", value) is None:
         raise ValueError(
@@ -162,11 +177,11 @@ TimeZone = Annotated[str, AfterValidator(_time_zone)]
 """A time zone of the IANA database, by its name."""
 
 NodeName = Annotated[str, AfterValidator(_name_of("a node's name", "hostd"))]
-DestinationName = Annotated[str, AfterValidator(_name_of("the name of a destination", "archive"))]
+DestinationName = Annotated[str, AfterValidator(_destination_name)]
 ChannelName = Annotated[str, AfterValidator(_name_of("the name of a channel", "default"))]
 ToolName = Annotated[str, AfterValidator(_name_of("the name of a tool", "gdcmconv"))]
 ProjectName = Annotated[str, AfterValidator(_name_of("the name of a project", "TRIAL7"))]
 NotedName = Annotated[str, AfterValidator(_name_of("the name of a metadata or an attachment", "Report"))]
 RetentionName = Annotated[str, AfterValidator(_name_of("the name of a retention", "teaching"))]
-UserName = Annotated[str, AfterValidator(_name_of("a user's name", "anna"))]
+UserName = Annotated[str, AfterValidator(_user_name)]
 ScriptName = Annotated[str, AfterValidator(_script_name)]

@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import tomllib
 
 import pytest
+from certificates import Certificates, needs_openssl
 from typer.testing import CliRunner
 
 from hostd.cli.config import app
@@ -128,3 +130,55 @@ def test_hash_password_prints_a_line_to_paste_and_never_the_password(run):
     assert "geheim" not in result.output
     assert check_password({"anna": User(**tomllib.loads(line))}, "anna", "geheim")
     assert "[users.NAME]" in result.stderr
+
+
+def _junk(certificates, folder):
+    file = folder / "junk.pem"
+    file.write_text("-----BEGIN CERTIFICATE-----\njunk\n")
+    return file
+
+
+def _with_a_passphrase(certificates, folder):
+    file = folder / "locked.key"
+    subprocess.run(
+        ["openssl", "rsa", "-aes128", "-passout", "pass:x", "-in", certificates.server[1], "-out", file],
+        check=True,
+        capture_output=True,
+    )
+    return file
+
+
+@needs_openssl
+@pytest.mark.parametrize(("files", "said"), [
+    (lambda c, _: (c.server[0], c.client[1], None), "certificate_file: "),
+    (lambda c, folder: (c.server[0], _with_a_passphrase(c, folder), None), "certificate_file: "),
+    (lambda c, folder: (_junk(c, folder), c.server[1], None), "certificate_file: "),
+    (lambda c, folder: (*c.server, _junk(c, folder)), "client_ca_file: "),
+])  # fmt: skip
+def test_check_finds_certificates_that_the_node_would_refuse(run, config, tmp_path, files, said):
+    certificate, key, trusted = files(Certificates(tmp_path / "certificates"), tmp_path)
+    for face, more in (("http", ""), ("dicom", "tls_port = 0\n")):
+        text = f'certificate_file = "{certificate}"\nkey_file = "{key}"\n{more}'
+        config.write(f"[{face}]\n{text}" + (f'client_ca_file = "{trusted}"\n' if trusted else ""))
+        result = run("check")
+        assert result.exit_code == 2
+        assert f"{face}.{said}" in result.stderr
+    both = config.folder / "both.pem"
+    both.write_bytes(certificate.read_bytes() + key.read_bytes())
+    options = {"SslEnabled": True, "SslCertificate": str(both)}
+    if trusted:
+        options |= {"SslVerifyPeers": True, "SslTrustedClientCertificates": str(trusted)}
+    (config.folder / "orthanc.json").write_text(json.dumps(options))
+    result = run("check", "orthanc.json")
+    assert result.exit_code == 2
+    assert ("SslTrustedClientCertificates (http." if trusted else "SslCertificate (http.") in result.stderr
+
+
+@needs_openssl
+def test_check_is_content_with_certificates_that_the_node_takes(run, config, tmp_path):
+    certificates = Certificates(tmp_path / "certificates")
+    certificate, key = certificates.server
+    config.write(
+        f'[http]\ncertificate_file = "{certificate}"\nkey_file = "{key}"\nclient_ca_file = "{certificates.ca}"\n'
+    )
+    assert run("check").exit_code == 0

@@ -212,12 +212,12 @@ def test_a_table_that_is_incomplete_by_the_environment_names_a_variable(config):
         ("[ingest]\non_conflict = 'oldest'\n", "ingest.on_conflict", 2, "'newest', 'first' or 'refuse'"),
         (MODALITY + "prefer = 'j2l'\n", "modalities.archive.prefer", 5, "j2k"),
         ('[modalities]\narchive = {aet = "A", host = "h"}\n', "modalities.archive.port", 2, "is missing"),
-        ('[modalities."a:b"]\naet = "A"\nhost = "h"\nport = 1\n', 'modalities."a:b"', 1, "letters, digits"),
+        ('[modalities."a:b"]\naet = "A"\nhost = "h"\nport = 1\n', 'modalities."a:b"', 1, "printable characters"),
         ('[scripts."compress"]\n', "scripts.compress", 1, "name of a file"),
         ('[targets.r]\nurl = "https://r/"\nmethods = ["DELETE"]\n', "targets.r.methods", 3, "GET, POST, PUT"),
         ('[scripts."c.py"]\nmay = ["lossly"]\n', 'scripts."c.py".may', 2, 'did you mean "lossy"'),
         (MODALITY + '[scripts."c.py"]\ndestinations = ["archiv"]\n', 'scripts."c.py".destinations', 6, "'archive'"),
-        ('[users."a:b"]\npassword_hash = "x"\n', 'users."a:b"', 1, "letters, digits"),
+        ('[users."a:b"]\npassword_hash = "x"\n', 'users."a:b"', 1, "printable characters"),
         ('[node]\ndata = "x"\nscripts = "./x"\n', "node.scripts", 3, "folder of their own"),
     ],
 )
@@ -497,6 +497,13 @@ def test_a_header_that_cannot_be_sent_is_named_and_its_value_not_shown(config, t
     assert problem.key == f"{table}.a.headers"
     assert "X-Token" in problem.message
     assert "hunter2secret" not in str(problem)
+
+
+@pytest.mark.parametrize("name", ["a:b", "", "a\x07", "x" * 65])
+def test_a_user_whose_name_cannot_be_signed_in_with_is_refused(name):
+    hashed = {"password_hash": "$argon2id$v=19$m=64,t=1,p=1$aHVudGVyMnNlY3JldA$Y4bmYd5yXqdnL5wbvjNdfw"}
+    with pytest.raises(ValidationError, match="a user's name"):
+        Settings(users={name: hashed})
 
 
 def test_a_path_with_a_character_that_is_in_no_path_is_refused(config):

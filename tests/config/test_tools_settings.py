@@ -4,8 +4,8 @@ import pytest
 
 from hostd.config.problems import InvalidConfigurationError
 from hostd.config.settings import load
-from hostd.config.startup import startup_problems
 from hostd.dicom.syntaxes import EXPLICIT_LE, JPEG2000_LOSSLESS, JPEG_LOSSLESS_SV1
+from hostd.startup import startup_problems
 from hostd.transcoding.tool import configured
 
 SEED = """

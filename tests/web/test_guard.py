@@ -6,6 +6,8 @@ import pytest
 import structlog
 from web_support import dicom_file, is_orthanc_error, user
 
+from hostd.config.settings import Settings
+
 USERS = {name: user(f"{name}-password", name) for name in ("read", "write", "admin")}
 REALM = 'Basic realm="Orthanc Secure Area"'
 
@@ -48,6 +50,13 @@ def test_without_the_right_password_nothing_is_answered(guarded, header, path):
     answer = guarded.client().get(path, headers={} if header is None else {"Authorization": header})
     assert is_orthanc_error(answer, 401, 29)
     assert answer.headers["www-authenticate"] == REALM
+
+
+@pytest.mark.parametrize("name", ["dr.x@h.org", "m\u00fcller", "a b", "DOM\\u"])
+def test_a_user_is_called_as_orthancs_may_be_and_signs_in(idle_face, name):
+    idle_face.users = Settings(users={name: user("geh\u00e4im", "read")}).users
+    token = base64.b64encode(f"{name}:geh\u00e4im".encode()).decode()
+    assert idle_face.client().get("/system", headers={"Authorization": f"Basic {token}"}).status_code == 200
 
 
 @pytest.mark.parametrize(

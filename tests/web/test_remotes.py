@@ -64,7 +64,15 @@ def test_what_is_put_survives_and_is_known_to_couriers_and_scripts(face, client)
     assert is_orthanc_error(client.delete("/peers/new"), 404, 7)
 
 
+@pytest.mark.parametrize("name", ["_y", "-x", "__"])
+def test_one_is_called_as_orthancs_may_be(face, client, name):
+    assert client.put(f"/modalities/{name}", json=["A", "h", 104]).status_code == 200
+    assert client.get(f"/modalities/{name}/configuration").json()["AET"] == "A"
+    assert name in face.remotes.settings.modalities
+
+
 WRONG = [
+    ("modalities/.x", '["A", "h", 1]'),
     ("modalities/x", '["A"]'), ("modalities/x", "x"), ("modalities/x", '{"AET": "A"}'), ("modalities/x", '["A", "h", 70000]'),
     ("modalities/x", '{"AET": "much too long for one", "Host": "h", "Port": 1}'), ("modalities/x%20y", '["A", "h", 1]'),
     ("peers/x", '["http://h/", "anna"]'), ("peers/x", '["http://anna:hush@h/"]'), ("peers/x", "[]"), ("peers/x", "7"),
