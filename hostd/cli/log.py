@@ -9,6 +9,8 @@ from typing import Any
 
 import structlog
 
+from hostd.detail import DETAIL
+
 
 def configure(form: str, level: str) -> None:
     """Set how and from which level on ("debug", "info", "warning", "error") the log is written. Libraries speak from warnings on."""
@@ -34,6 +36,7 @@ def configure(form: str, level: str) -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
     )
+    DETAIL.is_told = level == "debug"
     # pydicom's warnings quote the values that they complain of, which may be a patient's.
     warnings.filterwarnings("ignore", module=r"pydicom\.")
     logging.getLogger("pydicom").setLevel(logging.ERROR)
@@ -50,6 +53,7 @@ def configure(form: str, level: str) -> None:
 def set_level(level: str) -> None:
     """Write the log from that level on, from now on."""
     structlog.configure(wrapper_class=_speaking_from(level))
+    DETAIL.is_told = level == "debug"
 
 
 def _speaking_from(level: str) -> Any:

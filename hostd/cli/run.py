@@ -107,9 +107,7 @@ class _Voice:
 
 
 def _level_of(verbosity: Verbosity, configured: str) -> str:
-    """Return the level of the log: Orthanc's "verbose" tells what is done, its "trace" all there is to say."""
-    if verbosity == "verbose" and configured != "debug":
-        return "info"
+    """Return the level of the log. Orthanc's "verbose" tells each thing that is done, and hostd has no more to say for its "trace"."""
     return configured if verbosity == "default" else "debug"
 
 

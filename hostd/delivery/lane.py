@@ -24,6 +24,7 @@ from hostd.delivery.pace import Pace
 from hostd.delivery.presence import found_there
 from hostd.delivery.terms import Terms
 from hostd.delivery.windows import opens_in_s
+from hostd.detail import DETAIL
 from hostd.errors import DestinationFault, InstanceFault, NoCommonSyntaxError, TranscodeError
 from hostd.intake.filtering import Judgement
 from hostd.transcoding.products import Products
@@ -371,9 +372,17 @@ class Lane:
             commits=self._shared.terms.commit_timeout_s is not None,
             is_original=_is_original(delivery, answer),
         )
+        self._detail(delivery, answer, sent.seconds)
         claims.settled(sent, following)
         if answer.verdict in ("delivered", "warning"):
             self._shared.last_delivered_at = self._shared.clock.now()
+
+    def _detail(self, delivery: Delivery, answer: Answer, seconds: float) -> None:
+        if DETAIL.is_told:
+            self._log.debug(
+                "a delivery was tried", delivery=delivery.id, sop_instance_uid=delivery.sop_instance_uid, verdict=answer.verdict,
+                status=answer.status, ms=round(seconds * 1000),
+            )  # fmt: skip
 
     def _judge(self, delivery: Delivery, answer: Answer, session: Session) -> None:
         """Tell the breaker what the peer did, and people when that opens or closes it."""
@@ -407,6 +416,7 @@ class Lane:
             self._log.warning("the destination fails; its queue is held", error=answer.text)
         now = self._shared.clock.now()
         until = self._breaker.next_probe(now)
+        self._detail(met_by, answer, time.monotonic() - began)
         others = [number for number in claims.untried if number != met_by.id]
         self._ledger.destination_failed(claims.token, answer, met_by, time.monotonic() - began, others, until)
         claims.untried.clear()

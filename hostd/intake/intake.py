@@ -21,6 +21,7 @@ from hostd.archive.receiving import Arrival, OnConflict, Outcome
 from hostd.archive.records import Blob, Origin
 from hostd.archive.writer import Write
 from hostd.config.storage import Storage
+from hostd.detail import DETAIL
 from hostd.dicom.header import Header
 from hostd.dicom.recalled_header import Memory
 from hostd.errors import (
@@ -216,6 +217,11 @@ class Intake:
         finally:
             complete.file.close()
         identity = complete.header.identity
+        if DETAIL.is_told:
+            _log.debug(
+                "an instance came", sop_instance_uid=identity.sop_instance_uid, instance=instance, outcome=outcome, bytes=arrival.blob.size,
+                transfer_syntax=arrival.blob.transfer_syntax, kind=origin.kind, ip=origin.ip, association=origin.association,
+            )  # fmt: skip
         if outcome == "refused":
             raise ConflictError(
                 f'instance {identity.sop_instance_uid} is stored with other content, and on_conflict is "refuse"'

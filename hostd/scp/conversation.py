@@ -11,6 +11,7 @@ import structlog
 
 from hostd.archive.records import Origin
 from hostd.clock import Clock
+from hostd.detail import DETAIL
 from hostd.dicom import statuses
 from hostd.dicom.commitment import PUSH_MODEL, Report
 from hostd.dimse import acceptor, commands, rejection
@@ -139,6 +140,12 @@ class Conversation:
             # Without its row the association is not begun; the sender is asked to come back.
             _LOG.exception("an association could not be written down", ip=self._ip, calling_aet=request.calling_aet)
             why = why or rejection.TEMPORARY_CONGESTION
+        if DETAIL.is_told:
+            _LOG.debug(
+                "an association was asked for", ip=self._ip, association=self._id, calling_aet=facts.calling_aet,
+                called_aet=facts.called_aet, modality=facts.modality, contexts=len(facts.contexts),
+                accepted=sum(context.refused is None for context in facts.contexts),
+            )  # fmt: skip
         if why is not None or negotiation is None:
             why = why or rejection.NO_REASON
             acceptor.reject(self._connection, why)
@@ -275,3 +282,8 @@ class Conversation:
             log.closed(self._id, closed)
         except Exception:  # noqa: BLE001 - logged with all its facts; there is nobody else to tell
             _LOG.exception("the end of an association could not be written down", ip=self._ip, facts=closed)
+        if DETAIL.is_told:
+            _LOG.debug(
+                "an association ended", ip=self._ip, association=self._id, ended=ended, reason=reason, received=closed.received,
+                stored=closed.stored, failed=closed.failed, bytes=closed.bytes,
+            )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import time
 from collections.abc import Callable, Collection, Mapping
 from functools import lru_cache
 from typing import Protocol
@@ -12,11 +13,12 @@ import anyio
 import anyio.to_thread
 import structlog
 from starlette.requests import Request
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hostd.config.loopback import is_loopback
 from hostd.config.passwords import check_password, recall_password
 from hostd.config.sections import User
+from hostd.detail import DETAIL
 from hostd.intake.filtering import Judgement
 from hostd.web.errors import FORBIDDEN, UNAUTHORIZED, Problem
 from hostd.web.roles import needed_role, suffices
@@ -75,6 +77,29 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        if DETAIL.is_told:
+            await self._told(scope, receive, send)
+        else:
+            await self._guarded(scope, receive, send)
+
+    async def _told(self, scope: Scope, receive: Receive, send: Send) -> None:
+        began, status = time.monotonic(), 0
+
+        async def noting(message: Message) -> None:
+            nonlocal status
+            status = message.get("status", status)
+            await send(message)
+
+        try:
+            await self._guarded(scope, receive, noting)
+        finally:
+            request = Request(scope)
+            _log.debug(
+                "a request was answered", method=request.method, path=request.url.path, ip=client_ip(request), status=status,
+                username=getattr(request.state, "username", None), ms=round((time.monotonic() - began) * 1000),
+            )  # fmt: skip
+
+    async def _guarded(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope)
         problem = _cross_site(request)
         if problem is None:

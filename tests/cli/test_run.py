@@ -4,11 +4,14 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import requests
+from pydicom.data import get_testdata_file
 
 from hostd.cli import main
 
@@ -193,3 +196,49 @@ def test_what_others_may_write_is_used_where_one_says_so(writable):
     finally:
         end(process)
     assert process.returncode == 0
+
+
+def test_verbose_tells_each_association_request_instance_and_delivery_and_no_patient(configure):
+    file = configure('[log]\nformat = "json"\n[modalities.gone]\naet = "GONE"\nhost = "127.0.0.1"\nport = 1\n')
+    process = start(file, "--no-scripts", "--verbose")
+    lines = []
+    try:
+        said = until_ready(process)
+        http = re.search(r"HTTP on (127.0.0.1:[0-9]+)", said)[1]
+        image = Path(get_testdata_file("CT_small.dcm", download=False)).read_bytes()
+        stored = requests.post(f"http://{http}/instances?note=hunter2", image, timeout=60).json()["ID"]
+        with socket.create_connection(("127.0.0.1", int(re.search(r"DICOM on 127.0.0.1:([0-9]+)", said)[1]))):
+            pass
+        requests.post(f"http://{http}/modalities/gone/store", json={"Resources": [stored], "Asynchronous": True}, timeout=60).raise_for_status()  # fmt: skip
+        events = {"a request was answered", "an instance came", "an association ended", "a delivery was tried"}
+        while not events <= {line["event"] for line in lines}:
+            lines.append(json.loads(process.stderr.readline()))
+    finally:
+        _, errors = end(process)
+    assert process.returncode == 0, errors
+    (request,) = (line for line in lines if line.get("path") == "/instances")
+    assert (request["method"], request["status"], request["username"]) == ("POST", 200, None)
+    assert request["ms"] >= 0
+    (came,) = (line for line in lines if line["event"] == "an instance came")
+    assert (came["instance"], came["outcome"]) == (stored, "stored")
+    (tried, *_) = (line for line in lines if line["event"] == "a delivery was tried")
+    assert (tried["destination"], tried["verdict"]) == ("modality:gone", "destination")
+    told = json.dumps(lines) + errors
+    assert "hunter2" not in told
+    assert "CompressedSamples" not in told
+
+
+def test_without_it_none_of_that_is_told_until_somebody_asks_for_more_over_http(configure):
+    process = start(configure(), "--no-scripts")
+    try:
+        url = "http://" + re.search(r"HTTP on (127.0.0.1:[0-9]+)", until_ready(process))[1]
+        requests.get(f"{url}/patients", timeout=60).raise_for_status()
+        requests.put(f"{url}/tools/log-level", data="verbose", timeout=60).raise_for_status()
+        requests.get(f"{url}/studies", timeout=60).raise_for_status()
+        requests.put(f"{url}/tools/log-level", data="default", timeout=60).raise_for_status()
+        requests.get(f"{url}/series", timeout=60).raise_for_status()
+    finally:
+        _, errors = end(process)
+    assert "path=/studies" in errors
+    assert "path=/patients" not in errors
+    assert "path=/series" not in errors

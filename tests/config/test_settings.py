@@ -212,7 +212,7 @@ def test_a_table_that_is_incomplete_by_the_environment_names_a_variable(config):
         ("[ingest]\non_conflict = 'oldest'\n", "ingest.on_conflict", 2, "'newest', 'first' or 'refuse'"),
         (MODALITY + "prefer = 'j2l'\n", "modalities.archive.prefer", 5, "j2k"),
         ('[modalities]\narchive = {aet = "A", host = "h"}\n', "modalities.archive.port", 2, "is missing"),
-        ('[modalities."a:b"]\naet = "A"\nhost = "h"\nport = 1\n', 'modalities."a:b"', 1, "printable characters"),
+        ('[modalities."a:b"]\naet = "A"\nhost = "h"\nport = 1\n', 'modalities."a:b"', 1, "letters, digits"),
         ('[scripts."compress"]\n', "scripts.compress", 1, "name of a file"),
         ('[targets.r]\nurl = "https://r/"\nmethods = ["DELETE"]\n', "targets.r.methods", 3, "GET, POST, PUT"),
         ('[scripts."c.py"]\nmay = ["lossly"]\n', 'scripts."c.py".may', 2, 'did you mean "lossy"'),
