@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
-from hostd.config.hashing import hash_password
+from hostd.config.hashing import hash_password, unhashed
 from hostd.config.orthanc.draft import Note
 from hostd.config.permissions import hindrance
 from hostd.config.problems import InvalidConfigurationError, Loc, Problem, dotted
@@ -40,7 +40,7 @@ DEFAULT_FILE = Path("hostd.toml")
 def show(config: ConfigPath = None, as_json: AsJson = False) -> None:
     """Print every setting, its value (secrets masked), and where it comes from: default, file or environment."""
     try:
-        loaded = load_with_origins(chosen(config))
+        loaded = load_with_origins(chosen(config), hashed=unhashed)
     except ConfigurationError as error:
         typer.echo(error, err=True)
         raise typer.Exit(2) from None
@@ -66,7 +66,7 @@ def check(config: ConfigPath = None, as_json: AsJson = False) -> None:
     problems: list[Problem] = []
     notes: tuple[Note, ...] = ()
     try:
-        loaded = load_with_origins(file)
+        loaded = load_with_origins(file, hashed=unhashed)
         settings, notes = loaded.settings, loaded.notes
         problems += map(loaded.in_its_words, startup_problems(settings))
         projects.configured(settings.projects)

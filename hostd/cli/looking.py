@@ -16,6 +16,7 @@ from sqlalchemy.exc import DBAPIError
 
 from hostd.archive.archive import attach
 from hostd.cli.config import chosen
+from hostd.config.hashing import unhashed
 from hostd.config.settings import Settings, load
 from hostd.delivery.remotes import with_remotes
 from hostd.errors import NodeError
@@ -30,7 +31,7 @@ _NOT_A_TERMINAL = 200
 
 def settings_of(config: Path | None) -> Settings:
     """Return the settings of the node that is meant, with the modalities and peers that were put by HTTP. Raises `ConfigurationError`."""
-    return with_what_was_put(load(chosen(config)))
+    return with_what_was_put(load(chosen(config), hashed=unhashed))
 
 
 def with_what_was_put(settings: Settings) -> Settings:

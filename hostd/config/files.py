@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from hostd.config.hashing import hash_once
+from hostd.config.hashing import Hashed, hash_once
 from hostd.config.orthanc import reading
 from hostd.config.orthanc.converting import from_orthanc
 from hostd.config.orthanc.draft import Note
@@ -58,24 +58,24 @@ def _beside(keys: Mapping[str, str], key: str, word: str) -> str:
     return keys.get(f"{key}.{word}") or keys.get(f"{table}.{word}") or word
 
 
-def read(path: Path | None, environ: Mapping[str, str]) -> Source:
-    """Return what that configuration says. Raises `ConfigurationError`."""
+def read(path: Path | None, environ: Mapping[str, str], hashed: Hashed = hash_once) -> Source:
+    """Return what that configuration says. `hashed` gives the hashes of Orthanc's users' passwords. Raises `ConfigurationError`."""
     if path is None:
         return Source({}, Path.cwd())
     if fault := hindrance(path):
         raise ConfigurationError(fault)
     text = "" if path.is_dir() else _text_of(path)
     if reading.is_orthanc(path, text):
-        return _orthanc(path, environ)
+        return _orthanc(path, environ, hashed)
     return Source(_toml(path, text), path.parent, (path,), text)
 
 
-def _orthanc(path: Path, environ: Mapping[str, str]) -> Source:
+def _orthanc(path: Path, environ: Mapping[str, str], hashed: Hashed) -> Source:
     files = reading.files_of(path)
     twice: list[str] = []
     given = reading.merged({file: _text_of(file) for file in files}, environ, twice)
     folder = path if path.is_dir() else path.parent
-    converted = from_orthanc(given, base=folder, hashed=hash_once)
+    converted = from_orthanc(given, base=folder, hashed=hashed)
     notes = [
         *converted.notes,
         *(Note(name, "stands twice in one object; the last one counts") for name in dict.fromkeys(twice)),

@@ -18,6 +18,7 @@ from hostd.config.credentials import Certified, Credentials
 from hostd.config.dicomweb import DicomWeb
 from hostd.config.folders import Folder
 from hostd.config.forwarding import Forwarding
+from hostd.config.hashing import Hashed, hash_once
 from hostd.config.ingest import Ingest
 from hostd.config.notify import Channel
 from hostd.config.orthanc.draft import Note
@@ -238,20 +239,22 @@ def _overlap(one: Loc, other: Loc) -> bool:
     return all(mine == theirs for mine, theirs in zip(one, other, strict=False))
 
 
-def load(path: Path | None, *, environ: Mapping[str, str] = os.environ) -> Settings:
+def load(path: Path | None, *, environ: Mapping[str, str] = os.environ, hashed: Hashed = hash_once) -> Settings:
     """Return the settings of that TOML file, or configuration of Orthanc's, with environment variables `HOSTD_...` over it.
 
     Without a file there are the defaults, and relative paths are relative to the current folder instead of the file's.
     Passwords of peers are read from their files and variables. Raises `ConfigurationError` listing every problem, with
-    file and line or variable; what was given is never repeated, for it may be a secret.
+    file and line or variable; what was given is never repeated, for it may be a secret. Who lets no user sign in gives `unhashed`.
     """
-    return load_with_origins(path, environ=environ).settings
+    return load_with_origins(path, environ=environ, hashed=hashed).settings
 
 
-def load_with_origins(path: Path | None, *, environ: Mapping[str, str] = os.environ) -> Loaded:
+def load_with_origins(
+    path: Path | None, *, environ: Mapping[str, str] = os.environ, hashed: Hashed = hash_once
+) -> Loaded:
     """Do as `load`, and keep where each setting came from."""
     path = path and Path(os.path.abspath(path))  # noqa: PTH100 - a symbolic link is kept as written
-    source = files.read(path, environ)
+    source = files.read(path, environ, hashed)
     given = environment.over(source.values, environ, Settings)
     try:
         with relative_to(source.folder):

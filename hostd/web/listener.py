@@ -39,7 +39,9 @@ class HttpListener:
         try:
             self._socket = socket.create_server((host, port), family=family, backlog=256)
         except OSError as error:
-            raise NodeError(f"HTTP cannot listen on {host}:{port}: {error.strerror or error}") from error
+            raise NodeError(
+                f"HTTP cannot listen on {host}:{port}: {error.strerror or error}; choose another http.port or http.host"
+            ) from error
         # asyncio sets it only of sockets that name their protocol, which these do not; connections have it from this one. Without it a
         # body waits 40 ms for the client to acknowledge its header.
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -10,6 +10,9 @@ import pytest
 from typer.testing import CliRunner
 
 from hostd.cli.convert import app
+from hostd.cli.looking import settings_of
+from hostd.config import hashing
+from hostd.config.hashing import hash_password
 from hostd.config.passwords import check_password
 from hostd.config.settings import load, load_with_origins
 
@@ -173,3 +176,20 @@ def test_the_configuration_that_orthanc_writes_itself_is_taken_and_all_its_optio
     loaded = load_with_origins(file, environ={})
     assert [note.option for note in loaded.notes] == ["StorageDirectory"]
     assert (loaded.settings.dicom.port, loaded.settings.dicom.aets) == (4242, ("ORTHANC",))
+
+
+def test_only_who_lets_users_sign_in_takes_the_time_to_hash_their_passwords(run, tmp_path, monkeypatch):
+    file = tmp_path / "orthanc.json"
+    file.write_text(
+        json.dumps({"AuthenticationEnabled": True, "RegisteredUsers": {f"u{n}": f"p{n}" for n in range(5)}})
+    )
+    hashed = []
+    monkeypatch.setattr(hashing, "hash_password", lambda password: hashed.append(password) or hash_password(password))
+    for command in ("check", "show"):
+        assert run(command, file).exit_code == 0
+    settings = settings_of(file)
+    assert hashed == []
+    assert len(settings.users) == 5
+    assert not any(check_password(settings.users, f"u{n}", f"p{n}") for n in range(5))
+    assert check_password(load(file).users, "u3", "p3")
+    assert sorted(hashed) == [f"p{n}" for n in range(5)]

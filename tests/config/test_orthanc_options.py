@@ -392,6 +392,14 @@ def test_scripts_are_named_with_the_recipe_that_does_what_they_did():
     assert "LuaScripts" not in found
 
 
+@pytest.mark.parametrize(("script", "recipe"), [
+    ("/srv/transcode-middleman/lua.lua", "jpeg2000-compression"), (r"C:\Orthanc\Autorouting.lua", "auto-forwarding"),
+    (r"C:\sanitize\main.lua", "change-and-forward"), ("sanitize/Autorouting.lua", "auto-forwarding"),
+])  # fmt: skip
+def test_a_script_is_known_by_its_name_else_by_that_of_its_folder(script, recipe):
+    assert f"samples/{recipe} does" in notes(LuaScripts=[script])[f"LuaScripts {script}"]
+
+
 def test_all_that_comes_out_is_of_hostd_and_nothing_given_is_changed():
     given = {"DicomModalities": {"a": ["A", "h", 104]}, "OrthancPeers": {"p": ["http://h/"]}}
     before = json.dumps(given)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import PurePath
+from pathlib import PureWindowsPath
 
 RECIPES = {
     "AutomatedJpeg2kCompression": "compress-and-replace",
@@ -55,7 +55,9 @@ _BY_PLAIN_NAME = {_plain(name): recipe for name, recipe in RECIPES.items()}
 
 def in_place_of(script: str) -> str:
     """Say what does here what that script file did there."""
-    name = _plain(PurePath(script).stem)
+    path = PureWindowsPath(script)  # which takes both kinds of slash
+    names = [_plain(path.stem), _plain(path.parent.name)]
+    name = next((name for name in names if name in _BY_PLAIN_NAME), names[0])
     if recipe := _BY_PLAIN_NAME.get(name):
         return f"the recipe samples/{recipe} does what that sample did"
     if name in _BY_PLAIN_NAME:
