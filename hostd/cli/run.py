@@ -18,6 +18,7 @@ from hostd.config.rereading import Rereading
 from hostd.config.sections import Log
 from hostd.config.settings import Settings, load_with_origins
 from hostd.control import Control, Verbosity
+from hostd.errors import HostdError, NodeError
 from hostd.launcher import Launcher
 from hostd.scripting import processes
 from hostd.scripting.processes import WorkerLost
@@ -60,7 +61,10 @@ def run(
         voice.use(wanted.log)
 
     wait_for_stop = on_stop_signal(rereading.ask if rereading is not None else None)
-    node.start()
+    try:
+        node.start()
+    except HostdError as error:
+        raise NodeError(loaded.said(str(error))) from error
     try:
         if rereading is not None:
             rereading.start(loaded.notes)
@@ -68,7 +72,7 @@ def run(
             typer.echo(f"{file}: {note}")
         facts = node.facts()
         for sentence in facts.sentences():
-            typer.echo(sentence)
+            typer.echo(loaded.said(sentence))
         typer.echo("ready; Ctrl-C stops")
         keep_what_is_there()
         node.warm_up()

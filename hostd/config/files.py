@@ -47,7 +47,20 @@ class Source:
             r"(?<![\w/.])[a-z_]+(?![\w/.])", lambda word: _beside(keys, problem.key, word[0]), problem.message
         )
         option = f"{keys[nearest]}{problem.key.removeprefix(nearest)} ({problem.key})" if nearest else problem.key
-        return replace(problem, key=option, message=message)
+        return replace(problem, key=option, message=self.said(message))
+
+    def said(self, text: str) -> str:
+        """Return a text that names settings, as `http.port`, with the options that gave them."""
+        if not self.options:
+            return text
+        for ours, theirs in _ORTHANCS.items():
+            text = text.replace(ours, theirs)
+        keys = {dotted(loc): option for loc, option in self.options.items()}
+        return re.sub(r"(?<![\w/.])[a-z]+\.[a-z_]+(?![\w/.])", lambda key: keys.get(key[0], key[0]), text)
+
+
+_ORTHANCS = {'[http] host = "0.0.0.0"': "RemoteAccessAllowed = true", "with [users]": "with RegisteredUsers"}
+"""What the sentences of a node say to do, and what does it in Orthanc's configuration."""
 
 
 def _beside(keys: Mapping[str, str], key: str, word: str) -> str:

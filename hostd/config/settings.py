@@ -219,6 +219,8 @@ class Loaded:
     """What is to be said of a configuration of Orthanc's: what was not taken over, and what was decided."""
     in_its_words: Callable[[Problem], Problem] = lambda problem: problem
     """Return a problem in the words of the file, which may be Orthanc's."""
+    said: Callable[[str], str] = lambda text: text
+    """Return a text that names settings in the words of the file."""
 
     def origin(self, loc: Loc) -> str:
         """Say where that setting comes from: `default`, `file`, `environment NAME`, or `password_file` and its like."""
@@ -276,7 +278,9 @@ def load_with_origins(
         problems.append(source.in_its_words(found_here))
     if problems:
         raise InvalidConfigurationError(problems)
-    return Loaded(settings, path, given.variables, frozenset(_keys(source.values)), source.notes, source.in_its_words)
+    return Loaded(
+        settings, path, given.variables, frozenset(_keys(source.values)), source.notes, source.in_its_words, source.said
+    )
 
 
 def _with_secrets(settings: Settings, environ: Mapping[str, str]) -> tuple[Settings, list[tuple[Loc, str]]]:

@@ -242,3 +242,22 @@ def test_without_it_none_of_that_is_told_until_somebody_asks_for_more_over_http(
     assert "path=/studies" in errors
     assert "path=/patients" not in errors
     assert "path=/series" not in errors
+
+
+def test_a_node_of_orthancs_configuration_speaks_of_its_options(tmp_path):
+    file = tmp_path / "orthanc.json"
+    file.write_text(json.dumps({"DicomServerEnabled": False, "HttpPort": 0}))
+    process = start(file, "--no-scripts")
+    try:
+        said = until_ready(process)
+    finally:
+        end(process)
+    assert "RemoteAccessAllowed = true opens it to others, with RegisteredUsers" in said
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        for option, other in (("HttpPort", {"DicomServerEnabled": False}), ("DicomPort", {"HttpServerEnabled": False})):
+            file.write_text(json.dumps({option: taken.getsockname()[1], **other}))
+            process = start(file, "--no-scripts")
+            _, errors = process.communicate(timeout=60)
+            assert process.returncode == 2
+            assert f"choose another {option}" in errors
+            assert "Traceback" not in errors

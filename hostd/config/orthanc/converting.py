@@ -237,6 +237,7 @@ def _http(draft: Draft, hashed: Callable[[str, str], str]) -> None:
         draft.begin(("users", name), option)
         draft.put(("users", name, "password_hash"), hashed(name, password), option)
         draft.put(("users", name, "role"), "admin", option)
+    draft.options["http", "host"] = "RemoteAccessAllowed"
     if is_remote and users:
         draft.put(("http", "host"), ANYWHERE, "RemoteAccessAllowed")
     elif is_remote:
