@@ -34,9 +34,7 @@ def _root(url: str) -> str:
     if parts.scheme not in {"http", "https"}:
         raise ValueError("should begin with https:// or http://")
     if "@" in parts.netloc:
-        raise ValueError(
-            "credentials in a URL end up in logs: write `username` and `password_file` (or `password_env`) instead"
-        )
+        raise ValueError("credentials in a URL end up in logs: write `username` and `password_file` instead")
     if not parts.hostname or port == 0 or any(c.isspace() for c in url):
         raise ValueError("should name a host, as https://buffer.example/")
     if parts.query or parts.fragment:

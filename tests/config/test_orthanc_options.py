@@ -302,6 +302,7 @@ def test_peers_are_arrays_or_objects():
         ({"StorageDirectory": "a\ud800"}, "StorageDirectory"),
         ({"SslEnabled": True, "SslCertificate": 5}, "SslCertificate"),
         ({"OrthancPeers": {"p": ["http://h/"]}, "HttpsCACertificates": 5}, "HttpsCACertificates"),
+        ({"HttpsCACertificates": 5}, "HttpsCACertificates"),
         ({"OrthancPeers": {"p": {"Url": "http://h/", "Password": "x"}}}, "OrthancPeers.p.Password"),
         ({"OrthancPeers": {"p": ["http://h/", "", "x"]}}, "OrthancPeers.p.Password"),
         ({"OrthancPeers": {"p": {"Url": "http://h/", "Timeout": "soon"}}}, "OrthancPeers.p.Timeout"),
@@ -500,7 +501,7 @@ def told(tmp_path, options):
     ({"OrthancPeers": {"a": {"Url": "http://h/", "CertificateFile": "/c"}}}, [
         "OrthancPeers.a (peers.a): should have OrthancPeers.a.CertificateFile with its OrthancPeers.a.CertificateKeyFile",
     ]),
-    ({"OrthancPeers": {"a": {"Url": "http://u:geheim@h/"}}}, ["`OrthancPeers.a.Username` and `OrthancPeers.a.Password`"]),
+    ({"OrthancPeers": {"a": {"Url": "http://u:geheim@h/"}}}, ["write `OrthancPeers.a.Username` and `OrthancPeers.a.Password` instead"]),
     ({"DicomTlsEnabled": True, "DicomTlsRemoteCertificateRequired": False}, ["dicom: should have DicomTlsEnabled with DicomTlsCertificate and DicomTlsPrivateKey"]),
     ({"UserMetadata": {"a": 1024, "b": 1024}}, ["UserMetadata (http.metadata_numbers): should have another number"]),
     ({"RegisteredUsers": {"a:b": "x"}, "AuthenticationEnabled": True}, ['RegisteredUsers.a:b (users."a:b"): ']),

@@ -91,6 +91,7 @@ def _speaks_tls(draft: Draft, loc: tuple[str, ...], option: str) -> None:
 
 def peers(draft: Draft) -> None:
     """Put the peers."""
+    draft.path("HttpsCACertificates")  # judged where there is no peer, too
     for name, entry in draft.table("OrthancPeers").items():
         option = f"OrthancPeers.{name}"
         if (given := _reached(draft, ("peers", name), option, entry)) is not None:
