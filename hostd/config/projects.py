@@ -57,7 +57,9 @@ class Project(Section):
         ' (`0019,xx0C,"SIEMENS MR HEADER"`).',
     )
     remove: Strings = Field(
-        default=(), description="Attributes that go, whatever the profile says; named as in `keep`."
+        default=(),
+        description="Attributes that go, whatever the profile says; named as in `keep`, or by a path into"
+        " sequences (`AnatomicRegionSequence[*].CodeMeaning`).",
     )
     replace: dict[str, str] = Field(
         default={},

@@ -5,6 +5,7 @@ from __future__ import annotations
 from hostd.editing import burned_in, paths, profile
 from hostd.editing.charsets import CharacterSet
 from hostd.editing.cleaning import Cleaner
+from hostd.editing.modify import removed
 from hostd.editing.terms import Project, Terms
 from hostd.editing.values import Place, element
 from hostd.errors import CannotEditError
@@ -39,6 +40,9 @@ def anonymize(everything: el.Elements, step: Anonymize, terms: Terms, *, has_pix
             )
         place = Place(result, CharacterSet.of(result))
         result = result | {path[0].tag: element(path[0].tag, text, place, name=key)}
+    for path in map(paths.parse, project.remove):
+        if len(path) > 1:
+            result = removed(result, path)
     return _with_statement(result, step, project)
 
 

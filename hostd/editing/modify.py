@@ -35,7 +35,7 @@ def modify(everything: el.Elements, step: Modify, terms: Terms) -> el.Elements:
         result = _without_private(result, change)
     for path in change.removed:
         if path not in change.kept:
-            result = _removed(result, path, "")
+            result = removed(result, path)
     for path, value in change.set:
         result = _set(result, path, value, CharacterSet.of(result), paths.shown(path))
     if not step.keep_uids:
@@ -46,6 +46,13 @@ def modify(everything: el.Elements, step: Modify, terms: Terms) -> el.Elements:
 def refuse_impossible(step: Modify) -> None:
     """Raise `CannotEditError` for what can be done to no instance at all: it names no attribute, or one that may not be changed."""
     _Change.of(step)
+
+
+def refuse_removal(path: Path) -> None:
+    """Raise `CannotEditError` for an attribute that may not be removed."""
+    refuse_change(path)
+    if len(path) == 1 and path[0].tag in _MUST_STAY:
+        raise CannotEditError(f"{paths.shown(path)} cannot be removed: without it this is no instance")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,20 +77,20 @@ class _Change:
             raise CannotEditError(
                 f"SpecificCharacterSet can be set to {UTF8!r} only, and not {charset!r}: all texts follow it"
             )
-        removed = [paths.parse(key) for key in step.remove]
-        for path in (*(path for path, _ in wanted), *removed):
-            _refuse(path)
-        for path in removed:
-            if len(path) == 1 and path[0].tag in _MUST_STAY:
-                raise CannotEditError(f"{paths.shown(path)} cannot be removed: without it this is no instance")
-        return cls(wanted, removed, [paths.parse(key) for key in step.keep])
+        gone = [paths.parse(key) for key in step.remove]
+        for path, _ in wanted:
+            refuse_change(path)
+        for path in gone:
+            refuse_removal(path)
+        return cls(wanted, gone, [paths.parse(key) for key in step.keep])
 
     def keeps(self, tag: int) -> bool:
         """Tell whether an attribute of the data set is to be kept."""
         return any(len(path) == 1 and path[0].creator is None and path[0].tag == tag for path in self.kept)
 
 
-def _refuse(path: Path) -> None:
+def refuse_change(path: Path) -> None:
+    """Raise `CannotEditError` for an attribute that may be neither set nor removed."""
     tag = path[-1].tag
     is_description = len(path) == 1 and tag >> 16 == _FIXED_GROUP and tag & 0xFFFF in _PIXEL_NUMBERS
     if tag in el.PIXEL_TAGS or is_description or (len(path) == 1 and tag >> 16 == 0x7FE0):
@@ -141,13 +148,15 @@ def _with_block(elements: el.Elements, node: paths.Node) -> tuple[el.Elements, i
     return el.with_text(elements, group << 16 | free, b"LO", creator), node.tag | free << 8
 
 
-def _removed(elements: el.Elements, path: Path, name: str) -> el.Elements:
+def removed(elements: el.Elements, path: Path) -> el.Elements:
+    """Return the elements without what is at that path."""
     tag = path[0].find(elements)
     if tag is None or tag not in elements:
         return elements
     if len(path) == 1:
         return el.without(elements, tag)
-    return _in_items(elements, tag, path[0].index, lambda item: _removed(item, path[1:], name), name, may_append=False)
+    name = paths.shown(path)
+    return _in_items(elements, tag, path[0].index, lambda item: removed(item, path[1:]), name, may_append=False)
 
 
 def _in_items(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 
 from hostd.config import projects as config
 from hostd.editing import paths
+from hostd.editing.modify import refuse_change, refuse_removal
 from hostd.editing.terms import Project
 from hostd.errors import CannotEditError, ConfigurationError, NotFoundError
 from hostd.transcoding.edits import Anonymize
@@ -32,15 +33,32 @@ def step_of(projects: Mapping[str, Project], name: str) -> Anonymize:
     return Anonymize(name, rules=project.fingerprint())
 
 
+def refuse_impossible(project: Project) -> None:
+    """Raise `CannotEditError` for rules that can be followed for no instance at all."""
+    for setting, key in _named(project.keep, project.remove, project.replace):
+        _refuse(setting, key)
+
+
 def _problems(name: str, entry: config.Project) -> Iterator[str]:
-    for setting, keys in (("keep", entry.keep), ("remove", entry.remove), ("replace", tuple(entry.replace))):
-        for key in keys:
-            try:
-                path = paths.parse(key)
-            except CannotEditError as error:
-                yield f"projects.{name}.{setting}: {error}"
-                continue
-            if len(path) > 1:
-                yield f"projects.{name}.{setting}: {key!r} is in a sequence; name attributes by themselves"
-            elif setting == "replace" and path[0].creator is not None:
-                yield f"projects.{name}.replace: {key!r} is private; only attributes of the standard can be replaced"
+    for setting, key in _named(entry.keep, entry.remove, entry.replace):
+        try:
+            _refuse(setting, key)
+        except CannotEditError as error:
+            yield f"projects.{name}.{setting}: {error}"
+
+
+def _named(keep: Iterable[str], remove: Iterable[str], replace: Iterable[str]) -> Iterator[tuple[str, str]]:
+    for setting, keys in (("keep", keep), ("remove", remove), ("replace", replace)):
+        yield from ((setting, key) for key in keys)
+
+
+def _refuse(setting: str, key: str) -> None:
+    path = paths.parse(key)
+    if setting == "remove":
+        refuse_removal(path)
+    elif len(path) > 1:
+        raise CannotEditError(f"{key!r} is in a sequence; name attributes by themselves")
+    elif setting == "replace":
+        refuse_change(path)
+        if path[0].creator is not None:
+            raise CannotEditError(f"{key!r} is private; only attributes of the standard can be replaced")

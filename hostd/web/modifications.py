@@ -16,7 +16,7 @@ from hostd.archive import jobs, resources
 from hostd.archive.archive import Archive
 from hostd.dicom import loss
 from hostd.dicom.syntaxes import UnknownSyntaxError, lookup
-from hostd.editing import paths
+from hostd.editing import paths, projects
 from hostd.editing.making import Maker
 from hostd.editing.modify import refuse_impossible
 from hostd.editing.terms import Project
@@ -310,12 +310,7 @@ def _anonymize(given: dict[str, Any], seed: str) -> Anonymize:
         replace={_named(name, given): value for name, value in replaced.items()},
         allow_burned_in=flag(given, "AllowBurnedIn"),
     )
-    for name in (*project.keep, *project.remove, *project.replace):
-        paths.parse(name)
-    for name in project.replace:
-        path = paths.parse(name)
-        if len(path) > 1 or path[0].creator is not None:
-            raise WebError(400, BAD_REQUEST, f"{name}: only attributes of the data set itself can be set by anonymize")
+    projects.refuse_impossible(project)
     return Anonymize("", own=msgspec.json.encode(project).decode())
 
 

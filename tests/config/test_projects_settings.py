@@ -11,6 +11,7 @@ from hostd.config.projects import Project as Section
 from hostd.config.settings import load
 from hostd.editing import projects
 from hostd.editing.terms import Project
+from hostd.errors import CannotEditError, ConfigurationError
 
 
 @pytest.fixture
@@ -54,3 +55,24 @@ def test_config_check_names_an_attribute_that_does_not_exist(written):
     ran = CliRunner().invoke(app, ["check", str(file), "--json"])
     assert ran.exit_code == 2
     assert "projects.x.keep" in json.loads(ran.stdout)["problems"][0]["message"]
+
+
+@pytest.mark.parametrize(
+    ("rules", "message"),
+    [
+        ({"remove": ("PixelData",)}, "pixels"),
+        ({"remove": ("Rows",)}, "pixels"),
+        ({"remove": ("SOPClassUID",)}, "SOPClassUID"),
+        ({"remove": ("SpecificCharacterSet",)}, "SpecificCharacterSet"),
+        ({"remove": ("TransferSyntaxUID",)}, "not an attribute"),
+        ({"replace": {"Rows": "5"}}, "pixels"),
+        ({"replace": {"RequestAttributesSequence[0].StudyDescription": "x"}}, "in a sequence"),
+        ({"keep": ("AnatomicRegionSequence[0].CodeMeaning",)}, "in a sequence"),
+    ],
+)
+def test_rules_that_cannot_be_followed_are_refused(rules, message):
+    with pytest.raises(CannotEditError, match=message):
+        projects.refuse_impossible(Project("x", **rules))
+    (setting,) = rules
+    with pytest.raises(ConfigurationError, match=rf"projects\.x\.{setting}: .*{message}"):
+        projects.configured({"x": Section(**rules)})

@@ -233,6 +233,21 @@ def test_a_project_decides_what_else_stays_goes_or_is_replaced():
     assert "Modality" not in after
 
 
+@pytest.mark.parametrize("keep", [(), ("AnatomicRegionSequence",)])
+def test_what_is_to_go_from_inside_sequences_goes(keep):
+    deep = item(CodeValue="T-1", CodingSchemeDesignator="SRT", CodeMeaning="Left")
+    codes = [item(CodeValue="T-D3000", CodingSchemeDesignator="SRT", CodeMeaning="Chest") for _ in range(2)]
+    codes[0].AnatomicRegionModifierSequence = [deep]
+    removed = (
+        "AnatomicRegionSequence[1].CodeMeaning",
+        "AnatomicRegionSequence[*].AnatomicRegionModifierSequence[*].CodeMeaning",
+    )
+    after = changed(STEP, instance(AnatomicRegionSequence=codes), project(keep=keep, remove=removed))
+    first, second = after.AnatomicRegionSequence
+    assert (first.CodeMeaning, "CodeMeaning" in second) == ("Chest", False)
+    assert [one.keyword for one in first.AnatomicRegionModifierSequence[0]] == ["CodeValue", "CodingSchemeDesignator"]
+
+
 def test_a_patient_over_ninety_is_ninety():
     after = changed(STEP, instance(PatientAge="101Y"), project(retain_patient_characteristics=True))
     assert (after.PatientAge, after.PatientSex) == ("090Y", "F")

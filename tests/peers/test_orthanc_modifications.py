@@ -7,6 +7,7 @@ import pytest
 import requests
 from peer_kit import LiveNode, Orthanc, needs, sample
 from pydicom import dcmread
+from pydicom.dataset import Dataset
 
 pytestmark = [pytest.mark.peers, needs("Orthanc")]
 
@@ -188,3 +189,25 @@ def test_an_identifier_that_is_set_or_kept_needs_force_at_every_level(ours, mode
         said, meant = (post(one, f"/{table}/{stored[table]}/modify", body) for one in (ours, model))
         assert said.status_code == meant.status_code == 400
         assert said.json()["OrthancStatus"] == meant.json()["OrthancStatus"]
+
+
+def test_what_is_to_go_from_inside_a_sequence_is_gone_from_what_is_de_identified(ours, model, stored):
+    coded = dcmread(sample("CT_small.dcm"))
+    coded.SOPInstanceUID = coded.file_meta.MediaStorageSOPInstanceUID = "1.2.3.11"
+    code = Dataset()
+    code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = "T-D3000", "SRT", "Chest"
+    coded.AnatomicRegionSequence = [code]
+    coded.save_as(file := io.BytesIO())
+    (identifier,) = {
+        requests.post(f"{one.url}/instances", data=file.getvalue(), timeout=60).json()["ID"] for one in (ours, model)
+    }
+    for more in ({}, {"Keep": ["AnatomicRegionSequence"]}):
+        body = {"Remove": ["AnatomicRegionSequence[0].CodeMeaning"], **more}
+        for one in (ours, model):
+            said = post(one, f"/instances/{identifier}/anonymize", body)
+            assert said.status_code == 200, said.text
+            (item,) = dcmread(io.BytesIO(said.content)).AnatomicRegionSequence
+            assert "CodeMeaning" not in item
+    for body in ({"Remove": ["PixelData"]}, {"Remove": ["Rows"]}, {"Remove": ["SOPClassUID"]}, {"Keep": ["AnatomicRegionSequence[0].CodeMeaning"]}):  # fmt: skip
+        said = post(ours, f"/instances/{identifier}/anonymize", body)
+        assert (said.status_code, said.json()["OrthancStatus"]) == (400, 8), said.text
