@@ -13,6 +13,7 @@ import structlog
 from hostd.archive import instances, jobs, scripts
 from hostd.archive.archive import Archive
 from hostd.archive.delivery_orders import Matching, Order, decide_all
+from hostd.archive.job_uids import JobUids
 from hostd.archive.limits import Allowance
 from hostd.archive.pseudonyms import IndexPseudonyms
 from hostd.archive.quieting import TOPIC as STABLE
@@ -560,7 +561,7 @@ class Node:
         """Return what modifies and de-identifies, by the secret that all nodes on this index share."""
         archive, key = self.archive, self.archive.secret
         system = f"hostd {self.settings.node.name}"[:_MODIFYING_SYSTEM]
-        return Editor(pool, key, IndexPseudonyms(archive, key), known, self._clock, system=system)
+        return Editor(pool, key, IndexPseudonyms(archive, key), known, JobUids(archive), self._clock, system=system)
 
     def _tools_of(self, settings: Settings) -> dict[str, Tool]:
         """Return the tools of a configuration, and warn of those that are not there (yet)."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
@@ -12,11 +13,13 @@ import msgspec
 
 from hostd.clock import Clock
 from hostd.dicom import part10
+from hostd.dicom.element_values import Elements
 from hostd.dicom.header import read_elements
+from hostd.editing import identifiers
 from hostd.editing.dates import days_for
-from hostd.editing.terms import EditJob, Project, Terms, derived_key
+from hostd.editing.terms import ChangedAlike, EditJob, Project, Terms, derived_key
 from hostd.errors import CannotEditError, CannotTranscodeError, UnparsableError
-from hostd.transcoding.edits import Anonymize, Edit
+from hostd.transcoding.edits import Anonymize, Edit, Modify
 from hostd.transcoding.messages import MAX_MESSAGE
 from hostd.transcoding.receipt import Receipt
 
@@ -24,6 +27,8 @@ WORKER = "hostd.editing.worker"
 """The module that workers must run to edit; they transcode as well."""
 _PATIENT_ID, _ISSUER = 0x00100020, 0x00100021
 _MAX_VALUE, _MAX_ELEMENTS = 1 << 10, 1 << 20
+_REFERENCES_SIZE = 64 << 20
+"""Bytes of all values of a data set in which references are looked for."""
 _SPARE = 1 << 10
 
 
@@ -32,6 +37,14 @@ class Pseudonyms(Protocol):
 
     def of(self, project: str, patient_id: str, issuer: str) -> str:
         """Return the patient's pseudonym in that project, made when it is first asked for; no two patients have the same."""
+        ...
+
+
+class Jobs(Protocol):
+    """What jobs are about."""
+
+    def among(self, job: str, uids: AbstractSet[str]) -> AbstractSet[str]:
+        """Return which of these UIDs are SOP, series or study UIDs of instances that the job of that identifier is about."""
         ...
 
 
@@ -58,6 +71,7 @@ class Editor:
         key: bytes,
         pseudonyms: Pseudonyms,
         projects: Mapping[str, Project],
+        jobs: Jobs,
         clock: Clock,
         *,
         system: str,
@@ -66,6 +80,7 @@ class Editor:
         self._key = key
         self._pseudonyms = pseudonyms
         self._projects = projects
+        self._jobs = jobs
         self._clock = clock
         self._system = system
 
@@ -78,14 +93,18 @@ class Editor:
 
         Raises `CannotEditError` with the reason, `WrongPixelsError`, `CodecCrashedError`, and `OSError`; then there is no result.
         """
-        terms = (
-            self._for_project(step, source)
-            if isinstance(step, Anonymize)
-            else self._terms(derived_key(self._key, "edit"))
-        )
+        match step:
+            case Anonymize():
+                terms = self._for_project(step, source)
+            case Modify(of=str(of)) if of:
+                terms = self._for_job(of, source)
+            case _:
+                terms = self._terms(derived_key(self._key, "edit"))
         job = EditJob(step, terms)
         if len(msgspec.msgpack.encode(job)) > MAX_MESSAGE - _SPARE:
-            raise CannotEditError(f"what is to be set takes more than {MAX_MESSAGE >> 10} KiB; set less at once")
+            raise CannotEditError(
+                f"what is to be set, and what the instance refers to, takes more than {MAX_MESSAGE >> 10} KiB; set less at once"
+            )
         try:
             return self._pool.carry_out(job, source, result, is_new_instance=True)
         except CannotEditError:
@@ -96,6 +115,11 @@ class Editor:
     def _terms(self, key: bytes) -> Terms:
         at = datetime.fromtimestamp(self._clock.now(), UTC)
         return Terms(key, at.strftime("%Y%m%d%H%M%S") + "+0000", self._system)
+
+    def _for_job(self, job: str, source: Path) -> Terms:
+        referred = set(_references(_elements(source, _REFERENCES_SIZE)))
+        alike = ChangedAlike.of(referred, self._jobs.among(job, referred))
+        return msgspec.structs.replace(self._terms(derived_key(self._key, "edit")), changed_alike=alike)
 
     def _for_project(self, step: Anonymize, source: Path) -> Terms:
         if step.own:
@@ -136,6 +160,27 @@ class Editor:
 
 def _patient(source: Path) -> tuple[str, str]:
     """Return patient ID and its issuer. Raises `CannotEditError` when the file cannot be read."""
+    tags = _elements(source, _MAX_ELEMENTS)
+    found = []
+    for tag in (_PATIENT_ID, _ISSUER):
+        _, values = tags.get(tag, ("LO", []))
+        if values is None:
+            raise CannotEditError("the patient ID or its issuer is longer than any may be")
+        found.append("\\".join(map(str, values)).strip())
+    return found[0], found[1]
+
+
+def _references(tags: Elements) -> Iterator[str]:
+    """Yield the SOP, series and study UIDs that an instance has, its own too, as far as they can be changed."""
+    for tag, (vr, values) in tags.items():
+        if vr == "SQ" and tag not in identifiers.UNCHANGED:
+            for item in values or ():
+                yield from _references(item)
+        elif tag in identifiers.REFERENCES:
+            yield from map(str, values or ())
+
+
+def _elements(source: Path, max_elements: int) -> Elements:
     try:
         with source.open("rb") as file:
             start = part10.data_set_offset(file)
@@ -144,14 +189,8 @@ def _patient(source: Path) -> tuple[str, str]:
                 offset=start.offset,
                 transfer_syntax=start.transfer_syntax_uid,
                 max_value=_MAX_VALUE,
-                max_elements=_MAX_ELEMENTS,
+                max_elements=max_elements,
             )
     except (UnparsableError, RecursionError) as error:
         raise CannotEditError(f"{source.name} cannot be read: {error}") from error
-    found = []
-    for tag in (_PATIENT_ID, _ISSUER):
-        _, values = tags.get(tag, ("LO", []))
-        if values is None:
-            raise CannotEditError("the patient ID or its issuer is longer than any may be")
-        found.append("\\".join(map(str, values)).strip())
-    return found[0], found[1]
+    return tags

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from hostd.editing import paths, values
 from hostd.editing.charsets import SPECIFIC_CHARACTER_SET, UTF8, CharacterSet, widened
-from hostd.editing.identifiers import ORIGINAL, OWN_UIDS, SERIES, SOP, STUDY, renewed
+from hostd.editing.identifiers import ORIGINAL, OWN_UIDS, SERIES, SOP, STUDY, Renewal, mapped
 from hostd.editing.paths import EVERY, Path
 from hostd.editing.terms import Terms
 from hostd.editing.values import NeedsUnicodeError, Place
@@ -36,10 +36,11 @@ def modify(everything: el.Elements, step: Modify, terms: Terms) -> el.Elements:
     for path in change.removed:
         if path not in change.kept:
             result = removed(result, path)
-    for path, value in change.set:
-        result = _set(result, path, value, CharacterSet.of(result), paths.shown(path))
+    before_setting, result = result, _all_set(result, change)
     if not step.keep_uids:
-        result = renewed(before, result, edits.canonical(step), change.top_set, change.keeps, terms.key)
+        # What was set stands as it was given, also where it is a UID.
+        renewal = Renewal(before, result, step, change.top_set, change.keeps, terms)
+        result = _all_set(mapped(before_setting, renewal.maps()), change)
     return result if ORIGINAL in change.top_removed else _recorded(before, result, change, terms)
 
 
@@ -108,11 +109,16 @@ def refuse_change(path: Path) -> None:
 
 def _needs_unicode(everything: el.Elements, change: _Change) -> bool:
     try:
-        for path, value in change.set:
-            _set(everything, path, value, CharacterSet.of(everything), paths.shown(path))
+        _all_set(everything, change)
     except NeedsUnicodeError:
         return True
     return False
+
+
+def _all_set(elements: el.Elements, change: _Change) -> el.Elements:
+    for path, value in change.set:
+        elements = _set(elements, path, value, CharacterSet.of(elements), paths.shown(path))
+    return elements
 
 
 def _set(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import hmac
-from typing import Literal
+from collections.abc import Set as AbstractSet
+from typing import Literal, Self
 
 import msgspec
 
@@ -45,6 +47,26 @@ class Project(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
         return hmac.digest(b"hostd project", msgspec.json.encode(self, order="deterministic"), "sha256").hex()[:16]
 
 
+class ChangedAlike(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Which of the UIDs that an instance refers to are of what is changed with it: those of `digests`, or with `are_others` all but those.
+
+    An instance may refer to thousands, and a digest is short.
+    """
+
+    digests: frozenset[bytes] = frozenset()
+    are_others: bool = False
+
+    @classmethod
+    def of(cls, referred: AbstractSet[str], alike: AbstractSet[str]) -> Self:
+        """Return it for what is referred to, by the fewer digests."""
+        others = referred - alike
+        are_others = len(others) < len(alike)
+        return cls(frozenset(map(uid_digest, others if are_others else alike)), are_others)
+
+    def __contains__(self, uid: str) -> bool:
+        return (uid_digest(uid) in self.digests) != self.are_others
+
+
 class Terms(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What the worker is told. `key` is derived for the purpose: from it neither the installation's nor another project's follows."""
 
@@ -57,6 +79,7 @@ class Terms(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     pseudonym: str = ""
     days: int = 0
     """By how many days this patient's dates move."""
+    changed_alike: ChangedAlike = ChangedAlike()
 
 
 class EditJob(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="edit"):
@@ -69,3 +92,8 @@ class EditJob(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="edit
 def derived_key(key: bytes, purpose: str) -> bytes:
     """Return a key for one purpose, from which the installation's does not follow."""
     return hmac.digest(key, f"hostd {purpose}".encode(), "sha256")
+
+
+def uid_digest(uid: str) -> bytes:
+    """Return eight bytes that stand for a UID."""
+    return hashlib.sha256(uid.encode("utf-8", "surrogateescape")).digest()[:8]

@@ -21,8 +21,6 @@ from hostd.archive.jobs import Job
 from hostd.archive.labels import Subject
 from hostd.archive.receiving import Arrival
 from hostd.archive.records import Origin
-from hostd.editing import uids
-from hostd.editing.terms import derived_key
 from hostd.intake.intake import Intake
 from hostd.jobs import faults
 from hostd.jobs.faults import JobFault
@@ -37,7 +35,6 @@ SPLIT, MERGE = "SplitStudy", "MergeStudy"
 LEVELS = ("instance", "series", "study", "patient")
 WORDS = {"instance": "Instance", "series": "Series", "study": "Study", "patient": "Patient"}
 _PATHS = {"instance": "instances", "series": "series", "study": "studies", "patient": "patients"}
-_UIDS = {"series": "SeriesInstanceUID", "study": "StudyInstanceUID"}
 
 _STORED_AT_ONCE = 10
 _TOPICS = ("event",)
@@ -56,13 +53,12 @@ class Makes(Protocol):
 class Modification(msgspec.Struct, frozen=True):
     """What is asked: `change` is done to each instance, after it was transcoded.
 
-    `level` is what of it becomes a new one; `bulk` tells whether the answer names all that is made. `seed` makes its identifiers its own.
+    `level` is what of it becomes a new one; `bulk` tells whether the answer names all that is made.
     With `keep_labels` what is made has the labels of what it was made of. With `is_restructured` the answer names what was known before.
     """
 
     change: Modify | Anonymize
     level: Literal["instance", "series", "study", "patient"]
-    seed: str
     transcode: Transcode | None = None
     keep_source: bool = True
     bulk: bool = False
@@ -71,17 +67,15 @@ class Modification(msgspec.Struct, frozen=True):
     username: str | None = None
     ip: str | None = None
 
-    def transform_of(self, one: Source, secret: bytes) -> Transform:
-        """Return what is to be done to one instance: its series and study get new identifiers, where that is the level."""
-        change = self.change
-        name = _UIDS.get(self.level)
-        if isinstance(change, Modify) and name is not None and name not in (*change.set, *change.keep):
-            own = one.series_instance_uid if self.level == "series" else one.study_instance_uid
-            new = uids.new_uid(derived_key(secret, "edit"), f"{self.level}\0{self.seed}", own)
-            change = msgspec.structs.replace(change, set=change.set | {name: new})
+    def transform_of(self, one: Source, job: str = "") -> Transform:
+        """Return what is to be done to one instance, of a job of that identifier or by itself."""
         before = Transform().then(self.transcode) if self.transcode is not None else Transform()
         if self.transcode is not None and self.transcode.to == one.transfer_syntax:
             before = Transform()
+        change = self.change
+        if isinstance(change, Modify):
+            source = one.sop_instance_uid if job and not before.is_lossless else ""
+            change = msgspec.structs.replace(change, level=self.level, of=job, source=source)
         return before.then(change)
 
 
@@ -143,7 +137,7 @@ class Modifies:
         memo = job.memo | {"phase": phase, "next": items[-1].position + 1}
         if phase == "make":
             for one in some:
-                self._make(asked, one)
+                self._make(job, asked, one)
             return Step(memo, progress=progress)
         if phase == "delete":
             return self._delete(job, memo, [item.instance for item in items], progress)
@@ -162,8 +156,8 @@ class Modifies:
             return Step(job.memo, is_done=True)
         return Step(job.memo | {"phase": following, "next": 0}, progress=job.progress)
 
-    def _make(self, asked: Modification, one: Source) -> Product:
-        return self._products.bring(one.stored, asked.transform_of(one, self._archive.secret))
+    def _make(self, job: Job, asked: Modification, one: Source) -> Product:
+        return self._products.bring(one.stored, asked.transform_of(one, job.id))
 
     def _store(
         self, job: Job, asked: Modification, memo: dict[str, Any], some: Sequence[Source], progress: float
@@ -194,7 +188,7 @@ class Modifies:
 
         try:
             for one in some:
-                arrival = self._intake.produced(self._make(asked, one).path, origin)
+                arrival = self._intake.produced(self._make(job, asked, one).path, origin)
                 arrivals.append((one, arrival))
                 blobs.append(arrival.blob.name)
         except BaseException:

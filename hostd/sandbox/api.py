@@ -189,7 +189,8 @@ class Host(Notifying, Marking, Keeping, Searching, Dealing, Requesting, Querying
         `private="remove"` takes all private attributes; `keep` names what neither these nor a new UID may take.
 
         The result is an instance of its own, with a new SOP Instance UID, and new study and series where their identifiers or the
-        patient's are others; the same whenever the same is done to the same instance, so that a study stays one. With `keep_uids`
+        patient's are others; the same whenever the same is done to the same instance, so that a study stays one. What it refers to is taken to be
+        modified alike, and references follow, but for UIDs that `set` gives. With `keep_uids`
         no identifier changes but those that are set: whoever has the original takes the result for a repeat of it, or mixes them
         up. What was replaced is in its Original Attributes Sequence, so that a value that was replaced is not gone from it; one that
         was removed is. To hide who somebody is, use `anonymize`.

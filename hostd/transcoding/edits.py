@@ -45,6 +45,10 @@ class Modify(
     sequences by a path (`RequestAttributesSequence[0].ScheduledProcedureStepID`; `[*]` means every item). `keep` names what
     neither `remove`, nor `private="remove"`, nor a new UID may take. The result is a new instance; with a new patient ID, study or
     series all identifiers below are new too. With `keep_uids` no identifier changes but those that are set.
+
+    `level` is from where on identifiers are new whatever is set. `of` says which references are changed as what they refer to is: None
+    all, since whatever is referred to is taken to be changed alike; the identifier of a job those to what the job is about; '' those to the
+    instance itself. `source` is the SOP Instance UID of an instance of a job before it lost information.
     """
 
     set: dict[str, Value] = {}
@@ -52,6 +56,9 @@ class Modify(
     keep: tuple[str, ...] = ()
     private: Literal["keep", "remove"] = "keep"
     keep_uids: bool = False
+    level: Literal["instance", "series", "study", "patient"] = "instance"
+    of: str | None = None
+    source: str = ""
 
     def __post_init__(self) -> None:
         # One text for one change, in whatever order it was written.

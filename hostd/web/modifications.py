@@ -182,7 +182,7 @@ def _made(archive: Archive, maker: Maker, instance_id: str, asked: Modification)
             (one,) = sources(connection, [instance_id])
     except JobFault as error:
         raise unknown_resource() from error
-    transform = asked.transform_of(one, archive.secret)
+    transform = asked.transform_of(one)
     try:
         with maker.made(one.stored, one.transfer_syntax, transform) as path, path.open("rb") as file:
             while piece := file.read(_PIECE):
@@ -211,8 +211,7 @@ def _modification(
         flag(given, name)
     try:
         _check_forced(given, level)
-        seed = str(uuid.uuid4())
-        change = _anonymize(given, seed) if is_anonymization else _modify(given, level)
+        change = _anonymize(given) if is_anonymization else _modify(given, level)
     except CannotEditError as error:
         if "no attribute" in str(error):
             raise WebError(400, _UNKNOWN_TAG, str(error)) from error
@@ -220,7 +219,6 @@ def _modification(
     return Modification(
         change,
         level,
-        seed,
         transcode=_transcode(given, strict=level == "instance" and not bulk),
         keep_source=(level == "instance" and not bulk) or keeps_source(request, given),
         bulk=bulk,
@@ -291,7 +289,7 @@ def _modify(given: dict[str, Any], level: Level) -> Modify:
     return step
 
 
-def _anonymize(given: dict[str, Any], seed: str) -> Anonymize:
+def _anonymize(given: dict[str, Any]) -> Anonymize:
     version = text(given, "DicomVersion")
     if version is not None and version not in _DICOM_VERSIONS:
         raise WebError(400, PARAMETER_OUT_OF_RANGE, f"Unknown specific version of the DICOM standard: {version}")
@@ -303,7 +301,7 @@ def _anonymize(given: dict[str, Any], seed: str) -> Anonymize:
     if not all(isinstance(value, str) for value in replaced.values()):
         raise wrong("what is set by anonymize is a text")
     project = Project(
-        name=seed,
+        name=str(uuid.uuid4()),
         dates="remove",
         keep=tuple(_named(name, given) for name in _list(given, "Keep")),
         remove=tuple(_named(name, given) for name in _list(given, "Remove")),

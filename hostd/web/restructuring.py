@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -74,7 +73,6 @@ def restructuring_routes(archive: Archive, submitting: Submitting) -> APIRouter:
         asked = Modification(
             wanted.change,
             "series",
-            str(uuid.uuid4()),
             keep_source=keeps_source(request, given, default=False),
             keep_labels=flag(given, "KeepLabels"),
             is_restructured=True,

@@ -17,6 +17,7 @@ from transcoding_images import EXPLICIT, IMPLICIT, big_endian, saved, shared
 
 from hostd.archive import pseudonyms
 from hostd.archive.archive import Archive
+from hostd.archive.job_uids import JobUids
 from hostd.archive.pseudonyms import IndexPseudonyms
 from hostd.editing.dates import days_for, shifted
 from hostd.editing.editor import Editor
@@ -40,7 +41,9 @@ def archive(tmp_path):
 
 def editor(pool, archive, *projects, key=KEY):
     named = {project.name: project for project in projects or (Project("TRIAL7", patient_prefix="T7-"),)}
-    return Editor(pool, key, IndexPseudonyms(archive, key), named, ManualClock(), system="hostd at home")
+    return Editor(
+        pool, key, IndexPseudonyms(archive, key), named, JobUids(archive), ManualClock(), system="hostd at home"
+    )
 
 
 def test_instances_of_a_series_stay_one_series_and_refer_to_each_other():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import tracemalloc
 
+import msgspec
 import numpy as np
 import pytest
 from editing_kit import KEY, changed, charset_file, content, done, instance, item, read, terms
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from transcoding_images import IMPLICIT, big_endian, saved, shared
 
 from hostd.editing import paths
-from hostd.editing.terms import EditJob
+from hostd.editing.terms import ChangedAlike, EditJob
 from hostd.editing.worker import edit
 from hostd.errors import CannotEditError, CannotTranscodeError
 from hostd.transcoding import edits
@@ -240,7 +241,7 @@ def with_uids(raw):
         (Modify(set={"PatientID": "x"}), set(UIDS)),
         (Modify(set={"PatientID": "00123"}), {"SOPInstanceUID"}),
         (Modify(set={"IssuerOfPatientID": "x"}), set(UIDS)),
-        (Modify(set={"StudyInstanceUID": "1.2.3"}), set(UIDS)),
+        (Modify(set={"StudyInstanceUID": "1.2.3"}), set(UIDS) - {"FrameOfReferenceUID"}),
         (Modify(set={"SeriesInstanceUID": "1.2.3"}), {"SOPInstanceUID", "SeriesInstanceUID"}),
         (Modify(set={"PatientID": "x"}, keep_uids=True), set()),
         (Modify(set={"PatientID": "x"}, keep=("StudyInstanceUID",)), set(UIDS) - {"StudyInstanceUID"}),
@@ -274,6 +275,111 @@ def test_a_study_stays_together_and_its_references_hold():
     assert referred.SeriesInstanceUID == first.SeriesInstanceUID != second.SeriesInstanceUID
     assert referred.ReferencedInstanceSequence[0].ReferencedSOPInstanceUID == first.SOPInstanceUID
     assert referred.ReferencedInstanceSequence[0].ReferencedSOPClassUID == one.SOPClassUID
+
+
+CT = "1.2.840.10008.5.1.4.1.1.2"
+
+
+def referring(number=1, *uids, **keywords):
+    """Return an instance that refers to instances, to its own study as one, and to a procedure step, all of one patient."""
+    ds = instance(number, **keywords)
+    ds.ReferencedImageSequence = [item(ReferencedSOPClassUID=CT, ReferencedSOPInstanceUID=uid) for uid in uids]
+    ds.ReferencedStudySequence = [item(ReferencedSOPInstanceUID=ds.StudyInstanceUID)]
+    ds.ReferencedPerformedProcedureStepSequence = [item(ReferencedSOPInstanceUID="1.2.9.1")]
+    ds.StudiesContainingOtherReferencedInstancesSequence = [
+        item(StudyInstanceUID=uid, ReferencedSeriesSequence=[item(SeriesInstanceUID=f"{uid}.7")])
+        for uid in (ds.StudyInstanceUID, "1.2.77")
+    ]
+    return ds
+
+
+def referred(ds):
+    others = ds.StudiesContainingOtherReferencedInstancesSequence
+    return (
+        [one.ReferencedSOPInstanceUID for one in ds.ReferencedImageSequence],
+        ds.ReferencedStudySequence[0].ReferencedSOPInstanceUID,
+        [(one.StudyInstanceUID, one.ReferencedSeriesSequence[0].SeriesInstanceUID) for one in others],
+        ds.ReferencedPerformedProcedureStepSequence[0].ReferencedSOPInstanceUID,
+    )
+
+
+def of_job(*uids):
+    """Return the terms of a job that is about instances with these UIDs."""
+    everything = {*uids, "9.9.9", "1.2.77", "1.2.77.7"}
+    return msgspec.structs.replace(terms(), changed_alike=ChangedAlike.of(everything, {*uids}))
+
+
+def test_what_is_modified_by_itself_leaves_all_references_but_those_to_itself():
+    before = referring(2, f"{instance().SeriesInstanceUID}.1", "9.9.9")
+    after = changed(Modify(of=""), before)
+    assert after.SOPInstanceUID != before.SOPInstanceUID
+    assert referred(after) == referred(before)
+    after = changed(Modify(set={"StudyInstanceUID": "1.2.3"}, of=""), before)
+    images, study, others, step = referred(after)
+    assert (images, study, step) == (referred(before)[0], "1.2.3", "1.2.9.1")
+    assert others == [("1.2.3", after.SeriesInstanceUID), ("1.2.77", "1.2.77.7")]
+
+
+@pytest.mark.parametrize("level", ["series", "study", "patient"])
+def test_a_job_changes_references_to_what_it_is_about_and_no_others(level):
+    one = instance(1)
+    two = referring(2, one.SOPInstanceUID, "9.9.9")
+    given = of_job(one.SOPInstanceUID, two.SOPInstanceUID, one.SeriesInstanceUID, one.StudyInstanceUID)
+    step = Modify(set={"StudyDescription": "new"}, level=level, of="job")
+    first, second = changed(step, one, given), changed(step, two, given)
+    assert first.SOPInstanceUID != one.SOPInstanceUID
+    assert first.SeriesInstanceUID == second.SeriesInstanceUID != one.SeriesInstanceUID
+    assert (second.StudyInstanceUID == two.StudyInstanceUID) == (level == "series")
+    assert second.FrameOfReferenceUID == two.FrameOfReferenceUID
+    assert referred(second) == (
+        [first.SOPInstanceUID, "9.9.9"],
+        second.StudyInstanceUID,
+        [(second.StudyInstanceUID, second.SeriesInstanceUID), ("1.2.77", "1.2.77.7")],
+        "1.2.9.1",
+    )
+    again = changed(msgspec.structs.replace(step, of="another job"), one, given)
+    assert again.SOPInstanceUID != first.SOPInstanceUID
+
+
+def test_several_studies_that_become_one_are_referred_to_as_that_one():
+    before = referring(1)
+    given = of_job(before.StudyInstanceUID, "1.2.77")
+    step = Modify(set={"StudyInstanceUID": "1.2.3"}, level="series", of="job")
+    others = referred(changed(step, before, given))[2]
+    assert [study for study, _ in others] == ["1.2.3", "1.2.3"]
+
+
+def test_what_lost_information_before_is_referred_to_by_what_it_was():
+    """B refers to A, and both are made anew by a codec, with identifiers of their own, before they are modified."""
+    lossy = referring(1, "1.2.5.1", SOPInstanceUID="2.25.5")
+    lossy.SourceImageSequence = [item(ReferencedSOPInstanceUID="1.2.5.2")]
+    step = Modify(level="study", of="job", source="1.2.5.2")
+    after = changed(step, lossy, of_job("1.2.5.1", "1.2.5.2"))
+    other = changed(
+        msgspec.structs.replace(step, source="1.2.5.1"), instance(2, SOPInstanceUID="2.25.6"), of_job("1.2.5.1")
+    )
+    assert referred(after)[0] == [other.SOPInstanceUID]
+    assert after.SourceImageSequence[0].ReferencedSOPInstanceUID == "1.2.5.2"
+    assert after.SOPInstanceUID not in {"2.25.5", "1.2.5.2"}
+
+
+@pytest.mark.parametrize("of", [None, "", "job"])
+def test_a_uid_that_is_set_inside_a_sequence_stands_as_it_was_given(of):
+    before = referring(1, "9.9.9", "9.9.9")
+    values = {
+        "ReferencedImageSequence[1].ReferencedSOPInstanceUID": "1.2.3.4",
+        "SourceImageSequence": [{"ReferencedSOPInstanceUID": "1.2.3.5"}],
+    }
+    after = changed(Modify(set=values, of=of, level="study"), before)
+    assert referred(after)[0][1] == "1.2.3.4"
+    assert after.SourceImageSequence[0].ReferencedSOPInstanceUID == "1.2.3.5"
+
+
+@given(st.sets(st.text("12", min_size=1, max_size=4)), st.sets(st.text("12", min_size=1, max_size=4)))
+def test_what_is_changed_alike_is_told_from_what_is_not(alike, others):
+    found = ChangedAlike.of(alike | others, alike)
+    assert {uid for uid in alike | others if uid in found} == alike
+    assert len(found.digests) <= len(alike | others) // 2
 
 
 def test_an_identifier_that_is_kept_is_kept_where_it_is_referred_to():

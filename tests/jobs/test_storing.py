@@ -11,6 +11,7 @@ from tasks_kit import Steady, ask, later, rows, told
 
 from hostd.archive import events, holding, instances, marks, removal
 from hostd.archive import tables as t
+from hostd.archive.job_uids import JobUids
 from hostd.archive.limits import Allowance
 from hostd.archive.pseudonyms import IndexPseudonyms
 from hostd.archive.records import Origin
@@ -46,7 +47,9 @@ class Bench:
         allowance = Allowance(archive, lambda: self.limits)
         self.intake = Intake(archive, on_conflict=on_conflict, name_sender=lambda _origin: None, allowance=allowance)
         key = archive.secret
-        editor = Editor(pool, key, IndexPseudonyms(archive, key), {}, archive.clock, system="hostd test")
+        editor = Editor(
+            pool, key, IndexPseudonyms(archive, key), {}, JobUids(archive), archive.clock, system="hostd test"
+        )
         self.products = Products(archive, pool, None, editor)
         self.store = Carrier(archive, STORE, Storing(archive, self.intake, self.products), Steady())
         self.replace = Carrier(archive, REPLACE, Replacing(archive, self.products, allowance), Steady())

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 
 import pytest
 import requests
@@ -211,3 +212,92 @@ def test_what_is_to_go_from_inside_a_sequence_is_gone_from_what_is_de_identified
     for body in ({"Remove": ["PixelData"]}, {"Remove": ["Rows"]}, {"Remove": ["SOPClassUID"]}, {"Keep": ["AnatomicRegionSequence[0].CodeMeaning"]}):  # fmt: skip
         said = post(ours, f"/instances/{identifier}/anonymize", body)
         assert (said.status_code, said.json()["OrthancStatus"]) == (400, 8), said.text
+
+
+# -- references --
+
+ROOT = "1.2.826.0.1.78"
+
+
+def referring(uid, *refers):
+    """Return an instance `study.series.number` of one patient, which refers to others, to its study, and to another study's series."""
+    study, series, _ = uid.split(".")
+    ds = dcmread(sample("CT_small.dcm"))
+    ds.StudyInstanceUID, ds.SeriesInstanceUID = f"{ROOT}.{study}", f"{ROOT}.{study}.{series}"
+    ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = f"{ROOT}.{uid}"
+    ds.FrameOfReferenceUID = f"{ROOT}.{study}.99"
+    ds.ReferencedImageSequence = [Dataset() for _ in refers]
+    for item, other in zip(ds.ReferencedImageSequence, refers, strict=True):
+        item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = ds.SOPClassUID, f"{ROOT}.{other}"
+    ds.ReferencedStudySequence = [Dataset()]
+    ds.ReferencedStudySequence[0].ReferencedSOPInstanceUID = ds.StudyInstanceUID
+    ds.ReferencedSeriesSequence = [Dataset()]
+    ds.ReferencedSeriesSequence[0].SeriesInstanceUID = f"{ROOT}.2.1"
+    ds.save_as(file := io.BytesIO())
+    return file.getvalue()
+
+
+REFERRING = {
+    "1.1.1": (), "2.1.1": (), "2.1.2": ("2.1.1", "1.1.1", "5.5.5"), "2.2.1": ("2.1.1", "2.2.2"), "2.2.2": ("2.3.1", "2.2.2"),
+    "2.3.1": ("2.2.1", "1.1.1"),
+}  # fmt: skip
+CHANGING = {
+    "a study": ("/studies/{study}/modify", {"Replace": {"StudyDescription": "n"}}),
+    "a series": ("/series/{series}/modify", {"Replace": {"SeriesDescription": "n"}}),
+    "a patient": ("/patients/{patient}/modify", {"Replace": {"PatientID": "ZZ"}, "Force": True}),
+    "a study that is named": ("/studies/{study}/modify", {"Replace": {"StudyInstanceUID": "1.2.3.99"}, "Force": True}),
+    "series that are split off": ("/studies/{study}/split", {"Series": ["{series}", "{other_series}"], "KeepSource": True}),
+    "an instance that is split off": ("/studies/{study}/split", {"Instances": ["{instance}"], "KeepSource": True}),
+    "series that are merged": ("/studies/{prior}/merge", {"Resources": ["{series}", "{other_series}"], "KeepSource": True}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("path", "body"), CHANGING.values(), ids=CHANGING)
+def test_references_among_what_is_changed_hold_and_all_others_stay(ours, path, body):
+    for patient in requests.get(f"{ours.url}/patients", timeout=60).json():
+        requests.delete(f"{ours.url}/patients/{patient}", timeout=60)
+    stored = {
+        uid: requests.post(f"{ours.url}/instances", data=referring(uid, *others), timeout=60).json()
+        for uid, others in REFERRING.items()
+    }
+    one = stored["2.2.1"]
+    names = {
+        "study": one["ParentStudy"], "series": one["ParentSeries"], "patient": one["ParentPatient"], "instance": one["ID"],
+        "other_series": stored["2.3.1"]["ParentSeries"], "prior": stored["1.1.1"]["ParentStudy"],
+    }  # fmt: skip
+    filled = json.loads(re.sub(r"\{(\w+)\}", lambda found: names[found[1]], json.dumps(body)))
+    post(ours, path.format(**names), filled).raise_for_status()
+    made = {}
+    for identifier in requests.get(f"{ours.url}/instances", timeout=60).json():
+        source = requests.get(f"{ours.url}/instances/{identifier}/metadata/ModifiedFrom", timeout=60)
+        if source.ok:
+            (uid,) = (uid for uid, one in stored.items() if one["ID"] == source.text)
+            made[uid] = dcmread(io.BytesIO(requests.get(f"{ours.url}/instances/{identifier}/file", timeout=60).content))
+    assert set(made) >= {"2.2.1"}
+    new_series = {ds.SeriesInstanceUID: uid.rpartition(".")[0] for uid, ds in made.items()}
+    for uid, ds in made.items():
+        referred = [item.ReferencedSOPInstanceUID for item in ds.ReferencedImageSequence]
+        assert referred == [
+            made[other].SOPInstanceUID if other in made else f"{ROOT}.{other}" for other in REFERRING[uid]
+        ]
+        assert ds.SOPInstanceUID != f"{ROOT}.{uid}"
+        assert ds.ReferencedStudySequence[0].ReferencedSOPInstanceUID == ds.StudyInstanceUID
+        assert (ds.StudyInstanceUID == f"{ROOT}.{uid[0]}") == ("/series/" in path)
+        expected = next((new for new, series in new_series.items() if series == "2.1"), f"{ROOT}.2.1")
+        assert ds.ReferencedSeriesSequence[0].SeriesInstanceUID == expected
+        assert (ds.FrameOfReferenceUID != f"{ROOT}.{uid[0]}.99") == ("/patients/" in path)
+
+
+def test_what_loses_information_when_it_is_modified_is_referred_to_as_what_it_becomes(ours, stored):
+    for uid in ("1.1.1", "1.1.2"):
+        refers = {"1.1.2": ("1.1.1",)}.get(uid, ())
+        one = requests.post(f"{ours.url}/instances", data=referring(uid, *refers), timeout=60).json()
+    body = {"Transcode": "1.2.840.10008.1.2.4.91", "LossyQuality": 80}
+    made = post(ours, f"/studies/{one['ParentStudy']}/modify", body).json()
+    files = {}
+    for each in requests.get(f"{ours.url}{made['Path']}/instances", timeout=60).json():
+        ds = dcmread(io.BytesIO(requests.get(f"{ours.url}/instances/{each['ID']}/file", timeout=60).content))
+        (source,) = ds.SourceImageSequence
+        files[source.ReferencedSOPInstanceUID] = ds
+    first, second = files[f"{ROOT}.1.1.1"], files[f"{ROOT}.1.1.2"]
+    assert second.ReferencedImageSequence[0].ReferencedSOPInstanceUID == first.SOPInstanceUID
