@@ -63,7 +63,7 @@ class Project(Section):
     )
     replace: dict[str, str] = Field(
         default={},
-        description='Attributes that get a fixed text, by keyword or tag: `{ ClinicalTrialProtocolID = "TRIAL7" }`.',
+        description='Attributes that get a fixed text, named as in `keep`: `{ ClinicalTrialProtocolID = "TRIAL7" }`.',
     )
     allow_burned_in: bool = Field(
         default=False,

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from hostd.editing import burned_in, paths, profile
-from hostd.editing.charsets import CharacterSet
 from hostd.editing.cleaning import Cleaner
-from hostd.editing.modify import removed
+from hostd.editing.modify import removed, with_values
 from hostd.editing.terms import Project, Terms
-from hostd.editing.values import Place, element
 from hostd.errors import CannotEditError
 from hostd.transcoding import elements as el
 from hostd.transcoding.edits import Anonymize
@@ -32,18 +30,22 @@ def anonymize(everything: el.Elements, step: Anonymize, terms: Terms, *, has_pix
     for tag in (_PATIENT_NAME, _PATIENT_ID):
         if tag not in _named(project.keep):
             result = el.with_text(result, tag, b"PN" if tag == _PATIENT_NAME else b"LO", terms.pseudonym)
-    for key, text in project.replace.items():
-        path = paths.parse(key)
-        if len(path) > 1 or path[0].creator is not None:
-            raise CannotEditError(
-                f"the project {project.name} replaces {key!r}; only attributes of the data set itself can be"
-            )
-        place = Place(result, CharacterSet.of(result))
-        result = result | {path[0].tag: element(path[0].tag, text, place, name=key)}
+    result = with_values(
+        result, [(_owned(paths.parse(key), everything), text) for key, text in project.replace.items()]
+    )
     for path in map(paths.parse, project.remove):
         if len(path) > 1:
             result = removed(result, path)
     return _with_statement(result, step, project)
+
+
+def _owned(path: paths.Path, everything: el.Elements) -> paths.Path:
+    """Return the path of a private attribute that is named by its tag as that of its creator's, whose block may be gone."""
+    tag = path[0].tag
+    creator = el.text(everything, tag & 0xFFFF0000 | tag >> 8 & 0xFF) if tag >> 16 & 1 else ""
+    if path[0].creator is not None or not creator:
+        return path
+    return (paths.Node(tag & 0xFFFF00FF, creator), *path[1:])
 
 
 def _with_statement(result: el.Elements, step: Anonymize, project: Project) -> el.Elements:

@@ -48,6 +48,10 @@ class Cleaner:
         self._kept = [path[0] for path in map(paths.parse, project.keep) if len(path) == 1]
         self._removed = [path[0] for path in map(paths.parse, project.remove) if len(path) == 1]
         self._identifying = _identifying(everything, CharacterSet())
+        given = {paths.parse(key)[0].tag: text for key, text in project.replace.items()}
+        self._replaced = {
+            was: text for tag, text in given.items() if _is_uid(tag) and (was := el.text(everything, tag))
+        }
 
     def cleaned(
         self,
@@ -116,8 +120,8 @@ class Cleaner:
         return result
 
     def uid(self, element: el.Element) -> el.Element:
-        """Return a UI element with the project's UIDs."""
-        return uids.mapped(element, lambda old: uids.new_uid(self._terms.key, "uid", old))
+        """Return a UI element with the project's UIDs; what the project replaces is the same wherever it stands."""
+        return uids.mapped(element, lambda old: self._replaced.get(old) or uids.new_uid(self._terms.key, "uid", old))
 
     @property
     def days(self) -> int:
@@ -239,6 +243,10 @@ def _interpreted(element: el.Element) -> el.Element:
 def _is_known(tag: int) -> bool:
     """Tell whether the standard has the attribute; the repeating groups of curves and overlays do not count."""
     return tag_for_keyword(keyword_for_tag(tag)) == tag
+
+
+def _is_uid(tag: int) -> bool:
+    return el.implied_vr(tag, signed=False) == b"UI"
 
 
 def _has_standard_code(elements: el.Elements) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from hostd.editing import paths, values
@@ -36,12 +36,20 @@ def modify(everything: el.Elements, step: Modify, terms: Terms) -> el.Elements:
     for path in change.removed:
         if path not in change.kept:
             result = removed(result, path)
-    before_setting, result = result, _all_set(result, change)
+    before_setting, result = result, _all_set(result, change.set)
     if not step.keep_uids:
         # What was set stands as it was given, also where it is a UID.
         renewal = Renewal(before, result, step, change.top_set, change.keeps, terms)
-        result = _all_set(mapped(before_setting, renewal.maps()), change)
+        result = _all_set(mapped(before_setting, renewal.maps()), change.set)
     return result if ORIGINAL in change.top_removed else _recorded(before, result, change, terms)
+
+
+def with_values(elements: el.Elements, wanted: Sequence[tuple[Path, edits.Value]]) -> el.Elements:
+    """Return the elements with these values set, in UTF-8 where their character set cannot say them. Raises `CannotEditError`."""
+    try:
+        return _all_set(elements, wanted)
+    except NeedsUnicodeError:
+        return _all_set(widened(elements), wanted)
 
 
 def refuse_impossible(step: Modify) -> None:
@@ -109,14 +117,14 @@ def refuse_change(path: Path) -> None:
 
 def _needs_unicode(everything: el.Elements, change: _Change) -> bool:
     try:
-        _all_set(everything, change)
+        _all_set(everything, change.set)
     except NeedsUnicodeError:
         return True
     return False
 
 
-def _all_set(elements: el.Elements, change: _Change) -> el.Elements:
-    for path, value in change.set:
+def _all_set(elements: el.Elements, wanted: Sequence[tuple[Path, edits.Value]]) -> el.Elements:
+    for path, value in wanted:
         elements = _set(elements, path, value, CharacterSet.of(elements), paths.shown(path))
     return elements
 
@@ -198,8 +206,10 @@ def sequence_items(element: el.Element) -> list[el.Elements]:
     return el.items(el.Element(element.tag, None, element.value) if element.vr == b"UN" else element)
 
 
-def _without_private(elements: el.Elements, change: _Change | None, depth: int = 0) -> el.Elements:
-    kept = {path[0].find(elements) for path in change.kept if len(path) == 1} if change else set()
+def _without_private(elements: el.Elements, change: _Change, depth: int = 0) -> el.Elements:
+    """Return the elements without private ones but those to be kept, and, of the data set itself, those that are set, for their VR."""
+    stay = change.kept if depth else [*change.kept, *(path for path, _ in change.set)]
+    kept = {path[0].find(elements) for path in stay if len(path) == 1}
     blocks = {tag & 0xFFFF0000 | tag >> 8 & 0xFF for tag in kept if tag is not None and tag >> 16 & 1}
     result: el.Elements = {}
     for tag, element in elements.items():

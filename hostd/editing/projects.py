@@ -7,6 +7,7 @@ from difflib import get_close_matches
 
 from hostd.config import projects as config
 from hostd.editing import paths
+from hostd.editing.charsets import SPECIFIC_CHARACTER_SET
 from hostd.editing.modify import refuse_change, refuse_removal
 from hostd.editing.terms import Project
 from hostd.errors import CannotEditError, ConfigurationError, NotFoundError
@@ -60,5 +61,5 @@ def _refuse(setting: str, key: str) -> None:
         raise CannotEditError(f"{key!r} is in a sequence; name attributes by themselves")
     elif setting == "replace":
         refuse_change(path)
-        if path[0].creator is not None:
-            raise CannotEditError(f"{key!r} is private; only attributes of the standard can be replaced")
+        if path[0].tag == SPECIFIC_CHARACTER_SET:
+            raise CannotEditError("SpecificCharacterSet cannot be replaced: all texts follow it")

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import cast
 
 from pydicom import config
-from pydicom.datadict import dictionary_VM, dictionary_VR, keyword_for_tag, private_dictionary_VR
+from pydicom.datadict import dictionary_VM, dictionary_VR, keyword_for_tag
 from pydicom.tag import Tag
 from pydicom.valuerep import format_number_as_ds, validate_value
 
+from hostd.dicom import binary_text
 from hostd.editing.charsets import TEXT_VRS, UNSPLIT_VRS, CharacterSet
 from hostd.editing.paths import parse
 from hostd.errors import CannotEditError
@@ -45,16 +46,24 @@ class Place:
             if creator is None and not tag >> 16 & 1:
                 vr = dictionary_VR(tag).encode("ascii")
             else:
-                vr = own or private_dictionary_VR(tag, creator or "").encode("ascii")
+                vr = own or self._private_vr(tag, creator)
         except KeyError:
             if own:
                 return own
             raise CannotEditError(
-                f"({tag >> 16:04X},{tag & 0xFFFF:04X}) is in no dictionary, so its VR is not known; it cannot be set where it is absent"
+                f"({tag >> 16:04X},{tag & 0xFFFF:04X}) is in no dictionary, and of no private creator, so its VR is not known; it cannot be "
+                "set where it is absent"
             ) from None
         if len(vr) == 2:
             return vr
         return own or (b"SS" if b"SS" in vr and self.is_signed else b"US" if b"US" in vr else vr[:2])
+
+    def _private_vr(self, tag: int, creator: str | None) -> bytes:
+        """Return the VR of a private attribute. Raises `KeyError` for one that is of nobody."""
+        creator = creator or el.text(self.elements, tag & 0xFFFF0000 | tag >> 8 & 0xFF)
+        if not creator:
+            raise KeyError(tag)
+        return binary_text.private_vr(tag, creator).encode("ascii")
 
 
 def element(tag: int, value: Value, place: Place, *, name: str, creator: str | None = None) -> el.Element:
@@ -91,6 +100,8 @@ def _sequence(tag: int, value: Value, place: Place, name: str, depth: int) -> el
 
 
 def _plain(tag: int, vr: bytes, value: Value, place: Place, name: str) -> el.Element:
+    if vr.decode("ascii") in binary_text.VRS:
+        return el.Element(tag, vr, _binary(vr.decode("ascii"), value, name))
     values: list[Scalar] = []
     for one in value if isinstance(value, list) else [] if value is None else [value]:
         if isinstance(one, dict):
@@ -103,12 +114,8 @@ def _plain(tag: int, vr: bytes, value: Value, place: Place, name: str) -> el.Ele
     if vr in _NUMBERS:
         raw = b"".join(_number(one, vr, name) for one in values)
         return el.Element(tag, vr, raw)
-    if vr not in TEXT_VRS and vr not in _ASCII_VRS:
-        if not values:
-            return el.Element(tag, vr, b"")
-        raise CannotEditError(
-            f"{name} holds binary values (its VR is {vr.decode()}); they can be emptied or removed, not set"
-        )
+    if vr == b"AT":
+        return el.Element(tag, vr, b"".join(_tag(one, name) for one in values))
     text = "\\".join(_text(one, vr, name) for one in values)
     characters = place.characters if vr in TEXT_VRS else CharacterSet()
     encoded = characters.encode(text, vr)
@@ -135,6 +142,29 @@ def _number(value: Scalar, vr: bytes, name: str) -> bytes:
         return struct.pack("<" + _NUMBERS[vr], number)
     except (ValueError, struct.error, OverflowError):
         raise CannotEditError(f"{name} is given what is no number that fits its VR {vr.decode()}") from None
+
+
+def _binary(vr: str, value: Value, name: str) -> bytes:
+    if not value:
+        return b""
+    if not isinstance(value, str):
+        raise CannotEditError(
+            f"{name} holds binary values (its VR is {vr}); they are given as one text, or as a data URI"
+        )
+    try:
+        return binary_text.padded(vr, binary_text.data_uri(value)[1] if value.startswith("data:") else value.encode())
+    except ValueError as error:
+        raise CannotEditError(f"{name}: {error}") from None
+
+
+def _tag(value: Scalar, name: str) -> bytes:
+    try:
+        (node,) = parse(str(value))
+        if node.creator is None:
+            return struct.pack("<HH", node.tag >> 16, node.tag & 0xFFFF)
+    except (CannotEditError, ValueError):  # whose words repeat the value
+        pass
+    raise CannotEditError(f"{name} is given what is no tag, and its VR is AT")
 
 
 def _text(value: Scalar, vr: bytes, name: str) -> str:

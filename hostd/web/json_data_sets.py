@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pydicom.datadict import dictionary_VR, private_dictionary_VR
+from pydicom.datadict import dictionary_VR
 from pydicom.dataset import Dataset
 from pydicom.tag import BaseTag
 
+from hostd.dicom import binary_text
 from hostd.web.errors import BAD_FILE_FORMAT, BAD_PARAMETER_TYPE, UNKNOWN_TAG, WebError, bad_request
 from hostd.web.requested import tag_of
 
@@ -20,8 +19,6 @@ _DEEPEST = 8
 _LONG = 1024
 _LONGEST = {"LT": 10_240, "UC": 1 << 20, "UR": 1 << 20, "UT": 1 << 24}
 """Characters of a text, which VRs with a short length could not say beyond 64 kB (PS3.5 §7.1.2)."""
-_BINARY = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "UN"})
-_WIDTHS = {"OW": 2, "OF": 4, "OL": 4, "OD": 8, "OV": 8}
 _FIRST_PRIVATE = 0x0009
 
 
@@ -81,19 +78,16 @@ def _private_vr(tag: int, name: str, creators: dict[int, Any], reading: Reading)
         raise WebError(
             400, UNKNOWN_TAG, f'{name[:64]!r} is private, and nobody knows of whom: "PrivateCreator" is to say it'
         )
-    try:
-        return private_dictionary_VR(tag, creator).split(" ")[0]
-    except KeyError:
-        return "UN"
+    return binary_text.private_vr(tag, creator).split(" ")[0]
 
 
 def _value(name: str, vr: str, value: Any, reading: Reading, depth: int) -> Any:
     if not isinstance(value, (str, list)) or (
-        vr in _BINARY and (reading.binary == "refused" or isinstance(value, list))
+        vr in binary_text.VRS and (reading.binary == "refused" or isinstance(value, list))
     ):
         raise WebError(400, BAD_PARAMETER_TYPE, f"Bad Parameter type for tag {name[:64]}")
     if isinstance(value, str):
-        if vr in _BINARY:
+        if vr in binary_text.VRS:
             return _bytes(name, vr, value, reading)
         if len(value) > _LONGEST.get(vr, _LONG):
             raise WebError(400, BAD_PARAMETER_TYPE, f"{name[:64]} is too long")
@@ -106,27 +100,20 @@ def _value(name: str, vr: str, value: Any, reading: Reading, depth: int) -> Any:
 
 
 def _bytes(name: str, vr: str, value: str, reading: Reading) -> bytes:
-    found = (
-        data_uri(value)[1]
-        if reading.binary == "data URI" and value.startswith("data:")
-        else value.encode("utf-8", "replace")
-    )
-    if len(found) % (width := _WIDTHS.get(vr, 1)):
-        raise WebError(400, BAD_PARAMETER_TYPE, f"{name[:64]} has values of {width} bytes, and is of {len(found)}")
-    return found + b"\0" * (len(found) % 2)
+    is_uri = reading.binary == "data URI" and value.startswith("data:")
+    found = data_uri(value)[1] if is_uri else value.encode("utf-8", "replace")
+    try:
+        return binary_text.padded(vr, found)
+    except ValueError as error:
+        raise WebError(400, BAD_PARAMETER_TYPE, f"{name[:64]} {error}") from error
 
 
 def data_uri(uri: str) -> tuple[str, bytes]:
     """Return media type and bytes of a data URI (RFC 2397). Raises `WebError`."""
-    scheme, _, rest = uri.partition(":")
-    said, comma, encoded = rest.partition(",")
-    parameters = said.split(";")
-    if scheme != "data" or not comma or parameters[-1].strip() != "base64":
-        raise WebError(400, BAD_FILE_FORMAT, "a data URI is in base64: data:image/png;base64,…")
     try:
-        return parameters[0].strip().lower(), base64.b64decode(encoded, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise WebError(400, BAD_FILE_FORMAT, "the data URI is not in base64") from error
+        return binary_text.data_uri(uri)
+    except ValueError as error:
+        raise WebError(400, BAD_FILE_FORMAT, str(error)) from error
 
 
 _WHOLE = frozenset({"IS", "SL", "SS", "SV", "UL", "US", "UV"})

@@ -276,7 +276,7 @@ def _modify(given: dict[str, Any], level: Level) -> Modify:
     if level == "patient" and _TAGS["PatientID"] not in {_tag(name) for name in replaced}:
         raise WebError(400, BAD_REQUEST, "When modifying a patient, her PatientID is required to be modified")
     asked = {
-        "verb": "modify", "set": {_named(name, given): value for name, value in replaced.items()},
+        "verb": "modify", "set": _replaced(given),
         "remove": [_named(name, given) for name in _list(given, "Remove")],
         "keep": [_named(name, given) for name in _list(given, "Keep")],
         "private": "remove" if flag(given, "RemovePrivateTags") else "keep",
@@ -297,7 +297,7 @@ def _anonymize(given: dict[str, Any]) -> Anonymize:
         raise WebError(
             400, BAD_REQUEST, '"KeepPrivateTags" would keep what nobody knows: name in "Keep" what is to stay'
         )
-    replaced = _table(given)
+    replaced = _replaced(given)
     if not all(isinstance(value, str) for value in replaced.values()):
         raise wrong("what is set by anonymize is a text")
     project = Project(
@@ -305,7 +305,7 @@ def _anonymize(given: dict[str, Any]) -> Anonymize:
         dates="remove",
         keep=tuple(_named(name, given) for name in _list(given, "Keep")),
         remove=tuple(_named(name, given) for name in _list(given, "Remove")),
-        replace={_named(name, given): value for name, value in replaced.items()},
+        replace=replaced,
         allow_burned_in=flag(given, "AllowBurnedIn"),
     )
     projects.refuse_impossible(project)
@@ -321,6 +321,30 @@ def _table(given: dict[str, Any]) -> dict[str, Any]:
 
 def _list(given: dict[str, Any], name: str) -> list[str]:
     return strings(given, name, orthanc_status=BAD_REQUEST) if name in given else []
+
+
+def _replaced(given: dict[str, Any]) -> dict[str, Any]:
+    """Return what is to be set, by its one name. What is to be kept as well is kept, as by Orthanc."""
+    wanted = [(paths.parse(name), name, value) for name, value in _table(given).items()]
+    creators = {path[0].tag: value for path, _, value in wanted if _is_creator(path) and isinstance(value, str)}
+    kept = {_named(name, given) for name in _list(given, "Keep")}
+    found: dict[str, Any] = {}
+    used: set[int] = set()
+    for path, name, value in wanted:
+        block = path[0].tag & 0xFFFF0000 | path[0].tag >> 8 & 0xFF
+        is_of_block = len(path) == 1 and path[0].creator is None and block in creators
+        if is_of_block:
+            used.add(block)
+        named = _named(name, {"PrivateCreator": creators[block]} if is_of_block else given)
+        if named not in kept:
+            found[named] = value
+    # A creator is entered with what is its own, in a block that is free.
+    return {name: value for name, value in found.items() if paths.parse(name)[0].tag not in used}
+
+
+def _is_creator(path: paths.Path) -> bool:
+    tag = path[0].tag
+    return len(path) == 1 and path[0].creator is None and tag >> 16 & 1 == 1 and 0x10 <= tag & 0xFFFF <= 0xFF
 
 
 def _named(name: str, given: dict[str, Any]) -> str:

@@ -66,6 +66,8 @@ def test_config_check_names_an_attribute_that_does_not_exist(written):
         ({"remove": ("SpecificCharacterSet",)}, "SpecificCharacterSet"),
         ({"remove": ("TransferSyntaxUID",)}, "not an attribute"),
         ({"replace": {"Rows": "5"}}, "pixels"),
+        ({"replace": {"0019,0010": "ACME"}}, "private block"),
+        ({"replace": {"SpecificCharacterSet": "ISO_IR 192"}}, "SpecificCharacterSet"),
         ({"replace": {"RequestAttributesSequence[0].StudyDescription": "x"}}, "in a sequence"),
         ({"keep": ("AnatomicRegionSequence[0].CodeMeaning",)}, "in a sequence"),
     ],

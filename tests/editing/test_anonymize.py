@@ -59,6 +59,21 @@ def test_instances_of_a_series_stay_one_series_and_refer_to_each_other():
     assert one.file_meta.MediaStorageSOPInstanceUID == one.SOPInstanceUID
 
 
+def test_a_uid_that_is_replaced_is_replaced_where_it_is_referred_to():
+    before = instance(FrameOfReferenceUID="1.2.9")
+    before.StudiesContainingOtherReferencedInstancesSequence = [
+        item(StudyInstanceUID=uid) for uid in (before.StudyInstanceUID, "1.2.77")
+    ]
+    before.ReferencedImageSequence = [item(ReferencedSOPInstanceUID=before.SOPInstanceUID)]
+    replaced = {"StudyInstanceUID": "1.2.3.999", "SOPInstanceUID": "1.2.3.1000"}
+    after, plain = changed(STEP, before, project(replace=replaced)), changed(STEP, before, project())
+    ours, other = after.StudiesContainingOtherReferencedInstancesSequence
+    assert after.StudyInstanceUID == ours.StudyInstanceUID == "1.2.3.999"
+    assert after.ReferencedImageSequence[0].ReferencedSOPInstanceUID == after.SOPInstanceUID == "1.2.3.1000"
+    assert after.SeriesInstanceUID == plain.SeriesInstanceUID
+    assert other.StudyInstanceUID == plain.StudiesContainingOtherReferencedInstancesSequence[1].StudyInstanceUID
+
+
 def test_another_key_gives_other_uids():
     one = changed(STEP, instance(), project())
     two = changed(STEP, instance(), terms(Project("TRIAL7"), key=bytes(32)))
@@ -234,6 +249,17 @@ def test_a_project_decides_what_else_stays_goes_or_is_replaced():
     )
     assert (after.InstitutionName, after.ClinicalTrialProtocolID) == ("General Hospital", "TRIAL7")
     assert "Modality" not in after
+
+
+def test_what_is_private_or_in_another_character_set_is_replaced_too():
+    before = instance(InstitutionName="General")
+    before.private_block(0x0009, "ACME", create=True).add_new(0x10, "LO", "secret")
+    replaced = {"0009,1010": "new", '0011,xx01,"OTHER"': "made", "PatientComments": "山"}
+    after = changed(STEP, before, project(replace=replaced, keep=("InstitutionName",)))
+    assert after.private_block(0x0009, "ACME")[0x10].value == b"new\0"
+    assert after.private_block(0x0011, "OTHER")[0x01].value == b"made"
+    assert (after.PatientComments, after.InstitutionName) == ("山", "General")
+    assert after.SpecificCharacterSet == "ISO_IR 192"
 
 
 @pytest.mark.parametrize("keep", [(), ("AnatomicRegionSequence",)])

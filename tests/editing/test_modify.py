@@ -69,8 +69,8 @@ def test_every_way_to_name_an_attribute(key, look):
     before.private_block(0x0019, "OTHER", create=True).add_new(0x0C, "LO", "other")
     before.private_block(0x0019, "ACME", create=True).add_new(0x0C, "LO", "old")
     if "NEWCOMER" in key:
-        with pytest.raises(CannotEditError, match="no dictionary"):
-            changed(Modify(set={key: "x"}), before)
+        unknown = changed(Modify(set={key: "x"}), before).private_block(0x0029, "NEWCOMER")[0x01]
+        assert (unknown.VR, unknown.value) == ("UN", b"x\0")
         before.private_block(0x0029, "NEWCOMER", create=True).add_new(0x01, "SH", "old")
     after = changed(Modify(set={key: "new"}), before)
     assert look(after) == "new"
@@ -112,6 +112,11 @@ def test_a_path_is_removed_from_every_item():
         ({"ModalityLUTType": "\x07"}, "ModalityLUTType"),
         ({"PatientWeight": float("nan")}, "PatientWeight"),
         ({"SmallestImagePixelValue": 70000}, "no number"),
+        ({"FrameIncrementPointer": "x"}, "no tag"),
+        ({"FrameIncrementPointer": '0019,xx0C,"ACME"'}, "no tag"),
+        ({"EncapsulatedDocument": "data:application/pdf,AQ"}, "base64"),
+        ({"EncapsulatedDocument": 5}, "one text"),
+        ({"RedPaletteColorLookupTableData": "data:;base64,AQID"}, "2 bytes"),
     ],
 )
 def test_what_cannot_be_set_is_refused_with_its_name(values, message):
@@ -135,6 +140,31 @@ def test_sequences_are_set_as_items():
     after = changed(Modify(set={"ProcedureCodeSequence": [code, code], "ReferencedStudySequence": []}), instance())
     assert [one.CodeMeaning for one in after.ProcedureCodeSequence] == ["Head", "Head"]
     assert len(after.ReferencedStudySequence) == 0
+
+
+def test_what_is_private_is_set_in_the_block_and_vr_that_it_has():
+    before = instance(RequestAttributesSequence=[item(StudyDescription="a")])
+    for ds in (before, before.RequestAttributesSequence[0]):
+        ds.private_block(0x0009, "ACME", create=True).add_new(0x10, "SH", "old")
+    for private in ("keep", "remove"):
+        after = changed(Modify(set={"0009,1010": "new", "0009,1020": "more"}, private=private), before)
+        assert (after[0x00090010].value, after[0x00091010].VR, after[0x00091010].value) == ("ACME", "SH", "new")
+        assert (after[0x00091020].VR, after[0x00091020].value) == ("UN", b"more")
+        assert (0x00091010 in after.RequestAttributesSequence[0]) == (private == "keep")
+    with pytest.raises(CannotEditError, match="no private creator"):
+        changed(Modify(set={"0011,1010": "x"}), before)
+
+
+def test_binary_values_are_set_by_text_or_data_uri():
+    values = {
+        "FrameIncrementPointer": "0018,1063\\0054,0080", "EncapsulatedDocument": "data:application/pdf;base64,AQID",
+        '0009,xx11,"ACME"': "data:;base64,AQI=", "RedPaletteColorLookupTableData": "data:;base64,AQIDBA==",
+    }  # fmt: skip
+    after = changed(Modify(set=values), instance())
+    assert after.FrameIncrementPointer == [0x00181063, 0x00540080]
+    assert after.EncapsulatedDocument == b"\1\2\3\0"
+    assert after.private_block(0x0009, "ACME")[0x11].value == b"\1\2"
+    assert after.RedPaletteColorLookupTableData == b"\1\2\3\4"
 
 
 def test_private_attributes_go_but_for_those_to_keep():

@@ -214,6 +214,54 @@ def test_what_is_to_go_from_inside_a_sequence_is_gone_from_what_is_de_identified
         assert (said.status_code, said.json()["OrthancStatus"]) == (400, 8), said.text
 
 
+PRIVATE = {
+    "by creator": {"Replace": {"0071,1020": "text"}, "PrivateCreator": "NEW"},
+    "with its creator": {"Replace": {"0071,0010": "NEW", "0071,1020": "text"}},
+    "of nobody who is known": {"Replace": {"0071,0010": "CR", "0071,1001": "text"}},
+    "of a block that was there": {"RemovePrivateTags": True, "Replace": {"0009,1010": "text"}},
+    "by its bytes": {"Replace": {"0071,1020": "data:application/octet-stream;base64,dGV4dA=="}, "PrivateCreator": "NEW"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("verb", ["modify", "anonymize"])
+@pytest.mark.parametrize("body", PRIVATE.values(), ids=PRIVATE)
+def test_what_is_private_is_set_as_by_orthanc(ours, model, verb, body):
+    source = dcmread(sample("CT_small.dcm"))
+    source.SOPInstanceUID = source.file_meta.MediaStorageSOPInstanceUID = "1.2.3.12"
+    source.add_new(0x00090010, "LO", "ACME 1.1")
+    source.add_new(0x00091010, "LO", "secret")
+    source.save_as(file := io.BytesIO())
+    (identifier,) = {
+        requests.post(f"{one.url}/instances", data=file.getvalue(), timeout=60).json()["ID"] for one in (ours, model)
+    }
+    values = []
+    for one in (ours, model):
+        said = post(one, f"/instances/{identifier}/{verb}", body)
+        assert said.status_code == 200, said.text
+        (tag,) = (tag for name in body["Replace"] if (tag := int(name.replace(",", ""), 16)) & 0xFF00)
+        made = dcmread(io.BytesIO(said.content))
+        value = made[tag].value
+        values.append(value.rstrip(b"\0 ") if isinstance(value, bytes) else value.encode())
+        if one is ours:
+            creator = body["Replace"].get("0071,0010") or body.get("PrivateCreator") or "ACME 1.1"
+            assert made[tag].private_creator == creator
+            assert (0x00091010 in made) == (tag == 0x00091010 or verb == "modify")
+    assert values == [b"text", b"text"]
+
+
+@pytest.mark.parametrize("verb", ["modify", "anonymize"])
+def test_what_is_to_be_kept_and_to_be_set_is_kept(ours, model, stored, verb):
+    body = {"Replace": {"PatientName": "NEW", "0008,1030": "new"}, "Keep": ["0010,0010", "StudyDescription"]}
+    texts = {
+        one: dcmread(io.BytesIO(post(one, f"/instances/{stored['instances']}/{verb}", body).content))
+        for one in (ours, model)
+    }
+    before = dcmread(sample("CT_small.dcm"))
+    assert {(ds.PatientName, ds.StudyDescription) for ds in texts.values()} == {
+        (before.PatientName, before.StudyDescription)
+    }
+
+
 # -- references --
 
 ROOT = "1.2.826.0.1.78"
