@@ -30,6 +30,8 @@ MAX_VALUE = 1024
 """Bytes of an element that travel with an event; a larger one is asked for when a script wants it."""
 MAX_ELEMENTS = 48 << 10
 """Bytes of values that travel in all; what comes later in the data set is asked for."""
+_MOST_FRAMES = (1 << 31) - 1
+"""The largest number that an IS may be (PS3.5 §6.2)."""
 _LOOKS = 16 << 10, 128 << 10, 1 << 20
 """Bytes that are read at once of a header, as long as its end is not among them."""
 
@@ -221,4 +223,4 @@ def _uid(tags: Elements, tag: int, name: str) -> str:
 
 def _frames(tags: Elements) -> int:
     text = _one(tags, 0x00280008)
-    return int(text) if text.isdigit() and int(text) > 0 else 1
+    return int(text) if text.isdigit() and 0 < int(text) <= _MOST_FRAMES else 1

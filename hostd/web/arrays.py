@@ -20,7 +20,7 @@ from hostd.transcoding.messages import Draw
 from hostd.web import matlab, tags
 from hostd.web.errors import INCOMPATIBLE_IMAGE_FORMAT, WebError
 from hostd.web.files import file_response, open_response, opened
-from hostd.web.frames import Number, Pictures, frame_count, require_frame
+from hostd.web.frames import Number, Pictures, counted, require_frame
 from hostd.web.resources import existing, instances_of
 from hostd.web.slices import ordered
 
@@ -57,9 +57,7 @@ def array_routes(archive: Archive, pictures: Pictures) -> APIRouter:
 
     @router.get("/instances/{identifier}/numpy", summary="Fetch all frames as an array of NumPy's", tags=["instances"])
     def of_instance(identifier: str, rescale: Rescale = True, compress: Compress = False) -> Response:
-        instance = existing(archive, identifier)
-        frames = [(instance, number) for number in range(frame_count(instance))]
-        return arrays.response(frames, is_one=False, rescale=rescale, compress=compress)
+        return arrays.of_all([existing(archive, identifier)], rescale=rescale, compress=compress)
 
     @router.get(
         "/instances/{identifier}/frames/{frame}/numpy",
@@ -87,8 +85,7 @@ def array_routes(archive: Archive, pictures: Pictures) -> APIRouter:
     def of_series(identifier: str, rescale: Rescale = True, compress: Compress = False) -> Response:
         with archive.read() as connection:
             members = ordered(instances_of(connection, "series", identifier))
-        frames = [(one, number) for one in members for number in range(frame_count(one))]
-        return arrays.response(frames, is_one=False, rescale=rescale, compress=compress)
+        return arrays.of_all(members, rescale=rescale, compress=compress)
 
     return router
 
@@ -99,6 +96,11 @@ class _Arrays:
     def __init__(self, archive: Archive, pictures: Pictures) -> None:
         self._archive = archive
         self._pictures = pictures
+
+    def of_all(self, instances: Sequence[Instance], *, rescale: bool, compress: bool) -> Response:
+        """Return all frames of these instances. Raises `WebError` where they make no array."""
+        frames = [(one, number) for one, count in counted(instances) for number in range(count)]
+        return self.response(frames, is_one=False, rescale=rescale, compress=compress)
 
     def response(
         self, frames: Sequence[tuple[Instance, int]], *, is_one: bool, rescale: bool, compress: bool

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path as FilePath
 from typing import Annotated, BinaryIO, Literal, Protocol
 
@@ -41,6 +41,8 @@ _FORMS: dict[str, Literal["png", "jpeg", "pam"]] = {
 }  # fmt: skip
 MAX_SIDE = 16384
 """Pixels that a picture may have on a side because somebody asked for it."""
+MAX_LISTED = 1 << 20
+"""Frames that one answer lists: how many an instance has is what its header claims."""
 _LARGEST = 1e30
 """Of a window: shades are reckoned with numbers of 32 bits."""
 _OPERATIONS = sorted((*_KINDS, "matlab", "numpy", "raw", "raw.gz"))
@@ -96,6 +98,18 @@ def frame_count(instance: Instance) -> int:
     return int(text) if text.isascii() and text.isdigit() and int(text) > 0 else 1
 
 
+def counted(instances: Sequence[Instance]) -> list[tuple[Instance, int]]:
+    """Return instances with how many frames each says that it has. Raises `WebError` for more than are listed in one answer."""
+    counts = [(one, frame_count(one)) for one in instances]
+    if (total := sum(count for _, count in counts)) > MAX_LISTED:
+        raise WebError(
+            415,
+            INCOMPATIBLE_IMAGE_FORMAT,
+            f"{total} frames are claimed, and no more than {MAX_LISTED} are listed at once",
+        )
+    return counts
+
+
 def require_frame(instance: Instance, frame: int, *, missing: tuple[int, int] = (400, PARAMETER_OUT_OF_RANGE)) -> None:
     """Raise `WebError` for a frame (from 0) that there is not, with that status and number of Orthanc's."""
     if frame >= (count := frame_count(instance)):
@@ -108,7 +122,8 @@ def frame_routes(archive: Archive, pictures: Pictures) -> APIRouter:
 
     @router.get("/frames", summary="List the frames")
     def frames(identifier: str) -> Response:
-        return JsonResponse(list(range(frame_count(existing(archive, identifier)))))
+        ((_, count),) = counted([existing(archive, identifier)])
+        return JsonResponse(list(range(count)))
 
     @router.get("/frames/{frame}", summary="List what can be had of a frame")
     def operations(identifier: str, frame: Number) -> Response:

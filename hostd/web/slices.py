@@ -12,7 +12,7 @@ from hostd.archive.archive import Archive
 from hostd.archive.records import Instance
 from hostd.web.errors import BAD_SEQUENCE_OF_CALLS, WebError
 from hostd.web.forms import index_in_series
-from hostd.web.frames import frame_count
+from hostd.web.frames import counted, frame_count
 from hostd.web.resources import instances_of
 from hostd.web.responses import JsonResponse
 
@@ -43,8 +43,8 @@ def ordered(members: Sequence[Instance]) -> list[Instance]:
 
 
 def slices_form(instances: Sequence[Instance], *, is_volume: bool) -> dict[str, Any]:
-    """Return the frames of these instances in Orthanc's form."""
-    counts = [(one.id, frame_count(one)) for one in instances]
+    """Return the frames of these instances in Orthanc's form. Raises `WebError` for too many."""
+    counts = [(one.id, count) for one, count in counted(instances)]
     return {
         "Dicom": [f"/instances/{one}/file" for one, _ in counts],
         "Slices": [f"/instances/{one}/frames/{frame}" for one, count in counts for frame in range(count)],

@@ -263,6 +263,15 @@ def test_a_header_has_the_frames_of_its_image_and_none_without_pixels():
     assert (report.has_pixels, report.frames) == (False, 0)
 
 
+@pytest.mark.parametrize(
+    ("said", "frames"), [(b"2147483647", 2**31 - 1), (b"2147483648", 1), (b"9" * 30, 1), (b"0", 1)]
+)
+def test_a_number_of_frames_that_no_is_can_be_counts_as_one(said, frames):
+    header = Builder().read((0x00280008, b"IS", said), (0x7FE00010, b"OW", b"\1\2"))
+    assert header.frames == frames
+    assert Header.decode(header.encode()) == header
+
+
 # -- what is refused ---------------------------------------------------------------------------------------------------
 
 

@@ -169,6 +169,18 @@ def test_what_has_no_pixels_has_no_pictures(client):
         assert is_orthanc_error(client.get(f"{path}/{name}"), 415, 23)
 
 
+@pytest.mark.parametrize("claimed", [2**31 - 1, 10**11])
+def test_frames_that_a_header_only_claims_are_not_listed(client, claimed):
+    lying = changed(dicom_file(), NumberOfFrames=claimed, SOPInstanceUID="2.25.7", SeriesInstanceUID="2.25.8")
+    answer = client.post("/instances", content=lying)
+    path, series = answer.json()["Path"], f"/series/{answer.json()['ParentSeries']}"
+    for wanted in (f"{path}/frames", f"{path}/numpy", f"{series}/numpy", f"{series}/ordered-slices"):
+        refused = client.get(wanted)
+        assert is_orthanc_error(refused, 415, 23)
+        assert str(claimed) in refused.json()["Details"]
+    assert is_orthanc_error(client.get(f"{path}/frames/1/raw"), 415, 23)
+
+
 def test_without_codec_workers_nothing_is_drawn(tmp_path):
     face = Face(tmp_path)
     client = face.client()
