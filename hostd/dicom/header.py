@@ -200,6 +200,8 @@ def element_value(
     little = syntaxes.by_uid(transfer_syntax).is_little_endian
     reader = ElementReader(dataset, little, max_value=limit, max_elements=limit)
     for tag, index in zip(path[:-1:2], path[1:-1:2], strict=True):
+        if reader.is_left_out(tag):
+            return None
         item = reader.item(tag, index)
         if item is None:
             return []

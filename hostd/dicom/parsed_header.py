@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from io import BytesIO
 from typing import Any, BinaryIO, cast
 
@@ -12,13 +12,15 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.tag import BaseTag
 
-from hostd.dicom import element_values, syntaxes
+from hostd.dicom import element_values, open_sequences, syntaxes
 from hostd.dicom.element_values import DEFAULT_ENCODINGS, Elements, chosen_vr, encodings_of, known_vr
-from hostd.dicom.plain_header import ITEM_BYTES, MAX_DEPTH, PIXELS
+from hostd.dicom.plain_header import ELEMENT_BYTES, ITEM_BYTES, MAX_DEPTH, PIXELS
 from hostd.errors import UnparsableError
 
 MAX_HEADER = 64 << 20
 """Bytes of a header that are read at most, whatever the file claims."""
+_MOST_READS = 1 << 18
+"""Heads and values that are read one by one, which is some hundred thousand elements: each costs far more memory than it has bytes."""
 _UNDEFINED = 0xFFFFFFFF
 
 
@@ -32,36 +34,35 @@ def parse(
     if syntax.is_deflated:
         inflated, is_whole = _inflate(file)
         end = len(inflated) if is_whole else None
-        bounded = cast("BinaryIO", BytesIO(inflated))
-    else:
-        bounded = cast("BinaryIO", _Bounded(file))
-    pixels: Elements = {}
-
-    def at_pixels(tag: BaseTag, vr: str | None, length: int) -> bool:
-        if int(tag) in PIXELS:
-            own = "OB" if vr and length == _UNDEFINED else vr  # what is encapsulated is OB (PS3.5 §A.4)
-            pixels[int(tag)] = own or chosen_vr(known_vr(tag), signed=False), None
-        return bool(pixels)
-
-    from pydicom.filereader import read_dataset  # noqa: PLC0415 - a name that the module does not export
+        file = cast("BinaryIO", BytesIO(inflated))
+    stops = _Stops(_Bounded(file), implicit=syntax.is_implicit_vr, little=syntax.is_little_endian)
+    bounded = cast("BinaryIO", stops.file)
+    # Names that the module does not export.
+    from pydicom.filereader import data_element_generator, read_dataset  # noqa: PLC0415
 
     try:
         dataset = read_dataset(
             bounded,
             syntax.is_implicit_vr,
             syntax.is_little_endian,
-            stop_when=at_pixels,
+            stop_when=stops,
             defer_size=defer_over,
         )
+        implicit = bool(dataset.original_encoding[0])
+        elements = dataset._dict  # noqa: SLF001 - as they are read
+        while (sequence := stops.passed_over(implicit=implicit)) is not None:
+            elements[sequence.tag] = sequence
+            more = data_element_generator(bounded, implicit, syntax.is_little_endian, stops, defer_over)
+            elements.update((element.tag, element) for element in more)
     except UnparsableError:
         raise
     except RecursionError as error:
         raise UnparsableError("the data set nests sequences too deeply to be read") from error
     except Exception as error:
         raise UnparsableError(f"not a DICOM data set in {syntax.name}: {error}") from error
-    if end is not None and not pixels:
+    if end is not None and not stops.pixels:
         require_whole(dataset, end)
-    return dataset, pixels
+    return dataset, stops.pixels
 
 
 def require_whole(dataset: Dataset, end: int) -> None:
@@ -92,24 +93,71 @@ def _inflate(file: BinaryIO) -> tuple[bytes, bool]:
 
 
 class _Bounded:
-    """Reads at most `MAX_HEADER` bytes of a file, however large a value the file claims to have."""
+    """Reads at most `MAX_HEADER` bytes of a file, however large a value the file claims to have, and not in too many pieces."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self._left = MAX_HEADER
+        self._reads_left = _MOST_READS
         self.name = ""
 
     def read(self, count: int = -1) -> bytes:
         if count < 0 or count > self._left:
             raise UnparsableError(f"the header is larger than {MAX_HEADER >> 20} MiB")
+        if not self._reads_left:
+            raise UnparsableError("the header has too many elements")
         self._left -= count
+        self._reads_left -= 1
         return self._file.read(count)
+
+    def open_sequence(self, *, implicit: bool, little: bool) -> bytes | None:
+        """Read the items of the sequence of undefined length that follows, with its delimiter; None where it is not well formed."""
+        found = open_sequences.value_of(self._file, implicit=implicit, little=little, most=self._left)
+        self._left -= len(found or b"")
+        return found
 
     def seek(self, offset: int, whence: int = 0) -> int:
         return self._file.seek(offset, whence)
 
     def tell(self) -> int:
         return self._file.tell()
+
+
+class _Stops:
+    """Where pydicom is to stop: before the pixel data, and before a sequence of undefined length, of which it would make all items."""
+
+    def __init__(self, file: _Bounded, *, implicit: bool, little: bool) -> None:
+        self.file = file
+        self.pixels: Elements = {}
+        """The pixel data element before which it was stopped, without its value."""
+        self._implicit = implicit
+        self._little = little
+        self._sequence: tuple[BaseTag, int, bytes, int] | None = None
+
+    def __call__(self, tag: BaseTag, vr: str | None, length: int) -> bool:
+        """Tell whether to stop before an element whose head was read."""
+        if int(tag) in PIXELS:
+            own = "OB" if vr and length == _UNDEFINED else vr  # what is encapsulated is OB (PS3.5 §A.4)
+            self.pixels[int(tag)] = own or chosen_vr(known_vr(tag), signed=False), None
+            return True
+        if length != _UNDEFINED or (vr or known_vr(int(tag))) not in ("SQ", "UN"):
+            return False
+        begin = self.file.tell()
+        value = self.file.open_sequence(implicit=vr is None, little=self._little)
+        if value is None:
+            return False
+        self._sequence = tag, begin, value, self.file.tell()
+        self.file.seek(begin)
+        return True
+
+    def passed_over(self, *, implicit: bool) -> RawDataElement | None:
+        """Return the sequence before which it was stopped, and go on behind it; None where it was for another reason."""
+        if self._sequence is None:
+            return None
+        tag, begin, value, end = self._sequence
+        self._sequence = None
+        self.file.seek(end)
+        return RawDataElement(tag, "SQ", _UNDEFINED, value, begin, implicit, self._little)
 
 
 class ElementReader:
@@ -149,10 +197,20 @@ class ElementReader:
         """Return the values of one element, empty when it is absent."""
         return self._read(tag)[1] if tag in self._dataset else []
 
+    def is_left_out(self, tag: int) -> bool:
+        """Tell whether an element is there, but was too large to be read."""
+        if tag not in self._dataset:
+            return False
+        raw = self._raw(tag)
+        return isinstance(raw, RawDataElement) and raw.value is None and raw.length > 0
+
     def item(self, tag: int, index: int) -> ElementReader | None:
         """Return the reader of one item of a sequence, None when there is none."""
         if tag not in self._dataset:
             return None
+        raw = self._raw(tag)
+        if isinstance(raw, RawDataElement) and self._vr(raw) == "SQ" and isinstance(raw.value, bytes):
+            return next((self._reader_of(item) for item in _items_of(raw, index)), None)
         sequence = self._dataset[tag].value
         if not isinstance(sequence, Sequence) or not 0 <= index < len(sequence):
             return None
@@ -187,12 +245,13 @@ class ElementReader:
         element = self._raw(tag)
         vr = self._vr(element)
         if vr == "SQ":
+            self._room -= ELEMENT_BYTES
             return vr, self._items(tag)
         value = element.value
         length = len(value) if isinstance(value, bytes) else getattr(element, "length", 0) or 0
         if (value is None and length) or length > self._max_value or length > self._room:
             return vr, None
-        self._room -= length
+        self._room -= length + ELEMENT_BYTES
         return vr, element_values.values(vr, value, self._order, self._encodings) if isinstance(value, bytes) else []
 
     def _vr(self, element: RawDataElement | DataElement) -> str:
@@ -200,20 +259,48 @@ class ElementReader:
         return chosen_vr(vr, signed=self._signed)
 
     def _items(self, tag: int) -> list[Any] | None:
-        if self._depth >= MAX_DEPTH or self._room <= 0:
-            return None
-        raw = self._raw(tag)
-        if isinstance(raw, RawDataElement) and (raw.value is None or len(raw.value) > self._room):
-            return [] if not raw.length else None
-        try:
-            sequence = self._dataset[tag].value
-        except Exception:  # noqa: BLE001 - pydicom raises what it likes on a damaged sequence; the others still count
-            return None
-        if not isinstance(sequence, Sequence):
+        if self._depth >= MAX_DEPTH or self._room <= 0 or (sequence := self._sequence(tag)) is None:
             return None
         items: list[Any] = []
-        for item in sequence:
-            reader = self._reader_of(item)
-            items.append(reader.elements())
-            self._room = reader._room - ITEM_BYTES  # noqa: SLF001 - its own kind
+        try:
+            for item in sequence:
+                reader = self._reader_of(item)
+                items.append(reader.elements())
+                self._room = reader._room - ITEM_BYTES  # noqa: SLF001 - its own kind
+                if self._room < 0:
+                    return None
+        except UnparsableError:  # a damaged sequence; the others still count, as far as looking at it leaves room
+            self._room -= len(cast("bytes", self._raw(tag).value))
+            return None
         return items
+
+    def _sequence(self, tag: int) -> Iterable[Dataset] | None:
+        """Return the items of a sequence, None where it is too large or was not read."""
+        raw = self._raw(tag)
+        if not isinstance(raw, RawDataElement):
+            return raw.value if isinstance(raw.value, Sequence) else None
+        if raw.value is None:
+            return None if raw.length else []
+        is_too_large = raw.length != _UNDEFINED and len(raw.value) > self._room
+        return None if is_too_large else _items_of(raw)
+
+
+def _items_of(raw: RawDataElement, first: int = 0) -> Iterator[Dataset]:
+    """Yield the items of a sequence from one on, each read when its turn comes. Raises `UnparsableError` where one is damaged."""
+    from pydicom.filereader import read_sequence_item  # noqa: PLC0415 - a name that the module does not export
+
+    value = cast("bytes", raw.value)
+    implicit, little = raw.is_implicit_VR, raw.is_little_endian
+    file = BytesIO(value)
+    for _ in range(first):
+        if file.tell() >= len(value):
+            return
+        file.seek(open_sequences.after_item(value, file.tell(), implicit=implicit, little=little))
+    while file.tell() < len(value):
+        try:
+            item = read_sequence_item(cast("BinaryIO", _Bounded(file)), implicit, little, "iso8859")
+        except Exception as error:
+            raise UnparsableError(f"a sequence is damaged: {error}") from error
+        if item is None:
+            return
+        yield item

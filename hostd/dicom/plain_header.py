@@ -31,6 +31,8 @@ _BEFORE_PIXELS = 0x7FE00000
 MAX_DEPTH = 16
 ITEM_BYTES = 16
 """What an item counts for among the bytes that travel."""
+ELEMENT_BYTES = 8
+"""What an element counts for there besides its value: no less than the head that it has in a file is long."""
 
 _UNDEFINED = 0xFFFFFFFF
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
@@ -256,13 +258,13 @@ class Reader:
             # The most frequent kinds are read here: a call for each would take as long again.
             if length <= most and length <= room and tag & 0xFFFF and tag < _BEFORE_PIXELS:
                 if (one := _ONE.get(vr)) is not None and length == one[0]:
-                    room -= length
+                    room -= length + ELEMENT_BYTES
                     read[tag] = (vr, list(one[1](data, value_at)))
                     continue
                 if vr in _SPLIT_TEXT:
                     value = data[value_at : value_at + length]
                     if value.isascii() and (vr not in CHARSET or (is_plain and ESCAPE not in value)):
-                        room -= length
+                        room -= length + ELEMENT_BYTES
                         read[tag] = (vr, split(value.decode("ascii")))
                         continue
             if vr == "SQ":
@@ -274,6 +276,7 @@ class Reader:
                 room = self._room
         self._room = room
         for tag in sequences:
+            self._room -= ELEMENT_BYTES
             read[tag] = ("SQ", self._items(level[tag], encodings, depth))
         return read
 
@@ -283,7 +286,7 @@ class Reader:
             vr = chosen_vr(vr, signed=signed)
         if length > self._max_value or length > self._room:
             return vr, None
-        self._room -= length
+        self._room -= length + ELEMENT_BYTES
         if (one := _ONE.get(vr)) is not None and length == one[0]:
             return vr, list(one[1](self._data, value_at))
         return vr, values(vr, self._data[value_at : value_at + length], "<", encodings)
@@ -300,4 +303,6 @@ class Reader:
         for item in items:
             read.append(self.elements(item, encodings, depth=depth + 1))
             self._room -= ITEM_BYTES
+            if self._room < 0:
+                return None
         return read

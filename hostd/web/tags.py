@@ -16,7 +16,8 @@ from hostd.dicom.recalled_header import Recollection
 
 _LONGEST = 256
 """Characters of a text that are shown; what is longer is `TooLong`, with no value."""
-_READ_LIMIT = 64 << 20
+_READ_LIMIT = 16 << 20
+"""Bytes of values, heads and items that are read in all; what comes later is `TooLong`, too."""
 
 _BINARY = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "UN"})
 _UNNAMED = "Unknown Tag & Data"

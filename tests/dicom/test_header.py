@@ -1,6 +1,7 @@
 """The header's values as scripts see them: text in every character set, numbers in both byte orders, nothing large."""
 
 import struct
+import tracemalloc
 import zlib
 from io import BytesIO
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 from pydicom import dcmread
 from pydicom.data import get_charset_files, get_testdata_file
 
-from hostd.dicom.header import MAX_ELEMENTS, MAX_VALUE, Header, element_value, read_header
+from hostd.dicom.header import MAX_ELEMENTS, MAX_VALUE, Header, element_value, read_elements, read_header
 from hostd.dicom.main_tags import main_elements, main_tags
 from hostd.dicom.part10 import data_set_offset
 from hostd.errors import UnparsableError
@@ -250,6 +251,78 @@ def test_what_travels_in_all_is_limited():
     assert len(header.encode()) < 2 * MAX_ELEMENTS
 
 
+ITEM = b"\xfe\xff\x00\xe0"
+OPEN = b"\xff\xff\xff\xff"
+
+
+def with_items(items, end=b"\xfe\xff\xdd\xe0\0\0\0\0"):
+    """Return a data set that has these encoded items in a sequence of undefined length, and an element behind it."""
+    builder = Builder()
+    return (
+        builder.data_set((0x00100020, b"LO", b"P1"))
+        + b"\x40\x00\x75\x02SQ\0\0"
+        + OPEN
+        + b"".join(items)
+        + end
+        + builder.element(0x00400280, b"ST", b"behind")
+    )
+
+
+def deflated(content):
+    packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    return packer.compress(content) + packer.flush()
+
+
+def numbered(count, *, is_open=False):
+    builder = Builder()
+    elements = [builder.element(0x00080100, b"SH", b"%06d" % number) for number in range(count)]
+    if is_open:
+        return [ITEM + OPEN + one + b"\xfe\xff\x0d\xe0\0\0\0\0" for one in elements]
+    return [builder.item(one) for one in elements]
+
+
+@pytest.mark.parametrize("syntax", [EXPLICIT, DEFLATED])
+@pytest.mark.parametrize("is_open", [False, True])
+@pytest.mark.parametrize("count", [1000, 4000, 60_000])
+def test_items_that_are_too_many_to_travel_are_asked_for(syntax, is_open, count):
+    content = with_items(numbered(count, is_open=is_open))
+    content = deflated(content) if syntax == DEFLATED else content
+    header = read_header(BytesIO(content), offset=0, transfer_syntax=syntax, size=len(content))
+    vr, items = header.tags[0x00400275]
+    assert (vr, None if items is None else len(items)) == ("SQ", count if count == 1000 else None)
+    assert header.tags[0x00400280] == ("ST", ["behind"])
+    assert len(header.encode()) < 2 * MAX_ELEMENTS
+    for number, values in ((count - 1, [f"{count - 1:06d}"]), (count, [])):
+        path = [0x00400275, number, 0x00080100]
+        assert element_value(BytesIO(content), offset=0, transfer_syntax=syntax, path=path, limit=1 << 20) == values
+    if count > 4000:
+        return
+    elements, _ = read_elements(
+        BytesIO(content), offset=0, transfer_syntax=syntax, max_value=MAX_VALUE, max_elements=16 << 20
+    )
+    assert [item[0x00080100] for item in elements[0x00400275][1]] == [("SH", [f"{n:06d}"]) for n in range(count)]
+
+
+def test_an_element_of_a_sequence_that_is_larger_than_what_may_be_asked_for_is_too_large():
+    content = Builder().data_set((0x00400275, b"SQ", b"".join(numbered(1000))))
+    for limit, value in ((1 << 20, ["000500"]), (1000, None)):
+        path = [0x00400275, 500, 0x00080100]
+        found = element_value(BytesIO(content), offset=0, transfer_syntax=EXPLICIT, path=path, limit=limit)
+        assert found == value
+
+
+def test_items_without_anything_do_not_cost_more_memory_than_the_header_has_bytes():
+    content = deflated(with_items([ITEM + bytes(4)] * 50_000))
+    tracemalloc.start()
+    try:
+        header = read_header(BytesIO(content), offset=0, transfer_syntax=DEFLATED, size=len(content))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert header.tags[0x00400275] == ("SQ", None)
+    assert peak < 8 << 20
+
+
 def test_the_stored_form_comes_back_the_same():
     header = of_file(get_testdata_file("CT_small.dcm", download=False))
     assert Header.decode(header.encode()).encode() == header.encode()
@@ -299,6 +372,19 @@ def test_a_sequence_of_undefined_length_that_does_not_end_is_refused():
     for cut in (2, 8, 16, 20):
         with pytest.raises(UnparsableError):
             read_header(BytesIO(whole[:-cut]), offset=0, transfer_syntax=EXPLICIT, size=len(whole) - cut)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        with_items([ITEM + bytes(4)] * 300_000, end=b""),
+        Builder().data_set() + b"".join(struct.pack("<HH", 0x41 + 2 * (n >> 15), 0x1000 + (n & 0x7FFF)) + b"US\0\0" for n in range(300_000)),
+    ],
+    ids=["items", "elements"],
+)  # fmt: skip
+def test_a_header_of_more_elements_than_any_has_is_refused(content):
+    with pytest.raises(UnparsableError, match="too many elements"):
+        read_header(BytesIO(content), offset=0, transfer_syntax=EXPLICIT, size=len(content))
 
 
 def test_a_deflated_data_set_that_does_not_end_is_refused():
