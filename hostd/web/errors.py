@@ -19,6 +19,7 @@ from starlette.responses import Response
 from starlette.routing import compile_path
 
 from hostd.errors import (
+    CodecCrashedError,
     ConflictError,
     FilterRefusedError,
     HostdError,
@@ -28,6 +29,7 @@ from hostd.errors import (
     ReceptionError,
     StorageError,
     UnparsableError,
+    WrongPixelsError,
 )
 from hostd.jobs import faults
 from hostd.web.responses import JsonResponse
@@ -155,6 +157,8 @@ _TOLD: tuple[tuple[type[HostdError], int, int], ...] = (
     (ConflictError, 409, DUPLICATE_RESOURCE),
     (ReceptionError, 400, BAD_FILE_FORMAT),
     (NotFoundError, 404, UNKNOWN_RESOURCE),
+    (CodecCrashedError, 500, INTERNAL_ERROR),
+    (WrongPixelsError, 500, INTERNAL_ERROR),
 )
 """Errors whose message is for the client."""
 
@@ -220,7 +224,7 @@ def answer(request: Request, error: Exception) -> Response:
         problem = replace(problem, headers={"Allow": ", ".join(_methods(request))})
     if problem.status >= 500:
         asked: dict[str, Any] = {"method": request.method, "path": request.url.path, "status": problem.status}
-        if isinstance(error, WebError):
+        if isinstance(error, (WebError, CodecCrashedError, WrongPixelsError)):  # it says all that there is to be known
             _log.warning("request failed", **asked, reason=str(error))
         else:
             _log.error("request failed", **asked, exc_info=error)

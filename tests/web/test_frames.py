@@ -8,8 +8,10 @@ import pydicom
 import pytest
 from pydicom.encaps import encapsulate, get_frame
 from pydicom.uid import generate_uid
+from structlog.testing import capture_logs
 from web_support import Face, changed, dicom_file, is_orthanc_error, open_files_below
 
+from hostd.errors import CodecCrashedError
 from hostd.transcoding.pool import CodecPool
 
 
@@ -179,6 +181,29 @@ def test_frames_that_a_header_only_claims_are_not_listed(client, claimed):
         assert is_orthanc_error(refused, 415, 23)
         assert str(claimed) in refused.json()["Details"]
     assert is_orthanc_error(client.get(f"{path}/frames/1/raw"), 415, 23)
+
+
+class Crashing:
+    """Codec workers that die of every file."""
+
+    def draw(self, source, job, result):
+        raise CodecCrashedError("it needs more memory than a codec worker may have")
+
+
+def test_a_codec_that_dies_of_a_file_is_told_and_is_no_fault_of_the_host(tmp_path):
+    face = Face(tmp_path, artist=Crashing())
+    client = face.client()
+    path = stored(client, "CT_small.dcm")
+    with capture_logs() as logged:
+        for name in ("preview", "rendered", "numpy", "matlab", "frames/0/image-uint8"):
+            answer = client.get(f"{path}/{name}")
+            assert is_orthanc_error(answer, 500, -1)
+            assert answer.json()["Details"] == "it needs more memory than a codec worker may have"
+    assert [(one["log_level"], one["reason"]) for one in logged if one["event"] == "request failed"] == [
+        ("warning", "it needs more memory than a codec worker may have")
+    ] * 5
+    assert open_files_below(face.archive.data / "blobs") == []
+    face.close()
 
 
 def test_without_codec_workers_nothing_is_drawn(tmp_path):
