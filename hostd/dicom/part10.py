@@ -88,23 +88,27 @@ def data_set_offset(file: BinaryIO) -> FileStart:
     """
     file.seek(0)
     begin = file.read(_LOOK)
-    head = begin[: PREAMBLE_LENGTH + len(PREFIX)]
-    if not head:
-        raise NoDicomFileError("the file is empty")
-    if head.startswith(_META_GROUP) and head[PREAMBLE_LENGTH:] != PREFIX:
-        position = 0
-    elif head.startswith(PREFIX):
-        position = len(PREFIX)
-    elif head[PREAMBLE_LENGTH:] == PREFIX:
-        position = len(head)
-    else:
-        raise NoDicomFileError("this is not a DICOM file: it has neither the prefix DICM nor file meta information")
+    position = meta_offset(begin)
     position, meta = _plain_meta(begin, position) or _read_meta(file, position)
     syntax = meta.get(META_TRANSFER_SYNTAX)
     if not syntax:
         raise UnparsableError("the file meta information names no transfer syntax (0002,0010), so nothing can be read")
     file.seek(position)
     return FileStart(position, syntax, meta)
+
+
+def meta_offset(begin: bytes) -> int:
+    """Tell where the file meta information begins in a file that begins so. Raises `NoDicomFileError` for anything that is not a DICOM file."""
+    head = begin[: PREAMBLE_LENGTH + len(PREFIX)]
+    if not head:
+        raise NoDicomFileError("the file is empty")
+    if head.startswith(_META_GROUP) and head[PREAMBLE_LENGTH:] != PREFIX:
+        return 0
+    if head.startswith(PREFIX):
+        return len(PREFIX)
+    if head[PREAMBLE_LENGTH:] == PREFIX:
+        return len(head)
+    raise NoDicomFileError("this is not a DICOM file: it has neither the prefix DICM nor file meta information")
 
 
 def start_of(descriptor: int) -> FileStart:

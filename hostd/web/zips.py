@@ -8,8 +8,9 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, BinaryIO
+from typing import IO, TYPE_CHECKING, BinaryIO
 
+from hostd.dicom.part10 import meta_offset
 from hostd.errors import NoDicomFileError, ReceptionError, StorageError
 from hostd.intake.reception import Received
 from hostd.web.errors import BAD_FILE_FORMAT, BAD_REQUEST, WebError, problem_of
@@ -83,19 +84,26 @@ class ZipReception:
         return taken
 
     def _take(self, packed: zipfile.ZipFile, member: zipfile.ZipInfo) -> Received:
-        reception = self._receive()
-        try:
-            with packed.open(member) as file:
-                while piece := file.read(_PIECE):
-                    self._left -= len(piece)
-                    if self._left < 0:
-                        said = f"the files in the ZIP have more than {self._max_bytes} bytes (http.max_upload_mb)"
-                        raise WebError(413, BAD_REQUEST, said)
+        with packed.open(member) as file:
+            piece = self._read(file)
+            meta_offset(piece)  # for what is no DICOM file nothing is begun
+            reception = self._receive()
+            try:
+                while piece:
                     reception.write(piece)
-        except BaseException:
-            reception.abandon()
-            raise
+                    piece = self._read(file)
+            except BaseException:
+                reception.abandon()
+                raise
         return reception.finish()
+
+    def _read(self, member: IO[bytes]) -> bytes:
+        piece = member.read(_PIECE)
+        self._left -= len(piece)
+        if self._left < 0:
+            said = f"the files in the ZIP have more than {self._max_bytes} bytes (http.max_upload_mb)"
+            raise WebError(413, BAD_REQUEST, said)
+        return piece
 
 
 def _files_of(packed: zipfile.ZipFile) -> Iterator[zipfile.ZipInfo]:

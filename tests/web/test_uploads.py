@@ -10,6 +10,7 @@ from web_support import LIMIT, FailingReception, OneReception, changed, dicom_fi
 
 from hostd.errors import StorageError
 from hostd.intake.intake import Intake
+from hostd.web import upload
 
 CT = "f689ddd2-662f8fe1-8b18180d-ec2a2cee-937917af"
 
@@ -104,6 +105,20 @@ def post_gzip(client, body, encoding="gzip"):
 def test_a_gzip_body_is_inflated(client, encoding):
     assert post_gzip(client, gzip.compress(dicom_file()), encoding).json()["ID"] == CT
     assert client.get(f"/instances/{CT}/file").content == dicom_file()
+
+
+def test_of_a_gzip_body_that_is_no_dicom_file_no_more_than_its_beginning_is_inflated(face, client, monkeypatch):
+    inflated = []
+    decode = upload.Gzip.decode
+
+    def counted(self, piece):
+        for found in decode(self, piece):
+            inflated.append(len(found))
+            yield found
+
+    monkeypatch.setattr(upload.Gzip, "decode", counted)
+    assert is_orthanc_error(post_gzip(client, gzip.compress(bytes(64 << 20))), 400, 15)
+    assert sum(inflated) <= 1 << 20
 
 
 def test_a_gzip_body_may_have_several_members(client):

@@ -146,6 +146,25 @@ def test_a_disk_that_is_full_ends_the_zip_and_is_told(make_face, at):
     assert is_orthanc_error(face.client().post("/instances", content=packed(("ct", CT))), 507, 19)
 
 
+def test_for_members_that_are_no_dicom_files_nothing_is_begun(tmp_path):
+    begun = []
+
+    def receive():
+        begun.append(FailingReception("never", None))
+        return begun[-1]
+
+    reception = zips.ZipReception(tmp_path, receive, 1 << 20)
+    reception.write(packed(("readme.txt", b"hello"), *((f"empty{n}", b"") for n in range(100))))
+    assert reception.finish() == []
+    assert begun == []
+
+
+def test_members_that_are_no_dicom_files_count_among_what_is_unpacked(make_face):
+    face = make_face(limit=1 << 20)
+    body = packed(*((f"{n}.bin", bytes(1 << 19)) for n in range(3)))
+    assert is_orthanc_error(face.client().post("/instances", content=body), 413, 8)
+
+
 def test_a_zip_leaves_nothing_open_and_nothing_in_the_folder(face, client, tmp_path):
     before = set(face.archive.data.iterdir())
     for body in (packed(("ct", CT)), packed(("ct", CT))[:-9], packed(("ct", DAMAGED))):
