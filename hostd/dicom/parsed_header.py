@@ -12,9 +12,9 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.tag import BaseTag
 
-from hostd.dicom import element_values, open_sequences, syntaxes
+from hostd.dicom import element_values, open_sequences, plain_header, syntaxes
 from hostd.dicom.element_values import DEFAULT_ENCODINGS, Elements, chosen_vr, encodings_of, known_vr
-from hostd.dicom.plain_header import ELEMENT_BYTES, ITEM_BYTES, MAX_DEPTH, PIXELS
+from hostd.dicom.plain_header import ELEMENT_BYTES, ITEM_BYTES, MAX_DEPTH, PIXELS, Form
 from hostd.errors import UnparsableError
 
 MAX_HEADER = 64 << 20
@@ -261,6 +261,9 @@ class ElementReader:
     def _items(self, tag: int) -> list[Any] | None:
         if self._depth >= MAX_DEPTH or self._room <= 0 or (sequence := self._sequence(tag)) is None:
             return None
+        if (plain := self._plain_items(tag)) is not None:
+            found, self._room = plain
+            return found
         items: list[Any] = []
         try:
             for item in sequence:
@@ -273,6 +276,14 @@ class ElementReader:
             self._room -= len(cast("bytes", self._raw(tag).value))
             return None
         return items
+
+    def _plain_items(self, tag: int) -> tuple[list[Elements] | None, int] | None:
+        """Return the items of a sequence as `hostd.dicom.plain_header` reads them, None where it does not."""
+        raw = self._raw(tag)
+        if not isinstance(raw, RawDataElement) or not raw.value or not raw.is_little_endian:
+            return None
+        form = Form(raw.is_implicit_VR, self._max_value, self._room)
+        return plain_header.items_of(raw.value, form, self._encodings, depth=self._depth + 1)
 
     def _sequence(self, tag: int) -> Iterable[Dataset] | None:
         """Return the items of a sequence, None where it is too large or was not read."""

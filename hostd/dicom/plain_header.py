@@ -25,17 +25,22 @@ from hostd.dicom.element_values import (
     split,
     values,
 )
+from hostd.dicom.open_sequences import after_item
+from hostd.errors import UnparsableError
 
 PIXELS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
 _BEFORE_PIXELS = 0x7FE00000
 MAX_DEPTH = 16
 ITEM_BYTES = 16
 """What an item counts for among the bytes that travel."""
+_LARGEST_ITEM = 1 << 20
+"""Bytes of an item of which is noted where all of its elements are."""
 ELEMENT_BYTES = 8
 """What an element counts for there besides its value: no less than the head that it has in a file is long."""
 
 _UNDEFINED = 0xFFFFFFFF
-_ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
+_ITEM, _ITEM_END = 0xFFFEE000, 0xFFFEE00D
+_SEQUENCE_END = b"\xfe\xff\xdd\xe0" + bytes(4)
 _LONG = "OB OD OF OL OV OW SQ SV UC UN UR UT UV"
 _SHORT = "AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US"
 _VRS = {vr.encode(): (vr, vr in _LONG) for vr in f"{_LONG} {_SHORT}".split()}
@@ -93,6 +98,30 @@ def pixel_data(data: bytes, at: int | None, form: Form) -> Elements:
         return {tag: (chosen_vr(known_vr(tag), signed=False), None)}
     # Some writers say OW of what is encapsulated, which is OB (PS3.5 §A.4).
     return {tag: ("OB" if _LENGTH(data, at + 8)[0] == _UNDEFINED else named.decode("ascii"), None)}
+
+
+def items_of(
+    value: bytes, form: Form, encodings: tuple[str, ...], *, depth: int
+) -> tuple[list[Elements] | None, int] | None:
+    """Return the items of a sequence in a data set of these encodings, and what room they leave of `max_elements`; None when they are not of the usual form.
+
+    Each is read when its turn comes. Where there is no room for all of them, None is returned for the items.
+    """
+    scan = Scan(value, implicit=form.implicit)
+    reader = Reader(scan, form)
+    read: list[Elements] = []
+    position = 0
+    try:
+        while position < len(value) and reader.room >= 0:
+            end = after_item(value, position, implicit=form.implicit, little=True)
+            if end - position > _LARGEST_ITEM:
+                return None
+            level, position = scan.item(position, end, depth=depth)
+            read.append(reader.elements(level, encodings, depth=depth))
+            reader.room -= ITEM_BYTES
+    except (UnusualError, UnparsableError, struct.error):
+        return None
+    return (read if reader.room >= 0 else None), reader.room
 
 
 class UnusualError(Exception):
@@ -198,21 +227,23 @@ class Scan:
         """Return the items of a sequence, and where what follows it begins."""
         found: list[Level] = []
         while position < end:
-            group, element, length = _IMPLICIT_HEAD(self.data, position)
-            tag = group << 16 | element
-            position += 8
-            if tag == _SEQUENCE_END and is_open and not length:
-                return found, position
-            if tag != _ITEM or (length != _UNDEFINED and position + length > end):
-                raise UnusualError
-            open_item = length == _UNDEFINED
-            level, _, position = self.level(
-                position, end if open_item else position + length, depth=depth, is_open=open_item
-            )
+            if is_open and self.data.startswith(_SEQUENCE_END, position):
+                return found, position + 8
+            level, position = self.item(position, end, depth=depth)
             found.append(level)
         if is_open:
             raise UnusualError
         return found, position
+
+    def item(self, position: int, end: int, *, depth: int) -> tuple[Level, int]:
+        """Return the item that begins there, and where what follows it begins."""
+        group, element, length = _IMPLICIT_HEAD(self.data, position)
+        position += 8
+        is_open = length == _UNDEFINED
+        if group << 16 | element != _ITEM or (not is_open and position + length > end):
+            raise UnusualError
+        level, _, position = self.level(position, end if is_open else position + length, depth=depth, is_open=is_open)
+        return level, position
 
 
 def _looks_like_vr(two: bytes) -> bool:
@@ -226,7 +257,7 @@ class Reader:
         self._scan = scan
         self._data = scan.data
         self._max_value = form.max_value
-        self._room = form.max_elements
+        self.room = form.max_elements
 
     def elements(self, level: Level, encodings: tuple[str, ...], *, depth: int) -> Elements:
         """Return the elements of a level whose parent has these encodings."""
@@ -251,7 +282,7 @@ class Reader:
         """Return the elements of a level that are read in this manner."""
         read: Elements = {}
         sequences: list[int] = []
-        data, most, room = self._data, self._max_value, self._room
+        data, most, room = self._data, self._max_value, self.room
         is_plain = has_ascii(encodings[0])
         for tag, found in level.items():
             vr, value_at, length, _ = found
@@ -271,12 +302,12 @@ class Reader:
                 sequences.append(tag)
                 read[tag] = ("SQ", None)
             elif tag & 0xFFFF and tag not in PIXELS:
-                self._room = room
+                self.room = room
                 read[tag] = self._plain(found, encodings, signed=signed)
-                room = self._room
-        self._room = room
+                room = self.room
+        self.room = room
         for tag in sequences:
-            self._room -= ELEMENT_BYTES
+            self.room -= ELEMENT_BYTES
             read[tag] = ("SQ", self._items(level[tag], encodings, depth))
         return read
 
@@ -284,25 +315,25 @@ class Reader:
         vr, value_at, length, _ = found
         if " " in vr:
             vr = chosen_vr(vr, signed=signed)
-        if length > self._max_value or length > self._room:
+        if length > self._max_value or length > self.room:
             return vr, None
-        self._room -= length + ELEMENT_BYTES
+        self.room -= length + ELEMENT_BYTES
         if (one := _ONE.get(vr)) is not None and length == one[0]:
             return vr, list(one[1](self._data, value_at))
         return vr, values(vr, self._data[value_at : value_at + length], "<", encodings)
 
     def _items(self, found: Place, encodings: tuple[str, ...], depth: int) -> list[Any] | None:
         _, value_at, length, items = found
-        if depth >= MAX_DEPTH or self._room <= 0:
+        if depth >= MAX_DEPTH or self.room <= 0:
             return None
         if items is None:
-            if length > self._room:
+            if length > self.room:
                 return None
             items, _ = self._scan.items(value_at, value_at + length, depth=depth + 1, is_open=False)
         read: list[Any] = []
         for item in items:
             read.append(self.elements(item, encodings, depth=depth + 1))
-            self._room -= ITEM_BYTES
-            if self._room < 0:
+            self.room -= ITEM_BYTES
+            if self.room < 0:
                 return None
         return read
