@@ -6,11 +6,13 @@ For the host: no codec is loaded, and nothing is decoded.
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO, cast
 
 from hostd.dicom import part10
+from hostd.dicom.open_sequences import after_item
 from hostd.dicom.syntaxes import TransferSyntax, by_uid
 from hostd.errors import CannotTranscodeError, UnparsableError
 from hostd.transcoding import elements as el
@@ -108,12 +110,25 @@ def _in_span(file: BinaryIO, span: el.Span, path: Sequence[int], syntax: Transfe
 
 
 def _in_sequence(sequence: el.Element, path: Sequence[int]) -> Listing | Value | None:
-    items = el.items(sequence)
+    spans = _items(sequence)
     if not path:
-        return Listing(count=len(items))
-    if path[0] >= len(items):
+        return Listing(count=sum(1 for _ in spans))
+    span = next(itertools.islice(spans, path[0], None), None)
+    if span is None:
         return None
-    return _in_item(items[path[0]], path[1:])
+    (item,) = el.items(el.Element(sequence.tag, sequence.vr, sequence.value[slice(*span)]))
+    return _in_item(item, path[1:])
+
+
+def _items(sequence: el.Element) -> Iterator[tuple[int, int]]:
+    """Yield where each item begins and ends in the value of a sequence. Raises `UnparsableError`."""
+    begin = 0
+    while begin < len(sequence.value):
+        end = after_item(sequence.value, begin, implicit=sequence.vr is None, little=True)
+        if end > len(sequence.value):
+            raise UnparsableError("the last item of a sequence is cut off")
+        yield begin, end
+        begin = end
 
 
 def _in_item(item: el.Elements, path: Sequence[int]) -> Listing | Value | None:

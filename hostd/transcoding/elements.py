@@ -403,9 +403,16 @@ class _Reader:
                     f"a sequence is broken: ({tag >> 16:04X},{tag & 0xFFFF:04X}) stands where an item should"
                 )
             if length == UNDEFINED:
-                self._delimited_item(implicit=implicit, depth=depth)
+                self._skip_delimited_item(implicit=implicit, depth=depth)
             else:
                 self._seek(self.position + length)
+
+    def _skip_delimited_item(self, *, implicit: bool, depth: int) -> None:
+        while True:
+            tag, vr, length = self.head(implicit=implicit)
+            if tag == _ITEM_END:
+                return
+            self.skip(vr, length, depth + 1)
 
     def _skip_fragments(self) -> None:
         while True:
