@@ -13,6 +13,7 @@ from hostd.transcoding.contents import Listing, Value, find
 
 SEQUENCE, COMMENTS, ROWS = 0x00400275, 0x00104000, 0x00280010
 EMPTY = b"\xfe\xff\x00\xe0\0\0\0\0"
+ELEMENTS = b"".join(b"\x41\0" + number.to_bytes(2, "little") + b"US\0\0" for number in range(0x1000, 0x9000))
 OPEN, CLOSE = b"\xff\xff\xff\xff", b"\xfe\xff\xdd\xe0\0\0\0\0"
 
 
@@ -65,7 +66,7 @@ def with_sequence(content):
     [
         OPEN + EMPTY * 50_000 + CLOSE,
         (8 * 50_000).to_bytes(4, "little") + EMPTY * 50_000,
-        OPEN + b"\xfe\xff\x00\xe0" + OPEN + b"\x40\x00\x75\x02SQ\0\0\0\0\0\0" * 30_000 + b"\xfe\xff\x0d\xe0\0\0\0\0" + CLOSE,
+        OPEN + b"\xfe\xff\x00\xe0" + OPEN + ELEMENTS + b"\xfe\xff\x0d\xe0\0\0\0\0" + CLOSE,
     ],
     ids=["items", "items with a length", "elements"],
 )  # fmt: skip
