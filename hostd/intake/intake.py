@@ -170,9 +170,14 @@ class Intake:
         size, patient = sum(one.blob.size for one in arrivals), arrivals[0].header.identity.patient
         return partial(self._allowance.enter, size=size, patient=patient, urgent=False)
 
-    def enter_produced(self, connection: Connection, arrival: Arrival) -> tuple[Outcome, str]:
-        """Enter what a script made, in the caller's transaction; return what became of it, and Orthanc's identifier of the instance."""
-        outcome = receiving.take_in(connection, arrival, self._on_conflict)
+    def enter_produced(
+        self, connection: Connection, arrival: Arrival, *, in_place: bool = False
+    ) -> tuple[Outcome, str]:
+        """Enter what was made, in the caller's transaction; return what became of it, and Orthanc's identifier of the instance.
+
+        What was made of an instance to stand `in_place` of it is its current content from now on, whatever is done with conflicts.
+        """
+        outcome = receiving.take_in(connection, arrival, "newest" if in_place else self._on_conflict)
         return outcome, _identifier(connection, arrival, outcome)
 
     def _arrival(self, complete: Complete, origin: Origin, filtering: Filtering | None = None) -> Arrival:

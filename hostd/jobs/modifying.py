@@ -171,17 +171,18 @@ class Modifies:
             made, replaced = dict(job.memo.get("made", {})), list(job.memo.get("replaced", []))
             unwanted.clear()
             for one, arrival in arrivals:
-                outcome, _ = self._intake.enter_produced(connection, arrival)
-                if outcome == "refused":
+                made_id = arrival.header.identity.instance
+                outcome, _ = self._intake.enter_produced(connection, arrival, in_place=made_id == one.id)
+                if outcome == "refused" or receiving.is_taken(connection, made_id, arrival.content):
                     raise JobFault(
                         faults.CANNOT_STORE,
-                        "other content is stored under this identity, and ingest.on_conflict is refuse",
+                        f"Error while storing a modified instance: other content is stored as {made_id}, and ingest.on_conflict is not newest",
                     )
                 if outcome not in receiving.KEPT:
                     unwanted.append(arrival.blob.name)
                 _note_source(connection, one, arrival, asked)
                 made = _noted(made, arrival, with_instances=asked.bulk)
-                if arrival.header.identity.instance == one.id:
+                if made_id == one.id:
                     replaced.append(one.id)
             memo["made"], memo["replaced"] = made, replaced
             return _shown(made, asked)

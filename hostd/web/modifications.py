@@ -126,7 +126,7 @@ class _Asking:
         if level is None:
             raise wrong("Level is Patient, Study, Series or Instance", PARAMETER_OUT_OF_RANGE)
         asked = _modification(request, given, cast("Level", level), is_anonymization=is_anonymization, bulk=True)
-        items = await run_in_threadpool(self._read, lambda c: _of_level(c, members(c, wanted), level))
+        items = await run_in_threadpool(self._read, lambda c: members(c, wanted))
         return await self._submit(given, asked, items)
 
     async def _submit(self, given: dict[str, Any], asked: Modification, items: list[str]) -> Response:
@@ -189,14 +189,6 @@ def _made(archive: Archive, maker: Maker, instance_id: str, asked: Modification)
                 yield piece
     except TranscodeError as error:
         raise WebError(500, NOT_IMPLEMENTED, str(error)) from error
-
-
-def _of_level(connection: Connection, items: list[str], level: str) -> list[str]:
-    """Return all instances of what these are part of, at that level."""
-    if level == "instance":
-        return items
-    parents = dict.fromkeys(getattr(one, level) for one in sources(connection, items))
-    return [one for parent in parents for one in resources.instances_of(connection, level, parent)]
 
 
 # -- what a body asks for ---------------------------------------------------------------------------------------------

@@ -116,7 +116,8 @@ def _split(_archive: Archive, connection: Connection, study: str, given: dict[st
     uid = str(generate_uid(prefix=None))
     patient_id = held[0].patient_id
     named = {_named(name): value for name, value in replaced.items()}
-    for name in (*named, *map(_named, removed)):
+    gone = [_named(name) for name in removed]
+    for name in (*named, *gone):
         if name in _OWN.values():
             raise bad_request(
                 f"{name} cannot be set or removed: the new study and its series have identifiers of their own"
@@ -125,6 +126,8 @@ def _split(_archive: Archive, connection: Connection, study: str, given: dict[st
         if not isinstance(named["PatientID"], str):
             raise bad_request("PatientID is a text")
         patient_id = named["PatientID"].strip()
+    elif "PatientID" in gone:
+        patient_id = ""
     change = _change(given, named | {"StudyInstanceUID": uid}, removed)
     return _Wanted(SPLIT, change, chosen, orthanc_id(patient_id, uid), uid)
 

@@ -118,6 +118,35 @@ def test_a_study_is_changed_whole_and_once_wherever_the_kills_fall(tmp_path, dat
 
 @pytest.mark.crash
 @pytest.mark.timeout(600)
+def test_a_study_is_changed_in_place_and_what_it_was_is_kept_wherever_the_kills_fall(tmp_path, database):
+    place = Place(tmp_path, "changer", database=database, more='[ingest]\non_conflict = "first"\n')
+    url = f"http://127.0.0.1:{place.http_port}"
+    with NodeProcess(place):
+        answers = [upload(place, made).json() for made in make_instances(COUNT)]
+    held = {row.id: row.blob for row in rows(place, sa.select(t.instance.c.id, t.instance.c.blob))}
+    kept = ["StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"]
+    asked = {"Keep": kept, "Force": True, "Replace": {"StudyDescription": "new"}, "KeepSource": False}
+
+    def submit():
+        body = json.dumps(asked | {"Asynchronous": True})
+        answer = requests.post(f"{url}/studies/{answers[0]['ParentStudy']}/modify", data=body, timeout=60)
+        return answer.json()["ID"]
+
+    job = over_kills(place, submit)
+    with NodeProcess(place, "--housekeeping", 0.2) as node:
+        found = ended(place, job)
+        assert found["State"] == "Success", found
+        for one in held:
+            tags = requests.get(f"{url}/instances/{one}/simplified-tags", timeout=60).json()
+            assert tags["StudyDescription"] == "new"
+        versions = rows(place, sa.select(t.version.c.instance, t.version.c.blob))
+        assert sorted((row.instance, row.blob) for row in versions) == sorted(held.items())
+        assert node.stop() == 0
+    assert verify(place.data if database is None else Where(place.data, place.data / "blobs", database)).is_sound
+
+
+@pytest.mark.crash
+@pytest.mark.timeout(600)
 def test_an_archive_is_packed_whole_wherever_the_kills_fall(tmp_path, database):
     place = Place(tmp_path, "packer", database=database)
     url = f"http://127.0.0.1:{place.http_port}"

@@ -6,7 +6,7 @@ import re
 
 import pytest
 import requests
-from peer_kit import LiveNode, Orthanc, needs, sample
+from peer_kit import FORWARD, LiveNode, Orthanc, needs, sample, until
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
@@ -180,6 +180,110 @@ def test_many_are_changed_at_a_time(ours, model, stored):
         for one in said.json()["Resources"]:
             assert requests.get(ours.url + one["Path"], timeout=60).ok
     assert post(ours, "/tools/bulk-modify", {}).json()["OrthancStatus"] == 15
+
+
+def of_one_patient():
+    """Four instances of a patient, as files: two of one series, one of another, one of another study."""
+    for study, series, number in ((1, 1, 1), (1, 1, 2), (1, 2, 1), (2, 1, 1)):
+        file = dcmread(sample("CT_small.dcm"))
+        file.PatientID = "BULK"
+        file.StudyInstanceUID, file.SeriesInstanceUID = f"1.2.7.{study}", f"1.2.7.{study}.{series}"
+        file.SOPInstanceUID = file.file_meta.MediaStorageSOPInstanceUID = f"1.2.7.{study}.{series}.{number}"
+        file.BurnedInAnnotation = "NO"
+        file.save_as(written := io.BytesIO())
+        yield written.getvalue()
+
+
+def levels_of(one):
+    """Return the SOP instances that are there, with what of each is not new."""
+    found = {}
+    for each in requests.get(f"{one.url}/instances", timeout=60).json():
+        tags = requests.get(f"{one.url}/instances/{each}/simplified-tags", timeout=60).json()
+        uid = tags["SOPInstanceUID"]
+        known = {name for name in NEW[1:] if tags[name].startswith("1.2.7.")} | ({"PatientID"} & {tags["PatientID"]})
+        found[uid if uid.startswith("1.2.7.") else "new"] = known
+    return found
+
+
+@pytest.mark.parametrize("verb", ["modify", "anonymize"])
+@pytest.mark.parametrize("level", ["Instance", "Series", "Study", "Patient"])
+def test_a_level_of_many_says_what_becomes_new_and_takes_nothing_along(ours, model, stored, level, verb):
+    for one in (ours, model):
+        requests.delete(f"{one.url}/patients/{stored['patients']}", timeout=60).raise_for_status()
+    for content in of_one_patient():
+        for one in (ours, model):
+            answer = requests.post(f"{one.url}/instances", data=content, timeout=60).json()
+    named = [each for each in requests.get(f"{ours.url}/instances", timeout=60).json() if each != answer["ID"]][:1]
+    body = {"Resources": named, "Level": level, "KeepSource": False, "Force": True}
+    if verb == "modify":
+        body["Replace"] = {"StudyDescription": "q"} | ({"PatientID": "N"} if level == "Patient" else {})
+    said, meant = (post(one, f"/tools/bulk-{verb}", body) for one in (ours, model))
+    assert said.status_code == meant.status_code == 200, said.text
+    assert said.json()["InstancesCount"] == meant.json()["InstancesCount"] == 1
+    assert levels_of(ours) == levels_of(model)
+    assert len(ours.instances()) == 4
+
+
+@pytest.fixture
+def first(tmp_path, request):
+    """A node that keeps the first of what conflicts, or as the test says, and owes its files to an archive that is not there."""
+    policy = getattr(request, "param", "first")
+    more = f"""[ingest]
+on_conflict = "{policy}"
+[modalities.archive]
+aet = "ARCHIVE"
+host = "127.0.0.1"
+port = 1
+[scripts."forward.py"]
+destinations = ["archive"]
+"""
+    live = LiveNode(tmp_path, {"forward.py": FORWARD}, more)
+    yield live
+    live.stop()
+
+
+@pytest.mark.parametrize(("first", "way", "keeps"), [
+    ("first", "series", True), ("first", "studies", False), ("first", "patients", True), ("first", "bulk", False),
+    ("newest", "studies", True), ("refuse", "studies", True),
+], indirect=["first"])  # fmt: skip
+def test_what_keeps_all_its_identifiers_is_changed_in_place_and_what_it_was_is_kept(first, way, keeps):
+    content = sample("CT_small.dcm").read_bytes()
+    answer = first.post(content).json()
+    until(first.deliveries, "it is owed to the archive")
+    [owed] = first.deliveries()
+    ids = {"series": answer["ParentSeries"], "studies": answer["ParentStudy"], "patients": answer["ParentPatient"]}
+    body = {"Keep": list(NEW[1:]), "Replace": {"StudyDescription": "CHANGED"}, "Force": True, "KeepSource": keeps}
+    if way == "patients":
+        body["Replace"]["PatientID"] = "1CT1"
+    path = "/tools/bulk-modify" if way == "bulk" else f"/{way}/{ids[way]}/modify"
+    said = post(first, path, body | ({"Resources": [answer["ID"]]} if way == "bulk" else {}))
+    assert said.status_code == 200, said.text
+    [one] = first.instances()
+    assert one.id == answer["ID"]
+    assert one.attributes["study"]["StudyDescription"] == "CHANGED"
+    file = requests.get(f"{first.url}/instances/{one.id}/file", timeout=60).content
+    assert dcmread(io.BytesIO(file)).StudyDescription == "CHANGED"
+    [(blob,)] = first.query("SELECT blob FROM version")
+    assert first.archive.blobs.path(blob).read_bytes() == content
+    [still] = [each for each in first.deliveries() if each.id == owed.id]
+    assert still.blob == blob
+    assert still.state in {"waiting", "sending"}
+
+
+def test_what_would_not_be_the_current_content_fails_and_takes_nothing_away(first):
+    there = dcmread(sample("CT_small.dcm"))
+    there.SOPInstanceUID = there.file_meta.MediaStorageSOPInstanceUID = "1.2.3.77"
+    there.StudyDescription = "first"
+    there.save_as(written := io.BytesIO())
+    first.post(written.getvalue())
+    answer = first.post(sample("CT_small.dcm").read_bytes()).json()
+    body = {"Resources": [answer["ID"]], "Force": True, "KeepSource": False, "Keep": list(NEW[1:3])}
+    said = post(first, "/tools/bulk-modify", body | {"Replace": {"SOPInstanceUID": "1.2.3.77"}})
+    assert said.status_code == 500, said.text
+    assert said.json()["OrthancStatus"] == 2018
+    assert "Error while storing a modified instance" in said.json()["Details"]
+    assert len(first.instances()) == 2
+    assert first.instance("1.2.3.77").attributes["study"]["StudyDescription"] == "first"
 
 
 def test_an_identifier_that_is_set_or_kept_needs_force_at_every_level(ours, model, stored):

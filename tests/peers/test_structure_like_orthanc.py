@@ -98,6 +98,13 @@ def test_a_copy_is_split_off_with_other_attributes(both):
     assert jobs[0] == jobs[1]
 
 
+@pytest.mark.parametrize("body", [{"Remove": ["PatientID"]}, {"Remove": ["0010-0020"], "Replace": {"PatientID": "Q"}}])
+def test_the_study_that_is_named_is_there_whatever_becomes_of_the_patient_id(both, body):
+    theirs, ours = ask(both, "POST /studies/{study}/split", Series=["{second}"], **body)
+    found = [tags_of(url, answer.json()["TargetStudy"]) for url, answer in zip(both.urls, (theirs, ours), strict=True)]
+    assert found[0].get("PatientID") == found[1].get("PatientID")
+
+
 def _ended(path):
     job = requests.get(path, timeout=PATIENCE_S).json()
     return job if job["State"] in {"Success", "Failure"} else None
