@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+
+from pydicom.datadict import dictionary_has_tag, dictionary_VR
 
 from hostd.editing import paths, values
 from hostd.editing.charsets import SPECIFIC_CHARACTER_SET, UTF8, CharacterSet, widened
@@ -62,6 +64,29 @@ def refuse_removal(path: Path) -> None:
     refuse_change(path)
     if len(path) == 1 and path[0].tag in _MUST_STAY:
         raise CannotEditError(f"{paths.shown(path)} cannot be removed: without it this is no instance")
+
+
+def refuse_values(wanted: Mapping[str, edits.Value]) -> None:
+    """Raise `CannotEditError` for a value that its attribute has in no instance at all (PS3.5 §6.2).
+
+    Private attributes are left to the instance: it may say itself which VR they have.
+    """
+    unicode = CharacterSet((UTF8,))
+    for key, value in wanted.items():
+        node = paths.parse(key)[-1]
+        if node.tag >> 16 & 1 or not dictionary_has_tag(node.tag):
+            continue
+        refused: list[CannotEditError] = []
+        signs = (False, True) if "SS" in dictionary_VR(node.tag) else (False,)
+        for is_signed in signs:
+            try:
+                values.element(node.tag, value, Place({}, unicode, is_signed), name=key)
+            except NeedsUnicodeError as error:
+                raise CannotEditError(f"{key} has characters that no character set can say") from error
+            except CannotEditError as error:
+                refused.append(error)
+        if len(refused) == len(signs):
+            raise refused[0]
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal, cast
 
 import msgspec
@@ -18,16 +18,17 @@ from hostd.dicom import loss
 from hostd.dicom.syntaxes import UnknownSyntaxError, lookup
 from hostd.editing import paths, projects
 from hostd.editing.making import Maker
-from hostd.editing.modify import refuse_impossible
+from hostd.editing.modify import refuse_impossible, refuse_values
 from hostd.editing.terms import Project
 from hostd.errors import CannotEditError, TranscodeError
 from hostd.jobs.faults import JobFault
 from hostd.jobs.modifying import TYPE, WORDS, Modification, sources
-from hostd.transcoding.edits import Anonymize, Modify
+from hostd.transcoding.edits import Anonymize, Modify, Value
 from hostd.transcoding.transform import Transcode
 from hostd.web.asking import flag, members, number, text, wrong
 from hostd.web.errors import (
     BAD_FILE_FORMAT,
+    BAD_PARAMETER_TYPE,
     BAD_REQUEST,
     FORBIDDEN,
     NOT_IMPLEMENTED,
@@ -187,6 +188,8 @@ def _made(archive: Archive, maker: Maker, instance_id: str, asked: Modification)
         with maker.made(one.stored, one.transfer_syntax, transform) as path, path.open("rb") as file:
             while piece := file.read(_PIECE):
                 yield piece
+    except CannotEditError as error:
+        raise WebError(400, BAD_REQUEST, str(error)) from error
     except TranscodeError as error:
         raise WebError(500, NOT_IMPLEMENTED, str(error)) from error
 
@@ -237,6 +240,8 @@ def _transcode(given: dict[str, Any], *, strict: bool) -> Transcode | None:
     except UnknownSyntaxError as error:
         number_ = PARAMETER_OUT_OF_RANGE if strict else BAD_FILE_FORMAT
         raise WebError(400, number_, f"Unknown transfer syntax: {name}") from error
+    if not syntax.is_little_endian:
+        raise WebError(400, PARAMETER_OUT_OF_RANGE if strict else BAD_FILE_FORMAT, f"{syntax} is read and not written")
     quality = number(given, "LossyQuality", 1, 100) or loss.DEFAULT_QUALITY
     return Transcode(syntax.uid, or_original=not strict, quality=quality if syntax.is_lossy else None)
 
@@ -276,9 +281,18 @@ def _modify(given: dict[str, Any], level: Level) -> Modify:
     try:
         step = msgspec.convert(asked, Modify)
     except msgspec.ValidationError as error:
-        raise wrong(f"this cannot be set: {error}") from error
+        raise wrong(f"this cannot be set: {error}", BAD_PARAMETER_TYPE) from error
     refuse_impossible(step)
+    check_values(step.set)
     return step
+
+
+def check_values(wanted: Mapping[str, Value]) -> None:
+    """Refuse what no instance can be given. Raises `WebError`."""
+    try:
+        refuse_values(wanted)
+    except CannotEditError as error:
+        raise WebError(400, BAD_PARAMETER_TYPE, str(error)) from error
 
 
 def _anonymize(given: dict[str, Any]) -> Anonymize:
@@ -301,6 +315,7 @@ def _anonymize(given: dict[str, Any]) -> Anonymize:
         allow_burned_in=flag(given, "AllowBurnedIn"),
     )
     projects.refuse_impossible(project)
+    check_values(project.replace)
     return Anonymize("", own=msgspec.json.encode(project).decode())
 
 

@@ -25,12 +25,12 @@ from hostd.jobs.modifying import MERGE, SPLIT, Modification
 from hostd.transcoding.edits import Modify
 from hostd.web import tags
 from hostd.web.asking import flag, members, wrong
-from hostd.web.errors import BAD_FILE_FORMAT, UNKNOWN_TAG, WebError, bad_request, unknown_resource
+from hostd.web.errors import BAD_FILE_FORMAT, BAD_PARAMETER_TYPE, UNKNOWN_TAG, WebError, bad_request, unknown_resource
 from hostd.web.fields import json_object, strings
 from hostd.web.files import opened
 from hostd.web.guard import client_ip
 from hostd.web.jobs import Submitting, is_synchronous, priority
-from hostd.web.modifications import keeps_source
+from hostd.web.modifications import check_values, keeps_source
 from hostd.web.resources import instances_of
 
 _PATIENT_ID = 0x00100020
@@ -195,9 +195,10 @@ def _change(given: dict[str, Any], replaced: dict[str, Any], removed: Sequence[s
         change = msgspec.convert(asked, Modify)
         refuse_impossible(change)
     except msgspec.ValidationError as error:
-        raise bad_request(f"this cannot be set: {error}") from error
+        raise wrong(f"this cannot be set: {error}", BAD_PARAMETER_TYPE) from error
     except CannotEditError as error:
         raise bad_request(str(error)) from error
+    check_values(change.set)
     return change
 
 

@@ -92,7 +92,17 @@ REFUSED = {
     "an identifier unforced": ({"Replace": {"PatientID": "A"}}, 400, 8), "kept unforced": ({"Keep": ["StudyInstanceUID"]}, 400, 8),
     "no syntax": ({"Transcode": "1.2.3"}, 400, 3), "no JSON": ("x", 400, None), "a list": ("[]", 400, None),
     "no such attribute": ({"Replace": {"Nope": "x"}}, 400, 27), "no such attribute to remove": ({"Remove": ["Nope"]}, 400, 27),
-    "what describes pixels": ({"Replace": {"Rows": "7"}}, 400, 8),
+    "what describes pixels": ({"Replace": {"Rows": "7"}}, 400, 8), "its class": ({"Replace": {"SOPClassUID": "1.2"}}, 400, 8),
+    "a number for a text": ({"Replace": {"PatientName": 5}}, 400, 5), "a text for items": ({"Replace": {"ProcedureCodeSequence": "x"}}, 400, 5),
+    "a flag": ({"Replace": {"PatientName": True}}, 400, 5), "no date": ({"Replace": {"StudyDate": "garbage"}}, 400, 5),
+    "no code": ({"Replace": {"PatientSex": "male"}}, 400, 5), "too long": ({"Replace": {"AccessionNumber": "x" * 17}}, 400, 5),
+    "too long a name": ({"Replace": {"PatientName": "x" * 80}}, 400, 5), "no number": ({"Replace": {"PatientWeight": "abc"}}, 400, 5),
+    "no number in an item": ({"Replace": {"RequestAttributesSequence[0].PatientWeight": "abc"}}, 400, 5),
+    "no UID": ({"Replace": {"SOPInstanceUID": "not a uid"}, "Force": True}, 400, 5),
+    "what is binary": ({"Replace": {"FrameIncrementPointer": "0018,1063"}}, 400, 5),
+    "half a character": ({"Replace": {"PatientName": "\ud800"}}, 400, 5),
+    "an item that is not next": ({"Replace": {"RequestAttributesSequence[5].RequestedProcedureID": "x"}}, 400, 8),
+    "what only is read": ({"Transcode": "1.2.840.10008.1.2.2"}, 400, 3),
 }  # fmt: skip
 
 
@@ -101,6 +111,30 @@ def test_what_cannot_be_done_is_refused(ours, stored, body, status, number):
     answer = post(ours, f"/instances/{stored['instances']}/modify", body)
     assert answer.status_code == status, answer.text
     assert number in (None, answer.json()["OrthancStatus"])
+
+
+@pytest.mark.parametrize(("path", "body"), [
+    ("/studies/{studies}/modify", {"Replace": {"StudyDate": "garbage"}}),
+    ("/studies/{studies}/anonymize", {"Replace": {"StudyDate": "garbage"}}),
+    ("/tools/bulk-modify", {"Resources": ["{series}"], "Replace": {"PatientName": 5}}),
+    ("/studies/{studies}/split", {"Series": ["{series}"], "Replace": {"PatientName": 5}}),
+    ("/studies/{studies}/split", {"Series": ["{series}"], "Replace": {"StudyDate": "garbage"}}),
+])  # fmt: skip
+def test_a_value_that_no_instance_can_have_begins_no_job(ours, stored, path, body):
+    known = requests.get(f"{ours.url}/jobs", timeout=60).json()
+    answer = post(ours, path.format(**stored), json.dumps(body).replace("{series}", stored["series"]))
+    assert answer.status_code == 400, answer.text
+    assert answer.json()["OrthancStatus"] == 5
+    assert requests.get(f"{ours.url}/jobs", timeout=60).json() == known
+
+
+@pytest.mark.parametrize("value", ["-5", "65000", 40000])
+def test_a_number_that_has_a_sign_in_some_instances_is_left_to_the_instance(ours, stored, value):
+    answer = post(ours, f"/instances/{stored['instances']}/modify", {"Replace": {"SmallestImagePixelValue": value}})
+    file = dcmread(sample("CT_small.dcm"))
+    is_possible = (int(value) < 0x8000) if file.PixelRepresentation else (int(value) >= 0)
+    assert answer.status_code == (200 if is_possible else 400), answer.text
+    assert is_possible or answer.json()["OrthancStatus"] == 8
 
 
 LEVELS = {
