@@ -85,7 +85,8 @@ def asked(
     unmatched: set[int] = set()
     for tag, (vr, text) in keys.items():
         keyword = keyword_of(tag)
-        one = matcher(vr, text, is_exact=is_exact(vr)) if vr != "SQ" else None
+        is_whole = keyword == "PatientID"  # it names a patient whole, backslashes and all
+        one = matcher(vr, text, is_exact=is_exact(vr), is_whole=is_whole) if vr != "SQ" else None
         if vr == "SQ" and text:
             unmatched.add(tag)
         if one is None:

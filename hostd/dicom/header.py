@@ -110,7 +110,7 @@ def read_header(
     if has_pixels and not syntax.is_deflated and (missing := missing_bytes(file, file.tell(), size, syntax)):
         raise UnparsableError(f"the file is truncated: its pixel data lacks {missing} bytes")
     return Header(
-        patient_id=_one(tags, 0x00100020),
+        patient_id=_patient_id(tags),
         study_instance_uid=_uid(tags, 0x0020000D, "Study Instance UID"),
         series_instance_uid=_uid(tags, 0x0020000E, "Series Instance UID"),
         sop_instance_uid=_uid(tags, 0x00080018, "SOP Instance UID"),
@@ -212,6 +212,14 @@ def element_value(
 def _one(tags: Elements, tag: int) -> str:
     values = tags.get(tag, ("", None))[1]
     return str(values[0]) if values else ""
+
+
+def _patient_id(tags: Elements) -> str:
+    """Return the whole Patient ID, its values joined again: the ID of a patient may have a backslash, though it should not."""
+    values = tags.get(0x00100020, ("", []))[1]
+    if values is None:
+        raise UnparsableError("the Patient ID (0010,0020) is longer than any may be")
+    return "\\".join(map(str, values))
 
 
 def _uid(tags: Elements, tag: int, name: str) -> str:

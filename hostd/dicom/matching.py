@@ -121,17 +121,21 @@ Alternative = Single | Wildcard | Range
 
 @dataclass(frozen=True)
 class Matcher:
-    """What a key asks for: any of the `alternatives`. Without one it would be universal, which no matcher is needed for."""
+    """What a key asks for: any of the `alternatives`. Without one it would be universal, which no matcher is needed for.
+
+    What is stored is one value where it `is_whole`, whatever backslashes are in it.
+    """
 
     vr: str
     alternatives: tuple[Alternative, ...]
     is_exact: bool
+    is_whole: bool = False
 
     def matches(self, stored: str) -> bool:
         """Tell whether an attribute with that text, its values separated by backslashes, is asked for; one without a value never is."""
         if not stored:
             return False
-        values = [stored] if self.vr in _UNSPLIT else stored.split("\\")
+        values = [stored] if self.is_whole or self.vr in _UNSPLIT else stored.split("\\")
         return any(check(value) for value in values for check in self._checks)
 
     @cached_property
@@ -207,8 +211,11 @@ def combined(date: Matcher, time: Matcher) -> Moments | None:
     return None
 
 
-def matcher(vr: str, text: str, *, is_exact: bool) -> Matcher | None:
-    """Return what a key of that VR and text matches; None where it matches everything, also what has no value (universal matching)."""
+def matcher(vr: str, text: str, *, is_exact: bool, is_whole: bool = False) -> Matcher | None:
+    """Return what a key of that VR and text matches; None where it matches everything, also what has no value (universal matching).
+
+    A list matches also the text that it is, where what is stored `is_whole`.
+    """
     form = exact if is_exact else fold
     parts = [text] if vr in _UNSPLIT else text.split("\\")
     wanted: list[Alternative] = []
@@ -224,7 +231,9 @@ def matcher(vr: str, text: str, *, is_exact: bool) -> Matcher | None:
             wanted.append(span)
         else:
             wanted.append(Single(form(plain)))
-    return Matcher(vr, tuple(wanted), is_exact) if wanted else None
+    if is_whole and len(parts) > 1:
+        wanted.append(Single(form("\\".join(part.strip(" \0") for part in parts))))
+    return Matcher(vr, tuple(wanted), is_exact, is_whole) if wanted else None
 
 
 def _range(vr: str, text: str) -> Range | None:

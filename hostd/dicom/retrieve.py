@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -91,9 +92,10 @@ def _patient(data_set: Dataset) -> str | None:
     value = data_set.get("PatientID")
     if value is None:
         return None
-    if not isinstance(value, str):
+    texts = [value] if isinstance(value, str) else value
+    if not isinstance(texts, Iterable) or not all(isinstance(text, str) for text in texts):
         raise IdentifierError("PatientID is not one text")
-    return value.strip(" \0") or None
+    return "\\".join(text.strip(" \0") for text in texts) or None
 
 
 def _uids(data_set: Dataset, keyword: str) -> tuple[str, ...]:

@@ -87,14 +87,13 @@ def find_routes(archive: Archive, settings: Callable[[], Settings]) -> APIRouter
 
 
 def _looked_up(archive: Archive, identifier: str) -> list[dict[str, str]]:
-    if set(identifier) & set("*?\\"):
-        raise bad_request("an identifier is looked up as it is, without wildcards")
+    if set(identifier) & set("*?"):
+        raise WebError(400, PARAMETER_OUT_OF_RANGE, "an identifier is looked up as it is, without wildcards")
     if not identifier:
         return []
     found = []
     for subject, keyword in _IDENTIFIERS.items():
-        tag = tag_of(keyword)
-        keys = {tag: (known_vr(tag), identifier)}
+        keys = {tag_of(keyword): ("LT", identifier)}  # so that a backslash is one
         asked = answering.asked(subject, keys, is_exact=lambda _vr: False, files="never")
         found += [ancestor_form(subject, one.found.id) for page in answering.answers(archive, asked) for one in page]
     return found

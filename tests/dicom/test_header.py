@@ -350,6 +350,13 @@ def test_a_number_of_frames_that_no_is_can_be_counts_as_one(said, frames):
     assert Header.decode(header.encode()) == header
 
 
+@pytest.mark.parametrize("syntax", [EXPLICIT, IMPLICIT, BIG])
+def test_a_patient_id_is_whole_with_its_backslashes(syntax):
+    ids = [Builder(syntax).read((0x00100020, b"LO", value)).identity for value in (b"a", b"a\\b", b"a\\c")]
+    assert [one.patient_id for one in ids] == ["a", "a\\b", "a\\c"]
+    assert len({one.patient for one in ids}) == 3
+
+
 # -- what is refused ---------------------------------------------------------------------------------------------------
 
 
@@ -358,6 +365,12 @@ def test_a_number_of_frames_that_no_is_can_be_counts_as_one(said, frames):
 def test_an_instance_without_good_uids_is_refused(tag, value):
     with pytest.raises(UnparsableError, match=r"no |is not a UID"):
         Builder().read((tag, b"UI", value))
+
+
+@pytest.mark.parametrize("syntax", [EXPLICIT, IMPLICIT, BIG])
+def test_a_patient_id_too_long_to_be_told_from_others_is_refused(syntax):
+    with pytest.raises(UnparsableError, match="Patient ID"):
+        Builder(syntax).read((0x00100020, b"LO", b"x" * (MAX_VALUE + 2)))
 
 
 @pytest.mark.parametrize("length", [400, 2 << 20, 0xFFFFFFF0])

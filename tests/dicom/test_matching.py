@@ -73,6 +73,15 @@ def test_a_key_finds_what_it_should(vr, key, found, not_found):
     assert [stored for stored in not_found if is_found(vr, key, stored)] == []
 
 
+def test_what_is_whole_is_found_by_all_of_it_and_by_a_list_that_names_it():
+    for key, found, not_found in (
+        ("a", ["A"], ["a\\b", "b\\a"]), ("a\\b", ["a", "b", "A\\B"], ["b\\a", "a\\b\\c"]), ("a*", ["a\\b"], ["b\\a"]),
+    ):  # fmt: skip
+        wanted = matcher("LO", key, is_exact=False, is_whole=True)
+        assert [one for one in found if not wanted.matches(one)] == []
+        assert [one for one in not_found if wanted.matches(one)] == []
+
+
 def test_exactly_means_case_and_accents_too():
     assert is_found("PN", "Müller*", "Müller^J", is_exact=True)
     assert is_found("PN", "Mu\u0308ller^J", "Müller^J", is_exact=True)
@@ -94,9 +103,9 @@ def test_wildcards_are_those_of_a_shell(key, stored, is_exact):
     assert wanted.matches(stored) == (bool(stored) and pattern.fullmatch(text) is not None)
 
 
-@given(st.sampled_from(["LO", "PN", "SH", "UI", "CS"]), _TEXT, _TEXT, st.booleans())
-def test_what_matches_lies_where_it_is_looked_for(vr, key, stored, is_exact):
-    wanted = matcher(vr, key, is_exact=is_exact)
+@given(st.sampled_from(["LO", "PN", "SH", "UI", "CS"]), _TEXT, _TEXT, st.booleans(), st.booleans())
+def test_what_matches_lies_where_it_is_looked_for(vr, key, stored, is_exact, is_whole):
+    wanted = matcher(vr, key, is_exact=is_exact, is_whole=is_whole)
     if wanted is not None and wanted.spans is not None and wanted.matches(stored):
         assert any(first <= fold(stored.strip(" \0")) <= last for first, last in wanted.spans)
 

@@ -25,10 +25,10 @@ def test_a_sequence_for_a_patient_id_with_a_vr_that_is_none_in_it_is_refused_in_
         retrieve.decode(LEVEL + b"STUDY " + patient, EXPLICIT, retrieve.STUDY_ROOT_MOVE)
 
 
-def test_several_patient_ids_are_refused_in_words_for_they_name_no_patient():
+def test_a_patient_id_with_a_backslash_names_one_patient():
     patient = b"\x10\x00\x20\x00LO\x04\x00A\\B "
-    with pytest.raises(IdentifierError, match="PatientID is not one text"):
-        retrieve.decode(LEVEL + b"PATIEN"[:6] + patient, EXPLICIT, retrieve.PATIENT_ROOT_MOVE)
+    level = b"\x08\x00\x52\x00CS\x08\x00PATIENT "
+    assert retrieve.decode(level + patient, EXPLICIT, retrieve.PATIENT_ROOT_MOVE).patient_id == "A\\B"
 
 
 @pytest.mark.parametrize("syntax", data_sets.SYNTAXES)

@@ -82,6 +82,32 @@ def test_a_level_is_described_with_what_is_above_and_below_it(client, stored, pa
     assert all(one["IsStable"] is False and len(one["LastUpdate"]) == 15 for one in (patient, study, series))
 
 
+def test_patients_whose_ids_have_a_backslash_are_not_one(client):
+    ids = ("a", "a\\b", "a\\c", "b")
+    parents = {}
+    for number, patient_id in enumerate(ids):
+        uid = f"1.2.8.{number}"
+        uids = {"StudyInstanceUID": uid, "SeriesInstanceUID": f"{uid}.1", "SOPInstanceUID": f"{uid}.2"}
+        content = changed(dicom_file(), PatientID=patient_id, **uids)
+        parents[patient_id] = client.post("/instances", content=content).json()["ParentPatient"]
+    digests = {one: hashlib.sha1(one.encode(), usedforsecurity=False).hexdigest() for one in ids}
+    assert {one: parent.replace("-", "") for one, parent in parents.items()} == digests
+
+    def found(patient_id, level="Patient"):
+        asked = {"Level": level, "Query": {"PatientID": patient_id}, "Expand": True}
+        answer = client.post("/tools/find", json=asked)
+        return sorted(one.get("PatientMainDicomTags", one["MainDicomTags"])["PatientID"] for one in answer.json())
+
+    for level in ("Patient", "Study"):
+        assert found("a", level) == ["a"]
+        assert found("a\\b", level) == ["a", "a\\b", "b"]  # a list, and the text that it is
+        assert found("a*", level) == ["a", "a\\b", "a\\c"]
+    for patient_id, parent in parents.items():
+        assert [one["ID"] for one in client.post("/tools/lookup", content=patient_id).json()] == [parent]
+    assert client.delete(f"/patients/{parents['a']}").status_code == 200
+    assert client.get(f"/patients/{parents[ids[1]]}").status_code == 200
+
+
 def test_up_and_down_give_what_is_described_itself(client, paths):
     described = {level: client.get(path).json() for level, path in paths.items()}
     singular = {"patients": "patient", "studies": "study", "series": "series"}
