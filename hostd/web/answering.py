@@ -1,8 +1,9 @@
-"""The outermost layer: no exception gets past it, a sender that is refused gets to read why, and a "/" at the end of a path says nothing."""
+"""The outermost layer: no exception gets past it, a sender that is refused gets to read why, and a "/" at the end of a path, or behind another, says nothing."""
 
 from __future__ import annotations
 
 import asyncio
+import re
 from http import HTTPStatus
 
 from starlette.requests import Request
@@ -10,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hostd.web.errors import answer
 
+_SLASHES = re.compile("/{2,}")
 _READ_AWAY = 16 << 20
 _READ_AWAY_S = 5.0
 
@@ -30,8 +32,8 @@ class Answering:
             await self._app(scope, receive, send)
             return
         path = scope["path"]
-        if len(path) > 1 and path.endswith("/"):  # Orthanc's clients write some paths so
-            scope = {**scope, "path": path[:-1]}
+        if "//" in path or (len(path) > 1 and path.endswith("/")):  # Orthanc's clients write some paths so
+            scope = {**scope, "path": _SLASHES.sub("/", path).rstrip("/") or "/"}
         exchange = _Exchange(Request(scope), receive, send)
         try:
             await self._app(scope, exchange.receive, exchange.send)

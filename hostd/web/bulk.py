@@ -24,7 +24,7 @@ from hostd.web.asking import flag, text, wrong
 from hostd.web.deletion import delete_resource
 from hostd.web.errors import PARAMETER_OUT_OF_RANGE, UNKNOWN_RESOURCE, WebError
 from hostd.web.fields import json_object, strings
-from hostd.web.forms import TYPES, metadata_of, metadata_of_level
+from hostd.web.forms import TYPES, metadata_of, metadata_of_level, subject_of
 from hostd.web.resources import above, described, existing_instance, existing_level
 from hostd.web.responses import JsonResponse, PiecesResponse, encoded
 
@@ -32,7 +32,6 @@ _log = structlog.get_logger(__name__)
 
 _AT_ONCE = 50
 """Resources that are read at one time."""
-_SUBJECTS: dict[str, Subject] = {word: subject for subject, word in TYPES.items()}
 _HEIGHT: dict[Subject, int] = {"patient": 3, "study": 2, "series": 1, "instance": 0}
 _MAIN = {keyword: tag for subject in TYPES for keyword, tag in main_keywords(subject).items()}
 
@@ -52,13 +51,12 @@ def bulk_routes(archive: Archive) -> APIRouter:
     async def bulk_content(request: Request) -> Response:
         asked = await json_object(request)
         wanted = strings(asked, "Resources")
-        level = text(asked, "Level")
-        if level is not None and level not in _SUBJECTS:
+        name = text(asked, "Level")
+        level = None if name is None else subject_of(name)
+        if name is not None and level is None:
             raise wrong("Level is Patient, Study, Series or Instance", PARAMETER_OUT_OF_RANGE)
         form = "full" if flag(asked, "Full") else "short" if flag(asked, "Short") else "simple"
-        described = _described(
-            archive, wanted, _SUBJECTS.get(level or ""), form, metadata=flag(asked, "Metadata", default=True)
-        )
+        described = _described(archive, wanted, level, form, metadata=flag(asked, "Metadata", default=True))
         return PiecesResponse(json_list(described), media_type=JsonResponse.media_type)
 
     return router
@@ -139,9 +137,7 @@ def _moved(connection: Connection, subject: Subject, identifier: str, level: Sub
 
 def _form(connection: Connection, subject: Subject, identifier: str, form: str, *, metadata: bool) -> dict[str, Any]:
     shown: dict[str, Any] = described(connection, subject, identifier)
-    for name in ("MainDicomTags", "PatientMainDicomTags"):
-        if name in shown:
-            shown[name] = spelled(shown[name], form)
+    shown = respelled(shown, form)
     if metadata:
         shown["Metadata"] = (
             metadata_of(existing_instance(connection, identifier))
@@ -151,9 +147,14 @@ def _form(connection: Connection, subject: Subject, identifier: str, form: str, 
     return shown
 
 
-def spelled(known: dict[str, str], form: str) -> dict[str, Any]:
-    """Return main tags by keyword, by number, or in full."""
+def respelled(shown: dict[str, Any], form: str) -> dict[str, Any]:
+    """Return what one of the four levels tells of itself, with its main tags by keyword, by number, or in full."""
     if form == "simple":
-        return known
+        return shown
+    names = [name for name in ("MainDicomTags", "PatientMainDicomTags") if name in shown]
+    return shown | {name: _spelled(shown[name], form) for name in names}
+
+
+def _spelled(known: dict[str, str], form: str) -> dict[str, Any]:
     elements: Elements = {_MAIN[keyword]: ("LO", [text]) for keyword, text in known.items()}
     return (tags.full if form == "full" else tags.short)(elements)

@@ -20,7 +20,7 @@ from hostd.web.accepting import accepted
 from hostd.web.errors import unknown_resource
 from hostd.web.files import disposition, file_response, opened, parses, part_response
 from hostd.web.forms import PLURALS, file_uuid
-from hostd.web.parameters import is_set
+from hostd.web.parameters import Flag, is_set
 from hostd.web.promptness import prompt
 from hostd.web.requested import tag_of
 from hostd.web.resources import above, existing, existing_file, instances_of
@@ -28,7 +28,6 @@ from hostd.web.responses import JsonResponse, PiecesResponse, encoded
 from hostd.web.transcoded import Made, lossy_quality, wanted_syntax
 
 DICOM, DICOM_JSON, DICOM_XML = "application/dicom", "application/dicom+json", "application/dicom+xml"
-Flag = Annotated[str | None, Query(description="A flag: it needs no value.")]
 _Form = Callable[[Elements], dict[str, Any]]
 
 

@@ -22,19 +22,16 @@ from hostd.config.query import Query as Settings
 from hostd.dicom.element_values import known_vr
 from hostd.web.asking import flag
 from hostd.web.body import small_body
-from hostd.web.bulk import spelled
+from hostd.web.bulk import respelled
 from hostd.web.errors import BAD_REQUEST, PARAMETER_OUT_OF_RANGE, WebError, bad_request
 from hostd.web.fields import json_object
-from hostd.web.forms import PLURALS, TYPES, ancestor_form
+from hostd.web.forms import ancestor_form, subject_of
 from hostd.web.listing import listed
 from hostd.web.parameters import LARGEST
 from hostd.web.requested import requested_form, tag_of
 from hostd.web.resources import described_all, instances_of
 from hostd.web.responses import JsonResponse
 
-_SUBJECTS: dict[str, Subject] = {word: subject for subject, word in TYPES.items()} | {
-    plural.capitalize(): subject for subject, plural in PLURALS.items()
-}
 _LABELLINGS: tuple[Labelling, ...] = get_args(Labelling)
 _IDENTIFIER = 1024
 """Bytes."""
@@ -103,7 +100,7 @@ def _wanted(fields: dict[str, Any], settings: Settings) -> _Wanted:
     level = fields.get("Level")
     if not isinstance(level, str):
         raise bad_request('Field "Level" is missing, or should be a string')
-    subject = _SUBJECTS.get(level)
+    subject = subject_of(level)
     if subject is None:
         raise WebError(400, PARAMETER_OUT_OF_RANGE, "Level is Patient, Study, Series or Instance")
     query = fields.get("Query")
@@ -171,9 +168,7 @@ def _told(archive: Archive, wanted: _Wanted) -> Iterator[Any]:
 
 def _completed(archive: Archive, connection: Connection, form: dict[str, Any], wanted: _Wanted) -> dict[str, Any]:
     """Return the form of a result with its main tags in the form that is wanted, and with those that are wanted besides."""
-    for name in ("MainDicomTags", "PatientMainDicomTags"):
-        if name in form:
-            form[name] = spelled(form[name], wanted.form)
+    form = respelled(form, wanted.form)
     if wanted.tags:
         level = wanted.asked.query.level
         members = instances_of(connection, level, form["ID"])

@@ -20,6 +20,14 @@ PLURALS: dict[Subject, str] = {
 }  # fmt: skip
 """The four levels as they stand in paths."""
 TYPES: dict[Subject, str] = {"patient": "Patient", "study": "Study", "series": "Series", "instance": "Instance"}
+_NAMES: dict[str, Subject] = {
+    name: subject for subject, plural in PLURALS.items() for name in (subject, plural)
+} | {"image": "instance", "images": "instance"}  # fmt: skip
+
+
+def subject_of(name: str) -> Subject | None:
+    """Return which of the four levels is called so in a request, in any case; None for what is none."""
+    return _NAMES.get(name.lower())
 
 
 def instance_form(instance: Instance) -> dict[str, Any]:

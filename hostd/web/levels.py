@@ -13,9 +13,10 @@ from hostd.archive import attachments, hierarchy, instances
 from hostd.archive.archive import Archive
 from hostd.archive.labels import Subject
 from hostd.archive.levels import Level
+from hostd.web.bulk import respelled
 from hostd.web.deletion import delete_resource
 from hostd.web.forms import PLURALS, TYPES, instance_form, size_form
-from hostd.web.parameters import Expand, Force, Limit, RequestedTags, Since, is_set
+from hostd.web.parameters import Expand, Flag, Force, Limit, RequestedTags, Since, is_set
 from hostd.web.promptness import prompt, takes_long
 from hostd.web.requested import requested_form, requested_tags
 from hostd.web.resources import (
@@ -62,12 +63,14 @@ def _routes_of(archive: Archive, subject: Subject) -> APIRouter:
         limit: Limit = None,
         expand: Expand = None,  # noqa: ARG001 - declared for the documentation
         requestedTags: RequestedTags = None,  # noqa: ARG001, N803 - as above
+        full: Flag = None,  # noqa: ARG001 - as above
+        short: Flag = None,  # noqa: ARG001 - as above
     ) -> Response:
         asked = requested_tags(request)
         with archive.read() as connection:
             if subject == "instance" and is_set(request, "expand") and not asked:
                 page = instances.page(connection, since=since, limit=limit)
-                return JsonResponse([instance_form(one) for one in page])
+                return JsonResponse(_told(request, [instance_form(one) for one in page]))
             found = (
                 instances.ids(connection, since=since, limit=limit)
                 if subject == "instance"
@@ -75,7 +78,7 @@ def _routes_of(archive: Archive, subject: Subject) -> APIRouter:
             )
             if not is_set(request, "expand"):
                 return JsonResponse(found)
-            return JsonResponse(_forms(archive, connection, subject, found, asked))
+            return JsonResponse(_told(request, _forms(archive, connection, subject, found, asked)))
 
     @router.get("/{identifier}", summary=f"Describe {a_noun}")
     @prompt
@@ -83,8 +86,10 @@ def _routes_of(archive: Archive, subject: Subject) -> APIRouter:
         request: Request,
         identifier: str,
         requestedTags: RequestedTags = None,  # noqa: ARG001, N803 - declared for the documentation
+        full: Flag = None,  # noqa: ARG001 - as above
+        short: Flag = None,  # noqa: ARG001 - as above
     ) -> Response:
-        return JsonResponse(_one(archive, subject, identifier, requested_tags(request)))
+        return JsonResponse(_told(request, [_one(archive, subject, identifier, requested_tags(request))])[0])
 
     @router.delete("/{identifier}", summary=f"Delete {a_noun}")
     def delete(request: Request, identifier: str, force: Force = False) -> Response:
@@ -113,10 +118,15 @@ def _routes_of(archive: Archive, subject: Subject) -> APIRouter:
 
 def _add_up(archive: Archive, router: APIRouter, subject: Subject, level: Level) -> None:
     @router.get(f"/{{identifier}}/{level}", summary=f"Describe the {level} that it is in", name=f"{subject}_{level}")
-    def up(identifier: str) -> Response:
+    def up(
+        request: Request,
+        identifier: str,
+        full: Flag = None,  # noqa: ARG001 - declared for the documentation
+        short: Flag = None,  # noqa: ARG001 - as above
+    ) -> Response:
         with archive.read() as connection:
             parent = above(connection, subject, identifier, level)
-            return JsonResponse(described(connection, level, parent))
+            return JsonResponse(_told(request, [described(connection, level, parent)])[0])
 
 
 def _add_down(archive: Archive, router: APIRouter, level: Level, below: Subject) -> None:
@@ -127,15 +137,27 @@ def _add_down(archive: Archive, router: APIRouter, level: Level, below: Subject)
         request: Request,
         identifier: str,
         expand: Expand = None,  # noqa: ARG001 - declared for the documentation
+        full: Flag = None,  # noqa: ARG001 - as above
+        short: Flag = None,  # noqa: ARG001 - as above
     ) -> Response:
         with archive.read() as connection:
             existing_level(connection, level, identifier)
             if request.query_params.get("expand", "true").lower() in {"false", "0"}:
                 return JsonResponse(hierarchy.descendants(connection, level, identifier, below))
             if below == "instance":
-                return JsonResponse([instance_form(one) for one in instances_of(connection, level, identifier)])
-            found = hierarchy.descendants(connection, level, identifier, below)
-            return JsonResponse([form_of(connection, one) for one in hierarchy.get_all(connection, below, found)])
+                forms = [instance_form(one) for one in instances_of(connection, level, identifier)]
+            else:
+                found = hierarchy.descendants(connection, level, identifier, below)
+                forms = [form_of(connection, one) for one in hierarchy.get_all(connection, below, found)]
+            return JsonResponse(_told(request, forms))
+
+
+def _told(request: Request, forms: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return forms with their main tags as they are asked for: by keyword, `short` by number, or `full`."""
+    if not request.scope["query_string"]:
+        return forms
+    form = "short" if is_set(request, "short") else "full" if is_set(request, "full") else "simple"
+    return [respelled(one, form) for one in forms]
 
 
 def _forms(

@@ -22,7 +22,7 @@ from hostd.editing.modify import refuse_impossible, refuse_values
 from hostd.editing.terms import Project
 from hostd.errors import CannotEditError, TranscodeError
 from hostd.jobs.faults import JobFault
-from hostd.jobs.modifying import TYPE, WORDS, Modification, sources
+from hostd.jobs.modifying import TYPE, Modification, sources
 from hostd.transcoding.edits import Anonymize, Modify, Value
 from hostd.transcoding.transform import Transcode
 from hostd.web.asking import flag, members, number, text, wrong
@@ -38,6 +38,7 @@ from hostd.web.errors import (
     unknown_resource,
 )
 from hostd.web.fields import json_object, strings
+from hostd.web.forms import subject_of
 from hostd.web.guard import client_ip
 from hostd.web.jobs import Submitting, is_synchronous, priority
 from hostd.web.roles import suffices
@@ -123,10 +124,10 @@ class _Asking:
         given = await json_object(request, orthanc_status=BAD_FILE_FORMAT)
         wanted = strings(given, "Resources")
         word = text(given, "Level") if "Level" in given else "Instance"
-        level = next((level for level, name in WORDS.items() if name == word), None)
+        level = subject_of(word or "")
         if level is None:
             raise wrong("Level is Patient, Study, Series or Instance", PARAMETER_OUT_OF_RANGE)
-        asked = _modification(request, given, cast("Level", level), is_anonymization=is_anonymization, bulk=True)
+        asked = _modification(request, given, level, is_anonymization=is_anonymization, bulk=True)
         items = await run_in_threadpool(self._read, lambda c: members(c, wanted))
         return await self._submit(given, asked, items)
 

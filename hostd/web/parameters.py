@@ -13,6 +13,7 @@ RowNumber = Annotated[int, Path(ge=-LARGEST, le=LARGEST, description="The number
 Since = Annotated[int, Query(ge=0, le=LARGEST, description="How many to leave out at the beginning.")]
 Limit = Annotated[int | None, Query(ge=0, le=LARGEST, description="How many to return at most.")]
 Expand = Annotated[str | None, Query(description="Return objects instead of names. A flag: it needs no value.")]
+Flag = Annotated[str | None, Query(description="A flag: it needs no value.")]
 RequestedTags = Annotated[
     str | None, Query(description='Tags that are to be told besides, by keyword or number, with ";" between.')
 ]

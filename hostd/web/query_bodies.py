@@ -17,15 +17,12 @@ from hostd.web import tags
 from hostd.web.asking import flag, wrong
 from hostd.web.body import small_body
 from hostd.web.errors import BAD_PARAMETER_TYPE, PARAMETER_OUT_OF_RANGE, WebError
+from hostd.web.forms import subject_of
 from hostd.web.parameters import is_set
 
 _LARGEST = 4 << 20
 _QUERY_LEVEL = 0x00080052
 _ACCESSION_NUMBER = 0x00080050
-_LEVEL_OF: Mapping[str, Level] = {
-    "patient": "patient", "patients": "patient", "study": "study", "studies": "study", "series": "series",
-    "instance": "instance", "instances": "instance", "image": "instance", "images": "instance",
-}  # fmt: skip
 _WIRE_LEVELS: Mapping[Level, str] = {"patient": "PATIENT", "study": "STUDY", "series": "SERIES", "instance": "IMAGE"}
 _METHODS = ("SystemDefault", "C-MOVE", "C-GET")
 
@@ -81,7 +78,7 @@ def level_of(body: Mapping[str, Any]) -> Level:
     """Return the `Level` of a request. Raises `WebError`."""
     if not isinstance(name := body.get("Level"), str):
         raise wrong("The JSON body must contain field Level")
-    level = _LEVEL_OF.get(name.lower())
+    level = subject_of(name)
     if level is None:
         raise WebError(400, PARAMETER_OUT_OF_RANGE, "Level is Patient, Study, Series or Instance")
     return level

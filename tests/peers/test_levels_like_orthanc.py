@@ -61,6 +61,24 @@ def test_a_level_is_told_as_by_orthanc(pair, request_):
     pair.assert_alike(request_)
 
 
+@pytest.mark.parametrize("form", ["full", "short", "short&full", "full=true"])
+@pytest.mark.parametrize("level", LEVELS)
+def test_main_tags_are_spelled_as_they_are_asked_for(pair, level, form):
+    around = (*ABOVE.get(level, ()), *BELOW.get(level, ()))
+    paths = [f"/{level}/{{{LEVELS[level]}}}{rest}?{form}" for rest in ("", *(f"/{one}" for one in around))]
+    for path in (*paths, f"/{level}?expand&{form}"):
+        theirs, ours = (main_tags_of(answer.json()) for answer in pair.ask(f"GET {path}"))
+        assert theirs == ours
+        assert all("," in tag for one in ours.values() for tags in one for tag in tags)
+
+
+def main_tags_of(found):
+    return {
+        one["ID"]: [one[name] for name in ("MainDicomTags", "PatientMainDicomTags") if name in one]
+        for one in (found if isinstance(found, list) else [found])
+    }
+
+
 @pytest.mark.parametrize("level", LEVELS)
 def test_pages_together_are_the_whole(pair, level):
     for url, whole in zip(pair.urls, pair.ask(f"GET /{level}"), strict=True):

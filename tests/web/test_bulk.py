@@ -83,6 +83,17 @@ def test_another_level_is_what_is_above_or_below_each_once(client, stored, level
     assert set(found) == {one[LEVELS[level]] for one in stored}
 
 
+@pytest.mark.parametrize("level", ["study", "STUDY", "Studies", "image", "IMAGES", "Instances"])
+def test_a_level_is_named_in_any_case_and_an_instance_is_an_image(client, stored, level):
+    is_instance = level[0] in "iI"
+    found = content(client, [stored[0]["ParentStudy"]], Level=level)
+    assert {one["Type"] for one in found} == {"Instance" if is_instance else "Study"}
+    looked_for = client.post("/tools/find", json={"Level": level, "Query": {}, "Expand": True}).json()
+    assert {one["Type"] for one in looked_for} == {"Instance" if is_instance else "Study"}
+    body = {"Resources": [stored[0]["ID"]], "Level": level, "Asynchronous": True}
+    assert client.post("/tools/bulk-modify", json=body).status_code == 200
+
+
 @pytest.mark.parametrize(("asked", "number"), [
     ({"Level": "Frame"}, 3), ({"Level": 1}, 15), ({"Level": []}, 15), ({"Short": 1}, 15), ({"Metadata": "yes"}, 15),
 ])  # fmt: skip

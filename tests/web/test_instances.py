@@ -194,6 +194,18 @@ def test_a_slash_at_the_end_says_nothing(client, path):
     assert client.get("//", follow_redirects=False).headers["location"] == "docs"
 
 
+def test_a_slash_behind_another_says_nothing(client):
+    def ask(method, path, **more):
+        return client.request(method, f"http://localhost:8042{path}", **more)
+
+    answer = ask("POST", "//instances", content=dicom_file()).json()
+    assert ask("GET", "//instances").json() == [answer["ID"]]
+    series = client.get(f"/studies/{answer['ParentStudy']}/series").json()
+    assert ask("GET", f"/studies//{answer['ParentStudy']}///series//").json() == series
+    assert ask("GET", f"{answer['Path']}//content//0010-0010").content == b"CompressedSamples^CT1 "
+    assert ask("GET", "///", follow_redirects=False).headers["location"] == "docs"
+
+
 @pytest.mark.parametrize(
     "path",
     [f"/deliveries/{2**63}", f"/actions/{-(2**70)}", f"/instances?since={2**63}", f"/instances?limit={10**30}", f"/changes?since={2**64}"],

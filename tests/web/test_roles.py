@@ -61,6 +61,26 @@ def test_what_only_looks_like_a_route_for_readers_is_none(path):
     assert needed_role("POST", path) == "write"
 
 
+def doubled(path):
+    """Return a path written as by who joins `http://host/` and `/path`, and with more slashes than that."""
+    parts = path.replace("{", "").replace("}", "").split("/")
+    return ["/" + "/".join(parts), "//".join(parts), "///".join(parts) + "//"]
+
+
+@pytest.mark.parametrize(("method", "path", "role"), ROUTES)
+def test_a_slash_behind_another_gives_nobody_more_than_without(clients, method, path, role):
+    for written in doubled(path):
+        for lesser in ROLES[: ROLES.index(role)]:
+            answer = clients[lesser].request(method, f"http://localhost:8042{written}")
+            assert (answer.status_code, answer.json()["OrthancStatus"]) == (403, 45)
+
+
+def test_who_may_only_read_asks_by_paths_with_more_slashes(clients):
+    for written in doubled("/tools/find"):
+        asked = {"Level": "Study", "Query": {}}
+        assert clients["read"].post(f"http://localhost:8042{written}", json=asked).json() == []
+
+
 def test_what_no_method_says_is_for_administrators():
     assert needed_role("PATCH", "/instances") == needed_role("FIND", "/tools/find") == "admin"
     assert [suffices("write", needed) for needed in ROLES] == [True, True, False]
