@@ -17,7 +17,7 @@ from hostd.archive import answering
 from hostd.archive.answering import Asked
 from hostd.archive.archive import Archive
 from hostd.archive.labels import Subject
-from hostd.archive.queries import Found, Labelling
+from hostd.archive.queries import ORDER, Found, Labelling
 from hostd.config.query import Query as Settings
 from hostd.dicom.element_values import known_vr
 from hostd.web.asking import flag
@@ -43,6 +43,10 @@ _IDENTIFIERS: dict[Subject, str] = {
     "series": "SeriesInstanceUID",
     "instance": "SOPInstanceUID",
 }
+_PARENTS: dict[str, Subject] = {"ParentPatient": "patient", "ParentStudy": "study", "ParentSeries": "series"}
+"""Fields that name what is searched, by Orthanc's identifier."""
+_UNKNOWN = ("MetadataQuery", "OrderBy")
+"""Fields of newer Orthancs that say which are found, or which first: who says so must not be given others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,12 +114,16 @@ def _wanted(fields: dict[str, Any], settings: Settings) -> _Wanted:
     labelling = fields.get("LabelsConstraint", "All")
     if labelling not in _LABELLINGS:
         raise WebError(400, PARAMETER_OUT_OF_RANGE, "LabelsConstraint is All, Any or None")
+    for name in _UNKNOWN:
+        if fields.get(name):
+            raise bad_request(f'Field "{name}" is not understood, and would change what is found')
     keys = {(tag := tag_of(name)): (known_vr(tag), text) for name, text in query.items() if text}
     asked = answering.asked(
         subject,
         keys,
         is_exact=lambda _vr: is_exact,
         files=settings.read_files,
+        within=_within(fields, subject),
         labels=_texts(fields, "Labels"),
         labelling=cast("Labelling", labelling),
     )
@@ -129,6 +137,20 @@ def _wanted(fields: dict[str, Any], settings: Settings) -> _Wanted:
         "full" if flag(fields, "Full") else "short" if flag(fields, "Short") else "simple",
         tuple(tag_of(name) for name in _texts(fields, "RequestedTags")),
     )
+
+
+def _within(fields: dict[str, Any], subject: Subject) -> dict[Subject, list[str]]:
+    """Return in what is searched, by level. Raises `WebError`."""
+    found: dict[Subject, list[str]] = {}
+    for name, level in _PARENTS.items():
+        if name not in fields:
+            continue
+        if not isinstance(fields[name], str):
+            raise bad_request(f'Field "{name}" should be a string')
+        if ORDER.index(level) >= ORDER.index(subject):
+            raise WebError(400, PARAMETER_OUT_OF_RANGE, f'Field "{name}" names nothing above the level')
+        found[level] = [fields[name]]
+    return found
 
 
 def _texts(fields: dict[str, Any], name: str) -> list[str]:

@@ -97,9 +97,8 @@ def expected_instances(stored: Stored) -> int | None:
 def _series_status(expected: int | None, indexes: list[int | None]) -> str:
     if expected is None:
         return "Unknown"
-    numbers = [index for index in indexes if index is not None]
-    is_wrong = len(numbers) != len(indexes) or len(set(numbers)) != len(numbers)
-    if is_wrong or any(not 0 < number <= expected for number in numbers):
+    numbers = [index for index in indexes if index is not None]  # as Orthanc: one that has none is not counted
+    if len(set(numbers)) != len(numbers) or any(not 0 < number <= expected for number in numbers):
         return "Inconsistent"
     return "Complete" if len(numbers) == expected else "Missing"
 

@@ -122,7 +122,17 @@ def test_up_and_down_give_what_is_described_itself(client, paths):
 
 
 @pytest.mark.parametrize(
-    ("numbers", "status"), [((1, 2), "Complete"), ((1,), "Missing"), ((1, 3), "Inconsistent"), ((2, 2), "Inconsistent")]
+    ("numbers", "status"),
+    [
+        ((1, 2), "Complete"),
+        ((1,), "Missing"),
+        ((1, 3), "Inconsistent"),
+        ((2, 2), "Inconsistent"),
+        (("",), "Missing"),
+        ((1, 2, ""), "Complete"),
+        ((1, ""), "Missing"),
+        ((0,), "Inconsistent"),
+    ],
 )
 def test_a_series_that_says_how_many_it_has_is_complete_or_not(client, numbers, status):
     for count, number in enumerate(numbers):

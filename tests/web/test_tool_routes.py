@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 import sqlalchemy as sa
 from prometheus_client.parser import text_string_to_metric_families
-from web_support import dicom_file, is_orthanc_error, user
+from web_support import changed, dicom_file, is_orthanc_error, user
 
 from hostd.archive import tables as t
 from hostd.control import Control
@@ -170,3 +170,38 @@ def test_the_system_tells_what_newer_clients_ask(make_face):
         "ReadOnly": False, "UserMetadata": {},
     }.items():  # fmt: skip
         assert system[name] == value
+
+
+def test_what_is_found_is_in_what_is_named_and_nothing_else(client):
+    file = dicom_file()
+    uids = {"SOPInstanceUID": "1.2.6.1", "SeriesInstanceUID": "1.2.6.2", "StudyInstanceUID": "1.2.6.3"}
+    first, second, third = (
+        client.post("/instances", content=changed(file, **some)).json()
+        for some in ({}, uids, uids | {"SOPInstanceUID": "1.2.6.4", "PatientID": "other"})
+    )
+
+    def found(level, **within):
+        asked = {"Level": level, "Query": {}, **within}
+        answer = client.post("/tools/find", json=asked)
+        assert client.post("/tools/count-resources", json=asked).json() == {"Count": len(answer.json())}
+        return sorted(answer.json())
+
+    patient, study = first["ParentPatient"], second["ParentStudy"]
+    assert found("Study", ParentPatient=patient) == sorted([first["ParentStudy"], study])
+    assert found("Instance", ParentPatient=third["ParentPatient"]) == [third["ID"]]
+    assert found("Series", ParentStudy=study) == [second["ParentSeries"]]
+    assert found("Instance", ParentSeries=first["ParentSeries"], ParentPatient=patient) == [first["ID"]]
+    assert found("Instance", ParentSeries=first["ParentSeries"], ParentStudy=study) == []
+    assert found("Instance", ParentStudy="0-0-0-0-0") == []
+
+
+@pytest.mark.parametrize(("more", "number"), [
+    ({"ParentStudy": 1}, 8), ({"ParentSeries": "0-0-0-0-0"}, 3), ({"ParentStudy": "0-0-0-0-0"}, 3),
+    ({"MetadataQuery": {"a": "b"}}, 8), ({"OrderBy": [{"Type": "DicomTag", "Key": "StudyDate", "Direction": "ASC"}]}, 8),
+])  # fmt: skip
+@pytest.mark.parametrize("tool", ["find", "count-resources"])
+def test_what_would_narrow_or_order_what_is_found_is_not_passed_over(idle, tool, more, number):
+    answer = idle.post(f"/tools/{tool}", json={"Level": "Study", "Query": {}, **more})
+    assert is_orthanc_error(answer, 400, number)
+    fine = {"MetadataQuery": {}, "OrderBy": [], "ResponseContent": ["MainDicomTags"]}
+    assert idle.post(f"/tools/{tool}", json={"Level": "Study", "Query": {}, **fine}).status_code == 200
