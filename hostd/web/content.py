@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, BinaryIO
 
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
@@ -12,8 +12,10 @@ from starlette.responses import Response
 from hostd.archive.archive import Archive
 from hostd.archive.labels import Subject
 from hostd.archive.records import Current, Instance
-from hostd.dicom.element_values import Elements
+from hostd.dicom.element_values import TEXT, Elements
+from hostd.dicom.header import element_value
 from hostd.dicom.json_model import Path, to_json, to_xml
+from hostd.dicom.part10 import data_set_offset
 from hostd.transcoding import contents
 from hostd.web import tags
 from hostd.web.accepting import accepted
@@ -28,6 +30,15 @@ from hostd.web.responses import JsonResponse, PiecesResponse, encoded
 from hostd.web.transcoded import Made, lossy_quality, wanted_syntax
 
 DICOM, DICOM_JSON, DICOM_XML = "application/dicom", "application/dicom+json", "application/dicom+xml"
+Whole = Annotated[
+    str | None,
+    Query(
+        alias="ignore-length",
+        description='Tags that are shown whole, by keyword or number (gggg-eeee), with "," between.',
+    ),
+]
+_LONGEST = 16 << 20
+"""Bytes of a text that is shown whole."""
 _Form = Callable[[Elements], dict[str, Any]]
 
 
@@ -61,13 +72,21 @@ def content_routes(archive: Archive, made: Made) -> APIRouter:
 
     @router.get("/tags", summary="Show the tags: full, ?short by number, ?simplify by name")
     @prompt
-    def all_tags(request: Request, identifier: str, simplify: Flag = None, short: Flag = None) -> Response:  # noqa: ARG001 - declared for the documentation
-        return JsonResponse(_form_of(request)(_elements(archive, existing_file(archive, identifier))))
+    def all_tags(
+        request: Request,
+        identifier: str,
+        simplify: Flag = None,  # noqa: ARG001 - declared for the documentation
+        short: Flag = None,  # noqa: ARG001 - as above
+        ignore_length: Whole = None,
+    ) -> Response:
+        whole = _whole(ignore_length)
+        return JsonResponse(_shown(archive, existing_file(archive, identifier), _form_of(request), whole))
 
     @router.get("/simplified-tags", summary="Show the tags by name")
     @prompt
-    def simplified_tags(identifier: str) -> Response:
-        return JsonResponse(tags.simplified(_elements(archive, existing_file(archive, identifier))))
+    def simplified_tags(identifier: str, ignore_length: Whole = None) -> Response:
+        whole = _whole(ignore_length)
+        return JsonResponse(_shown(archive, existing_file(archive, identifier), tags.simplified, whole))
 
     @router.get("/header", summary="Show the file meta information, in the forms of the tags")
     def header(request: Request, identifier: str, simplify: Flag = None, short: Flag = None) -> Response:  # noqa: ARG001 - as above
@@ -122,18 +141,24 @@ def _tag_routes_of(archive: Archive, subject: Subject) -> APIRouter:
             return JsonResponse(_form_of(request)(shared))
 
         @router.get("/instances-tags", summary="Show the tags of all its instances, in the forms of the tags")
-        def instances_tags(request: Request, identifier: str, simplify: Flag = None, short: Flag = None) -> Response:  # noqa: ARG001 - as above
-            form = _form_of(request)
-            return PiecesResponse(_tags_of_all(archive, members(identifier), form), media_type=JsonResponse.media_type)
+        def instances_tags(
+            request: Request,
+            identifier: str,
+            simplify: Flag = None,  # noqa: ARG001 - as above
+            short: Flag = None,  # noqa: ARG001 - as above
+            ignore_length: Whole = None,
+        ) -> Response:
+            pieces = _tags_of_all(archive, members(identifier), _form_of(request), _whole(ignore_length))
+            return PiecesResponse(pieces, media_type=JsonResponse.media_type)
 
     return router
 
 
-def _tags_of_all(archive: Archive, members: list[Instance], form: _Form) -> Iterator[bytes]:
+def _tags_of_all(archive: Archive, members: list[Instance], form: _Form, whole: Collection[int]) -> Iterator[bytes]:
     """Yield one JSON object as it is read, so that of many instances one at a time is in memory."""
     before = b"{"
     for member in members:
-        yield before + encoded(member.id) + b":" + encoded(form(_elements(archive, member)))
+        yield before + encoded(member.id) + b":" + encoded(_shown(archive, member, form, whole))
         before = b","
     yield b"}"
 
@@ -142,6 +167,41 @@ def _form_of(request: Request) -> _Form:
     if is_set(request, "simplify"):
         return tags.simplified
     return tags.short if is_set(request, "short") else tags.full
+
+
+def _whole(names: str | None) -> list[int]:
+    """Return the tags whose values are shown whole, however long they are. Raises `WebError` for one that nobody knows."""
+    return [tag_of(name) for name in (names or "").split(",") if name]
+
+
+def _shown(archive: Archive, instance: Instance | Current, form: _Form, whole: Collection[int]) -> dict[str, Any]:
+    """Return the tags of an instance in a form, those that are `whole` with all of their text."""
+    if not whole:
+        return form(_elements(archive, instance))
+    parses(instance)
+    with opened(archive, instance) as file:
+        elements = tags.read_elements(file)
+        texts = {tag: text for tag in whole if (text := _text_of(file, tag, elements)) is not None}
+    # Each form knows by what name it shows an element: a mark stands for the text meanwhile.
+    marks = {f"\0{tag:08x}": text for tag, text in texts.items()}
+    shown = form(elements | {tag: ("LT", [f"\0{tag:08x}"]) for tag in texts})
+    for name, told in shown.items():
+        if isinstance(told, str):
+            shown[name] = marks.get(told, told)
+        elif isinstance(told, dict) and isinstance(text := told["Value"], str):
+            told["Value"] = marks.get(text, text)
+    return shown
+
+
+def _text_of(file: BinaryIO, tag: int, elements: Elements) -> str | None:
+    """Return the whole text of an element; None for what is absent, or no text."""
+    vr, _ = elements.get(tag, ("", None))
+    if vr not in TEXT:
+        return None
+    start = data_set_offset(file)
+    syntax = start.transfer_syntax_uid
+    found = element_value(file, offset=start.offset, transfer_syntax=syntax, path=[tag], limit=_LONGEST)
+    return None if found is None else "\\".join(map(str, found))
 
 
 def _elements(archive: Archive, instance: Instance | Current) -> Elements:

@@ -187,9 +187,9 @@ def failed(job: Job) -> WebError:
 
 
 def is_synchronous(body: dict[str, Any], *, default: bool = True) -> bool:
-    """Tell how a request wants to be answered, by `Synchronous` and `Asynchronous`. Raises `WebError` where one is no boolean."""
+    """Tell how a request wants to be answered, by `Synchronous`, or else `Asynchronous`. Raises `WebError` where one is no boolean."""
     found = default
-    for name, means in (("Synchronous", True), ("Asynchronous", False)):
+    for name, means in (("Asynchronous", False), ("Synchronous", True)):
         if name in body:
             if not isinstance(body[name], bool):
                 raise WebError(400, faults.BAD_FILE_FORMAT, f'"{name}" is not true or false')

@@ -25,7 +25,15 @@ from hostd.jobs.modifying import MERGE, SPLIT, Modification
 from hostd.transcoding.edits import Modify
 from hostd.web import tags
 from hostd.web.asking import flag, members, wrong
-from hostd.web.errors import BAD_FILE_FORMAT, BAD_PARAMETER_TYPE, UNKNOWN_TAG, WebError, bad_request, unknown_resource
+from hostd.web.errors import (
+    BAD_FILE_FORMAT,
+    BAD_PARAMETER_TYPE,
+    PARAMETER_OUT_OF_RANGE,
+    UNKNOWN_TAG,
+    WebError,
+    bad_request,
+    unknown_resource,
+)
 from hostd.web.fields import json_object, strings
 from hostd.web.files import opened
 from hostd.web.guard import client_ip
@@ -36,6 +44,7 @@ from hostd.web.resources import instances_of
 _PATIENT_ID = 0x00100020
 _OWN = {0x0020000D: "StudyInstanceUID", 0x0020000E: "SeriesInstanceUID", 0x00080018: "SOPInstanceUID"}
 """What a split or a merge sets by itself."""
+_DESCRIBING = tags.tags_of("patient", "study")
 _MAY_BE_KEPT = frozenset({"SeriesInstanceUID", "SOPInstanceUID"})
 
 
@@ -122,6 +131,9 @@ def _split(_archive: Archive, connection: Connection, study: str, given: dict[st
             raise bad_request(
                 f"{name} cannot be set or removed: the new study and its series have identifiers of their own"
             )
+        if paths.parse(name)[0].tag not in _DESCRIBING:
+            what = f"{name} cannot be set or removed by a split: it describes neither patient nor study"
+            raise wrong(what, PARAMETER_OUT_OF_RANGE)
     if "PatientID" in named:
         if not isinstance(named["PatientID"], str):
             raise bad_request("PatientID is a text")
@@ -177,7 +189,7 @@ def _description(archive: Archive, one: Instance) -> tuple[dict[str, Any], list[
     found["PatientID"] = one.patient_id
     missing = [
         keyword
-        for tag in tags.tags_of("patient", "study")
+        for tag in _DESCRIBING
         if tag not in elements and tag not in _OWN and tag != _PATIENT_ID and (keyword := keyword_for_tag(tag))
     ]
     return found, missing

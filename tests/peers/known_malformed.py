@@ -12,8 +12,8 @@ REASONS = {
     "there": "What is not there is not found (404), also where Orthanc says that all went well, or that the request is wrong.",
     "method": "A method that a path has not is answered with 405, also where Orthanc says that nothing is there.",
     "newer": "What only newer Orthancs have is there.",
-    "demands": "Less is demanded: of the keys of `find-…`, of an AE title that may be empty or in quotes, of `Manufacturer`, of `ignore-length`, and"
-    " of what is made without `Tags`.",
+    "demands": "Less is demanded: of the keys of `find-…`, of an AE title that may be empty or in quotes, of `Manufacturer`, and of what"
+    " is made without `Tags`.",
     "job": "A move that the other side refuses has failed as its job has (500), as in newer versions.",
 }
 
@@ -94,7 +94,6 @@ KNOWN = {
         ]
     },
     "GET /instances/{instance}/file": {"newer": [f"transcode={one}: 200 / 400 (3)" for one in ("", "x", "1.2.3")]},
-    "GET /instances/{instance}/tags": {"demands": ["ignore-length=x: 500 (27) / 200"]},
     "GET /tools/create-archive": {"newer": [": 405 / 400 (5)", "resources=nope: 405 / 404 (17)"]},
     "GET /series/{series}/numpy": {"number": ["compress=x: 400 (3) / 400 (5)", "rescale=x: 400 (3) / 400 (5)"]},
     "/{level}/{}/attachments/{}": {"there": ["PUT name: 200 / 404 (17)"]},

@@ -130,6 +130,11 @@ def test_studies_are_merged(both):
     ("POST /studies/{study}/split", {}),
     ("POST /studies/{study}/split", {"Series": ["{other-series}"]}),
     ("POST /studies/{study}/split", {"Series": "x"}),
+    ("POST /studies/{study}/split", {"Series": ["{first}"], "Replace": {"SeriesDescription": "x"}}),
+    ("POST /studies/{study}/split", {"Series": ["{first}"], "Replace": {"PatientWeight": "5"}}),
+    ("POST /studies/{study}/split", {"Series": ["{first}"], "Remove": ["InstitutionName"]}),
+    ("POST /studies/{study}/merge", {"Resources": ["{first}"]}),
+    ("POST /studies/{study}/merge", {"Resources": ["{other}", "{study}"]}),
     ("POST /studies/{nowhere}/merge", {"Resources": ["{other}"]}),
     ("POST /studies/{study}/merge", {}),
     ("POST /studies/{study}/merge", {"Resources": ["{nowhere}"]}),
@@ -139,6 +144,21 @@ def test_what_cannot_be_split_or_merged_is_refused_alike(both, request_, body):
     assert theirs.status_code == ours.status_code >= 400
     assert theirs.json()["OrthancStatus"] == ours.json()["OrthancStatus"]
     assert series_of(both, both.names["study"]) == [[1, 3]] * 2
+
+
+@pytest.mark.parametrize("said", [
+    {"Synchronous": True, "Asynchronous": True}, {"Synchronous": False, "Asynchronous": False}, {"Synchronous": False}, {},
+])  # fmt: skip
+def test_synchronous_counts_before_asynchronous(both, said):
+    theirs, ours = both.ask("POST /studies/{study}/modify", data=json.dumps(said))
+    assert ("Path" in ours.json(), "Description" in ours.json()) == (
+        "Path" in theirs.json(),
+        "Description" in theirs.json(),
+    )
+    for url, answer in zip(both.urls, (theirs, ours), strict=True):
+        if "Description" not in answer.json():
+            path = url + answer.json()["Path"]
+            until(lambda path=path: _ended(path), "the job ends")
 
 
 def test_slices_come_in_the_same_order(both):

@@ -261,6 +261,30 @@ def test_the_tags_of_a_series_are_those_that_all_have_alike(client, stored, path
     assert set(patient) == {"0010,0010", "0010,0020", "0010,0030", "0010,0040", "0010,1002"}
 
 
+@pytest.mark.parametrize("length", [300, 5000])
+def test_a_long_text_is_shown_whole_to_who_asks_for_it(client, length):
+    text = ("x" * 100 + "\\y ") * (length // 100) + "z"
+    answer = client.post("/instances", content=changed(dicom_file(), ImageComments=text, PatientComments=text)).json()
+    series = f"/series/{answer['ParentSeries']}/instances-tags"
+    number, other = "0020,4000", "0010,4000"
+
+    def shown(path):
+        found = client.get(path).json()
+        return found[answer["ID"]] if path.startswith(series) else found
+
+    for path in (answer["Path"] + "/tags", series):
+        full = shown(f"{path}?ignore-length=ImageComments")
+        assert full[number] == {"Name": "ImageComments", "Type": "String", "Value": text}
+        assert full[other] == {"Name": "PatientComments", "Type": "TooLong", "Value": None}
+        short = shown(f"{path}?short&ignore-length=0020-4000,PatientComments,StudyDate,PixelData,Rows")
+        assert (short[number], short[other]) == (text, text)
+        assert short == shown(f"{path}?short") | {number: text, other: text}
+        assert shown(f"{path}?simplify&ignore-length=ImageComments")["ImageComments"] == text
+    path = answer["Path"] + "/simplified-tags"
+    assert shown(f"{path}?ignore-length=ImageComments")["ImageComments"] == text
+    assert is_orthanc_error(client.get(f"{path}?ignore-length=Nope"), 400, 27)
+
+
 def test_the_content_of_a_file_is_found_by_path(client, stored):
     path = f"{stored[0]['Path']}/content"
     tags = client.get(path).json()
