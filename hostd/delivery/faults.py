@@ -17,7 +17,7 @@ from hostd.intake.filtering import Judgement
 Verdict = Literal["delivered", "warning", "present", "instance", "destination", "later", "unnegotiated"]
 """What an answer means.
 
-`delivered`, or with a `warning`; `present`: the peer has one of these UIDs already, and nothing was sent; the fault of the `instance`, of the `destination`, or of either (`later`); `unnegotiated`: this
+`delivered`, or with a `warning`; `present`: the peer has one of these UIDs already, whatever its content, and took nothing; the fault of the `instance`, of the `destination`, or of either (`later`); `unnegotiated`: this
 association has no transfer syntax for the instance, another may have.
 """
 
@@ -43,7 +43,7 @@ _COUNTED = ("waiting", "lost")
 # The first row that fits decides; a status in none of them may be anybody's fault.
 _DIMSE: tuple[tuple[int, int, Verdict], ...] = (
     (0x0000, 0x0000, "delivered"),
-    (0x0111, 0x0111, "delivered"),  # duplicate SOP instance: it is there
+    (0x0111, 0x0111, "present"),  # duplicate SOP instance: said of other content under its UID, too
     (0x0001, 0x0001, "warning"),
     (0x0107, 0x0107, "warning"),
     (0x0116, 0x0116, "warning"),
@@ -128,19 +128,23 @@ def tries(attempts: Sequence[Attempt]) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """What came of a try. `counts` is off while the destination's queue is held; `lost`: all was sent, and no answer came."""
+    """What came of a try. `counts` is off while the destination's queue is held; `lost`: all was sent, and no answer came; `was_sent`: an answer did."""
 
     verdict: Verdict
     status: int | None = None
     lost: bool = False
     counts: bool = True
+    was_sent: bool = False
 
 
 def outcome(tried: Tried, earlier: Sequence[Attempt], now: float) -> str:
-    """Return what becomes of an instance after a try, as its attempt records it, given the attempts before."""
+    """Return what becomes of an instance after a try, as its attempt records it, given the attempts before.
+
+    One that the peer refuses as a duplicate after the answer to an earlier try was lost is the double of that try: it is delivered.
+    """
     match tried.verdict:
         case "delivered" | "warning" | "present":
-            return tried.verdict
+            return "delivered" if _is_double(tried, earlier) else tried.verdict
         case "instance":
             return "failed"
         case "unnegotiated":
@@ -151,6 +155,11 @@ def outcome(tried: Tried, earlier: Sequence[Attempt], now: float) -> str:
     if _must_give_up(earlier, tried.status, now):
         return "failed"
     return "lost" if tried.lost else "waiting"
+
+
+def _is_double(tried: Tried, earlier: Sequence[Attempt]) -> bool:
+    """Tell whether it was refused as a duplicate of what an earlier try brought, whose answer was lost."""
+    return tried.verdict == "present" and tried.was_sent and any(attempt.outcome == "lost" for attempt in earlier)
 
 
 def _must_give_up(earlier: Sequence[Attempt], status: int | None, now: float) -> bool:

@@ -390,9 +390,11 @@ class Lane:
         until: float | None = None
         if answer.verdict in ("delivered", "warning"):
             self._breaker.took()
+        elif answer.verdict == "present":
+            self._breaker.answered()
         elif answer.status is not None or answer.verdict == "unnegotiated":
             until = self._breaker.refused(delivery.id, answer.text, now, scarce=faults.is_scarce(answer.status))
-        elif answer.verdict in ("instance", "present"):
+        elif answer.verdict == "instance":
             self._breaker.answered()
         elif not session.is_open:
             until = self._breaker.broke(answer.text, now)
@@ -429,7 +431,7 @@ def _described(error: Exception) -> str:
 
 def _is_original(delivery: Delivery, answer: Answer) -> bool | None:
     """Tell whether the peer has the instance itself, without loss; None when it has nothing."""
-    if answer.verdict not in ("delivered", "warning"):
+    if answer.verdict not in ("delivered", "warning", "present"):
         return None
     is_same = answer.sent_sop_instance_uid in (None, delivery.sop_instance_uid)
     return is_same and Transform.parse(delivery.transform).is_lossless

@@ -162,8 +162,8 @@ class AssociationClosed(Notification, frozen=True):
 class DeliveryDone(Notification, frozen=True):
     """A delivery has arrived: the destination said that it stored the instance, perhaps with a warning.
 
-    Or it said that it has one of these UIDs already, whatever its content, and nothing was sent: `delivery.state` is "present", where
-    its `if_present` is "skip". Every script is told, whichever asked for it. `delivery.instance` can be acted upon as in any event about an instance. What is asked
+    Or it said that it has one of these UIDs already, whatever its content, and took nothing: `delivery.state` is "present". It was asked before, where
+    its `if_present` is "skip", or refused a duplicate (0x0111). Every script is told, whichever asked for it. `delivery.instance` can be acted upon as in any event about an instance. What is asked
     for in answer to a delivery is one hop further from what arrived; after `scripting.max_hops` hops (10) nothing more is done, so that no two scripts go on for ever.
     """
 

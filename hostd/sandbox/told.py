@@ -38,7 +38,7 @@ class EndedDelivery(ReadOnly):
 
     @property
     def state(self) -> str:
-        """One of "delivered", "warning" (stored, with a remark of the receiver), "present" (it said that it has the instance, so nothing was sent), "failed"."""
+        """One of "delivered", "warning" (stored, with a remark of the receiver), "present" (it said that it has one of these UIDs, whatever its content, and took nothing), "failed"."""
         return self._facts.state
 
     @property

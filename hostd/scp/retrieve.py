@@ -192,7 +192,7 @@ class Retriever:
         except (OSError, StorageError) as error:
             _LOG.exception("an instance could not be sent", sop_instance_uid=delivery.sop_instance_uid)
             answer = Answer("later", f"hostd could not do its part: {error}")
-        outcome: dict[str, str] = {"delivered": "delivered", "warning": "warning"}
+        outcome: dict[str, str] = {"delivered": "delivered", "warning": "warning", "present": "warning"}
         text = f"{answer.text}; it may have arrived all the same" if answer.lost else answer.text
         return Sent(
             delivery.instance,

@@ -179,7 +179,7 @@ def test_what_makes_no_sense_is_refused(options, says):
 @pytest.mark.parametrize(
     ("manner", "outcome", "doubles"),
     [
-        (say(0x0111), "delivered", 0),
+        (say(0x0111), "present", 0),
         *((say(status), "warning", 0) for status in (0xB000, 0xB006, 0xB007)),
         *((say(status), "failed", 0) for status in (0xA900, 0xA9FF, 0xC000, 0xCFFF, 0x0117, 0x0122)),
         *((say(status), "waiting", 0) for status in (0xA700, 0xA7FF)),

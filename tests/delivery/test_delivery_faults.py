@@ -11,7 +11,7 @@ BOTH_DATABASES = True
 @pytest.mark.parametrize(
     ("status", "verdict"),
     [
-        (0x0000, "delivered"), (0x0111, "delivered"),
+        (0x0000, "delivered"), (0x0111, "present"),
         (0xB000, "warning"), (0xB006, "warning"), (0xB007, "warning"), (0xBFFF, "warning"), (0x0001, "warning"),
         (0xA900, "instance"), (0xA9FF, "instance"), (0xC000, "instance"), (0xCFFF, "instance"),
         (0x0117, "instance"), (0x0122, "instance"), (0x0124, "instance"),
@@ -27,7 +27,7 @@ def test_a_dimse_status_is_judged_as_the_standard_means_it(status, verdict):
 def test_no_status_blames_the_whole_destination_and_few_mean_success(status):
     verdict = faults.of_status(status)
     assert verdict != "destination"
-    assert (verdict == "delivered") == (status in (0x0000, 0x0111))
+    assert (verdict == "delivered") == (status == 0x0000)
 
 
 @pytest.mark.parametrize(
@@ -94,6 +94,10 @@ NIGHT = faults.SCARCE_S
     [
         (tried("delivered", 0), [], 0, "delivered"),
         (tried("warning", 0xB000), [], 0, "warning"),
+        (tried("present"), [], 0, "present"),
+        (tried("present"), [attempt("lost")], 0, "present"),
+        (tried("present", 0x0111, was_sent=True), [attempt("waiting"), attempt("unreached")], 0, "present"),
+        (tried("present", 0x0111, was_sent=True), [attempt("lost"), attempt("unreached")], 0, "delivered"),
         (tried("instance", 0xC000), [], 0, "failed"),
         (tried("instance", 0xC000, counts=False), [], 0, "failed"),
         (tried("later", 0x0110), [], 0, "waiting"),

@@ -132,7 +132,7 @@ def test_an_instance_goes_as_it_is_in_one_part_with_the_whole_length(node, serve
         ((409, lambda uid: answer(failed=[item(uid, failure=0xA900)])), "failed", "0xA900"),
         ((200, lambda uid: answer(failed=[item(uid, failure=0xC122)])), "failed", "0xC122"),
         ((202, lambda uid: answer(failed=[item(uid, failure=0xA700)])), "waiting", "out of resources"),
-        ((409, lambda uid: answer(failed=[item(uid, failure=0x0111)])), "delivered", "duplicate"),
+        ((409, lambda uid: answer(failed=[item(uid, failure=0x0111)])), "present", "duplicate"),
         ((200, lambda uid: answer(stored=[item("1.2.3")])), "waiting", "does not say that it stored this instance"),
         ((200, lambda uid: answer()), "waiting", "does not say"),
         ((200, lambda uid: b""), "waiting", "does not say"),

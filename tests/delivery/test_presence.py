@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import pytest
 from delivery_kit import small_file
-from lying_peer import BREAK, LyingPeer, say
+from lying_peer import BREAK, NO_ANSWER, LyingPeer, say
 from peers_kit import DICOMWEB, listening, needs_dicomweb, needs_orthanc, orthanc, shipped
 from ports import free_port
 
@@ -15,6 +15,7 @@ from hostd.config.dicomweb import DicomWeb
 from hostd.config.settings import Settings
 from hostd.delivery.configured import destinations_of, terms_of
 from hostd.delivery.destinations.modality import Modality
+from hostd.delivery.faults import IN_A_ROW
 from hostd.delivery.terms import Terms
 from hostd.dicom import query
 from hostd.transcoding.pool import CodecPool
@@ -63,6 +64,44 @@ def test_what_the_peer_has_is_not_sent_is_no_delivery_and_releases_no_delete(nod
         assert not searching.content_had(connection, instance.id, instance.received_sha256, NAME)
         kinds = connection.exec_driver_sql("SELECT kind FROM event ORDER BY number").scalars().all()
     assert kinds[-1] == "delivery_done"
+
+
+def test_a_duplicate_that_the_peer_refuses_is_no_delivery_and_releases_no_delete(node, peer):
+    instance = node.receive(small_file())
+    peer.manner = lambda _uid: say(0x0111)
+    number = node.ask(NAME, instance)
+    delete = node.delete_after(instance, number)
+    node.couriers(archive_at(peer), terms=Terms(commit_timeout_s=3600.0))
+    delivery = node.until_state(number, "present")
+    assert (delivery.last_error, delivery.commitment) == (None, None)
+    assert (node.action(delete).state, node.action(delete).result["reason"]) == (
+        "held",
+        f"delivery {number} is present",
+    )
+    with node.archive.read() as connection:
+        assert not searching.content_had(connection, instance.id, instance.received_sha256, NAME)
+
+
+def test_a_duplicate_after_a_lost_answer_is_the_double_of_that_try_and_delivered(node, peer):
+    instance = node.receive(small_file())
+    peer.manner = lambda _uid: NO_ANSWER
+    number = node.ask(NAME, instance)
+    delete = node.delete_after(instance, number)
+    node.couriers(archive_at(peer))
+    node.until(lambda: node.outcomes(number) == ["lost"])
+    peer.manner = lambda _uid: say(0x0111)
+    node.advance(2000)
+    node.until_state(number, "delivered")
+    assert node.action(delete).state == "done"
+    assert not node.holds(instance)
+
+
+def test_many_duplicates_one_after_another_hold_no_queue(node, peer):
+    peer.manner = lambda _uid: say(0x0111)
+    numbers = [node.ask(NAME) for _ in range(IN_A_ROW + 5)]
+    node.couriers(archive_at(peer))
+    for number in numbers:
+        node.until_state(number, "present")
 
 
 @pytest.mark.parametrize(
