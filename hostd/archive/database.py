@@ -13,7 +13,7 @@ from hostd.archive.tables import metadata
 from hostd.config.place import Place
 from hostd.errors import NodeError
 
-SCHEMA = "0029"
+SCHEMA = "0030"
 """The revision of the schema that this code reads and writes (migrations/versions)."""
 
 INDEX = "index.db"

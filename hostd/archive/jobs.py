@@ -313,20 +313,28 @@ def _tell(connection: Connection, kind: str, job: Job, now: float) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One of the instances that a job is about, and the delivery that was asked for it."""
+    """One of the instances that a job is about, the delivery that was asked for it, and the content that something was made of."""
 
     position: int
     instance: str
     delivery: int | None
+    content: str | None
 
 
 def items(connection: Connection, job: Job, *, start: int = 0, limit: int | None = None) -> list[Item]:
     """Return what a job is about, in order, from a position on."""
-    query = sa.select(*t.job_item.c["position", "instance", "delivery"]).where(
+    query = sa.select(*t.job_item.c["position", "instance", "delivery", "content"]).where(
         t.job_item.c.job == job.number, t.job_item.c.position >= start
     )
     found = connection.execute(query.order_by(t.job_item.c.position).limit(limit))
-    return [Item(row.position, row.instance, row.delivery) for row in found]
+    return [Item(*row) for row in found]
+
+
+def note_contents(connection: Connection, job: Job, contents: dict[int, str]) -> None:
+    """Note of which content a job made something, by the positions of its instances."""
+    place = t.job_item.c.job == job.number, t.job_item.c.position == sa.bindparam("at")
+    noted = [{"at": position, "made_of": content} for position, content in contents.items()]
+    connection.execute(sa.update(t.job_item).where(*place).values(content=sa.bindparam("made_of")), noted)
 
 
 def count_items(connection: Connection, job: Job) -> int:

@@ -1,7 +1,8 @@
 """Jobs that modify or de-identify whole series, studies and patients: all of it, or nothing (P7).
 
 First every instance is made, one after another, as products that are remembered by their receipts, so that a restart goes on; what cannot be
-made fails the job, and nothing is stored. Then all of them are stored, and only then, where the sources are not to be kept, those go (P4).
+made fails the job, and nothing is stored. Then all of them are stored, and only then, where the sources are not to be kept, those go (P4), each
+while it is still what the result was made of.
 """
 
 from __future__ import annotations
@@ -17,10 +18,11 @@ from sqlalchemy import Connection
 from hostd.archive import derived, instances, jobs, labels, marks, receiving
 from hostd.archive import tables as t
 from hostd.archive.archive import Archive
-from hostd.archive.jobs import Job
+from hostd.archive.jobs import Item, Job
 from hostd.archive.labels import Subject
 from hostd.archive.receiving import Arrival
 from hostd.archive.records import Origin
+from hostd.errors import StorageError
 from hostd.intake.intake import Intake
 from hostd.jobs import faults
 from hostd.jobs.faults import JobFault
@@ -140,8 +142,10 @@ class Modifies:
                 self._make(job, asked, one)
             return Step(memo, progress=progress)
         if phase == "delete":
-            return self._delete(job, memo, [item.instance for item in items], progress)
-        return self._store(job, asked, memo, some, progress)
+            return self._delete(job, memo, items, progress)
+        return self._store(
+            job, asked, memo, {item.position: one for item, one in zip(items, some, strict=True)}, progress
+        )
 
     def halted(self, connection: Connection, job: Job, why: Halt, reason: str, now: float) -> None:
         """Leave what there is: before it is stored nothing has changed, and after it all of it has."""
@@ -160,7 +164,7 @@ class Modifies:
         return self._products.bring(one.stored, asked.transform_of(one, job.id))
 
     def _store(
-        self, job: Job, asked: Modification, memo: dict[str, Any], some: Sequence[Source], progress: float
+        self, job: Job, asked: Modification, memo: dict[str, Any], some: dict[int, Source], progress: float
     ) -> Step:
         origin = Origin("http", username=asked.username, ip=asked.ip)
         arrivals: list[tuple[Source, Arrival]] = []
@@ -170,6 +174,8 @@ class Modifies:
         def enter(connection: Connection) -> dict[str, Any]:
             made, replaced = dict(job.memo.get("made", {})), list(job.memo.get("replaced", []))
             unwanted.clear()
+            _require_unchanged(connection, list(some.values()))
+            jobs.note_contents(connection, job, {position: one.content for position, one in some.items()})
             for one, arrival in arrivals:
                 made_id = arrival.header.identity.instance
                 outcome, _ = self._intake.enter_produced(connection, arrival, in_place=made_id == one.id)
@@ -188,7 +194,7 @@ class Modifies:
             return _shown(made, asked)
 
         try:
-            for one in some:
+            for one in some.values():
                 arrival = self._intake.produced(self._make(job, asked, one).path, origin)
                 arrivals.append((one, arrival))
                 blobs.append(arrival.blob.name)
@@ -204,19 +210,29 @@ class Modifies:
         for blob in blobs:
             self._archive.blobs.unlink(blob)
 
-    def _delete(self, job: Job, memo: dict[str, Any], ids: Sequence[str], progress: float) -> Step:
-        """Delete sources, but for those whose place the result has taken, and what hostd has promised to keep."""
+    def _delete(self, job: Job, memo: dict[str, Any], items: Sequence[Item], progress: float) -> Step:
+        """Delete sources, but for those whose place the result has taken, those that have other content by now, and what hostd has promised to keep."""
         replaced = set(job.memo.get("replaced", ()))
 
         def delete(connection: Connection) -> dict[str, Any]:
+            now = self._archive.clock.now()
             kept = [
-                one
-                for one in ids
-                if one not in replaced and instances.hide(connection, one, self._archive.clock.now()) == "promised"
+                item.instance
+                for item in items
+                if item.instance not in replaced
+                and instances.hide(connection, item.instance, now, content=item.content or "")
+                in ("promised", "superseded")
             ]
             return {"KeptSources": [*job.content.get("KeptSources", []), *kept]} if kept else {}
 
         return Step(memo, progress=progress, commit=delete, topics=_TOPICS)
+
+
+def _require_unchanged(connection: Connection, some: Sequence[Source]) -> None:
+    """Have what was made of content that was replaced meanwhile made anew. Raises `JobFault` where one is no longer there."""
+    for before, after in zip(some, sources(connection, [one.id for one in some]), strict=True):
+        if before.content != after.content:
+            raise StorageError(f"other content of the instance {before.id} came while it was changed")
 
 
 def _note_source(connection: Connection, one: Source, arrival: Arrival, asked: Modification) -> None:

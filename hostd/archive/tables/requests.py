@@ -51,6 +51,7 @@ job_item = sa.Table(  # what a job is about, in order: there may be thousands
     sa.Column("instance", sa.Text, nullable=False),  # Orthanc's identifier
     sa.Column("delivery", sa.BigInteger, index=True),  # that was asked for it
     sa.Column("is_own", sa.Boolean, nullable=False, server_default=sa.false()),  # and was not there already
+    sa.Column("content", sa.Text),  # SHA-256 of the data set, as received, that something was made of
 )
 
 association = sa.Table(
