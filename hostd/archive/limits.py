@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Protocol, TypeVar
 
 import structlog
@@ -127,11 +128,12 @@ class Allowance:
             with self._index.read() as connection:
                 is_vain = self._is_too_much(connection, size, spare)
                 patient = retention.recyclable(connection, spare=spare) if not is_vain else None
+                meant = retention.contents(connection, patient) if patient is not None else []
             if patient is None:
                 self._nobody_until = {one: until for one, until in self._nobody_until.items() if until > now}
                 self._nobody_until[spare] = now + _NOTHING_S
                 return False
-            self._recycle(patient)
+            self._recycle(patient, meant)
             self.recycled += 1
             return True
 
@@ -140,12 +142,16 @@ class Allowance:
         limit = self._limits().max_size_mb << 20
         return 0 < limit < size + hierarchy.size(connection, "patient", patient).size
 
-    def _recycle(self, patient: str) -> None:
-        """Delete a whole patient, a few instances at a time, so that the writer stays free."""
+    def _recycle(self, patient: str, meant: Sequence[tuple[str, str]]) -> None:
+        """Delete a whole patient, a few instances at a time, so that the writer stays free; what is left stays when the patient is to stay by then."""
         gone = 0
-        while count := self._index.writer.do(
-            lambda c: retention.recycle(c, patient, self._index.clock.now()), topics=("event",), urgent=True
-        ):
+        for begin in range(0, len(meant), retention.AT_ONCE):
+            some, left = dict(meant[begin : begin + retention.AT_ONCE]), len(meant) - begin
+            recycle = partial(retention.recycle, patient=patient, meant=some, left=left, now=self._index.clock.now())
+            count = self._index.writer.do(recycle, topics=("event",), urgent=True)
+            if count is None:
+                _log.info("a patient stays who was being recycled to make room", patient=patient, instances=gone)
+                return
             gone += count
         if gone:
             self._index.writer.do(lambda c: holding.count(c, "recycled_patients"), urgent=True)

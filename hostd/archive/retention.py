@@ -63,12 +63,26 @@ def recyclable(connection: Connection, *, spare: str) -> str | None:
     return connection.execute(query.order_by(patient.last_at, patient.id).limit(1)).scalar()
 
 
-def recycle(connection: Connection, patient: str, now: float) -> int:
-    """Delete some instances of a patient to make room; return how many, 0 when none is left that may go."""
-    query = sa.select(t.instance.c.id).where(t.instance.c.patient == patient, ~_is_unsettled()).limit(AT_ONCE)
-    found = connection.execute(query).scalars().all()
-    for instance in found:
-        instances.hide(connection, instance, now, to_make_room=True)
+def contents(connection: Connection, patient: str) -> list[tuple[str, str]]:
+    """Return what there is of a patient: Orthanc's identifiers of the instances, and their contents."""
+    query = sa.select(*t.instance.c["id", "received_sha256"]).where(t.instance.c.patient == patient)
+    return [tuple(row) for row in connection.execute(query)]
+
+
+def recycle(connection: Connection, patient: str, meant: dict[str, str], left: int, now: float) -> int | None:
+    """Delete what is `meant`, some of the `contents` of a patient that is to go, of which so many are left; return how many went.
+
+    None, and nothing goes, when the patient was protected since, something of it must stay, or something came: that was not meant.
+    """
+    of = t.instance.c
+    query = sa.select(of.id, of.received_sha256, _is_unsettled().label("must_stay")).where(of.id.in_(meant))
+    found = connection.execute(query).all()
+    has_more = instances.siblings(connection, "patient", patient) > left
+    is_needed = any(one.must_stay or one.received_sha256 != meant[one.id] for one in found)
+    if has_more or is_needed or is_protected(connection, patient):
+        return None
+    for one in found:
+        instances.hide(connection, one.id, now, to_make_room=True)
     if found:
         holding.count(connection, "recycled_instances", len(found))
     return len(found)

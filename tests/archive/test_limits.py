@@ -72,7 +72,9 @@ def test_the_sums_are_what_counting_would_find_whatever_becomes_of_an_instance(a
         lambda: archive.writer.do(lambda c: instances.hide(c, the(archive, "1.2").id, clock.now())),
         lambda: archive.collect(trash_seconds=0),
         lambda: came(archive, free, "1.2", "P2", content=b"more of it"),
-        lambda: archive.writer.do(lambda c: retention.recycle(c, the(archive, "1.1").patient, clock.now())),
+        lambda: came(archive, Allowance(archive, lambda: Storage(max_patients=1, when_full="recycle")), "1.2", "P2"),
+        lambda: archive.writer.do(lambda c: instances.hide(c, the(archive, "1.2").id, clock.now())),
+        lambda: came(archive, free, "1.2", "P2"),
     ):
         step()
         assert sums(archive) == counted(archive)
@@ -136,6 +138,54 @@ def test_a_whole_patient_goes_however_many_instances_it_has(archive, clock):
     came(archive, Allowance(archive, lambda: Storage(max_patients=1, when_full="recycle")), "1.2", "P2")
     assert patients(archive) == {"P2"}
     assert held(archive).recycled_instances == 2 * retention.AT_ONCE + 1
+
+
+def _came(archive, _uid):
+    came(archive, Allowance(archive, Storage), "1.1.99", "P1", content=b"new")
+
+
+def _came_with_other_content(archive, uid):
+    came(archive, Allowance(archive, Storage), uid, "P1", content=b"other")
+
+
+def _was_protected(archive, uid):
+    archive.writer.do(lambda c: _protected(c, the(archive, uid)))
+
+
+def _was_forwarded(archive, uid):
+    archive.writer.do(lambda c: _deliver(c, the(archive, uid), "waiting"))
+
+
+@pytest.mark.parametrize("happens", [_came, _came_with_other_content, _was_protected, _was_forwarded])
+def test_what_happens_while_a_patient_goes_ends_that_and_another_goes(archive, clock, monkeypatch, happens):
+    free = Allowance(archive, Storage)
+    for number in range(2 * retention.AT_ONCE + 1):
+        came(archive, free, f"1.1.{number + 1}", "P1", content=b"%d" % number)
+    clock.advance(10)
+    came(archive, free, "1.3", "P3")
+    units, do = [], archive.writer.do
+
+    def left():
+        with archive.read() as connection:
+            return {one.sop_instance_uid for one in instances.having(connection, patient_id="P1")}
+
+    def watched(unit, **how):
+        result = do(unit, **how)
+        if getattr(unit, "func", None) is retention.recycle:
+            units.append(result)
+            if len(units) == 1:
+                clock.advance(10)
+                happens(archive, max(left()))
+                units.append(left())
+        return result
+
+    monkeypatch.setattr(archive.writer, "do", watched)
+    came(archive, Allowance(archive, lambda: Storage(max_patients=2, when_full="recycle")), "1.2", "P2")
+    first, there, *others = units
+    assert (first, others[-2:]) == (retention.AT_ONCE, [None, 1])
+    assert max(there) in left()
+    assert patients(archive) == {"P1", "P2"}
+    assert held(archive).recycled_patients == 1
 
 
 @pytest.mark.parametrize("limits", [Storage(max_patients=1), Storage(max_size_mb=4)])

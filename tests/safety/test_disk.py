@@ -268,11 +268,11 @@ def test_recycling_for_which_the_disk_has_no_room_refuses_deletes_nothing_and_go
             assert store(association, made) == 0
         recycle, ballast = retention.recycle, None
 
-        def full_after_a_part(connection, patient, now):
+        def full_after_a_part(connection, **meant):
             nonlocal ballast
             if connection.execute(sa.select(t.event.c.number).where(t.event.c.kind == "deleted_instance")).first():
                 ballast = ballast or fill(small_disk)
-            return recycle(connection, patient, now)
+            return recycle(connection, **meant)
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(retention, "recycle", full_after_a_part)
