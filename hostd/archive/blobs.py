@@ -260,6 +260,13 @@ class FolderBlobs:
         """Return where the file of that name is: to make a `Path` of it takes as long as to open it."""
         return f"{self._place}/{name}"
 
+    def holds(self, name: str, size: int) -> bool:
+        """Tell whether the file of that name is there, with so many bytes."""
+        try:
+            return self.path(name).stat().st_size == size
+        except OSError:  # what cannot even be looked at is no safe copy
+            return False
+
     def sync_directories(self, names: Iterable[str]) -> None:
         """Put the names of these files on stable storage, each folder once, where they are not there yet. Raises `StorageError`."""
         with self._lock:

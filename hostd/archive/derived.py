@@ -20,10 +20,11 @@ MODIFIED_FROM = "ModifiedFrom"
 
 @dataclass(frozen=True, slots=True)
 class Derived:
-    """What was made: its header, and its file."""
+    """What was made: its header, and its file, of so many bytes."""
 
     header: Header
     blob: str
+    size: int
 
 
 def find(connection: Connection, source: str, content: str) -> Derived | None:
@@ -37,9 +38,9 @@ def find(connection: Connection, source: str, content: str) -> Derived | None:
             t.version.c.instance == row.instance, t.version.c.received_sha256 == content, ~t.version.c.is_original
         ),
     ).subquery()
-    present = sa.select(held.c.blob).join(t.blob, t.blob.c.name == held.c.blob).where(t.blob.c.state != "missing")
-    blob = connection.execute(present).scalar()
-    return Derived(Header.decode(row.header), blob) if blob is not None else None
+    present = sa.select(*t.blob.c["name", "size"]).join(held, t.blob.c.name == held.c.blob)
+    blob = connection.execute(present.where(t.blob.c.state != "missing")).first()
+    return Derived(Header.decode(row.header), *blob) if blob is not None else None
 
 
 _MADE = sa.select(t.derived.c.instance, t.derived.c.header).where(

@@ -44,7 +44,7 @@ def take_in(
     """
     source = arrival.header.identity.instance
     on_conflict = beside(on_conflict)
-    foreseen = receiving.foresee(connection, source, arrival.content, on_conflict)
+    foreseen = receiving.foresee(connection, source, arrival.content, on_conflict, arrival.is_there)
     if foreseen not in receiving.KEPT or receiving.holds(connection, source, arrival.content):
         return receiving.take_in(connection, arrival, on_conflict)
     if receiving.is_taken(connection, header.identity.instance, arrival.content):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -19,6 +20,7 @@ from hostd.archive import (
     labels,
     levels,
     pending,
+    removal,
     rows,
 )
 from hostd.archive import tables as t
@@ -36,6 +38,15 @@ KEPT: frozenset[Outcome] = frozenset(("stored", "replaced", "kept as version"))
 CURRENT: frozenset[Outcome] = frozenset(("stored", "replaced"))
 """Outcomes after which what came is the current content."""
 
+IsThere = Callable[[str, int], bool]
+"""Tells whether a file of the archive, by its name, is there with so many bytes."""
+
+
+def assumed(_name: str, _size: int) -> bool:
+    """Take it that a file is there of which the index says so."""
+    return True
+
+
 INGEST_FAILED = "IngestTranscodingFailed"
 """Metadata of an instance whose current file could not be transcoded on ingest: the reason."""
 
@@ -48,7 +59,8 @@ class Arrival:
     brought to: the event of what is kept then waits until that has ended; `options` and `keep_original` are as in `pending.Pending`.
     `filtering` is what filters did with it, where they did anything; `header` and `blob` are then as they changed it. `quiet_s` is the
     quiet time, in seconds, after which its series, study and patient are stable. What is `silent` is told to no script, and nothing begins
-    with it: its event is for `NOBODY`, and a repeat has none. `file` is the path that it was imported from.
+    with it: its event is for `NOBODY`, and a repeat has none. `file` is the path that it was imported from. `is_there` is asked for the
+    file that is stored already, where an arrival is a repeat: its sender will forget the only copy.
     """
 
     header: Header
@@ -64,6 +76,7 @@ class Arrival:
     keep_original: bool = True
     silent: bool = False
     file: str | None = None
+    is_there: IsThere = assumed
 
 
 def as_product(arrival: Arrival, header: Header, product: Blob, facts: dict[str, Any]) -> Arrival:
@@ -76,32 +89,37 @@ def is_known(connection: Connection, instance: str) -> bool:
     return bool(_KNOWN.rows(connection, instance=instance))
 
 
-def foresee(connection: Connection, instance: str, content: str, on_conflict: OnConflict) -> Outcome:
+def foresee(
+    connection: Connection, instance: str, content: str, on_conflict: OnConflict, is_there: IsThere = assumed
+) -> Outcome:
     """Tell what `take_in` would answer for that content of an instance, if it were asked now."""
     if not is_known(connection, instance):
         return "stored"
-    if derived.find(connection, instance, content) is not None:
+    made = derived.find(connection, instance, content)
+    if made is not None and is_there(made.blob, made.size):
         return "already stored"
-    return _foresee(connection, instance, content, on_conflict)
+    return _foresee(connection, instance, content, on_conflict, is_there)
 
 
-def _foresee(connection: Connection, instance: str, content: str, on_conflict: OnConflict) -> Outcome:
+def _foresee(
+    connection: Connection, instance: str, content: str, on_conflict: OnConflict, is_there: IsThere
+) -> Outcome:
     present = _present(connection, instance)
     if present is None:
         return "refused" if on_conflict == "refuse" and derived.is_source(connection, instance) else "stored"
     if present.received_sha256 == content:
-        return _of_repeat(connection, present.blob)
+        return _of_repeat(connection, present.blob, is_there)
     if on_conflict == "refuse":
         return "refused"
     if on_conflict == "newest":
         return "replaced"
     known = _version(connection, instance, content)
-    return _of_repeat(connection, known.blob) if known else "kept as version"
+    return _of_repeat(connection, known.blob, is_there) if known else "kept as version"
 
 
-def _of_repeat(connection: Connection, stored: str) -> Outcome:
-    state = connection.execute(_BLOB, {"name": stored}).one().state
-    return "stored" if state == "missing" else "already stored"
+def _of_repeat(connection: Connection, stored: str, is_there: IsThere) -> Outcome:
+    blob = connection.execute(_BLOB, {"name": stored}).one()
+    return "already stored" if blob.state != "missing" and is_there(stored, blob.size) else "stored"
 
 
 def take_in(connection: Connection, arrival: Arrival, on_conflict: OnConflict) -> Outcome:
@@ -118,11 +136,11 @@ def take_in(connection: Connection, arrival: Arrival, on_conflict: OnConflict) -
     if not is_known(connection, identity):
         _take_in_new(connection, arrival)
         return "stored"
-    again = derived.find(connection, identity, arrival.content)
+    again = _made_before(connection, arrival)
     if again is not None:
         _tell_repeat(connection, replace(arrival, header=again.header), again.blob)
         return "already stored"
-    outcome = _foresee(connection, identity, arrival.content, on_conflict)
+    outcome = _foresee(connection, identity, arrival.content, on_conflict, arrival.is_there)
     present = _present(connection, identity)
     known = _version(connection, identity, arrival.content)
     same = present if present is not None and present.received_sha256 == arrival.content else known
@@ -149,6 +167,15 @@ def take_in(connection: Connection, arrival: Arrival, on_conflict: OnConflict) -
             _note_levels(connection, arrival)
             _tell(connection, arrival, "conflicting_instance")
     return outcome
+
+
+def _made_before(connection: Connection, arrival: Arrival) -> derived.Derived | None:
+    """Return what was made of that content; None where nothing was, or its file is not there: it is to be made again then."""
+    found = derived.find(connection, arrival.header.identity.instance, arrival.content)
+    if found is None or arrival.is_there(found.blob, found.size):
+        return found
+    removal.mark_missing(connection, [found.blob])
+    return None
 
 
 # Made once, as are those below: they are executed for each instance that comes, or comes again.

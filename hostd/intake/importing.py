@@ -266,6 +266,7 @@ class Importer:
             quiet_s=terms.quiet_of(candidate.header.text(_MODALITY)),
             silent=not terms.raises_events,
             file=str(path).encode("utf-8", "backslashreplace").decode(),
+            is_there=self._blobs.holds,
         )
         return _Copied(path, status, arrival)
 
@@ -279,7 +280,8 @@ class Importer:
                 return "stored", ""
         content = content_of(candidate.source, offset=candidate.offset)
         with self._connected() as connection:
-            return receiving.foresee(connection, identity, content, self._terms.on_conflict), content
+            terms, holds = self._terms, self._blobs.holds
+            return receiving.foresee(connection, identity, content, terms.on_conflict, holds), content
 
     def _connected(self) -> AbstractContextManager[Connection]:
         assert self._reading is not None

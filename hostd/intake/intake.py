@@ -191,6 +191,7 @@ class Intake:
             self._archive.clock.now(),
             filtering=filtering,
             quiet_s=self._quiet_of(header.text(_MODALITY)),
+            is_there=self._archive.blobs.holds,
         )
 
     def _keep_from(self, origin: Origin) -> Callable[[Complete], Received]:
@@ -321,7 +322,7 @@ class Intake:
         identity = arrival.header.identity.instance
         on_conflict = self._on_conflict if aim.options is None else lossy_ingests.beside(self._on_conflict)
         with self._archive.read() as connection:
-            foreseen = receiving.foresee(connection, identity, arrival.content, on_conflict)
+            foreseen = receiving.foresee(connection, identity, arrival.content, on_conflict, arrival.is_there)
         job = None
         if foreseen in receiving.KEPT and self._ack_budget_s > 0:
             job = workers.submit(arrival.blob, arrival.content, aim, arrival.header)

@@ -1,11 +1,13 @@
+from dataclasses import replace
+
 import pytest
 import sqlalchemy as sa
 
-from hostd.archive import events, instances
+from hostd.archive import events, instances, receiving
 from hostd.archive import tables as t
 from hostd.archive.records import Current
 from hostd.dicom.identity import Identity
-from hostd.testing.made import arrive, header
+from hostd.testing.made import arrival, arrive, header
 
 BOTH_DATABASES = True
 
@@ -81,6 +83,26 @@ def test_refused_content_is_told_and_not_kept(archive):
     assert current(archive) == (b"one", [])
     assert log(archive)[-1] == ("conflicting_instance", False)
     assert len(list(archive.blobs.names())) == 1
+
+
+@pytest.mark.parametrize("left", [None, b"tw"], ids=["gone", "cut off"])
+@pytest.mark.parametrize("on_conflict", ["newest", "first"])
+def test_a_repeat_takes_the_place_of_a_file_that_is_not_there_any_more(archive, on_conflict, left):
+    arrive(archive, content=b"one")
+    arrive(archive, content=b"two", on_conflict=on_conflict)
+    for name in list(archive.blobs.names()):
+        path = archive.blobs.path(name)
+        if path.read_bytes() == b"two":
+            path.unlink()
+            if left is not None:
+                path.write_bytes(left)
+    again = replace(arrival(archive, content=b"two"), is_there=archive.blobs.holds)
+    outcome = archive.writer.do(lambda c: receiving.take_in(c, again, on_conflict), blobs=[again.blob.name])
+    assert outcome == "stored"
+    assert current(archive) == ((b"two", [b"one"]) if on_conflict == "newest" else (b"one", [b"two"]))
+    assert log(archive)[2:] == [("received_again", True)]
+    once_more = replace(arrival(archive, content=b"two"), is_there=archive.blobs.holds)
+    assert archive.writer.do(lambda c: receiving.take_in(c, once_more, on_conflict)) == "already stored"
 
 
 def test_a_lookup_by_sop_instance_uid_may_give_several(archive):

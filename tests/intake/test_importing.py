@@ -31,6 +31,20 @@ def test_without_a_node(place, files):
     assert imported(place, files) == ["already stored"] * 3
 
 
+def test_what_is_stored_and_has_no_file_any_more_is_taken_again(place, files):
+    assert imported(place, files) == ["stored"] * 3
+    node = Archive(place, "node", ManualClock())
+    with node.read() as connection:
+        lost, *_ = [node.blobs.path(one.blob.name) for one in instances.page(connection)]
+    node.close()
+    lost.unlink()
+    again = [
+        write(made(number, pixels=True, elements={}), files[0].parent / f"again{number}", None) for number in range(3)
+    ]
+    assert sorted(imported(place, again)) == ["already stored", "already stored", "stored"]
+    assert imported(place, again) == ["already stored"] * 3
+
+
 def test_beside_a_node_which_is_told_where_events_are_raised(place, files):
     node = Archive(place, "node", ManualClock())
     seen = node.bulletin.seen("event")

@@ -242,12 +242,14 @@ def test_an_instance_that_is_deleted_takes_everything_along_and_can_come_again(m
     bench.check_files()
 
 
+@pytest.mark.parametrize("is_known", [False, True])
 @pytest.mark.parametrize("put_off", [False, True])
-def test_a_product_whose_file_is_missing_is_made_again_when_its_source_comes_again(make, put_off):
+def test_a_product_whose_file_is_missing_is_made_again_when_its_source_comes_again(make, put_off, is_known):
     bench = make(policy=LOSSY)
     _, made = send(bench, image())
     bench.archive.blobs.unlink(stored(bench)[made].blob.name)
-    bench.archive._sweep()
+    if is_known:
+        bench.archive._sweep()
     if put_off:
         bench.intake._ack_budget_s = 0
     assert send(bench, image()) == ("stored", received_id() if put_off else made)

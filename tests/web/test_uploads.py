@@ -55,6 +55,16 @@ def test_a_repeat_is_already_stored_and_keeps_no_second_file(face, client):
     assert len(face.files()) == 1
 
 
+def test_a_repeat_is_stored_where_the_file_has_vanished_meanwhile(face, client):
+    client.post("/instances", content=dicom_file())
+    (name,) = face.files()
+    face.archive.blobs.unlink(name)
+    assert client.get(f"/instances/{CT}/file").status_code == 500
+    for status in ("Success", "AlreadyStored"):
+        assert client.post("/instances", content=dicom_file()).json()["Status"] == status
+    assert client.get(f"/instances/{CT}/file").content == dicom_file()
+
+
 @pytest.mark.parametrize("on_conflict", ["newest", "first"])
 def test_other_content_under_the_same_identity_is_success(make_face, on_conflict):
     face = make_face(on_conflict=on_conflict)
