@@ -25,6 +25,7 @@ from hostd.config.place import Place
 from hostd.errors import NodeError
 
 MANIFEST = "backup.json"
+_HELD = "held by a restore: it may have been done since the backup"
 _SNAPSHOTS = 5
 
 Progress = Callable[[int, int], None]
@@ -37,13 +38,19 @@ def silent(_size: int, _total: int) -> None:
 
 @dataclass(slots=True)
 class Report:
-    """What was done: files by how they came, bytes in all, and files that the index names and that are missing (or were known to be)."""
+    """What was done: files by how they came, bytes in all, and files that the index names and that are missing (or were known to be).
+
+    `held` counts deliveries; with them `actions` and `notices` were held, as failed ones, and `jobs`, which are paused.
+    """
 
     files: Counter[str] = field(default_factory=Counter)
     size: int = 0
     missing: list[str] = field(default_factory=list)
     removed: int = 0
     held: int = 0
+    actions: int = 0
+    notices: int = 0
+    jobs: int = 0
 
 
 def backup(place: Path | Place, target: Path, *, link: bool = True, progress: Progress = silent) -> Report:
@@ -84,7 +91,7 @@ def backup(place: Path | Place, target: Path, *, link: bool = True, progress: Pr
 def restore(
     source: Path, place: Path | Place, *, link: bool = False, hold: bool = False, progress: Progress = silent
 ) -> Report:
-    """Make a data folder of a backup. With `hold` what was still to be sent then is held, and nothing is sent twice unseen.
+    """Make a data folder of a backup. With `hold` what was still to be sent and done outside then is held: somebody decides of it.
 
     Raises `NodeError` for a folder that is in use or has an index, and `StorageError`.
     """
@@ -103,7 +110,7 @@ def restore(
     coming = data / f"{INDEX}.restored"
     copy_index(source / INDEX, coming)
     if hold:
-        report.held = _hold(coming)
+        _hold(coming, report)
     coming.replace(data / INDEX)
     sync_directory(data)
     with contextlib.closing(Inventory.of_file(data / INDEX)) as inventory:
@@ -111,12 +118,22 @@ def restore(
     return report
 
 
-def _hold(index: Path) -> int:
+def _hold(index: Path, report: Report) -> None:
+    """Hold what goes outside: scripts are told of nothing by it. An index of an older hostd may lack some of the tables."""
     with contextlib.closing(sqlite3.connect(index)) as opened, opened:
-        return opened.execute(
-            "UPDATE delivery SET state = 'held', last_error = 'held by a restore: it may have been sent since the backup'"
-            " WHERE state IN ('preparing', 'waiting', 'sending')"
-        ).rowcount
+        there = {name for (name,) in opened.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+
+        def change(table: str, what: str) -> int:
+            values = {"why": _HELD, "at": datetime.now(UTC).timestamp()}
+            return opened.execute(f"UPDATE {table} SET {what}", values).rowcount if table in there else 0  # noqa: S608 - of the texts below
+
+        report.held = change("delivery", "state = 'held', last_error = :why WHERE state IN ('preparing', 'waiting', 'sending')")  # fmt: skip
+        failed = "state = 'failed', last_error = :why, finished_at = :at"
+        report.actions = change("task", f"{failed} WHERE state IN ('waiting', 'running') AND (queue LIKE 'http:%' OR queue = 'deliveries')")  # fmt: skip
+        if report.actions:
+            change("action", "state = 'failed', result = json_object('reason', :why) WHERE id IN (SELECT action FROM task WHERE last_error = :why)")  # fmt: skip
+        report.notices = change("notification", f"{failed} WHERE state = 'waiting'")
+        report.jobs = change("job", "state = 'paused', wanted = NULL, started_at = NULL WHERE state IN ('pending', 'running', 'retry')")  # fmt: skip
 
 
 def _transfer_all(

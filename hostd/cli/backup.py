@@ -49,7 +49,8 @@ def backup(
 def restore(
     folder: Folder,
     hold: Annotated[
-        bool, typer.Option("--hold", help="Hold what was still to be sent then: it may have been sent since.")
+        bool,
+        typer.Option("--hold", help="Hold what was still to be sent and done outside then: it may have been since."),
     ] = False,
     config: Config = None,
     as_json: AsJson = False,
@@ -62,8 +63,13 @@ def restore(
     if as_json:
         print_json(asdict(report) | {"files": dict(report.files)})
     else:
-        held = f"; {report.held} deliveries are held (`hostd deliveries release --all`)" if hold else ""
-        typer.echo(f"{data}: {sum(report.files.values())} files, {report.size / _MB:.1f} MiB{held}")
+        typer.echo(f"{data}: {sum(report.files.values())} files, {report.size / _MB:.1f} MiB")
+        if hold:
+            typer.echo(
+                f"held: {report.held} deliveries (`hostd deliveries release --all`), {report.actions} actions (`hostd actions retry`),"
+                f" {report.notices} notifications (`hostd notify retry`), {report.jobs} jobs (`POST /jobs/ID/resume`);"
+                " what scripts had yet to be told is told after the start"
+            )
     _name_missing(report.missing)
 
 

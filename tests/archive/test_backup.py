@@ -7,7 +7,7 @@ import pytest
 import sqlalchemy as sa
 
 from hostd.archive import backup as backups
-from hostd.archive import deliveries, instances
+from hostd.archive import deliveries, instances, jobs, notices, rows, tasks
 from hostd.archive import tables as t
 from hostd.archive.archive import Archive
 from hostd.archive.backup import backup, restore
@@ -145,6 +145,48 @@ def test_a_restore_can_hold_what_may_have_been_sent_since(filled, data, tmp_path
     assert restore(tmp_path / "backup", tmp_path / "restored", hold=True).held == 1
     with sqlite3.connect(tmp_path / "restored" / INDEX) as index:
         assert index.execute("SELECT state FROM delivery").fetchall() == [("held",)]
+
+
+def _task(connection, queue):
+    """Have a script's action wait in a queue; return its number."""
+    run = rows.insert(
+        connection, t.run, script="s.py", version="v", event=1, outcome="done", tags_read=[], log=[], error=None, at=1.0, seconds=0.0,
+    )  # fmt: skip
+    action = rows.insert(
+        connection, t.action, run=run, script="s.py", event=1, position=run, verb="post", inputs={}, state="open"
+    )
+    return rows.insert(
+        connection, t.task, action=action, script="s.py", verb="post", queue=queue, transform="", details={}, hops=0,
+        state="waiting", attempts=0, next_attempt_at=1.0, created_at=1.0,
+    )  # fmt: skip
+
+
+def test_a_restore_can_hold_what_may_have_been_done_outside_since(filled, data, tmp_path):
+    def ask(connection):
+        _task(connection, "store")
+        jobs.submit(connection, "DicomModalityStore", {}, 1.0)
+        notices.ask(connection, channel="mail", key="k", text="x", every_s=None, now=1.0)
+        return [_task(connection, queue) for queue in ("http:reg", "deliveries")]
+
+    held = filled.writer.do(ask)
+    backup(data, tmp_path / "backup")
+    report = restore(tmp_path / "backup", tmp_path / "restored", hold=True)
+    assert (report.held, report.actions, report.notices, report.jobs) == (0, 2, 1, 1)
+    restored = Archive(tmp_path / "restored", "node", ManualClock())
+    try:
+        with restored.read() as connection:
+            assert sorted(connection.execute(sa.select(t.task.c.state)).scalars()) == ["failed", "failed", "waiting"]
+            assert connection.execute(sa.select(t.notification.c.state)).scalars().all() == ["failed"]
+            assert connection.execute(sa.select(t.job.c.state)).scalars().all() == ["paused"]
+            ended = connection.execute(sa.select(t.action).where(t.action.c.state == "failed")).all()
+        assert [one.result for one in ended] == [
+            {"reason": "held by a restore: it may have been done since the backup"}
+        ] * 2
+        restored.writer.do(lambda c: tasks.retry(c, held[0], 2.0))
+        with restored.read() as connection:
+            assert tasks.get(connection, held[0]).state == "waiting"
+    finally:
+        restored.close()
 
 
 def test_verify_finds_what_is_missing_changed_and_unknown(filled, data):
