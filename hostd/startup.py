@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 from hostd.config.passwords import http_exposure_problem
 from hostd.config.permissions import hindrance, refuse_network_file_system, refuse_writable_by_others
@@ -28,12 +30,23 @@ def startup_problems(settings: Settings) -> list[Problem]:
     if fault := hindrance(scripts):
         problems.append(Problem("", fault))
     elif scripts.exists() and not settings.node.allow_insecure_permissions:
-        for path in (scripts, *sorted(scripts.glob("*.py"))):
+        for path in (scripts, *filter(_is_script, sorted(scripts.glob("*.py")))):
             try:
                 refuse_writable_by_others(path)
             except HostdError as error:
                 problems.append(Problem("", str(error)))
     return [*problems, *_faults_of_tls("dicom", settings.dicom), *_faults_of_tls("http", settings.http)]
+
+
+def _is_script(path: Path) -> bool:
+    """Tell whether a file is to be loaded. A link that leads nowhere, or to itself, stops no node: it is one script that is broken."""
+    if path.name[0] in "._":  # an editor's lock file among them
+        return False
+    try:
+        path.stat()
+    except OSError as error:
+        return error.errno not in (errno.ENOENT, errno.ELOOP)
+    return True
 
 
 def served_over_tls(face: Serving) -> ServerTls | None:
