@@ -52,7 +52,7 @@ from hostd.sandbox.orthanc import session, spelling, tables
 CANARY = "canary-6d0b2f"
 WITHOUT_JAIL = "without jail"
 PLAIN = (type(None), facade.Inert, text.Uuid, numbers.Zone, decimal.Decimal, fractions.Fraction, statistics.NormalDist, bool, int, float, complex, str, bytes, type(...), type(NotImplemented), range, slice,
-         dt.date, dt.datetime, dt.time, dt.timedelta, dt.tzinfo, time.struct_time, re.Pattern, re.Match,
+         dt.date, dt.datetime, dt.time, dt.timedelta, dt.timezone, time.struct_time, re.Pattern, re.Match,
          values.PersonName, values.DateText, values.TimeText, values.DateTimeText)  # fmt: skip
 CONTAINERS = (list, tuple, set, frozenset, dict, collections.deque)
 VIEWS = (
@@ -96,7 +96,7 @@ def escape(x: object, depth: int = 0) -> str | None:
     """Say why something is an escape; None when it is not."""
     if isinstance(x, str) and CANARY in x:
         return "the canary"
-    if depth > 6 or id(x) in GIVEN or type(x) in PLAIN or isinstance(x, (dt.tzinfo, complex, str, bytes)):
+    if depth > 6 or id(x) in GIVEN or type(x) in PLAIN or isinstance(x, (dt.timezone, complex, str, bytes)):
         return None
     if (
         isinstance(x, guards.ScriptType)

@@ -115,6 +115,28 @@ except KeyError as error:
     assert printed == ["2024-07-01T14:00:00+02:00 Europe/Berlin 1:00:00", "True"]
 
 
+def test_a_time_zone_hands_the_one_behind_it_to_no_object_of_a_script(run):
+    body = """
+from zoneinfo import ZoneInfo
+class Moment:
+    def replace(self, tzinfo):
+        got(tzinfo)
+        return self
+    def toordinal(self):
+        return 1
+for name in ('fromutc', 'utcoffset', 'dst', 'tzname'):
+    try:
+        getattr(ZoneInfo('Europe/Berlin'), name)(Moment())
+    except (TypeError, AttributeError):
+        print(name)
+"""
+    zones = zones_for([body], {})
+    if not zones:
+        pytest.skip("this system has no IANA time zones")
+    _, printed = run(body, zones=zones)
+    assert printed == ["fromutc", "utcoffset", "dst", "tzname"]
+
+
 def test_zones_are_fetched_only_for_scripts_that_use_them_and_from_no_other_folder():
     assert zones_for(["'Europe/Berlin'"], {}) == {}
     assert zones_for(["import zoneinfo\n'../../../etc/passwd' '/etc/passwd' 'Nowhere/There'"], {"zone": "../x"}) == {}

@@ -101,6 +101,8 @@ class Zone(dt.tzinfo):
 
     def fromutc(self, moment: dt.datetime) -> dt.datetime:
         """Return that moment, given in UTC, in this zone."""
+        if type(moment) is not dt.datetime:  # a method of another's would be given the zone that is behind this one
+            raise TypeError("fromutc() takes a datetime")
         return self._zone.fromutc(moment.replace(tzinfo=self._zone)).replace(tzinfo=self)
 
     def __setattr__(self, name: str, value: object) -> None:
