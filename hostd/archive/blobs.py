@@ -38,6 +38,8 @@ if _sync_file_range is not None:
 
 ATTACHED = ".attached"
 """How the names of files end that somebody attached: without an index nothing else tells a DICOM file among them from an instance."""
+PRODUCT = ".made"
+"""How the names of files end that were made of others, to be sent: without an index nothing else tells them from what was received."""
 
 
 class BlobFile:
@@ -146,8 +148,8 @@ class Blobs(Protocol):
         """Begin a new file that holds no instance, under a fresh name that ends with `ATTACHED`."""
         ...
 
-    def vacant(self) -> Vacancy:
-        """Return a fresh name for a file that somebody else makes."""
+    def vacant(self, *, is_product: bool = False) -> Vacancy:
+        """Return a fresh name for a file that somebody else makes; that of a product ends with `PRODUCT`."""
         ...
 
     def path(self, name: str) -> Path:
@@ -213,9 +215,9 @@ class FolderBlobs:
         name = self._fresh(secrets.token_hex(1)) + ATTACHED
         return BlobFile(name, self._folder / name)
 
-    def vacant(self) -> Vacancy:
-        """Return a fresh name for a file that somebody else makes."""
-        name = self._fresh(secrets.token_hex(1))
+    def vacant(self, *, is_product: bool = False) -> Vacancy:
+        """Return a fresh name for a file that somebody else makes; that of a product ends with `PRODUCT`."""
+        name = self._fresh(secrets.token_hex(1)) + (PRODUCT if is_product else "")
         return Vacancy(name, self._folder / name)
 
     def tidy(self) -> None:

@@ -1,6 +1,8 @@
-"""An index made anew of the files, when it is lost: every instance that they hold, the first of each identity current, others as versions.
+"""An index made anew of the files, when it is lost: every instance that they hold.
 
-What only the index knew is gone: labels, metadata, events, what was sent, and what attachments belong to: those are put aside, whole. Nothing is told to scripts, so that nothing is sent again.
+Of several contents of one identity the newest is current, or the first, as `ingest.on_conflict` has it, and the others are versions; what was
+made of an instance to be sent takes no place of what was received. What only the index knew is gone: labels, metadata, events, what was sent, what was deleted and
+is still in the trash, and what attachments belong to: those are put aside, whole. Nothing is told to scripts, so that nothing is sent again.
 """
 
 from __future__ import annotations
@@ -18,9 +20,9 @@ from sqlalchemy import Connection
 from hostd.archive import digests, leases, receiving, sqlite
 from hostd.archive import tables as t
 from hostd.archive.archive import is_held
-from hostd.archive.blobs import ATTACHED, stored_at, sync_directory
+from hostd.archive.blobs import ATTACHED, PRODUCT, stored_at, sync_directory
 from hostd.archive.database import INDEX, bring_up_to_date, open_engine
-from hostd.archive.receiving import KEPT, Arrival
+from hostd.archive.receiving import KEPT, Arrival, OnConflict
 from hostd.archive.records import Blob, Origin
 from hostd.config.place import Place
 from hostd.dicom.header import read_header
@@ -50,29 +52,34 @@ class Rebuilt:
     unreadable: dict[str, str] = field(default_factory=dict)
 
 
-def rebuild(place: Path | Place, *, progress: Progress = lambda _size, _total: None) -> Rebuilt:
-    """Make an index of the files of an archive that has none. Raises `NodeError`."""
+def rebuild(
+    place: Path | Place,
+    *,
+    on_conflict: OnConflict = "newest",
+    progress: Progress = lambda _size, _total: None,
+) -> Rebuilt:
+    """Make an index of the files of an archive that has none; nothing is refused, so "refuse" is as "first". Raises `NodeError`."""
     place = Place.of(place)
     data = place.data
     if is_held(data):
         raise NodeError(f"a node runs on {data}: stop it first")
-    files = sorted(_files(place.blobs), key=lambda path: path.stat().st_mtime_ns)
+    files = sorted(_files(place.blobs), key=lambda path: (path.name.endswith(PRODUCT), path.stat().st_mtime_ns))
     if not files:
         raise NodeError(f"there are no files in {place.blobs}")
     rebuilt = Rebuilt(size=sum(path.stat().st_size for path in files))
     progress(0, rebuilt.size)
     if place.database is not None:
-        _in_database(place, files, rebuilt, progress)
+        _in_database(place, files, on_conflict, rebuilt, progress)
         return rebuilt
     if (data / INDEX).exists():
         raise NodeError(
             f"{data} has an index: move {data / INDEX} (and its -wal and -shm) away first, nothing is overwritten"
         )
-    _in_file(place, files, rebuilt, progress)
+    _in_file(place, files, on_conflict, rebuilt, progress)
     return rebuilt
 
 
-def _in_file(place: Place, files: list[Path], rebuilt: Rebuilt, progress: Progress) -> None:
+def _in_file(place: Place, files: list[Path], on_conflict: OnConflict, rebuilt: Rebuilt, progress: Progress) -> None:
     """Make it beside its place, where it is whole or not there."""
     coming = place.data / f"{INDEX}.rebuilt"
     for old in (coming, Path(f"{coming}-wal"), Path(f"{coming}-shm")):
@@ -82,9 +89,10 @@ def _in_file(place: Place, files: list[Path], rebuilt: Rebuilt, progress: Progre
         bring_up_to_date(engine)
         for at in range(0, len(files), _AT_ONCE):
             with engine.begin() as connection:
-                _enter_all(connection, place, files[at : at + _AT_ONCE], rebuilt, progress)
+                _enter_all(connection, place, files[at : at + _AT_ONCE], on_conflict, rebuilt, progress)
         with engine.begin() as connection:
             _tell_nobody(connection)
+            rebuilt.versions = _count_versions(connection)
         with engine.connect() as connection:
             connection.exec_driver_sql("ROLLBACK")
             connection.connection.driver_connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # type: ignore[union-attr]
@@ -95,7 +103,9 @@ def _in_file(place: Place, files: list[Path], rebuilt: Rebuilt, progress: Progre
     sync_directory(place.data)
 
 
-def _in_database(place: Place, files: list[Path], rebuilt: Rebuilt, progress: Progress) -> None:
+def _in_database(
+    place: Place, files: list[Path], on_conflict: OnConflict, rebuilt: Rebuilt, progress: Progress
+) -> None:
     """Make it in one transaction: a node that starts over half of an index would sweep the files of the other half."""
     engine = open_engine(place, writes=True)
     try:
@@ -103,8 +113,9 @@ def _in_database(place: Place, files: list[Path], rebuilt: Rebuilt, progress: Pr
         with engine.begin() as connection:
             connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")  # files are read meanwhile
             _require_empty(connection)
-            _enter_all(connection, place, files, rebuilt, progress)
+            _enter_all(connection, place, files, on_conflict, rebuilt, progress)
             _tell_nobody(connection)
+            rebuilt.versions = _count_versions(connection)
             _put_aside(place, rebuilt)
     finally:
         engine.dispose()
@@ -117,14 +128,21 @@ def _require_empty(connection: Connection) -> None:
         raise NodeError("the database has an index: name an empty one, nothing is overwritten")
 
 
-def _enter_all(connection: Connection, place: Place, files: list[Path], rebuilt: Rebuilt, progress: Progress) -> None:
+def _enter_all(
+    connection: Connection,
+    place: Place,
+    files: list[Path],
+    on_conflict: OnConflict,
+    rebuilt: Rebuilt,
+    progress: Progress,
+) -> None:
     for path in files:
         size = path.stat().st_size
-        _enter(connection, place, path, rebuilt)
+        _enter(connection, place, path, on_conflict, rebuilt)
         progress(size, rebuilt.size)
 
 
-def _enter(connection: Connection, place: Place, path: Path, rebuilt: Rebuilt) -> None:
+def _enter(connection: Connection, place: Place, path: Path, on_conflict: OnConflict, rebuilt: Rebuilt) -> None:
     name = str(path.relative_to(place.blobs))
     if name.endswith(ATTACHED):
         rebuilt.unreadable[name] = "it was attached to something, which only the lost index knew"
@@ -134,13 +152,12 @@ def _enter(connection: Connection, place: Place, path: Path, rebuilt: Rebuilt) -
     except (UnparsableError, OSError) as error:
         rebuilt.unreadable[name] = str(error)
         return
-    outcome = receiving.take_in(connection, arrival, "first")
+    is_newest = on_conflict == "newest" and not name.endswith(PRODUCT)
+    outcome = receiving.take_in(connection, arrival, "newest" if is_newest else "first")
     if outcome not in KEPT:  # the same data set is there already: the file is of no use, and is kept all the same
         rebuilt.repeats.append(name)
     elif outcome == "stored":
         rebuilt.instances += 1
-    else:
-        rebuilt.versions += 1
 
 
 def _arrival(path: Path, name: str) -> Arrival:
@@ -164,6 +181,10 @@ def _put_aside(place: Place, rebuilt: Rebuilt) -> None:
         aside = place.data / UNREADABLE / name.replace("/", "_")
         aside.parent.mkdir(mode=0o700, exist_ok=True)
         shutil.move(stored_at(place, name), aside)
+
+
+def _count_versions(connection: Connection) -> int:
+    return connection.execute(sa.select(sa.func.count()).select_from(t.version)).scalar_one()
 
 
 def _tell_nobody(connection: Connection) -> None:

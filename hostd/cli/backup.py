@@ -107,14 +107,16 @@ def verify(
 
 @index.command()
 def rebuild(config: Config = None, as_json: AsJson = False) -> None:
-    """Make an index of the files, when it is lost. Labels, metadata, events and deliveries are not in the files. Exit code 1: some hold no instance.
+    """Make an index of the files, when it is lost and no backup is there. Exit code 1: some hold no instance.
 
-    Those are put aside, whole: attachments are among them.
+    Those are put aside, whole: attachments are among them. Labels, metadata, events, deliveries, protected patients, modalities and peers put by HTTP, promises
+    of storage commitment, pseudonyms and the installation's secret are not in the files; what was deleted and is in the trash comes back.
     """
-    place = settings_of(config).node.place
+    settings = settings_of(config)
+    place = settings.node.place
     data = place.data
     with _shown("rebuilding") as progress:
-        found = rebuilding.rebuild(place, progress=progress)
+        found = rebuilding.rebuild(place, on_conflict=settings.ingest.on_conflict, progress=progress)
     if as_json:
         print_json(asdict(found))
     else:

@@ -122,7 +122,7 @@ class Passing:
             for key in sorted({one.key for one in wanted}):
                 locks.enter_context(self._making.holding(key))
             missing = list({one.key: one for one in wanted if self._known(one.key) is None}.values())
-            spares = [self._archive.blobs.vacant() for _ in missing]
+            spares = [self._archive.blobs.vacant(is_product=True) for _ in missing]
             blobs = self._archive.blobs
             pairs = [(blobs.path(one.stored.blob), spare.path) for one, spare in zip(missing, spares, strict=True)]
             try:
@@ -183,7 +183,7 @@ class Passing:
 
     def _make(self, key: tuple[str, str], stored: Stored, source: Product) -> Product:
         target = syntaxes.by_uid(key[1])
-        spare = self._archive.blobs.vacant()
+        spare = self._archive.blobs.vacant(is_product=True)
         try:
             receipt = transcode_twice(self._pool, source.path, target, spare.path, give_up=self._products.is_stopping)
             require_same_instance(spare.path, stored.sop_instance_uid)

@@ -200,7 +200,7 @@ class Products:
         return tool is not None and receipt.facts.get("codec_version") != tool.version()
 
     def _make(self, work: _Work, earlier: StoredReceipt | None) -> Product:
-        spare = self._archive.blobs.vacant()
+        spare = self._archive.blobs.vacant(is_product=True)
         try:
             receipt = self._carry_out(work, spare.path)
         except TranscodeError as error:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from hostd.archive.attachments import Room
-from hostd.archive.blobs import ATTACHED
+from hostd.archive.blobs import ATTACHED, PRODUCT
 from hostd.archive.hierarchy import Size, Stored
 from hostd.archive.instances import Statistics
 from hostd.archive.labels import Subject
@@ -133,7 +133,7 @@ def _in_bytes(name: str, size: int) -> dict[str, int | str]:
 
 def file_uuid(name: str) -> str:
     """Return the random name of a file in the form of a UUID."""
-    own = name.rpartition("/")[2].removesuffix(ATTACHED)
+    own = name.rpartition("/")[2].removesuffix(ATTACHED).removesuffix(PRODUCT)
     return f"{own[:8]}-{own[8:12]}-{own[12:16]}-{own[16:20]}-{own[20:]}"
 
 

@@ -48,7 +48,8 @@ def test_every_instance_is_found_again_with_its_content_and_nothing_is_told(node
         assert next_due(connection) is not None
 
 
-def test_other_content_of_one_identity_becomes_a_version_and_the_first_stays_current(node):
+@pytest.mark.parametrize("on_conflict", ["newest", "first", "refuse"])
+def test_other_content_of_one_identity_is_current_or_a_version_as_on_conflict_has_it(node, on_conflict):
     content = small_file(PatientComments="first")
     first = node.receive(content)
     path = node.archive.blobs.path(first.blob.name)
@@ -57,13 +58,30 @@ def test_other_content_of_one_identity_becomes_a_version_and_the_first_stays_cur
     repeat = path.with_name("e" * 32)
     shutil.copy(path, repeat)
     lose_index(node)
-    found = rebuild(node.folder.data)
+    os.utime(later, ns=(later.stat().st_atime_ns, path.stat().st_mtime_ns + 2))
+    os.utime(repeat, ns=(later.stat().st_atime_ns, path.stat().st_mtime_ns + 1))
+    found = rebuild(node.folder.data, on_conflict=on_conflict)
     assert (found.instances, found.versions, len(found.repeats)) == (1, 1, 1)
     assert (node.folder.data / UNREADABLE / f"node_{path.parent.name}_{'e' * 32}").exists()
     node.open()
     with node.archive.read() as connection:
-        assert instances.get(connection, first.id).blob.name == first.blob.name
+        current = node.archive.blobs.path(instances.get(connection, first.id).blob.name)
+    assert current == (later if on_conflict == "newest" else path)
     assert later.exists()
+    assert path.exists()
+
+
+def test_what_was_made_to_be_sent_takes_no_place_of_what_was_received(node):
+    content = small_file(PatientComments="first")
+    first = node.receive(content)
+    made = node.archive.blobs.vacant(is_product=True).path
+    made.write_bytes(content.replace(b"first", b"other"))
+    lose_index(node)
+    found = rebuild(node.folder.data)
+    assert (found.instances, found.versions) == (1, 1)
+    node.open()
+    with node.archive.read() as connection:
+        assert instances.get(connection, first.id).blob == first.blob
 
 
 def test_what_holds_no_instance_is_put_aside_where_no_sweep_finds_it(node):
