@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from difflib import get_close_matches
+from types import GeneratorType
 from typing import Any, Protocol
 
 import msgspec
@@ -13,6 +14,17 @@ from hostd.sandbox.refusals import PixelsUnknown, TooManyActions, UnknownKeyword
 
 MAX_NAMES_READ = 1000
 """How many different tags a run records as read; more are read, but not recorded."""
+
+
+YIELDS = "contains `yield`, so that a call of it does nothing: ask for what is to be done without `yield`"
+
+
+def called(handler: Callable[..., Any], *given: object) -> Any:
+    """Call a handler; return what it does. Raises what it raises, and `TypeError` where it did nothing but make a generator."""
+    result = handler(*given)
+    if isinstance(result, GeneratorType):
+        raise TypeError("the handler returned a generator, of which nothing was done: nobody goes through it")
+    return result
 
 
 class Ask(Protocol):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ast
 import contextlib
-from collections.abc import Callable
-from types import TracebackType
+from collections.abc import Callable, Iterator
+from inspect import CO_GENERATOR
+from types import FunctionType, TracebackType
 from typing import Any
 
 import msgspec
@@ -13,9 +14,9 @@ import msgspec
 from hostd.sandbox import api, filters, frames, handles, library, policy, reading, schedules, told
 from hostd.sandbox.facades.numbers import give_zones
 from hostd.sandbox.namespace import Language
-from hostd.sandbox.orthanc.callbacks import HEARTBEAT
+from hostd.sandbox.orthanc.callbacks import CALLBACKS, HEARTBEAT
 from hostd.sandbox.orthanc.spelling import Spelling
-from hostd.sandbox.run import Ask, Log, Run, World
+from hostd.sandbox.run import YIELDS, Ask, Log, Run, World, called
 
 _MAX_MESSAGE = 2000
 _MAX_FRAMES = 20
@@ -70,6 +71,8 @@ class Script:
                 )
         self.schedules = self._scheduled()
         self.handlers += dict.fromkeys(schedule.function for schedule in self.schedules)
+        if yielding := list(self._yielding()):
+            raise RefusedScriptError(yielding)
         self.load_log = self._output.lines
 
     def run(self, event: frames.Event, ask: Ask) -> frames.Result:
@@ -82,7 +85,7 @@ class Script:
         handler = self._globals.get(event.handler) if is_called else None
         try:
             if callable(handler):
-                failure = _failure_of(lambda: handler(*subject, host))
+                failure = _failure_of(lambda: called(handler, *subject, host))
             elif event.handler in self._spelling.handlers():
                 failure = _failure_of(lambda: self._spelling.run(run, event, self._globals))
             else:
@@ -105,7 +108,7 @@ class Script:
 
         def ask_filter() -> object:
             if handler is not None:
-                return handler(*filters.subjects(run, question), host)
+                return called(handler, *filters.subjects(run, question), host)
             if question.handler in self._spelling.handlers():
                 return self._spelling.judge(run, question, host, self._globals)
             raise LookupError(f"the script has no function called {question.handler}")
@@ -120,6 +123,15 @@ class Script:
         return msgspec.structs.replace(
             decided[-1], id=question.id, log=run.log.lines, tags_read=list(run.read), failure=failure
         )
+
+    def _yielding(self) -> Iterator[frames.Finding]:
+        """Find the handlers that are generators."""
+        for name in dict.fromkeys((*self.handlers, *CALLBACKS)):
+            handler = self._globals.get(name)
+            if isinstance(handler, FunctionType) and handler.__code__.co_flags & CO_GENERATOR:
+                code = handler.__code__
+                file = policy.file_of(code.co_filename) or ""
+                yield frames.Finding("problem", code.co_firstlineno, 0, name, f"{name} {YIELDS}", file)
 
     def _scheduled(self) -> list[frames.Schedule]:
         """Return what runs by the clock. Raises `RefusedScriptError`."""

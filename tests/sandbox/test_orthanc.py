@@ -672,6 +672,17 @@ def test_destinations_and_tags_are_read_from_the_text():
     assert ("handler", 1, "OnStoredInstance") in kinds
 
 
+def test_a_callback_that_yields_is_refused_and_one_that_gives_a_generator_fails():
+    (problem,) = findings(body("yield 1"))
+    assert (problem.line, problem.name) == (1, "OnStoredInstance")
+    script = Script(
+        make_load(
+            body("return (SendToModality(instanceId, name) for name in ['archive'])"),
+        )
+    )
+    assert "returned a generator" in script.run(make_event(), lambda *_: []).failure.message
+
+
 def test_one_event_is_handled_in_one_spelling():
     source = body("pass") + "\ndef on_stored_instance(instance, host):\n    pass\n"
     (problem,) = [one for one in findings(source) if one.kind == "problem"]

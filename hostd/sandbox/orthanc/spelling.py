@@ -22,7 +22,7 @@ from hostd.sandbox.orthanc.tables import (
     tags_of,
 )
 from hostd.sandbox.read_only import ReadOnly
-from hostd.sandbox.run import Run
+from hostd.sandbox.run import Run, called
 from hostd.sandbox.schedules import LONGEST_S, SHORTEST_S
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
@@ -154,7 +154,7 @@ class Spelling:
         function = names.get(name)
         if not callable(function):
             raise LookupError(f"the script has no function called {name}")  # noqa: TRY004 - as for a handler of hostd's
-        return function(*arguments[: self._defined[name]])
+        return called(function, *arguments[: self._defined[name]])
 
     def _in_run(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
         def called(*given: object, **named: object) -> Any:
