@@ -264,10 +264,7 @@ class FolderBlobs:
 
     def holds(self, name: str, size: int) -> bool:
         """Tell whether the file of that name is there, with so many bytes."""
-        try:
-            return self.path(name).stat().st_size == size
-        except OSError:  # what cannot even be looked at is no safe copy
-            return False
+        return is_whole(self.path(name), size)
 
     def sync_directories(self, names: Iterable[str]) -> None:
         """Put the names of these files on stable storage, each folder once, where they are not there yet. Raises `StorageError`."""
@@ -287,6 +284,14 @@ class FolderBlobs:
         for name in names_under(self._folder, self._prefix):
             if name not in spare:
                 yield name
+
+
+def is_whole(file: Path, size: int) -> bool:
+    """Tell whether a file is there, with so many bytes."""
+    try:
+        return file.stat().st_size == size
+    except OSError:  # what cannot even be looked at is no safe copy
+        return False
 
 
 def names_under(folder: Path, prefix: str) -> Iterator[str]:

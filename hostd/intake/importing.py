@@ -23,7 +23,7 @@ from sqlalchemy import Connection, Engine
 from hostd.archive import receiving, removal
 from hostd.archive import tables as t
 from hostd.archive.archive import Archive, is_held
-from hostd.archive.blobs import FolderBlobs, import_prefix
+from hostd.archive.blobs import FolderBlobs, import_prefix, is_whole, stored_at
 from hostd.archive.bulletin import Bulletin
 from hostd.archive.company import TOPICS, Guest
 from hostd.archive.database import INDEX, open_engine
@@ -266,7 +266,7 @@ class Importer:
             quiet_s=terms.quiet_of(candidate.header.text(_MODALITY)),
             silent=not terms.raises_events,
             file=str(path).encode("utf-8", "backslashreplace").decode(),
-            is_there=self._blobs.holds,
+            is_there=self._holds,
         )
         return _Copied(path, status, arrival)
 
@@ -280,8 +280,10 @@ class Importer:
                 return "stored", ""
         content = content_of(candidate.source, offset=candidate.offset)
         with self._connected() as connection:
-            terms, holds = self._terms, self._blobs.holds
-            return receiving.foresee(connection, identity, content, terms.on_conflict, holds), content
+            return receiving.foresee(connection, identity, content, self._terms.on_conflict, self._holds), content
+
+    def _holds(self, name: str, size: int) -> bool:
+        return is_whole(stored_at(self._place, name), size)
 
     def _connected(self) -> AbstractContextManager[Connection]:
         assert self._reading is not None
