@@ -141,20 +141,19 @@ def test_an_association_that_breaks_costs_one_instance_and_the_rest_goes_over_an
 def test_an_identifier_that_means_nothing_is_refused_and_the_association_goes_on(hold, asks, peer):
     holder = hold(1, modalities=archive_at(peer))
     asker = asks(holder)
-    for data_set, comment in (
-        (identifier(None, StudyInstanceUID=STUDY), "the level is"),
-        (identifier("PATIENT", PatientID="P1"), "not one of STUDY"),
-        (identifier("STUDY"), "StudyInstanceUID says not"),
-        (identifier("IMAGE", StudyInstanceUID=STUDY), "SOPInstanceUID says not"),
-        (identifier("STUDY", StudyInstanceUID="1.2.*"), "which is no UID"),
-        (b"\x08\x00\x52\x00\x06\x00\x00\x00SERIES\x0d", "SeriesInstanceUID says not"),
-        (b"\x08\x00\x52\x00\xff\xff\xff\xffSERIES", "the level is"),
-        (b"", "the level is"),
+    for data_set, status, comment in (
+        (identifier(None, StudyInstanceUID=STUDY), 0xA900, "the level is"),
+        (identifier("PATIENT", PatientID="P1"), 0xA900, "not one of STUDY"),
+        (identifier("STUDY"), 0xA900, "StudyInstanceUID says not"),
+        (identifier("IMAGE", StudyInstanceUID=STUDY), 0xA900, "SOPInstanceUID says not"),
+        (identifier("STUDY", StudyInstanceUID="1.2.*"), 0xA900, "which is no UID"),
+        (b"\x08\x00\x52\x00\x06\x00\x00\x00SERIES\x0d", 0xC000, "cut off"),
+        (b"\x08\x00\x52\x00\xff\xff\xff\xffSERIES", 0xA900, "the level is"),
+        (b"", 0xA900, "the level is"),
     ):
         asker.ask(data_set, destination="ARCHIVE")
         responses, _, said = asker.ended()
-        assert responses[-1][0] == 0xA900
-        assert comment in said
+        assert (responses[-1][0], comment in said) == (status, True), said
     asker.ask(identifier(StudyInstanceUID=STUDY), destination="ARCHIVE")
     assert asker.ended()[0][-1] == (0, None, 1, 0, 0)
 
