@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
+from functools import lru_cache
 
 from hostd.delivery.negotiation import UNCOMPRESSED
 from hostd.dicom.commitment import PUSH_MODEL, SYNTAXES
@@ -90,7 +90,7 @@ def _best_to_send_in(proposed: Sequence[str]) -> list[str]:
     return sorted(proposed, key=_rank)
 
 
-@cache
+@lru_cache(256)
 def _rank(uid: str) -> int:
     """Return how well a transfer syntax suits: documents and pixels that no codec takes can be sent uncompressed or deflated only."""
     if uid in UNCOMPRESSED:
