@@ -1,7 +1,6 @@
 """A job that takes its sources away takes only what its results were made of (P1, P4)."""
 
 import io
-import uuid
 
 import msgspec
 import pytest
@@ -10,6 +9,7 @@ from jobs_kit import get, run_out, runner_of
 from pydicom import dcmread
 
 from hostd.archive import instances, jobs
+from hostd.archive.job_uids import JobUids
 from hostd.archive.pseudonyms import IndexPseudonyms
 from hostd.archive.records import Origin
 from hostd.editing.editor import WORKER, Editor
@@ -51,9 +51,8 @@ class Bench:
     def __init__(self, archive, pool):
         self.archive = archive
         self.intake = Intake(archive, on_conflict="newest", name_sender=lambda _origin: None)
-        editor = Editor(
-            pool, archive.secret, IndexPseudonyms(archive, archive.secret), {}, archive.clock, system="test"
-        )
+        names = IndexPseudonyms(archive, archive.secret)
+        editor = Editor(pool, archive.secret, names, {}, JobUids(archive), archive.clock, system="test")
         self.kind = Interrupted(Modifies(archive, self.intake, Products(archive, pool, None, editor)))
         self.runner = runner_of(archive, self.kind, **{TYPE: self.kind})
 
@@ -69,7 +68,7 @@ class Bench:
 
     def submit(self, ids, **options):
         change = Modify(set={"SeriesDescription": "new"}, **options)
-        asked = Modification(change, "series", str(uuid.uuid4()), keep_source=False)
+        asked = Modification(change, "series", keep_source=False)
         now = self.archive.clock.now()
         return self.archive.writer.do(
             lambda c: jobs.submit(c, TYPE, msgspec.to_builtins(asked), now, items=ids), topics=jobs.TOPICS
