@@ -28,7 +28,7 @@ Verb = Literal["set_metadata", "label", "unlabel"]
 
 @dataclass(frozen=True, slots=True)
 class Marks:
-    """What is noted of one."""
+    """What is noted of a resource of one of the four levels: metadata by name, and labels."""
 
     metadata: dict[str, str] = field(default_factory=dict)
     labels: list[str] = field(default_factory=list)

@@ -151,7 +151,7 @@ class Gone:
     """Ends what was to be told to a target that the configuration has no more: it fails, in the open."""
 
     def prepare(self, task: Task) -> Done:
-        """Say so."""
+        """Fail the task with what to do: raises `ActionFault`, always."""
         name = task.queue.removeprefix(QUEUE)
         raise ActionFault(
             f"the target {name} is no longer in the configuration; put it back, then `hostd actions retry {task.id}`"

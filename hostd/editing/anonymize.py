@@ -56,7 +56,7 @@ def _with_statement(result: el.Elements, step: Anonymize, project: Project) -> e
     ]
     result = el.with_text(result, _REMOVED, b"CS", "YES")
     result = el.with_text(result, _METHOD, b"LO", "hostd: PS3.15 2026c Table E.1-1")
-    result = el.with_items(result, _METHOD_CODES, [*known, *(_code(code, meaning) for code, meaning in codes)])
+    result = el.with_items(result, _METHOD_CODES, [*known, *(el.code_item(code, meaning) for code, meaning in codes)])
     result = el.with_text(result, _LONGITUDINAL, b"CS", _TEMPORAL[project.dates])
     if step.redacted:
         result = el.with_text(result, _BURNED_IN, b"CS", "NO")
@@ -70,9 +70,3 @@ def _named(keys: tuple[str, ...]) -> frozenset[int]:
 
 def _items(elements: el.Elements, tag: int) -> list[el.Elements]:
     return el.items(elements[tag]) if tag in elements and elements[tag].value else []
-
-
-def _code(value: str, meaning: str) -> el.Elements:
-    item = el.with_text({}, 0x00080100, b"SH", value)
-    item = el.with_text(item, 0x00080102, b"SH", "DCM")
-    return el.with_text(item, 0x00080104, b"LO", meaning)

@@ -197,9 +197,9 @@ def _header(source: Source, step: Redact, terms: Terms) -> el.Elements:
     header = el.without(source.header, *_OF_PIXELS)
     original = el.with_text({}, 0x00081150, b"UI", el.text(header, _SOP_CLASS))
     original = el.with_text(original, 0x00081155, b"UI", el.text(header, _SOP_INSTANCE))
-    original = el.with_item(original, _PURPOSE, _code("121322", "Source image for image processing operation"))
+    original = el.with_item(original, _PURPOSE, el.code_item("121322", "Source image for image processing operation"))
     header = el.with_item(header, _SOURCE_IMAGES, original)
-    header = el.with_item(header, _DERIVATION_CODES, _code("113047", "Pixel by pixel mask"))
+    header = el.with_item(header, _DERIVATION_CODES, el.code_item("113047", "Pixel by pixel mask"))
     known = header[_DERIVATION].value.rstrip(b" \0") if _DERIVATION in header else b""
     text = b"; ".join(filter(None, (known, b"Regions blanked by hostd")))
     if len(text) > 1024:
@@ -213,9 +213,3 @@ def _header(source: Source, step: Redact, terms: Terms) -> el.Elements:
     scope = f"instance\0{edits.canonical(step)}"
     uid = uids.new_uid(terms.key, scope, el.text(source.header, _SOP_INSTANCE))
     return el.with_text(header, _SOP_INSTANCE, b"UI", uid)
-
-
-def _code(value: str, meaning: str) -> el.Elements:
-    item = el.with_text({}, 0x00080100, b"SH", value)
-    item = el.with_text(item, 0x00080102, b"SH", "DCM")
-    return el.with_text(item, 0x00080104, b"LO", meaning)

@@ -117,7 +117,7 @@ def sources(connection: Connection, ids: Sequence[str]) -> list[Source]:
 
 
 class Modifies:
-    """Carries them out."""
+    """Carries out the jobs that modify, de-identify, split and merge, a few instances a step."""
 
     def __init__(self, archive: Archive, intake: Intake, products: Makes) -> None:
         self._archive = archive

@@ -76,12 +76,12 @@ def derived(header: el.Elements, source: TransferSyntax, target: TransferSyntax,
     original = el.with_text(original, _REFERENCED_INSTANCE, b"UI", el.text(header, SOP_INSTANCE))
     # CID 7202; a predecessor that is compressed itself has no code of its own.
     purpose = ("121322", "Source image for image processing operation") if source.is_compressed else _UNCOMPRESSED
-    as_source = el.with_item(original, _PURPOSE_CODES, _code(*purpose))
+    as_source = el.with_item(original, _PURPOSE_CODES, el.code_item(*purpose))
     if _SHARED_GROUPS in header or _FRAME_GROUPS in header:
         header = _with_derived_frames(header, as_source, how)
         header = el.with_item(header, _EVIDENCE, _evidence(header, original))
     header = el.with_item(header, _SOURCE_IMAGES, as_source)
-    header = el.with_item(header, _DERIVATION_CODES, _code(*_LOSSY_COMPRESSION))
+    header = el.with_item(header, _DERIVATION_CODES, el.code_item(*_LOSSY_COMPRESSION))
     header = el.with_text(header, SOP_INSTANCE, b"UI", uid)
     header = _with_derived_type(header, _IMAGE_TYPE)
     header = _with_appended(header, _DERIVATION, b"ST", how, "; ", _MAX_TEXT)
@@ -153,7 +153,7 @@ def _with_derived_frames(header: el.Elements, source: el.Elements, how: str) -> 
     shared, frames = (_items(header, tag) for tag in (_SHARED_GROUPS, _FRAME_GROUPS))
     derivation = el.with_text({}, _DERIVATION, b"ST", how)
     derivation = el.with_item(derivation, _SOURCE_IMAGES, source)
-    derivation = el.with_item(derivation, _DERIVATION_CODES, _code(*_LOSSY_COMPRESSION))
+    derivation = el.with_item(derivation, _DERIVATION_CODES, el.code_item(*_LOSSY_COMPRESSION))
     if any(_DERIVATION_GROUP in item for item in frames):
         frames = [el.with_item(item, _DERIVATION_GROUP, derivation) for item in frames]
     else:
@@ -192,9 +192,3 @@ def _with_appended(
     if most and len(whole) > most:
         whole = value.encode("ascii")
     return header | {tag: el.Element(tag, vr, whole + b" " * (len(whole) % 2))}
-
-
-def _code(value: str, meaning: str) -> el.Elements:
-    item = el.with_text({}, 0x00080100, b"SH", value)
-    item = el.with_text(item, 0x00080102, b"SH", "DCM")
-    return el.with_text(item, 0x00080104, b"LO", meaning)

@@ -492,6 +492,13 @@ def with_item(elements: Elements, tag: int, item: Elements) -> Elements:
     return with_items(elements, tag, [*(items(known) if known and known.value else []), item])
 
 
+def code_item(value: str, meaning: str) -> Elements:
+    """Return the item of a code sequence with a code of DCM (PS3.16 Annex D)."""
+    item = with_text({}, 0x00080100, b"SH", value)
+    item = with_text(item, 0x00080102, b"SH", "DCM")
+    return with_text(item, 0x00080104, b"LO", meaning)
+
+
 def with_items(elements: Elements, tag: int, contents: list[Elements]) -> Elements:
     """Return the elements with a sequence of these items."""
     return elements | {tag: Element(tag, b"SQ", _encoded_items(contents, implicit=False))}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Query, Request
@@ -14,7 +13,7 @@ from hostd.archive.archive import Archive
 from hostd.archive.changes import Change, Export, Level, Log, Page
 from hostd.dicom.header import Header
 from hostd.web.parameters import LARGEST, is_set
-from hostd.web.responses import JsonResponse
+from hostd.web.responses import JsonResponse, orthanc_seconds
 
 Entry = TypeVar("Entry")
 
@@ -65,7 +64,7 @@ def _page(name: str, page: Page[Entry], form: Callable[[Entry], dict[str, Any]])
 def _change_form(change: Change) -> dict[str, Any]:
     return {
         "ChangeType": change.type,
-        "Date": orthancs_time(change.at),
+        "Date": orthanc_seconds(change.at),
         "ID": change.id,
         "Path": f"/{_PATHS[change.level]}/{change.id}",
         "ResourceType": change.level.capitalize(),
@@ -76,7 +75,7 @@ def _change_form(change: Change) -> dict[str, Any]:
 def _export_form(export: Export) -> dict[str, Any]:
     header = Header.decode(export.event.header) if export.event.header is not None else None
     return {
-        "Date": orthancs_time(export.event.at),
+        "Date": orthanc_seconds(export.event.at),
         "ID": export.event.subject,
         "Path": f"/instances/{export.event.subject}",
         "PatientID": header.identity.patient_id if header else "",
@@ -87,8 +86,3 @@ def _export_form(export: Export) -> dict[str, Any]:
         "SeriesInstanceUID": header.series_instance_uid if header else "",
         "StudyInstanceUID": header.study_instance_uid if header else "",
     }
-
-
-def orthancs_time(at: float) -> str:
-    """Return a time of the index (seconds since 1970 UTC) as Orthanc writes it: UTC, to the second."""
-    return datetime.fromtimestamp(at, UTC).strftime("%Y%m%dT%H%M%S")

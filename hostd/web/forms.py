@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
 from hostd.archive.attachments import Room
@@ -12,6 +11,7 @@ from hostd.archive.instances import Statistics
 from hostd.archive.labels import Subject
 from hostd.archive.records import Instance
 from hostd.intake.reception import Received
+from hostd.web.responses import orthanc_seconds
 
 _ORIGINS = {"dicom": "DicomProtocol", "http": "RestApi", "script": "Plugins", "import": "Unknown"}
 _MIB = 1 << 20
@@ -51,7 +51,7 @@ def level_form(stored: Stored, indexes: list[int | None] | None = None) -> dict[
         "ID": stored.id,
         "IsStable": stored.is_stable,
         "Labels": stored.labels,
-        "LastUpdate": orthanc_time(stored.updated_at),
+        "LastUpdate": orthanc_seconds(stored.updated_at),
         "MainDicomTags": stored.attributes[stored.level],
         "Type": TYPES[stored.level],
     }
@@ -103,11 +103,6 @@ def _series_status(expected: int | None, indexes: list[int | None]) -> str:
     return "Complete" if len(numbers) == expected else "Missing"
 
 
-def orthanc_time(at: float) -> str:
-    """Return a time of the index as Orthanc writes it: UTC, to the second."""
-    return datetime.fromtimestamp(at, UTC).strftime("%Y%m%dT%H%M%S")
-
-
 def size_form(size: Size, attached: Room, subject: Subject) -> dict[str, int | str]:
     """Return what `GET …/statistics` answers of one of the four levels."""
     counts: dict[str, int | str] = {
@@ -150,7 +145,7 @@ def metadata_of(instance: Instance) -> dict[str, str]:
     """Return Orthanc's metadata of an instance, what hostd knows of it, and what scripts have set."""
     origin = instance.origin
     known: dict[str, str | None] = {
-        "ReceptionDate": orthanc_time(instance.received_at),
+        "ReceptionDate": orthanc_seconds(instance.received_at),
         "RemoteAET": origin.calling_aet or "",
         "Origin": _ORIGINS[origin.kind],
         "TransferSyntax": instance.blob.transfer_syntax,
@@ -171,7 +166,7 @@ def metadata_of_level(stored: Stored) -> dict[str, str]:
         expected = expected_instances(stored)
         if expected is not None:
             known["ExpectedNumberOfInstances"] = str(expected)
-    known["LastUpdate"] = orthanc_time(stored.updated_at)
+    known["LastUpdate"] = orthanc_seconds(stored.updated_at)
     return known | stored.metadata
 
 

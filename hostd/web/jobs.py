@@ -19,7 +19,7 @@ from hostd.jobs import faults
 from hostd.jobs.running import NotEndedError, Runner
 from hostd.web.errors import BAD_REQUEST, DUPLICATE_RESOURCE, INEXISTENT_ITEM, TIMEOUT, WebError
 from hostd.web.parameters import Expand, is_set
-from hostd.web.responses import JsonResponse, orthanc_time
+from hostd.web.responses import JsonResponse, orthanc_microseconds
 
 _BEGUN = 0.01
 """The progress from which on it is told when a job will have ended."""
@@ -122,7 +122,7 @@ def job_form(job: Job, now: float) -> dict[str, Any]:
     runtime = job.runtime_at(now)
     form: dict[str, Any] = {
         "Content": job.content,
-        "CreationTime": orthanc_time(job.created_at),
+        "CreationTime": orthanc_microseconds(job.created_at),
         "EffectiveRuntime": round(runtime, 3),
         "ErrorCode": job.error_code,
         "ErrorDescription": faults.MEANINGS.get(job.error_code, "Internal error"),
@@ -131,13 +131,13 @@ def job_form(job: Job, now: float) -> dict[str, Any]:
         "Priority": job.priority,
         "Progress": int(job.progress * 100),
         "State": _STATES[job.state],
-        "Timestamp": orthanc_time(now),
+        "Timestamp": orthanc_microseconds(now),
         "Type": job.type,
     }
     if job.finished_at is not None:
-        form["CompletionTime"] = orthanc_time(job.finished_at)
+        form["CompletionTime"] = orthanc_microseconds(job.finished_at)
     if job.state == "running" and job.progress > _BEGUN and runtime > 0:
-        form["EstimatedTimeOfArrival"] = orthanc_time(now + runtime * (1 - job.progress) / job.progress)
+        form["EstimatedTimeOfArrival"] = orthanc_microseconds(now + runtime * (1 - job.progress) / job.progress)
     if job.user_data is not None:
         form["UserData"] = job.user_data
     if job.error_payload is not None:

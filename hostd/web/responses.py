@@ -123,6 +123,11 @@ def iso_time(at: float | None) -> str | None:
     return None if at is None else datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
 
 
-def orthanc_time(at: float) -> str:
-    """Return a time of the index as Orthanc writes it, in UTC: `20260131T235959.000000`."""
+def orthanc_seconds(at: float) -> str:
+    """Return a time (seconds since 1970 UTC) as Orthanc mostly writes it, in UTC: `20260131T235959`."""
+    return datetime.fromtimestamp(at, UTC).strftime("%Y%m%dT%H%M%S")
+
+
+def orthanc_microseconds(at: float) -> str:
+    """Return a time (seconds since 1970 UTC) as Orthanc writes it of jobs, in UTC: `20260131T235959.000000`."""
     return datetime.fromtimestamp(at, UTC).strftime("%Y%m%dT%H%M%S.%f")

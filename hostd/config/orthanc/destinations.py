@@ -17,7 +17,7 @@ _BY_HTTP = ("Url", "Username", "Password")
 
 
 def modalities(draft: Draft) -> None:
-    """Put the modalities."""
+    """Put `DicomModalities` into the draft as `[modalities.NAME]`."""
     transcodes = draft.flag("TranscodeDicomProtocol", default=True)
     preferred = _preferred(draft)
     for name, entry in draft.table("DicomModalities").items():
