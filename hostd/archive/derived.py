@@ -48,9 +48,10 @@ _MADE = sa.select(t.derived.c.instance, t.derived.c.header).where(
 )
 
 
-def is_source(connection: Connection, source: str) -> bool:
-    """Tell whether anything is stored that was made of that instance."""
-    return connection.execute(sa.select(t.derived.c.source).where(t.derived.c.source == source)).first() is not None
+def is_source(connection: Connection, source: str, *, other_than: str = "") -> bool:
+    """Tell whether anything is stored that was made of that instance, of another content than that."""
+    where = t.derived.c.source == source, t.derived.c.content != other_than
+    return connection.execute(sa.select(t.derived.c.source).where(*where)).first() is not None
 
 
 def note(connection: Connection, source: Header, content: str, product: Header) -> None:

@@ -53,6 +53,10 @@ def _copied(source: Path, target: Path) -> Way | None:
             with os.fdopen(descriptor, "wb") as written:
                 shutil.copyfileobj(opened, written, _PIECE)
                 written.flush()
+                found = os.fstat(opened.fileno())
+                os.utime(
+                    written.fileno(), ns=(found.st_atime_ns, found.st_mtime_ns)
+                )  # which content is the newest is seen by it
                 os.fsync(written.fileno())
         part.rename(target)
     except FileNotFoundError:

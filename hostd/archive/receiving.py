@@ -106,7 +106,8 @@ def _foresee(
 ) -> Outcome:
     present = _present(connection, instance)
     if present is None:
-        return "refused" if on_conflict == "refuse" and derived.is_source(connection, instance) else "stored"
+        is_other = derived.is_source(connection, instance, other_than=content)
+        return "refused" if on_conflict == "refuse" and is_other else "stored"
     if present.received_sha256 == content:
         return _of_repeat(connection, present.blob, is_there)
     if on_conflict == "refuse":

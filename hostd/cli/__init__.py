@@ -97,6 +97,8 @@ def main() -> None:
         print(f"hostd: {error}", file=sys.stderr)
         sys.exit(PROBLEM)
     except OSError as error:
+        if error.strerror is None:
+            raise
         print(f"hostd: {_in_words(error)}", file=sys.stderr)
         _leave_output()
         sys.exit(PROBLEM)

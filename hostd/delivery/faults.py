@@ -128,23 +128,19 @@ def tries(attempts: Sequence[Attempt]) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """What came of a try. `counts` is off while the destination's queue is held; `lost`: all was sent, and no answer came; `was_sent`: an answer did."""
+    """What came of a try. `counts` is off while the destination's queue is held; `lost`: all was sent, and no answer came."""
 
     verdict: Verdict
     status: int | None = None
     lost: bool = False
     counts: bool = True
-    was_sent: bool = False
 
 
 def outcome(tried: Tried, earlier: Sequence[Attempt], now: float) -> str:
-    """Return what becomes of an instance after a try, as its attempt records it, given the attempts before.
-
-    One that the peer refuses as a duplicate after the answer to an earlier try was lost is the double of that try: it is delivered.
-    """
+    """Return what becomes of an instance after a try, as its attempt records it, given the attempts before."""
     match tried.verdict:
         case "delivered" | "warning" | "present":
-            return "delivered" if _is_double(tried, earlier) else tried.verdict
+            return tried.verdict
         case "instance":
             return "failed"
         case "unnegotiated":
@@ -155,11 +151,6 @@ def outcome(tried: Tried, earlier: Sequence[Attempt], now: float) -> str:
     if _must_give_up(earlier, tried.status, now):
         return "failed"
     return "lost" if tried.lost else "waiting"
-
-
-def _is_double(tried: Tried, earlier: Sequence[Attempt]) -> bool:
-    """Tell whether it was refused as a duplicate of what an earlier try brought, whose answer was lost."""
-    return tried.verdict == "present" and tried.was_sent and any(attempt.outcome == "lost" for attempt in earlier)
 
 
 def _must_give_up(earlier: Sequence[Attempt], status: int | None, now: float) -> bool:

@@ -293,10 +293,8 @@ class Ledger:
     def _judged(self, connection: Connection, sent: Sent, now: float) -> tuple[Ending, int]:
         """Return what becomes of an instance after a try, and how many were held against it."""
         delivery, answer = sent.delivery, sent.answer
-        is_certain = answer.verdict in ("delivered", "warning")
-        earlier = [] if is_certain else deliveries.attempts(connection, delivery.id)
-        was_sent = answer.sent_syntax is not None
-        tried = faults.Tried(answer.verdict, answer.status, answer.lost, sent.counts, was_sent)
+        earlier = [] if sent.is_taken else deliveries.attempts(connection, delivery.id)
+        tried = faults.Tried(answer.verdict, answer.status, answer.lost, sent.counts)
         outcome = faults.outcome(tried, earlier, now)
         count = 1 + faults.tries(earlier)
         if outcome == "failed" and answer.verdict == "later":

@@ -21,6 +21,8 @@ MAX_HEADER = 64 << 20
 """Bytes of a header that are read at most, whatever the file claims."""
 _MOST_READS = 1 << 18
 """Heads and values that are read one by one, which is some hundred thousand elements: each costs far more memory than it has bytes."""
+_MOST_VAIN_WALKS = 16
+"""Sequences whose end is looked for in vain: each may take a walk through all that is left of the header."""
 _UNDEFINED = 0xFFFFFFFF
 
 
@@ -35,7 +37,7 @@ def parse(
         inflated, is_whole = _inflate(file)
         end = len(inflated) if is_whole else None
         file = cast("BinaryIO", BytesIO(inflated))
-    stops = _Stops(_Bounded(file), implicit=syntax.is_implicit_vr, little=syntax.is_little_endian)
+    stops = _Stops(_Bounded(file), little=syntax.is_little_endian)
     bounded = cast("BinaryIO", stops.file)
     # Names that the module does not export.
     from pydicom.filereader import data_element_generator, read_dataset  # noqa: PLC0415
@@ -99,6 +101,7 @@ class _Bounded:
         self._file = file
         self._left = MAX_HEADER
         self._reads_left = _MOST_READS
+        self._vain_walks_left = _MOST_VAIN_WALKS
         self.name = ""
 
     def read(self, count: int = -1) -> bytes:
@@ -111,8 +114,12 @@ class _Bounded:
         return self._file.read(count)
 
     def open_sequence(self, *, implicit: bool, little: bool) -> bytes | None:
-        """Read the items of the sequence of undefined length that follows, with its delimiter; None where it is not well formed."""
+        """Read the items of the sequence of undefined length that follows; None where it is not well formed, or too many were not."""
+        if not self._vain_walks_left:
+            return None
         found = open_sequences.value_of(self._file, implicit=implicit, little=little, most=self._left)
+        if found is None:
+            self._vain_walks_left -= 1
         self._left -= len(found or b"")
         return found
 
@@ -126,11 +133,10 @@ class _Bounded:
 class _Stops:
     """Where pydicom is to stop: before the pixel data, and before a sequence of undefined length, of which it would make all items."""
 
-    def __init__(self, file: _Bounded, *, implicit: bool, little: bool) -> None:
+    def __init__(self, file: _Bounded, *, little: bool) -> None:
         self.file = file
         self.pixels: Elements = {}
         """The pixel data element before which it was stopped, without its value."""
-        self._implicit = implicit
         self._little = little
         self._sequence: tuple[BaseTag, int, bytes, int] | None = None
 

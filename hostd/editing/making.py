@@ -30,7 +30,7 @@ class Maker:
         try:
             for count, step in enumerate(transform.steps):
                 assert not isinstance(step, RunTool), "tools are for scripts"
-                spare = self._archive.blobs.vacant()
+                spare = self._archive.blobs.vacant(is_product=True)
                 spares.append(spare.path)
                 if isinstance(step, Transcode):
                     before = Transform(transform.steps[:count]).canonical()

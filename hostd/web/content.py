@@ -171,7 +171,7 @@ def _form_of(request: Request) -> _Form:
 
 def _whole(names: str | None) -> list[int]:
     """Return the tags whose values are shown whole, however long they are. Raises `WebError` for one that nobody knows."""
-    return [tag_of(name) for name in (names or "").split(",") if name]
+    return list(dict.fromkeys(tag_of(name) for name in (names or "").split(",") if name))
 
 
 def _shown(archive: Archive, instance: Instance | Current, form: _Form, whole: Collection[int]) -> dict[str, Any]:
@@ -194,9 +194,9 @@ def _shown(archive: Archive, instance: Instance | Current, form: _Form, whole: C
 
 
 def _text_of(file: BinaryIO, tag: int, elements: Elements) -> str | None:
-    """Return the whole text of an element; None for what is absent, or no text."""
-    vr, _ = elements.get(tag, ("", None))
-    if vr not in TEXT:
+    """Return the whole text of an element; None for what is absent, no text, or whole already."""
+    vr, values = elements.get(tag, ("", None))
+    if vr not in TEXT or (values is not None and len("\\".join(map(str, values))) <= tags.LONGEST):
         return None
     start = data_set_offset(file)
     syntax = start.transfer_syntax_uid

@@ -77,7 +77,7 @@ class Pictures:
             raise WebError(501, NOT_IMPLEMENTED, "this node draws nothing")
         require_frame(instance, job.frame, missing=(404, UNKNOWN_RESOURCE))
         takes_long()
-        spare = self._archive.blobs.vacant()
+        spare = self._archive.blobs.vacant(is_product=True)
         try:
             self._artist.draw(self._archive.blobs.path(instance.blob.name), job, spare.path)
             return spare.path.open("rb")

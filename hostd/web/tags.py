@@ -14,7 +14,7 @@ from hostd.dicom.part10 import PREAMBLE_LENGTH, PREFIX, data_set_offset
 from hostd.dicom.plain_header import Form
 from hostd.dicom.recalled_header import Recollection
 
-_LONGEST = 256
+LONGEST = 256
 """Characters of a text that are shown; what is longer is `TooLong`, with no value."""
 _READ_LIMIT = 16 << 20
 """Bytes of values, heads and items that are read in all; what comes later is `TooLong`, too."""
@@ -76,7 +76,7 @@ def read_elements(file: BinaryIO, lately: Recollection | None = None) -> Element
         file,
         offset=start.offset,
         transfer_syntax=start.transfer_syntax_uid,
-        max_value=4 * _LONGEST,
+        max_value=4 * LONGEST,
         max_elements=_READ_LIMIT,
         memory=lately,
     )
@@ -89,7 +89,7 @@ def read_meta(file: BinaryIO) -> Elements:
     begin = PREAMBLE_LENGTH + len(PREFIX)
     file.seek(begin)
     head = file.read(start.offset - begin)
-    found = plain_header.read(head, Form(implicit=False, max_value=4 * _LONGEST, max_elements=_READ_LIMIT))
+    found = plain_header.read(head, Form(implicit=False, max_value=4 * LONGEST, max_elements=_READ_LIMIT))
     if found is None:
         return {tag: ("UI", [text]) for tag, text in start.meta.items()}
     lengths = {_META_LENGTH: ("UL", [int.from_bytes(head[8:12], "little")])} if head[:4] == b"\2\0\0\0" else {}
@@ -166,7 +166,7 @@ def _typed(vr: str, values: list[Any] | None) -> tuple[str, str | None]:
     if values is None:
         return "TooLong", None
     text = "\\".join(_text(vr, value) for value in values)
-    return ("TooLong", None) if len(text) > _LONGEST else ("String", text)
+    return ("TooLong", None) if len(text) > LONGEST else ("String", text)
 
 
 def _text(vr: str, value: Any) -> str:

@@ -73,7 +73,7 @@ class Made:
             raise WebError(501, NOT_IMPLEMENTED, "this node transcodes nothing")
         takes_long()
         source = self._archive.blobs.path(instance.blob.name)
-        spare = self._archive.blobs.vacant()
+        spare = self._archive.blobs.vacant(is_product=True)
         step = Transcode(target.uid, quality=options.quality if options is not None else None)
         secret, content = self._archive.secret, instance.received_sha256
         known = identified(step, secret, instance.sop_instance_uid, content, instance.blob.transfer_syntax)

@@ -64,6 +64,8 @@ def test_copies_are_files_of_their_own(filled, data, tmp_path):
     assert report.files == {"copied": 3}
     (one, *_) = [path for path in (tmp_path / "backup" / "blobs").rglob("*") if path.is_file()]
     assert one.stat().st_nlink == 1
+    original = data / "blobs" / one.relative_to(tmp_path / "backup" / "blobs")
+    assert one.stat().st_mtime_ns == original.stat().st_mtime_ns
 
 
 def test_a_second_backup_adds_what_is_new_and_drops_what_is_gone(filled, data, tmp_path):

@@ -174,6 +174,18 @@ def test_who_wants_users_to_sign_in_and_names_none_is_not_open_to_all(more):
         converted(AuthenticationEnabled=True, **more)
 
 
+def test_where_http_is_off_nobody_has_to_sign_in():
+    off = {"HttpServerEnabled": False}
+    assert not settings(AuthenticationEnabled=True, **off).http.enabled
+    assert "RemoteAccessAllowed" not in notes(RemoteAccessAllowed=True, **off)
+
+
+def test_of_users_that_are_no_object_nothing_else_is_said():
+    with pytest.raises(InvalidConfigurationError) as refused:
+        converted(AuthenticationEnabled=True, RegisteredUsers="anna")
+    assert [str(one) for one in refused.value.problems] == ["RegisteredUsers: should be an object, in braces"]
+
+
 def test_servers_of_dicomweb_are_destinations():
     found = settings(
         DicomWeb={

@@ -2,12 +2,14 @@
 
 import io
 import itertools
+import struct
 
 import pytest
 from pydicom.dataset import Dataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
 
+from hostd.dicom import open_sequences, parsed_header
 from hostd.dicom.open_sequences import after_item, value_of
 from hostd.errors import UnparsableError
 
@@ -90,3 +92,18 @@ def test_what_is_not_well_formed_or_too_large_or_has_no_end_is_left_where_it_sta
         assert file.tell() == 6
     assert value_of(io.BytesIO(content), implicit=False, little=True, most=len(content) - 9) is None
     assert value_of(io.BytesIO(content), implicit=False, little=True, most=len(content) - 8) is not None
+
+
+def test_the_end_is_not_looked_for_in_vain_of_sequence_after_sequence(monkeypatch):
+    walked = []
+    monkeypatch.setattr(open_sequences, "value_of", lambda file, **how: walked.append(value_of(file, **how)))
+    # pydicom ends such an item where the delimiter stands, whatever its length claims.
+    open_item = struct.pack("<HHI", 0xFFFE, 0xE000, 0x7FFFFFF0) + struct.pack("<HHI", 0xFFFE, 0xE00D, 0)
+    ended = struct.pack("<HHI", 0xFFFE, 0xE0DD, 0)
+    data = b"".join(
+        struct.pack("<HH2sHI", 0x0041, 0x1000 + number, b"SQ", 0, 0xFFFFFFFF) + open_item + ended
+        for number in range(200)
+    )
+    dataset, _ = parsed_header.parse(io.BytesIO(data), 0, "1.2.840.10008.1.2.1")
+    assert len(dataset) == 200
+    assert len(walked) == 16

@@ -570,6 +570,15 @@ def test_pictures_are_rendered_as_the_parameters_have_it(client):
     assert is_orthanc_error(client.get(f"{path}/rendered", headers={"Accept": "image/gif"}), 406, 34)
 
 
+def test_as_many_frames_as_only_a_header_claims_are_no_bulk_data(client):
+    claiming = changed(dicom_file("JPEG2000.dcm"), NumberOfFrames=2**31 - 1, SOPInstanceUID="2.25.7")
+    path = client.post("/instances", content=claiming).json()["ID"]
+    found = client.get(f"/instances/{path}/simplified-tags").json()
+    study, series = found["StudyInstanceUID"], found["SeriesInstanceUID"]
+    url = f"/dicom-web/studies/{study}/series/{series}/instances/2.25.7/bulkdata/7FE00010"
+    assert is_orthanc_error(client.get(url), 415, 23)
+
+
 def test_a_viewport_may_name_a_part_of_the_image_and_turn_it_about(client):
     (ct,) = stored(client, "CT_small.dcm")
 

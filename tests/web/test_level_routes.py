@@ -282,6 +282,8 @@ def test_a_long_text_is_shown_whole_to_who_asks_for_it(client, length):
         assert shown(f"{path}?simplify&ignore-length=ImageComments")["ImageComments"] == text
     path = answer["Path"] + "/simplified-tags"
     assert shown(f"{path}?ignore-length=ImageComments")["ImageComments"] == text
+    for creators in ("0009-0010", "0009-0010,0011-0010,0013-0010,0019-0010,PatientName"):
+        assert shown(f"{path}?ignore-length={creators}") == shown(path)
     assert is_orthanc_error(client.get(f"{path}?ignore-length=Nope"), 400, 27)
 
 

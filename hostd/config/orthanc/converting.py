@@ -216,7 +216,8 @@ def _http(draft: Draft, hashed: Callable[[str, str], str]) -> None:
     is_remote = draft.flag("RemoteAccessAllowed", default=False)
     users = draft.table("RegisteredUsers")
     is_open = not draft.flag("AuthenticationEnabled", default=is_remote)
-    if draft.given.get("AuthenticationEnabled") is True and not users:
+    serves = draft.flag("HttpServerEnabled", default=True)
+    if serves and draft.given.get("AuthenticationEnabled") is True and draft.given.get("RegisteredUsers") in (None, {}):
         # Orthanc lets nobody in then, or on other machines everybody who knows its default password.
         draft.problem(
             "AuthenticationEnabled",
@@ -240,7 +241,7 @@ def _http(draft: Draft, hashed: Callable[[str, str], str]) -> None:
     draft.options["http", "host"] = "RemoteAccessAllowed"
     if is_remote and users:
         draft.put(("http", "host"), ANYWHERE, "RemoteAccessAllowed")
-    elif is_remote:
+    elif is_remote and serves:
         draft.note(
             "RemoteAccessAllowed",
             "there are no users, so that HTTP is open to this machine only: anyone could read and delete. Name some in RegisteredUsers",

@@ -111,9 +111,10 @@ def _size(archive: Archive, instance: Instance) -> tuple[int, int]:
     with opened(archive, instance) as file:
         elements = tags.read_elements(file)
     columns, rows = (elements.get(tag, ("", None))[1] for tag in (COLUMNS, ROWS))
-    if not columns or not rows:
-        raise WebError(415, INCOMPATIBLE_IMAGE_FORMAT, "the header does not say how large the image is")
-    return int(columns[0]), int(rows[0])
+    match columns, rows:
+        case [int(width), *_], [int(height), *_]:
+            return width, height
+    raise WebError(415, INCOMPATIBLE_IMAGE_FORMAT, "the header does not say how large the image is")
 
 
 def _no_viewport() -> WebError:

@@ -34,7 +34,7 @@ from hostd.web.errors import (
     unknown_resource,
 )
 from hostd.web.files import file_response, open_response, opened, parses, part_response
-from hostd.web.frames import Pictures, frame_count, require_frame
+from hostd.web.frames import Pictures, counted, require_frame
 from hostd.web.promptness import prompt
 from hostd.web.requested import tag_of
 from hostd.web.responses import PiecesResponse, encoded
@@ -213,8 +213,8 @@ def _frames(
     *,
     prefers_own: bool = False,
 ) -> Response:
-    for number in numbers:
-        _require(instance, number)
+    last = max(numbers)
+    _require(instance, last)
     form = choosing.frames(request, instance.blob.transfer_syntax, len(numbers), prefers_own=prefers_own)
     target = form.target(instance.blob.transfer_syntax)
     boundary = new_boundary()
@@ -224,7 +224,7 @@ def _frames(
     file = made.open(instance, target)
     try:
         frames = RawFrames(file)
-        if max(numbers) >= frames.count:
+        if last >= frames.count:
             raise _no_frame(frames.count)
     except BaseException as error:
         file.close()
@@ -287,7 +287,8 @@ def _bulk_data(
         found = contents.find(file, path)
         if isinstance(found, contents.Listing) and path == [PIXEL_DATA]:
             if syntaxes.by_uid(instance.blob.transfer_syntax).is_encapsulated:
-                return _frames(request, made, pictures, instance, range(frame_count(instance)), prefers_own=True)
+                ((_, count),) = counted([instance])
+                return _frames(request, made, pictures, instance, range(count), prefers_own=True)
             response = _pixel_data(file, choosing.octets(request))
         elif isinstance(found, contents.Value):
             response = _value(file, found, choosing.octets(request))
