@@ -148,7 +148,7 @@ class Modifies:
         )
 
     def halted(self, connection: Connection, job: Job, why: Halt, reason: str, now: float) -> None:
-        """Leave what there is: before it is stored nothing has changed, and after it all of it has."""
+        """Leave what there is: nothing has changed before it is stored, all of it has afterwards, and what was stored stays where a later one could not be."""
 
     def forgotten(self, job: Job) -> None:
         """Leave what it made."""
