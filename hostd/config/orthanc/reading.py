@@ -17,6 +17,8 @@ _COMMENT = r"//[^\n]*|/\*.*?\*/"
 _VARIABLE = r"\$\{([^}:]*)(?::-([^}]*))?\}"
 _COMMENTS = re.compile(f"{_STRING}|({_COMMENT})", re.DOTALL)
 _TRAILING_COMMAS = re.compile(rf"{_STRING}|,(\s*[}}\]])")
+_DEEPEST = 100
+"""Objects and lists inside of each other; Orthanc has four."""
 _BARE_VARIABLES = re.compile(f"{_STRING}|{_VARIABLE}")
 
 
@@ -121,12 +123,16 @@ def _value(found: re.Match[str], environ: Mapping[str, str], unset: list[str]) -
     return value
 
 
-def _substituted(value: Any, environ: Mapping[str, str], unset: list[str]) -> Any:
+def _substituted(value: Any, environ: Mapping[str, str], unset: list[str], depth: int = 0) -> Any:
+    if depth > _DEEPEST:
+        raise RecursionError
     match value:
         case dict():
-            return {_text(key, environ, unset): _substituted(one, environ, unset) for key, one in value.items()}
+            return {
+                _text(key, environ, unset): _substituted(one, environ, unset, depth + 1) for key, one in value.items()
+            }
         case list():
-            return [_substituted(one, environ, unset) for one in value]
+            return [_substituted(one, environ, unset, depth + 1) for one in value]
         case str():
             return _text(value, environ, unset)
         case _:
