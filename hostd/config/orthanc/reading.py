@@ -18,7 +18,7 @@ _VARIABLE = r"\$\{([^}:]*)(?::-([^}]*))?\}"
 _COMMENTS = re.compile(f"{_STRING}|({_COMMENT})", re.DOTALL)
 _TRAILING_COMMAS = re.compile(rf"{_STRING}|,(\s*[}}\]])")
 _DEEPEST = 100
-"""Objects and lists inside of each other; Orthanc has four."""
+"""Objects and lists inside of each other."""
 _BARE_VARIABLES = re.compile(f"{_STRING}|{_VARIABLE}")
 
 
