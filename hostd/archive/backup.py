@@ -11,7 +11,7 @@ import json
 import os
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +19,7 @@ from pathlib import Path
 from hostd.archive.archive import LOCK, is_held
 from hostd.archive.blobs import stored_at, sync_directory
 from hostd.archive.database import INDEX
-from hostd.archive.files import copy_index, transfer
+from hostd.archive.files import copy_index, files_under, transfer
 from hostd.archive.inventory import Inventory
 from hostd.config.place import Place
 from hostd.errors import NodeError
@@ -178,16 +178,11 @@ def _remove_others(target: Path) -> int:
     with contextlib.closing(Inventory.of_file(target / INDEX)) as inventory:
         wanted = {named.name for named in inventory.files()}
     removed = 0
-    for path in _files(target / "blobs"):
+    for path in files_under(target / "blobs"):
         if str(path.relative_to(target / "blobs")) not in wanted:
             path.unlink()
             removed += 1
     return removed
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    for top, _, names in os.walk(folder):
-        yield from (Path(top, name) for name in names)
 
 
 def _sync_folders(target: Path | Place) -> None:

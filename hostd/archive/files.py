@@ -8,6 +8,7 @@ import os
 import secrets
 import shutil
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -93,3 +94,9 @@ def copy_index(source: Path, target: Path) -> None:
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
         raise NodeError(f"the index {source} cannot be copied to {target}: {error}") from error
+
+
+def files_under(folder: Path) -> Iterator[Path]:
+    """Yield all files of a folder and those below it."""
+    for top, _, names in os.walk(folder):
+        yield from (Path(top, name) for name in names)

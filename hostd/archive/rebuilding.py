@@ -8,9 +8,8 @@ is still in the trash, and what attachments belong to: those are put aside, whol
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from hostd.archive import tables as t
 from hostd.archive.archive import is_held
 from hostd.archive.blobs import ATTACHED, PRODUCT, stored_at, sync_directory
 from hostd.archive.database import INDEX, bring_up_to_date, open_engine
+from hostd.archive.files import files_under
 from hostd.archive.receiving import KEPT, Arrival, OnConflict
 from hostd.archive.records import Blob, Origin
 from hostd.config.place import Place
@@ -63,7 +63,7 @@ def rebuild(
     data = place.data
     if is_held(data):
         raise NodeError(f"a node runs on {data}: stop it first")
-    files = sorted(_files(place.blobs), key=lambda path: (path.name.endswith(PRODUCT), path.stat().st_mtime_ns))
+    files = sorted(files_under(place.blobs), key=lambda path: (path.name.endswith(PRODUCT), path.stat().st_mtime_ns))
     if not files:
         raise NodeError(f"there are no files in {place.blobs}")
     rebuilt = Rebuilt(size=sum(path.stat().st_size for path in files))
@@ -192,11 +192,6 @@ def _tell_nobody(connection: Connection) -> None:
     last = connection.execute(sa.select(sa.func.max(t.event.c.number))).scalar() or 0
     connection.execute(sa.update(t.stable).values(due_at=None, upto=last))
     connection.execute(sa.delete(t.event))
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    for top, _, names in os.walk(folder):
-        yield from (Path(top, name) for name in names)
 
 
 __all__ = ["UNREADABLE", "Rebuilt", "rebuild"]

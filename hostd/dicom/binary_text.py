@@ -7,7 +7,6 @@ import binascii
 
 from pydicom.datadict import private_dictionary_VR
 
-VRS = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "UN"})
 _WIDTHS = {"OW": 2, "OF": 4, "OL": 4, "OD": 8, "OV": 8}
 
 

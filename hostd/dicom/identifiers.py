@@ -11,6 +11,7 @@ from hostd.dicom.element_values import NUMBERS, TEXT, Elements, encodings_of
 from hostd.dicom.header import read_elements
 from hostd.dicom.query import PATIENT_ROOT
 from hostd.dicom.syntaxes import IMPLICIT_LE
+from hostd.dicom.vrs import LONG
 from hostd.errors import HostdError, UnparsableError
 
 CHARACTER_SET, LEVEL, RETRIEVE_AET, TIMEZONE = 0x00080005, 0x00080052, 0x00080054, 0x00080201
@@ -19,7 +20,6 @@ Level = Literal["patient", "study", "series", "instance"]
 _LEVELS: dict[str, Level] = {"PATIENT": "patient", "STUDY": "study", "SERIES": "series", "IMAGE": "instance"}
 NAMES: dict[Level, str] = {level: name for name, level in _LEVELS.items()}
 _LARGEST = 4 << 20
-_LONG = frozenset(("OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV"))
 """VRs with a length of four bytes (PS3.5 §7.1.2)."""
 
 
@@ -86,7 +86,7 @@ def _encoded(
         head = struct.pack("<HH", tag >> 16, tag & 0xFFFF)
         if is_implicit:
             data += head + struct.pack("<I", len(value)) + value
-        elif vr in _LONG:
+        elif vr in LONG:
             data += head + vr.encode("ascii") + struct.pack("<xxI", len(value)) + value
         else:
             data += head + vr.encode("ascii") + struct.pack("<H", len(value)) + value
@@ -100,7 +100,7 @@ def _value(vr: str, values: list[Any] | None, encoding: str) -> bytes:
         value = "\\".join(map(str, values)).encode(encoding)
         if len(value) % 2:
             value += b"\0" if vr == "UI" else b" "
-        return value if vr in _LONG or len(value) < 1 << 16 else b""
+        return value if vr in LONG or len(value) < 1 << 16 else b""
     if (code := NUMBERS.get(vr)) is not None:
         return struct.pack(f"<{len(values)}{code}", *values)
     if vr == "AT":

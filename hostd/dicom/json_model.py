@@ -13,13 +13,13 @@ from xml.sax.saxutils import escape, quoteattr
 from pydicom.datadict import dictionary_keyword
 
 from hostd.dicom.element_values import TEXT, Elements
+from hostd.dicom.vrs import BINARY
 
 Path = tuple[int, ...]
 """A tag, the number of an item (from 0), a tag in it, and so on."""
 BulkUri = Callable[[Path], str]
 """Gives the URI under which a value can be fetched that does not stand in the model itself."""
 
-_BINARY = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "UN"})
 _DECIMAL = frozenset({"DS", "IS"})
 _SIMPLE = TEXT - {"PN"} | {"SL", "SS", "UL", "US"}
 """VRs whose values stand in JSON as they are read, but for numbers that are texts."""
@@ -59,7 +59,7 @@ def _attribute(tag: int, vr: str, values: list[Any] | None, bulk_uri: BulkUri, a
         return {"vr": vr, "BulkDataURI": bulk_uri(path)}
     if not values:
         return {"vr": vr}
-    if vr in _BINARY:
+    if vr in BINARY:
         return {"vr": vr, "InlineBinary": base64.b64encode(values[0]).decode("ascii")}
     return {"vr": vr, "Value": [_json_value(vr, value) for value in values]}
 
@@ -117,7 +117,7 @@ def _xml_attribute(elements: Elements, tag: int, bulk_uri: BulkUri, at: Path) ->
         )
     elif values is None:
         inside = f"<BulkData uri={quoteattr(bulk_uri(path))}/>"
-    elif vr in _BINARY:
+    elif vr in BINARY:
         inside = f"<InlineBinary>{base64.b64encode(values[0]).decode('ascii')}</InlineBinary>" if values else ""
     else:
         inside = "".join(_xml_value(vr, number + 1, value) for number, value in enumerate(values))

@@ -5,11 +5,11 @@ from __future__ import annotations
 import struct
 from typing import BinaryIO
 
+from hostd.dicom.vrs import LONG_ENCODED
 from hostd.errors import UnparsableError
 
 _UNDEFINED = 0xFFFFFFFF
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
-_LONG_VRS = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
 _MOST_OPEN = 128
 """Sequences and items of undefined length inside of each other; deeper ones are not walked through."""
 _LOOK = 4 << 10
@@ -73,8 +73,8 @@ def _end(data: bytes, position: int = 0, *, implicit: bool, order: str, is_item:
         if (tag != _ITEM) if innermost is None else group == _ITEM >> 16:
             return None
         if innermost is False and _is_vr(vr := data[begin + 4 : position - 2]):
-            length = long_length(data, position)[0] if vr in _LONG_VRS else short_length(data, begin + 6)[0]
-            position += 4 if vr in _LONG_VRS else 0
+            length = long_length(data, position)[0] if vr in LONG_ENCODED else short_length(data, begin + 6)[0]
+            position += 4 if vr in LONG_ENCODED else 0
         if length != _UNDEFINED:
             position += length
         elif len(still_open) > _MOST_OPEN:

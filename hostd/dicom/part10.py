@@ -12,6 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import BinaryIO, NamedTuple
 
+from hostd.dicom.vrs import LONG_ENCODED
 from hostd.errors import NoDicomFileError, UnparsableError
 
 IMPLEMENTATION_CLASS_UID = "2.25.294159590615456678668520990535919092377"
@@ -29,9 +30,8 @@ META_IMPLEMENTATION_VERSION = 0x00020013
 META_SOURCE_AET = 0x00020016
 
 _META_GROUP = b"\x02\x00"
-_LONG_VRS = frozenset({b"OB", b"OW", b"OD", b"OF", b"OL", b"OV", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"})
 _TEXT_VRS = frozenset({b"AE", b"CS", b"LO", b"SH", b"ST", b"UI", b"UR"})
-_VRS = _LONG_VRS | _TEXT_VRS | {b"AS", b"AT", b"DA", b"DT", b"IS", b"LT", b"PN", b"SL", b"SS", b"TM", b"UL", b"US"}
+_VRS = LONG_ENCODED | _TEXT_VRS | {b"AS", b"AT", b"DA", b"DT", b"IS", b"LT", b"PN", b"SL", b"SS", b"TM", b"UL", b"US"}
 _TEXT_TAGS = frozenset({
     META_CLASS, META_INSTANCE, META_TRANSFER_SYNTAX, META_IMPLEMENTATION_CLASS, META_IMPLEMENTATION_VERSION,
     META_SOURCE_AET, 0x00020017, 0x00020018,
@@ -140,7 +140,7 @@ def start_at(path: Path) -> FileStart:
 
 
 def _element(number: int, vr: bytes, value: bytes) -> bytes:
-    length = struct.pack("<HI", 0, len(value)) if vr in _LONG_VRS else struct.pack("<H", len(value))
+    length = struct.pack("<HI", 0, len(value)) if vr in LONG_ENCODED else struct.pack("<H", len(value))
     return _META_GROUP + struct.pack("<H", number) + vr + length + value
 
 
@@ -164,7 +164,7 @@ def _plain_meta(begin: bytes, position: int) -> tuple[int, dict[int, str]] | Non
         if group != 2:
             return position, meta
         value_at = position + 8
-        if vr in _LONG_VRS:
+        if vr in LONG_ENCODED:
             length, value_at = int.from_bytes(begin[value_at : value_at + 4], "little"), value_at + 4
         elif vr not in _VRS:
             return None
@@ -206,6 +206,6 @@ def _length(file: BinaryIO, head: bytes, *, implicit: bool) -> tuple[int, int]:
     """Return the length of an element's value and of its head."""
     if implicit:
         return int.from_bytes(head[4:8], "little"), 8
-    if head[4:6] in _LONG_VRS:
+    if head[4:6] in LONG_ENCODED:
         return int.from_bytes(file.read(4), "little"), 12
     return int.from_bytes(head[6:8], "little"), 8

@@ -26,6 +26,7 @@ from hostd.dicom.element_values import (
     values,
 )
 from hostd.dicom.open_sequences import after_item
+from hostd.dicom.vrs import LONG
 from hostd.errors import UnparsableError
 
 PIXELS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
@@ -41,9 +42,8 @@ ELEMENT_BYTES = 8
 _UNDEFINED = 0xFFFFFFFF
 _ITEM, _ITEM_END = 0xFFFEE000, 0xFFFEE00D
 _SEQUENCE_END = b"\xfe\xff\xdd\xe0" + bytes(4)
-_LONG = "OB OD OF OL OV OW SQ SV UC UN UR UT UV"
 _SHORT = "AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US"
-_VRS = {vr.encode(): (vr, vr in _LONG) for vr in f"{_LONG} {_SHORT}".split()}
+_VRS = {vr.encode(): (vr, vr in LONG) for vr in (*LONG, *_SHORT.split())}
 _SHORT_VRS = {vr.encode(): vr for vr in _SHORT.split()}
 _ONE = {vr: (struct.calcsize(f"<{code}"), struct.Struct(f"<{code}").unpack_from) for vr, code in NUMBERS.items()}
 """Length of one number of a VR, and what reads it."""

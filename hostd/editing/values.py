@@ -13,6 +13,7 @@ from pydicom.tag import Tag
 from pydicom.valuerep import format_number_as_ds, validate_value
 
 from hostd.dicom import binary_text
+from hostd.dicom.vrs import BINARY
 from hostd.editing.charsets import TEXT_VRS, UNSPLIT_VRS, CharacterSet
 from hostd.editing.paths import parse
 from hostd.errors import CannotEditError
@@ -100,7 +101,7 @@ def _sequence(tag: int, value: Value, place: Place, name: str, depth: int) -> el
 
 
 def _plain(tag: int, vr: bytes, value: Value, place: Place, name: str) -> el.Element:
-    if vr.decode("ascii") in binary_text.VRS:
+    if vr.decode("ascii") in BINARY:
         return el.Element(tag, vr, _binary(vr.decode("ascii"), value, name))
     values: list[Scalar] = []
     for one in value if isinstance(value, list) else [] if value is None else [value]:

@@ -18,6 +18,7 @@ from typing import BinaryIO, Literal
 import msgspec
 from pydicom.datadict import dictionary_VR
 
+from hostd.dicom.vrs import LONG_ENCODED
 from hostd.errors import CannotTranscodeError
 
 UNDEFINED = 0xFFFFFFFF
@@ -28,7 +29,6 @@ PIXEL_REPRESENTATION = 0x00280103
 TRAILING_PADDING = 0xFFFCFFFC
 
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
-_LONG_VRS = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
 _SHORT_VRS = frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split())
 _UNDEFINED_VRS = frozenset(b"OB OW SQ UN".split())
 _MAX_DEPTH = 64
@@ -230,9 +230,9 @@ def _encoded_items(
 def _head(tag: int, vr: bytes, length: int, *, implicit: bool) -> bytes:
     if implicit:
         return struct.pack("<HHI", tag >> 16, tag & 0xFFFF, length)
-    if vr not in _LONG_VRS and length > 0xFFFF:
+    if vr not in LONG_ENCODED and length > 0xFFFF:
         vr = b"UN"  # PS3.5 §6.2.2, Note: a value too long for its VR's length field
-    if vr in _LONG_VRS:
+    if vr in LONG_ENCODED:
         return struct.pack("<HH2sHI", tag >> 16, tag & 0xFFFF, vr, 0, length)
     return struct.pack("<HH2sH", tag >> 16, tag & 0xFFFF, vr, length)
 
@@ -252,7 +252,7 @@ def _plain(block: bytes, position: int, elements: Elements) -> int:
             break
         begin = position + 8
         if vr not in _SHORT_VRS:
-            if vr not in _LONG_VRS:
+            if vr not in LONG_ENCODED:
                 break
             (length,) = length_of(block, begin)
             begin += 4
@@ -329,7 +329,7 @@ class _Reader:
             return tag, None, int.from_bytes(head[4:], self._order)
         if vr in _SHORT_VRS:
             return tag, vr, length
-        if vr in _LONG_VRS:
+        if vr in LONG_ENCODED:
             return tag, vr, int.from_bytes(self._read(4), self._order)
         raise CannotTranscodeError(
             f"({group:04X},{number:04X}) has no VR that exists ({vr!r}), so the data set cannot be read"

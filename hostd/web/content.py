@@ -24,7 +24,7 @@ from hostd.web.files import disposition, file_response, opened, parses, part_res
 from hostd.web.forms import PLURALS, file_uuid
 from hostd.web.parameters import Flag, is_set
 from hostd.web.promptness import prompt
-from hostd.web.requested import tag_of
+from hostd.web.requested import item_of, tag_of
 from hostd.web.resources import above, existing, existing_file, instances_of
 from hostd.web.responses import JsonResponse, PiecesResponse, encoded
 from hostd.web.transcoded import Made, lossy_quality, wanted_syntax
@@ -228,7 +228,7 @@ def _tag_name(tag: int) -> str:
 
 
 def _content(archive: Archive, identifier: str, parts: list[str]) -> Response:
-    path = [tag_of(part) if number % 2 == 0 else _index(part) for number, part in enumerate(parts)]
+    path = [tag_of(part) if number % 2 == 0 else item_of(part) for number, part in enumerate(parts)]
     file = opened(archive, existing(archive, identifier))
     found = None
     try:
@@ -243,9 +243,3 @@ def _content(archive: Archive, identifier: str, parts: list[str]) -> Response:
     if found.count is not None:
         return JsonResponse([str(number) for number in range(found.count)])
     return JsonResponse([_tag_name(tag) for tag in found.tags])
-
-
-def _index(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) < 10):
-        raise unknown_resource("items are counted from 0")
-    return int(text)

@@ -10,6 +10,7 @@ from pydicom.dataset import Dataset
 from pydicom.tag import BaseTag
 
 from hostd.dicom import binary_text
+from hostd.dicom.vrs import BINARY
 from hostd.web.errors import BAD_FILE_FORMAT, BAD_PARAMETER_TYPE, UNKNOWN_TAG, WebError, bad_request
 from hostd.web.requested import tag_of
 
@@ -83,11 +84,11 @@ def _private_vr(tag: int, name: str, creators: dict[int, Any], reading: Reading)
 
 def _value(name: str, vr: str, value: Any, reading: Reading, depth: int) -> Any:
     if not isinstance(value, (str, list)) or (
-        vr in binary_text.VRS and (reading.binary == "refused" or isinstance(value, list))
+        vr in BINARY and (reading.binary == "refused" or isinstance(value, list))
     ):
         raise WebError(400, BAD_PARAMETER_TYPE, f"Bad Parameter type for tag {name[:64]}")
     if isinstance(value, str):
-        if vr in binary_text.VRS:
+        if vr in BINARY:
             return _bytes(name, vr, value, reading)
         if len(value) > _LONGEST.get(vr, _LONG):
             raise WebError(400, BAD_PARAMETER_TYPE, f"{name[:64]} is too long")

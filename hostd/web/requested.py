@@ -15,7 +15,7 @@ from hostd.archive.labels import Subject
 from hostd.archive.records import Instance
 from hostd.dicom.main_tags import main_keywords
 from hostd.web import tags
-from hostd.web.errors import UNKNOWN_TAG, WebError
+from hostd.web.errors import UNKNOWN_TAG, WebError, unknown_resource
 from hostd.web.files import opened
 
 _ABOVE: dict[Subject, tuple[Subject, ...]] = {
@@ -30,6 +30,13 @@ def requested_tags(request: Request) -> list[int]:
     """Return the tags that a request names, by keyword or number, with ";" between. Raises `WebError` for one that nobody knows."""
     text = request.query_params.get("requestedTags") or request.query_params.get("requested-tags") or ""
     return [tag_of(name) for name in text.split(";") if name]
+
+
+def item_of(text: str) -> int:
+    """Return the number of an item of a sequence, from 0, as a path names it. Raises `WebError`."""
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise unknown_resource("items are counted from 0")
+    return int(text)
 
 
 def tag_of(name: str) -> int:

@@ -13,13 +13,13 @@ from hostd.dicom.element_values import Elements
 from hostd.dicom.part10 import PREAMBLE_LENGTH, PREFIX, data_set_offset
 from hostd.dicom.plain_header import Form
 from hostd.dicom.recalled_header import Recollection
+from hostd.dicom.vrs import BINARY
 
 LONGEST = 256
 """Characters of a text that are shown; what is longer is `TooLong`, with no value."""
 _READ_LIMIT = 16 << 20
 """Bytes of values, heads and items that are read in all; what comes later is `TooLong`, too."""
 
-_BINARY = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "UN"})
 _UNNAMED = "Unknown Tag & Data"
 _META_LENGTH = 0x00020000
 
@@ -161,7 +161,7 @@ def _value(vr: str, values: list[Any] | None, form: Callable[[Elements], dict[st
 
 
 def _typed(vr: str, values: list[Any] | None) -> tuple[str, str | None]:
-    if vr in _BINARY:
+    if vr in BINARY:
         return "Null", None
     if values is None:
         return "TooLong", None

@@ -36,7 +36,7 @@ from hostd.web.errors import (
 from hostd.web.files import file_response, open_response, opened, parses, part_response
 from hostd.web.frames import Pictures, counted, require_frame
 from hostd.web.promptness import prompt
-from hostd.web.requested import tag_of
+from hostd.web.requested import item_of, tag_of
 from hostd.web.responses import PiecesResponse, encoded
 from hostd.web.spans import Piece, Span
 from hostd.web.transcoded import Made
@@ -280,7 +280,7 @@ def _no_frame(count: int) -> WebError:
 def _bulk_data(
     request: Request, archive: Archive, made: Made, pictures: Pictures, instance: Instance, text: str
 ) -> Response:
-    path = [tag_of(part) if number % 2 == 0 else _item(part) for number, part in enumerate(text.split("/"))]
+    path = [tag_of(part) if number % 2 == 0 else item_of(part) for number, part in enumerate(text.split("/"))]
     file = opened(archive, instance)
     keep = False
     try:
@@ -301,12 +301,6 @@ def _bulk_data(
     finally:
         if not keep:
             file.close()
-
-
-def _item(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) < 10):
-        raise unknown_resource("items are counted from 0")
-    return int(text)
 
 
 def _value(file: BinaryIO, found: contents.Value, form: Form) -> Response:
